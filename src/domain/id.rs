@@ -1,0 +1,111 @@
+//! Sandbox identifiers.
+
+use std::{fmt, sync::Arc};
+
+use rand::RngExt;
+
+/// The rule for identifiers, as error messages give it (design, 7).
+pub const ID_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
+
+const MAX_LENGTH: usize = 63;
+const GENERATED_SUFFIX: usize = 19;
+const GENERATED_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+/// A valid sandbox identifier: `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SandboxId(Arc<str>);
+
+/// A text that is no sandbox identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a sandbox id: {ID_RULE}")]
+pub struct InvalidId {
+    text: String,
+}
+
+impl SandboxId {
+    /// Checks `text` against the rule.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when it breaks it; the text in the error is shortened.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let mut bytes = text.bytes();
+        let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        if first && rest && text.len() <= MAX_LENGTH {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidId { text: text.chars().take(MAX_LENGTH + 1).collect() })
+        }
+    }
+
+    /// A new random identifier: `i` and 19 lower-case letters and digits (98 bits).
+    pub fn generate() -> Self {
+        let mut random = rand::rng();
+        let mut text = String::with_capacity(1 + GENERATED_SUFFIX);
+        text.push('i');
+        for _ in 0..GENERATED_SUFFIX {
+            text.push(char::from(GENERATED_ALPHABET[random.random_range(0..GENERATED_ALPHABET.len())]));
+        }
+        Self(text.into())
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SandboxId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SandboxId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+impl std::borrow::Borrow<str> for SandboxId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl serde::Serialize for SandboxId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SandboxId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_the_rule_to_the_character() {
+        for good in ["a", "0", "1001", "A.b_c-d", &"x".repeat(63)] {
+            assert_eq!(SandboxId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", ".a", "_a", "a b", "a/b", "ü", "a\n", "..", &"x".repeat(64)] {
+            assert!(SandboxId::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn generated_ids_are_valid_and_differ() {
+        let (one, two) = (SandboxId::generate(), SandboxId::generate());
+        assert_ne!(one, two);
+        assert_eq!(one.as_str().len(), 20);
+        assert!(one.as_str().starts_with('i'));
+        assert_eq!(SandboxId::parse(one.as_str()).unwrap(), one);
+    }
+}

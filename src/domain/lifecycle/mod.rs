@@ -1,0 +1,32 @@
+//! The lifecycle of a sandbox: a pure state machine, `(state, event, now) → (state, effects)`.
+//!
+//! ```text
+//!            ┌──────────┐ started  ┌─────────┐  pause   ┌────────┐
+//!  create ──▶│ pending  │─────────▶│ running │◀────────▶│ paused │
+//!            └────┬─────┘          └────┬────┘  resume  └───┬────┘
+//!   start failed, │    idle, expired,   │    requested,      │
+//!       requested │    requested, exit  │    expired, gone   │
+//!                 ▼                     ▼                    ▼
+//!   ┌──────────────────────── ending ────────────────────────────┐
+//!   │ recording ──▶ (awaiting start) ──▶ removing ──▶ burying    │  status: terminating, failed or succeeded
+//!   │   intent        start undone       ▲      │      tombstone │
+//!   │                                    └ waiting              │
+//!   └──────────────────────────────┬────────────────────────────┘
+//!                                  ▼
+//!                 gone: terminated, failed or succeeded
+//! ```
+//!
+//! It knows no clock, no Docker, no Redis and no actor. Whoever drives it performs the [`Effects`] of each step in
+//! their order (persist, then the deed) and feeds the outcomes back as [`Event`]s. The order of an end is thereby part
+//! of the machine: the removal is only asked for once the intent is recorded, and the tombstone only once the container
+//! is confirmed gone.
+
+mod deadlines;
+mod event;
+#[cfg(test)]
+mod laws;
+mod machine;
+
+pub use deadlines::{Action, Policy};
+pub use event::{Container, Deed, Denied, Effects, End, Event, Persist};
+pub use machine::{ActivityCount, Lifecycle, Restored, Revived};

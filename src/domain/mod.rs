@@ -1,0 +1,24 @@
+//! What a sandbox is and how it lives: pure code, without a clock, an engine or a store.
+//!
+//! - [`words`]: the public words for states, ends and activity;
+//! - [`time`]: moments, and their wall-clock times;
+//! - [`lifecycle`]: the state machine and its deadlines;
+//! - [`sandbox`]: the machine together with what people call it by;
+//! - [`record`]: how a sandbox is written down and read back;
+//! - [`spec`]: what a new sandbox is made from;
+//! - [`retry`]: how long to wait before trying again.
+
+pub mod id;
+pub mod lifecycle;
+pub mod record;
+pub mod retry;
+pub mod sandbox;
+pub mod spec;
+pub mod time;
+pub mod words;
+
+pub use id::{ID_RULE, InvalidId, SandboxId};
+pub use lifecycle::{Denied, Lifecycle, Policy};
+pub use sandbox::{Details, Sandbox};
+pub use time::{EpochSeconds, Moment, Now};
+pub use words::{ActivitySource, EndReason, OnTimeout, Status};

@@ -1,0 +1,298 @@
+//! The record: a sandbox written down as JSON, with the reference system's field names and ours beside them
+//! (design, 4.3). Times are epoch seconds. Fields that we do not know are kept through a rewrite, byte for byte.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Serialize, Serializer,
+    de::{Deserializer, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+
+use super::{
+    sandbox::{RawFields, Sandbox},
+    time::{EpochSeconds, Moment, Now},
+    words::{EndReason, OnTimeout, Status},
+};
+
+/// The version that new records carry as `v`.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Why a record cannot be understood. Its bytes are quarantined, never dropped (design, 5).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damaged {
+    /// It is no JSON object.
+    #[error("not a JSON object: {0}")]
+    NotJson(String),
+    /// A field has a value of a wrong type or outside its words.
+    #[error("field `{field}`: {problem}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+/// A field whose absence and whose `null` mean different things.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Presence<T> {
+    /// The record has no such field.
+    #[default]
+    Absent,
+    /// It is `null`.
+    Null,
+    /// It has a value.
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Presence<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+/// Declares the record: the struct, and a reader that names the field at which a record is damaged.
+macro_rules! record {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
+        /// A record as it was read. Every field may be missing; what that means is rehydration's business.
+        #[derive(Clone, Debug, Default)]
+        pub struct Record {
+            $($(#[$doc])* pub $field: $type,)+
+            /// Fields that Sandglass does not know.
+            pub extra: RawFields,
+        }
+
+        impl Record {
+            fn set(&mut self, name: &str, raw: &RawValue) -> Result<(), Damaged> {
+                match name {
+                    $(stringify!($field) => {
+                        self.$field = serde_json::from_str(raw.get()).map_err(|error| Damaged::Field {
+                            field: stringify!($field),
+                            problem: without_position(&error),
+                        })?;
+                    })+
+                    _ => { self.extra.insert(name.to_owned(), raw.to_owned()); }
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+record! {
+    /// The reference's field.
+    sandbox_id: Option<String>,
+    /// The reference's field.
+    container_name: Option<String>,
+    /// The reference's field.
+    base_url: Option<String>,
+    /// The reference's field.
+    status: Option<Status>,
+    /// The reference's field.
+    error_message: Option<String>,
+    /// The reference's field.
+    created_at: Option<EpochSeconds>,
+    /// The reference's field.
+    started_at: Option<EpochSeconds>,
+    /// The reference's field.
+    last_activity_at: Option<EpochSeconds>,
+    /// The reference's field.
+    expires_at: Option<EpochSeconds>,
+    /// The reference's field.
+    shell_type: Option<String>,
+    /// The reference's field: a number or a text.
+    user_id: Option<UserId>,
+    /// The reference's field.
+    user_name: Option<String>,
+    /// The reference's field.
+    executor_namespace: Option<String>,
+    /// The reference's field.
+    metadata: Option<RawFields>,
+    /// The version of the record's layout.
+    v: Option<u32>,
+    /// Seconds; `null` is "none", absent is a record that was never ours.
+    idle_timeout: Presence<Seconds>,
+    /// Seconds.
+    active_timeout: Option<Seconds>,
+    /// Seconds.
+    paused_timeout: Option<Seconds>,
+    /// Seconds.
+    heartbeat_timeout: Option<Seconds>,
+    /// What the end of the active timeout does.
+    on_timeout: Option<OnTimeout>,
+    /// When it was paused, while it is.
+    paused_at: Option<EpochSeconds>,
+    /// Why it ended.
+    reason: Option<EndReason>,
+    /// The exit code of its container.
+    exit_code: Option<i64>,
+    /// When its end was decided.
+    ended_at: Option<EpochSeconds>,
+    /// The container's id.
+    container_id: Option<String>,
+    /// The image's reference.
+    image: Option<String>,
+    /// The template's name.
+    template: Option<String>,
+    /// Published ports.
+    ports: Option<BTreeMap<String, String>>,
+    /// Whether it came from the reference system.
+    taken_over: Option<bool>,
+}
+
+/// A duration as records spell it: seconds, greater than 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seconds(pub std::time::Duration);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        std::time::Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|duration| !duration.is_zero())
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("expected seconds, greater than 0"))
+    }
+}
+
+/// An owner's identifier as it was written: the reference system writes numbers and texts.
+#[derive(Clone, Debug)]
+pub struct UserId(pub Box<RawValue>);
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        match raw.get().as_bytes().first() {
+            Some(b'"' | b'-' | b'0'..=b'9') => Ok(Self(raw)),
+            _ => Err(serde::de::Error::custom("expected a number or a text")),
+        }
+    }
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Damaged`] when it is no JSON object, or when a field that we know has a value of a wrong type.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Damaged> {
+        let fields: Fields<'_> =
+            serde_json::from_slice(bytes).map_err(|error| Damaged::NotJson(without_position(&error)))?;
+        let mut record = Self::default();
+        for (name, raw) in fields.0 {
+            record.set(&name, raw)?;
+        }
+        Ok(record)
+    }
+
+    /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead (design, 5).
+    pub fn is_legacy(&self) -> bool {
+        self.idle_timeout == Presence::Absent && (self.expires_at.is_none() || self.last_activity_at.is_none())
+    }
+}
+
+/// An object's fields in order; of a name that occurs twice the last one counts, as everywhere in JSON.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(32);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// serde's positions are those within one field's value here, and would mislead.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// Writes a sandbox down. `last_activity` overrides the machine's own: the journal knows of later pings.
+pub fn encode(sandbox: &Sandbox, last_activity: Moment, now: &Now) -> Vec<u8> {
+    // A record is a map of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
+    serde_json::to_vec(&Written { sandbox, last_activity, now }).unwrap_or_default()
+}
+
+struct Written<'a> {
+    sandbox: &'a Sandbox,
+    last_activity: Moment,
+    now: &'a Now,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Sandbox { details, life } = self.sandbox;
+        let policy = life.policy();
+        let wall = |moment| self.now.wall_at(moment);
+        let seconds = |timeout: Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
+        let mut map = serializer.serialize_map(None)?;
+        // The reference reads each of its fields without a fallback: they are always there.
+        map.serialize_entry("sandbox_id", &details.id)?;
+        map.serialize_entry("container_name", &details.container_name)?;
+        map.serialize_entry("base_url", &details.base_url)?;
+        map.serialize_entry("status", &life.status())?;
+        map.serialize_entry("error_message", &details.error_message)?;
+        map.serialize_entry("created_at", &details.created_at)?;
+        map.serialize_entry("started_at", &details.started_at)?;
+        map.serialize_entry("last_activity_at", &wall(self.last_activity))?;
+        map.serialize_entry("expires_at", &wall(life.expires_at()))?;
+        map.serialize_entry("shell_type", &details.shell_type)?;
+        map.serialize_entry("user_id", &details.user_id)?;
+        map.serialize_entry("user_name", &details.user_name)?;
+        map.serialize_entry("executor_namespace", &details.executor_namespace)?;
+        map.serialize_entry("metadata", &details.metadata)?;
+        map.serialize_entry("v", &RECORD_VERSION)?;
+        map.serialize_entry("idle_timeout", &seconds(policy.idle_timeout))?;
+        map.serialize_entry("active_timeout", &policy.active_timeout.as_secs_f64())?;
+        map.serialize_entry("on_timeout", &policy.on_timeout)?;
+        let mut optional = Optional(map);
+        optional.entry("paused_timeout", seconds(policy.paused_timeout))?;
+        optional.entry("heartbeat_timeout", seconds(policy.heartbeat_timeout))?;
+        optional.entry("paused_at", life.paused_since().map(wall))?;
+        optional.entry("reason", life.end().map(|end| end.reason))?;
+        optional.entry("exit_code", life.end().and_then(|end| end.exit_code))?;
+        optional.entry("ended_at", life.end().map(|end| wall(end.decided_at)))?;
+        optional.entry("container_id", details.container_id.as_ref())?;
+        optional.entry("image", details.image.as_ref())?;
+        optional.entry("template", details.template.as_ref())?;
+        optional.entry("ports", (!details.ports.is_empty()).then_some(&details.ports))?;
+        optional.entry("taken_over", details.taken_over.then_some(true))?;
+        for (name, raw) in &details.extra {
+            optional.0.serialize_entry(name, raw)?;
+        }
+        optional.0.end()
+    }
+}
+
+/// Leaves out what is not there.
+struct Optional<M>(M);
+
+impl<M: SerializeMap> Optional<M> {
+    fn entry<T: Serialize>(&mut self, name: &str, value: Option<T>) -> Result<(), M::Error> {
+        match value {
+            Some(value) => self.0.serialize_entry(name, &value),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A sandbox as a whole: its state machine, and what people call it by.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::value::RawValue;
+
+use super::{
+    id::SandboxId,
+    lifecycle::Lifecycle,
+    time::{EpochSeconds, Now},
+};
+
+/// Fields of a JSON object as they were written: names, and values byte for byte, so that no number loses a digit and no
+/// text an escape.
+pub type RawFields = BTreeMap<String, Box<RawValue>>;
+
+/// What is known of a sandbox besides its state. Changes only at transitions; shared between its actor, the journal and
+/// whoever looks.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// Its identifier.
+    pub id: SandboxId,
+    /// The template it was made from.
+    pub template: Option<String>,
+    /// The image it runs.
+    pub image: Option<String>,
+    /// The container's name.
+    pub container_name: String,
+    /// The container's id, once it has one.
+    pub container_id: Option<String>,
+    /// Where its first published port is reached.
+    pub base_url: Option<String>,
+    /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
+    pub ports: BTreeMap<String, String>,
+    /// What went wrong last, in words.
+    pub error_message: Option<String>,
+    /// When it was asked for.
+    pub created_at: EpochSeconds,
+    /// When its container ran.
+    pub started_at: Option<EpochSeconds>,
+    /// What its owner wants remembered.
+    pub metadata: RawFields,
+    /// The reference system's name for a template.
+    pub shell_type: Option<String>,
+    /// Its owner; a number or a text, kept as it was written.
+    pub user_id: Option<Box<RawValue>>,
+    /// Its owner's name.
+    pub user_name: Option<String>,
+    /// Kept for the reference system.
+    pub executor_namespace: Option<String>,
+    /// Whether the record was taken over from the reference system, whose containers carry other labels.
+    pub taken_over: bool,
+    /// Fields of the record that Sandglass does not know.
+    pub extra: RawFields,
+}
+
+impl Details {
+    /// A sandbox of which only the identifier is known yet.
+    pub fn new(id: SandboxId, created_at: EpochSeconds) -> Self {
+        Self {
+            container_name: container_name(&id),
+            id,
+            template: None,
+            image: None,
+            container_id: None,
+            base_url: None,
+            ports: BTreeMap::new(),
+            error_message: None,
+            created_at,
+            started_at: None,
+            metadata: RawFields::new(),
+            shell_type: None,
+            user_id: None,
+            user_name: None,
+            executor_namespace: None,
+            taken_over: false,
+            extra: RawFields::new(),
+        }
+    }
+}
+
+/// The name of a sandbox's container (design, 6.1).
+pub fn container_name(id: &SandboxId) -> String {
+    format!("sandglass-{id}")
+}
+
+/// A sandbox: a copy for whoever wants to look, write it down or answer with it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// What it is called by.
+    pub details: Arc<Details>,
+    /// Where it is in its life.
+    pub life: Lifecycle,
+}
+
+impl Sandbox {
+    /// Its identifier.
+    pub fn id(&self) -> &SandboxId {
+        &self.details.id
+    }
+
+    /// Seconds since its container ran; `None` before that.
+    pub fn uptime(&self, now: &Now) -> Option<f64> {
+        let until = self.life.end().filter(|_| self.life.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
+        self.details.started_at.map(|started| (until - started).max(0.0))
+    }
+}

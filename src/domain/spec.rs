@@ -1,0 +1,67 @@
+//! What a new sandbox is made from: the merged and validated outcome of a template and a request.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// What a container may use. `None` leaves a resource to the engine's own limit.
+#[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// CPU cores; 0.5 is half of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Memory in MiB, swap included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+}
+
+/// When a started container counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// As soon as it runs.
+    #[default]
+    Started,
+    /// When this container port takes a TCP connection; it is one of the published ports.
+    Tcp(u16),
+    /// When a GET of this path on this container port answers with a status below 400.
+    Http {
+        /// The container port, one of the published ones.
+        port: u16,
+        /// The path, beginning with `/`.
+        path: String,
+    },
+}
+
+/// A directory of the host that the container may see; the configuration has to allow its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The absolute path on the host.
+    pub source: String,
+    /// The absolute path in the container.
+    pub target: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// Everything the runtime needs to make a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartSpec {
+    /// The image's reference.
+    pub image: String,
+    /// The command; `None` takes the image's own.
+    pub command: Option<Vec<String>>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// TCP ports of the container to publish on the host's loopback address.
+    pub ports: Vec<u16>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Host directories it may see.
+    pub mounts: Vec<Mount>,
+    /// When it counts as ready.
+    pub readiness: Readiness,
+    /// How long it may take to become ready, from its start.
+    pub ready_timeout: Duration,
+}

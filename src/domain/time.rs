@@ -1,0 +1,105 @@
+//! Time as the domain knows it: always an argument, never read here.
+//!
+//! Deadlines are [`Moment`]s of a monotonic clock, so that a wall clock that jumps and a host that sleeps end no
+//! sandbox (design, 3.8). Epoch seconds are for people and for the store; [`Now`] converts between the two with one
+//! fixed offset, so the same moment always has the same wall-clock time, to the last digit.
+
+use std::time::Duration;
+
+/// Wall-clock time in seconds since the Unix epoch, as it stands in records and answers.
+pub type EpochSeconds = f64;
+
+const NANOS_PER_SECOND: f64 = 1e9;
+
+/// A point in monotonic time, in nanoseconds since the process's clock began. Rehydrated sandboxes have moments before
+/// that, which are negative. Arithmetic saturates: a timeout of centuries is "far away", never an overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// Before every other moment.
+    pub const DISTANT_PAST: Self = Self(i64::MIN);
+
+    /// The moment `nanos` nanoseconds after the clock began.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock began.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and `duration` more.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment less `duration`.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// One reading of both clocks: the monotonic moment, and what turns moments into wall-clock time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic reading: what deadlines are compared with.
+    pub moment: Moment,
+    /// Nanoseconds to add to a moment to get nanoseconds since the Unix epoch.
+    pub epoch_offset: i64,
+}
+
+impl Now {
+    /// The wall-clock time of this reading.
+    pub fn wall(&self) -> EpochSeconds {
+        self.wall_at(self.moment)
+    }
+
+    /// The wall-clock time of `moment`.
+    pub fn wall_at(&self, moment: Moment) -> EpochSeconds {
+        moment.0.saturating_add(self.epoch_offset) as f64 / NANOS_PER_SECOND
+    }
+
+    /// The moment at which the wall clock shows (or showed) `wall`.
+    pub fn moment_at(&self, wall: EpochSeconds) -> Moment {
+        // A float-to-integer cast saturates, and sends NaN to 0: no stored time can make this panic.
+        Moment(((wall * NANOS_PER_SECOND) as i64).saturating_sub(self.epoch_offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { moment: Moment(5_000_000_000), epoch_offset: 1_795_441_217_506_918_200 };
+
+    #[test]
+    fn wall_time_of_a_moment_is_the_same_whenever_it_is_asked_for() {
+        let later = Now { moment: NOW.moment.plus(Duration::from_secs(77)), ..NOW };
+        let moment = Moment(123_456_789);
+        assert_eq!(NOW.wall_at(moment).to_bits(), later.wall_at(moment).to_bits());
+    }
+
+    #[test]
+    fn stored_times_of_any_size_become_moments_without_a_panic() {
+        for wall in [0.0, -1e300, 1e300, f64::NAN, f64::INFINITY, 1_795_441_217.5] {
+            let moment = NOW.moment_at(wall);
+            let _ = (moment.plus(Duration::MAX), moment.minus(Duration::MAX), moment.since(Moment::DISTANT_PAST));
+        }
+    }
+
+    #[test]
+    fn a_stored_time_comes_back_within_a_microsecond() {
+        let wall = NOW.wall();
+        let back = NOW.moment_at(wall);
+        assert!(back.since(NOW.moment).max(NOW.moment.since(back)) < Duration::from_micros(1));
+    }
+}

@@ -1,0 +1,7 @@
+//! Sandglass.
+
+pub mod config;
+pub mod domain;
+pub mod ports;
+pub mod runtime;
+pub mod store;

@@ -1,0 +1,170 @@
+//! The seam to the container engine.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    EpochSeconds, OnTimeout, SandboxId,
+    lifecycle::Container as ContainerState,
+    spec::StartSpec,
+};
+
+/// Which container: whose it is, and its id once it has one. Names prove nothing and are never used to find one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRef {
+    /// The sandbox it belongs to.
+    pub sandbox: SandboxId,
+    /// The engine's id for it; without one it is looked for by its labels.
+    pub container_id: Option<String>,
+    /// Whose labels it carries.
+    pub owner: Owner,
+}
+
+/// Whose labels a container carries (design, 6.1 and 6.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Ours: `sandglass.prefix` and `sandglass.id`.
+    Sandglass,
+    /// The reference system's, of a record that was taken over: `owner=executor_manager` and this `task_id`.
+    Reference {
+        /// The label's value.
+        task_id: String,
+    },
+}
+
+/// What a container's labels tell of its sandbox: enough to rebuild a record without the store (design, 6.1).
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Labels {
+    /// When the sandbox was asked for.
+    pub created_at: Option<EpochSeconds>,
+    /// The template's name.
+    pub template: Option<String>,
+    /// Seconds; the outer `None`: the label is missing, the inner: it says "none".
+    pub idle_timeout: Option<Option<Duration>>,
+    /// The active timeout.
+    pub active_timeout: Option<Duration>,
+    /// How long it may stay paused.
+    pub paused_timeout: Option<Duration>,
+    /// How long it may go without a heartbeat.
+    pub heartbeat_timeout: Option<Duration>,
+    /// What the end of the active timeout does.
+    pub on_timeout: Option<OnTimeout>,
+}
+
+/// A new container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// The sandbox's identifier.
+    pub id: SandboxId,
+    /// The container's name.
+    pub name: String,
+    /// What it is made from.
+    pub spec: StartSpec,
+    /// What its labels shall tell.
+    pub labels: Labels,
+}
+
+/// A container that runs and is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Started {
+    /// The engine's id for it.
+    pub container_id: String,
+    /// Where its published ports are reached: `{"80": "127.0.0.1:32768"}`.
+    pub ports: BTreeMap<String, String>,
+    /// `http://` and the address of the first port in the specification; `None` without published ports.
+    pub base_url: Option<String>,
+}
+
+/// A container as a look at it found it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspected {
+    /// What it is doing.
+    pub state: ContainerState,
+    /// Its id and where it is reached.
+    pub started: Started,
+    /// Its name.
+    pub name: String,
+    /// Its image's reference.
+    pub image: Option<String>,
+    /// What its labels tell; all empty on the reference system's.
+    pub labels: Labels,
+}
+
+/// How far a start has come, for whoever waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartProgress {
+    /// The image is being pulled.
+    Pulling {
+        /// In words: the layer's status and how much of it is here.
+        status: String,
+    },
+    /// The container is being created and started.
+    Starting,
+    /// It runs, and is not ready yet.
+    WaitingForReadiness,
+}
+
+/// Why the engine did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// The engine cannot be reached.
+    #[error("the container engine cannot be reached: {0}")]
+    Unreachable(String),
+    /// The engine refused, failed, or took too long.
+    #[error("{0}")]
+    Failed(String),
+    /// The start was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A container engine. Implementations bound their concurrency and the time of each call, and check the labels of
+/// exactly the container they are about to touch: what is not ours is never stopped, paused or removed (design, 6.2).
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Pulls the image if it is missing, creates the container with its labels, starts it and waits until it is ready.
+    /// `cancel` breaks this off between two calls to the engine, or in a pull or a wait: never in the middle of a
+    /// creation, so that when this returns, no container of it can appear any more. `progress` is told of each phase.
+    ///
+    /// # Errors
+    /// What has been created by then may be left behind: the caller removes it.
+    async fn start(
+        &self,
+        start: &Start,
+        cancel: &CancellationToken,
+        progress: &(dyn Fn(StartProgress) + Send + Sync),
+    ) -> Result<Started, RuntimeError>;
+
+    /// Looks at a sandbox's container. `None`: the engine answered that there is none.
+    ///
+    /// # Errors
+    /// An error is never "none".
+    async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError>;
+
+    /// Freezes the container. One that is frozen already counts as done.
+    ///
+    /// # Errors
+    /// When it is not frozen now.
+    async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
+
+    /// Thaws the container. One that runs already counts as done.
+    ///
+    /// # Errors
+    /// When it does not run now.
+    async fn resume(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
+
+    /// Stops the container with the configured grace, kills it if it does not end, and removes it with its anonymous
+    /// volumes. One that is gone already counts as done, and so does a foreign one under its name, which is left alone.
+    ///
+    /// # Errors
+    /// When it is not confirmed gone.
+    async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
+
+    /// One cheap round trip: does the engine answer?
+    ///
+    /// # Errors
+    /// When it does not.
+    async fn check(&self) -> Result<(), RuntimeError>;
+}

@@ -1,0 +1,163 @@
+//! The seam to persistence.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{EpochSeconds, SandboxId};
+
+/// One change to the store. Changes to the same sandbox are applied in the order they are given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A sandbox that lives: its record, without expiry, and its place in the active set.
+    Put {
+        /// Whose.
+        id: SandboxId,
+        /// The record, JSON.
+        record: Vec<u8>,
+        /// Its last activity: the active set's score.
+        last_activity: EpochSeconds,
+    },
+    /// A sandbox that ended: out of the active set, its record readable as a tombstone for `retention`.
+    Bury {
+        /// Whose.
+        id: SandboxId,
+        /// The record, JSON.
+        record: Vec<u8>,
+        /// How long the tombstone stays.
+        retention: Duration,
+    },
+    /// A member of the active set that has no sandbox leaves the set; a record, if one is there, is left as it is. The
+    /// member is given as the bytes that it was read as, which may be no valid id.
+    Forget {
+        /// The member.
+        member: Vec<u8>,
+    },
+    /// Bytes that cannot be understood are kept, with the reason. A later one for the same member replaces it.
+    Quarantine {
+        /// The member of the active set that they belong to.
+        member: Vec<u8>,
+        /// The bytes as they were read.
+        bytes: Vec<u8>,
+        /// Why.
+        reason: String,
+        /// When.
+        at: EpochSeconds,
+    },
+}
+
+/// What stands where a member's record should be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// A record's bytes.
+    Record(Vec<u8>),
+    /// A successful read said that there is none.
+    Nothing,
+    /// Something that is no record at all, for example a key of another type.
+    Foreign(String),
+}
+
+/// A member of the active set, or a tombstone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The member as it stands in the set: bytes, since a foreign writer may have put anything there.
+    pub member: Vec<u8>,
+    /// The set's score: for a member of the active set its last activity, for a tombstone the time it expires.
+    pub score: EpochSeconds,
+    /// Its record.
+    pub found: Found,
+}
+
+/// One page of a set, in no particular order. A member may occur on more than one page, but none is left out.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Page {
+    /// The members with their records, read in pipelines.
+    pub entries: Vec<Stored>,
+    /// Where the next page begins; `None`: this was the last one.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a set, opaque to everyone but the adapter that gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cursor(pub Vec<u8>);
+
+/// Bytes in quarantine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    /// The member that they belong to.
+    pub member: Vec<u8>,
+    /// The bytes as they were read.
+    pub bytes: Vec<u8>,
+    /// Why they are there.
+    pub reason: String,
+    /// Since when.
+    pub at: EpochSeconds,
+}
+
+/// Why the store did not do what it was asked for. None of these is ever taken for "nothing there".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, answered with an error, or took too long: worth trying again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Somebody else supervises this prefix. Nothing was written.
+    #[error("the store is held by another supervisor: {holder}")]
+    Held {
+        /// Who, in words for people.
+        holder: String,
+    },
+}
+
+/// A sandbox store. Implementations reconnect by themselves and bound every call in time.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Takes the lease: from here on, this process alone supervises the prefix (design, 4.5). Called before anything is
+    /// read or written. A holder that is known to be dead is replaced at once, one that may live is waited for long
+    /// enough to see whether it renews.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when a living supervisor holds it.
+    async fn acquire(&self) -> Result<(), StoreError>;
+
+    /// Keeps the lease; called at a third of its time to live or more often.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when it is lost.
+    async fn renew(&self) -> Result<(), StoreError>;
+
+    /// Gives the lease back, if this process holds it.
+    ///
+    /// # Errors
+    /// As every call; the lease then runs out by itself.
+    async fn release(&self) -> Result<(), StoreError>;
+
+    /// Applies all of `batch` in one round trip, durably, or none of it. Only the holder of the lease can write.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may or may not have been applied; writing it again is harmless.
+    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError>;
+
+    /// A page of the active set with its records; about `limit` members.
+    ///
+    /// # Errors
+    /// As every call. A page is read completely or not at all.
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
+
+    /// A page of the tombstones that have not expired.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
+
+    /// All that is in quarantine.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError>;
+
+    /// One cheap round trip: does it answer?
+    ///
+    /// # Errors
+    /// As every call.
+    async fn check(&self) -> Result<(), StoreError>;
+}
