@@ -1,5 +1,6 @@
 //! Sandglass.
 
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod ports;

@@ -5,12 +5,14 @@
 //! - [`lifecycle`]: the state machine and its deadlines;
 //! - [`sandbox`]: the machine together with what people call it by;
 //! - [`record`]: how a sandbox is written down and read back;
+//! - [`rehydrate`]: from a record, or from a container's labels, back to a sandbox;
 //! - [`spec`]: what a new sandbox is made from;
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod id;
 pub mod lifecycle;
 pub mod record;
+pub mod rehydrate;
 pub mod retry;
 pub mod sandbox;
 pub mod spec;

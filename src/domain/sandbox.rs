@@ -52,6 +52,8 @@ pub struct Details {
     pub taken_over: bool,
     /// Fields of the record that Sandglass does not know.
     pub extra: RawFields,
+    /// Why the last try to remove its container failed; not written down.
+    pub removal_error: Option<String>,
 }
 
 impl Details {
@@ -75,6 +77,7 @@ impl Details {
             executor_namespace: None,
             taken_over: false,
             extra: RawFields::new(),
+            removal_error: None,
         }
     }
 }
@@ -101,7 +104,8 @@ impl Sandbox {
 
     /// Seconds since its container ran; `None` before that.
     pub fn uptime(&self, now: &Now) -> Option<f64> {
-        let until = self.life.end().filter(|_| self.life.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
+        let until =
+            self.life.end().filter(|_| self.life.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
         self.details.started_at.map(|started| (until - started).max(0.0))
     }
 }

@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{
-    EpochSeconds, OnTimeout, SandboxId,
-    lifecycle::Container as ContainerState,
-    spec::StartSpec,
-};
+use crate::domain::{EpochSeconds, OnTimeout, SandboxId, lifecycle::Container as ContainerState, spec::StartSpec};
 
 /// Which container: whose it is, and its id once it has one. Names prove nothing and are never used to find one.
 #[derive(Clone, Debug, PartialEq, Eq)]

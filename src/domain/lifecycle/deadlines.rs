@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    super::{time::Moment, words::{EndReason, OnTimeout}},
+    super::{
+        time::Moment,
+        words::{EndReason, OnTimeout},
+    },
     machine::{Lifecycle, Phase, Up},
 };
 

@@ -202,4 +202,3 @@ pub enum Denied {
         rule: &'static str,
     },
 }
-

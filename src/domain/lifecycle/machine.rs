@@ -27,7 +27,9 @@ pub(super) enum Birth {
     Starting,
     /// Left by a crash in mid-create: what became of its container?
     Resolving,
-    ResolvingAgain { at: Moment },
+    ResolvingAgain {
+        at: Moment,
+    },
 }
 
 impl Birth {
@@ -63,7 +65,9 @@ enum Step {
     Recording(u64),
     AwaitingStart,
     Removing,
-    Waiting { until: Moment },
+    Waiting {
+        until: Moment,
+    },
     Burying,
 }
 
@@ -420,9 +424,7 @@ impl Lifecycle {
 
     fn start_failed(&mut self, now: Now) -> Effects {
         match self.phase {
-            Phase::Pending(Birth::Starting) => {
-                self.begin_end(End::now(EndReason::StartFailed, now), false)
-            }
+            Phase::Pending(Birth::Starting) => self.begin_end(End::now(EndReason::StartFailed, now), false),
             _ => self.start_is_over(),
         }
     }
@@ -448,9 +450,7 @@ impl Lifecycle {
                 self.phase = Phase::Up(Up::Paused { since: now.moment });
                 self.write_through()
             }
-            Container::Stopped(_) | Container::Missing => {
-                self.begin_end(End::now(EndReason::StartFailed, now), false)
-            }
+            Container::Stopped(_) | Container::Missing => self.begin_end(End::now(EndReason::StartFailed, now), false),
         }
     }
 
@@ -549,11 +549,7 @@ impl Lifecycle {
         self.revision += 1;
         let step = Step::Recording(self.revision);
         self.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
-        Effects {
-            persist: Persist::Through,
-            deed: start_under_way.then_some(Deed::CancelStart),
-            ended: Some(end),
-        }
+        Effects { persist: Persist::Through, deed: start_under_way.then_some(Deed::CancelStart), ended: Some(end) }
     }
 
     fn write_through(&mut self) -> Effects {

@@ -1,0 +1,226 @@
+//! From a record back to a sandbox: the rules of the table in section 5 of the design, as pure functions.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    id::SandboxId,
+    lifecycle::{Container, Effects, End, Lifecycle, Policy, Restored, Revived},
+    record::{Damaged, Presence, Record, Seconds},
+    sandbox::{Details, RawFields, Sandbox, container_name},
+    time::{EpochSeconds, Moment, Now},
+    words::{EndReason, Status},
+};
+
+/// What fills the gaps of records.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fallbacks {
+    /// The configured timeouts, for records that were never ours.
+    pub policy: Policy,
+    /// The idle timeout of legacy records.
+    pub legacy_ttl: Duration,
+    /// How much activity an unclean stop may have lost (design, 4.7).
+    pub idle_slack: Duration,
+    /// When deadlines may act again.
+    pub not_before: Moment,
+}
+
+/// A sandbox brought back.
+#[derive(Debug)]
+pub struct Rehydrated {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// The first thing to do for it.
+    pub effects: Effects,
+    /// Whether its record has to be written anew: something was missing in it.
+    pub completed: bool,
+}
+
+/// Brings back a member of the active set. `score` is the set's.
+///
+/// # Errors
+/// [`Damaged`] when the record belongs to somebody else.
+pub fn rehydrate(
+    id: &SandboxId,
+    record: Record,
+    score: EpochSeconds,
+    fallbacks: &Fallbacks,
+    now: Now,
+) -> Result<Rehydrated, Damaged> {
+    must_belong_to(id, &record)?;
+    let legacy = record.is_legacy();
+    let completed = record.idle_timeout == Presence::Absent || record.status.is_none();
+    // The two are written together; where they differ, the later one is what is known.
+    let activity = match record.last_activity_at {
+        Some(at) if score.is_finite() => at.max(score),
+        Some(at) => at,
+        None if score.is_finite() => score,
+        None => record.started_at.or(record.created_at).unwrap_or_else(|| now.wall()),
+    };
+    let last_activity = now.moment_at(activity).min(now.moment);
+    let expires_at = match record.expires_at {
+        Some(at) => now.moment_at(at),
+        None => last_activity.plus(fallbacks.legacy_ttl),
+    };
+    let restored = Restored {
+        phase: phase_of(&record, last_activity, now),
+        policy: policy_of(&record, legacy, fallbacks),
+        last_activity,
+        expires_at,
+        idle_slack: fallbacks.idle_slack,
+        not_before: fallbacks.not_before,
+    };
+    let (life, effects) = Lifecycle::restore(restored, now);
+    let details = details_of(id, record, now);
+    Ok(Rehydrated { sandbox: Sandbox { details: Arc::new(details), life }, effects, completed })
+}
+
+/// Brings back a tombstone.
+///
+/// # Errors
+/// [`Damaged`] when the record belongs to somebody else.
+pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -> Result<Sandbox, Damaged> {
+    must_belong_to(id, &record)?;
+    let restored = Restored {
+        phase: Revived::Gone(end_of(&record, now)),
+        policy: policy_of(&record, false, fallbacks),
+        last_activity: record.last_activity_at.map_or(now.moment, |at| now.moment_at(at)),
+        expires_at: record.expires_at.map_or(now.moment, |at| now.moment_at(at)),
+        idle_slack: Duration::ZERO,
+        not_before: Moment::DISTANT_PAST,
+    };
+    let (life, _) = Lifecycle::restore(restored, now);
+    Ok(Sandbox { details: Arc::new(details_of(id, record, now)), life })
+}
+
+/// What a container tells of a sandbox whose record is lost: its labels, as far as they go.
+#[derive(Debug)]
+pub struct Traces {
+    /// What it is doing.
+    pub container: Container,
+    /// What is known by its labels and by a look at it.
+    pub details: Details,
+    /// The timeouts of its labels, and fallbacks for the rest.
+    pub policy: Policy,
+    /// Its last activity: the set's score, else its creation.
+    pub last_activity: Option<EpochSeconds>,
+}
+
+/// Brings back a sandbox of which only the container is left. One that has stopped ends as `exited`.
+pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
+    let last_activity = traces.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
+    let phase = match traces.container {
+        Container::Running => Revived::Running,
+        Container::Paused => Revived::Paused(last_activity),
+        Container::Stopped(code) => Revived::Ending(End { exit_code: code, ..End::now(EndReason::Exited, now) }),
+        Container::Missing => Revived::Ending(End::now(EndReason::Vanished, now)),
+    };
+    let restored = Restored {
+        phase,
+        policy: traces.policy,
+        last_activity,
+        expires_at: last_activity.plus(traces.policy.active_timeout),
+        idle_slack: fallbacks.idle_slack,
+        not_before: fallbacks.not_before,
+    };
+    let (life, effects) = Lifecycle::restore(restored, now);
+    (Sandbox { details: Arc::new(traces.details), life }, effects)
+}
+
+fn must_belong_to(id: &SandboxId, record: &Record) -> Result<(), Damaged> {
+    match &record.sandbox_id {
+        Some(other) if other != id.as_str() => {
+            Err(Damaged::Field { field: "sandbox_id", problem: format!("{other:?} in the record of {id}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn phase_of(record: &Record, last_activity: Moment, now: Now) -> Revived {
+    let paused = || Revived::Paused(record.paused_at.map_or(last_activity, |at| now.moment_at(at)));
+    let inferred = if record.base_url.is_some() { Status::Running } else { Status::Pending };
+    match record.status.unwrap_or(inferred) {
+        // The reference system has no word for paused: it writes this.
+        Status::Pending if metadata_says_paused(record) => paused(),
+        Status::Pending => Revived::Pending,
+        Status::Running => Revived::Running,
+        Status::Paused => paused(),
+        Status::Failed | Status::Succeeded | Status::Terminating | Status::Terminated => {
+            Revived::Ending(end_of(record, now))
+        }
+    }
+}
+
+fn metadata_says_paused(record: &Record) -> bool {
+    record.metadata.as_ref().and_then(|metadata| metadata.get("paused")).is_some_and(|raw| raw.get() == "true")
+}
+
+/// Why a record says it ended; where it does not say, what its status makes likely.
+fn end_of(record: &Record, now: Now) -> End {
+    let likely = match record.status {
+        Some(Status::Failed) if record.started_at.is_none() => EndReason::StartFailed,
+        Some(Status::Failed | Status::Succeeded) => EndReason::Exited,
+        _ => EndReason::Requested,
+    };
+    let succeeded = (record.status == Some(Status::Succeeded)).then_some(0);
+    End {
+        reason: record.reason.unwrap_or(likely),
+        exit_code: record.exit_code.or(succeeded),
+        deadline: None,
+        decided_at: record.ended_at.map_or(now.moment, |at| now.moment_at(at)),
+    }
+}
+
+fn policy_of(record: &Record, legacy: bool, fallbacks: &Fallbacks) -> Policy {
+    let duration = |seconds: Option<Seconds>| seconds.map(|Seconds(duration)| duration);
+    let configured = fallbacks.policy;
+    match record.idle_timeout {
+        Presence::Absent => {
+            let idle_timeout = if legacy { Some(fallbacks.legacy_ttl) } else { configured.idle_timeout };
+            Policy { idle_timeout, heartbeat_timeout: None, ..configured }
+        }
+        Presence::Null | Presence::Value(_) => Policy {
+            idle_timeout: match record.idle_timeout {
+                Presence::Value(Seconds(timeout)) => Some(timeout),
+                _ => None,
+            },
+            paused_timeout: duration(record.paused_timeout),
+            heartbeat_timeout: duration(record.heartbeat_timeout),
+            active_timeout: duration(record.active_timeout).unwrap_or(configured.active_timeout),
+            on_timeout: record.on_timeout.unwrap_or(configured.on_timeout),
+        },
+    }
+}
+
+fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
+    let created_at = record.created_at.or(record.started_at).or(record.last_activity_at);
+    Details {
+        id: id.clone(),
+        container_name: record.container_name.unwrap_or_else(|| container_name(id)),
+        template: record.template,
+        image: record.image,
+        container_id: record.container_id,
+        base_url: record.base_url,
+        ports: record.ports.unwrap_or_default(),
+        error_message: record.error_message,
+        created_at: created_at.unwrap_or_else(|| now.wall()),
+        started_at: record.started_at,
+        metadata: record.metadata.unwrap_or_default(),
+        shell_type: record.shell_type,
+        user_id: record.user_id.map(|user_id| user_id.0),
+        user_name: record.user_name,
+        executor_namespace: record.executor_namespace,
+        // Every record of ours has a version; one without is the reference system's.
+        taken_over: record.taken_over.unwrap_or(record.v.is_none()),
+        extra: record.extra,
+        removal_error: None,
+    }
+}
+
+/// The `task_id` label that the reference system gave the container of a sandbox.
+pub fn task_id(id: &SandboxId, metadata: &RawFields) -> String {
+    match metadata.get("task_id").map(|raw| raw.get()) {
+        Some(text) if text.starts_with('"') => serde_json::from_str(text).unwrap_or_else(|_| id.to_string()),
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
+        _ => id.to_string(),
+    }
+}
