@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod journal;
+pub mod metrics;
 pub mod ports;
 pub mod runtime;
 pub mod store;

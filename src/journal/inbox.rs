@@ -1,0 +1,192 @@
+//! What waits to be written: the newest state of each sandbox, and who waits for it.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::cell::ActivityCell;
+use crate::{
+    domain::{Moment, Now, Sandbox, SandboxId, record},
+    ports::store::Write,
+};
+
+/// Resolves when the store has what it was given for. It waits as long as the store is down.
+#[derive(Debug)]
+pub struct Ticket(oneshot::Receiver<()>);
+
+impl Future for Ticket {
+    /// Whether it is stored: false once the journal has stopped for good, which leaves it to the next start.
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.is_ok())
+    }
+}
+
+/// How a sandbox's newest state is to be written.
+#[derive(Debug)]
+enum Kind {
+    Put,
+    Bury { retention: Duration },
+}
+
+/// The newest state of one sandbox.
+#[derive(Debug)]
+struct Entry {
+    sandbox: Sandbox,
+    cell: ActivityCell,
+    kind: Kind,
+    /// Since when something of it waits.
+    since: Moment,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// What is to be written next.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    transitions: HashMap<SandboxId, Entry>,
+    touched: HashMap<SandboxId, Entry>,
+    /// Writes that belong to no sandbox of ours, in their order.
+    others: Vec<(Write, oneshot::Sender<()>)>,
+    pub(super) closed: bool,
+}
+
+/// What one commit carries.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    entries: HashMap<SandboxId, Entry>,
+    others: Vec<(Write, oneshot::Sender<()>)>,
+}
+
+impl Inbox {
+    pub(super) fn put(&mut self, sandbox: Sandbox, cell: ActivityCell, since: Moment) -> Ticket {
+        self.transition(sandbox, cell, Kind::Put, since)
+    }
+
+    pub(super) fn bury(&mut self, sandbox: Sandbox, cell: ActivityCell, retention: Duration, since: Moment) -> Ticket {
+        self.transition(sandbox, cell, Kind::Bury { retention }, since)
+    }
+
+    fn transition(&mut self, sandbox: Sandbox, cell: ActivityCell, kind: Kind, since: Moment) -> Ticket {
+        let (sender, receiver) = oneshot::channel();
+        let id = sandbox.id().clone();
+        let mut entry = Entry { sandbox, cell, kind, since, waiting: Vec::new() };
+        // A transition carries the newest activity along.
+        self.touched.remove(&id);
+        if let Some(older) = self.transitions.remove(&id) {
+            entry.since = older.since;
+            entry.waiting = older.waiting;
+        }
+        if !self.closed {
+            entry.waiting.push(sender);
+            self.transitions.insert(id, entry);
+        }
+        Ticket(receiver)
+    }
+
+    /// Queues a sandbox whose cell has moved.
+    pub(super) fn touch(&mut self, sandbox: Sandbox, cell: ActivityCell, since: Moment) {
+        let id = sandbox.id();
+        // A transition that still waits reads the same cell when it is written.
+        if !self.closed && !self.transitions.contains_key(id) {
+            let entry = Entry { sandbox: sandbox.clone(), cell, kind: Kind::Put, since, waiting: Vec::new() };
+            self.touched.entry(id.clone()).or_insert(entry);
+        }
+    }
+
+    pub(super) fn other(&mut self, write: Write) -> Ticket {
+        let (sender, receiver) = oneshot::channel();
+        if !self.closed {
+            self.others.push((write, sender));
+        }
+        Ticket(receiver)
+    }
+
+    pub(super) fn has_transitions(&self) -> bool {
+        !self.transitions.is_empty() || !self.others.is_empty()
+    }
+
+    pub(super) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// All that waits; without the touched sandboxes unless their time has come.
+    pub(super) fn take(&mut self, with_touched: bool) -> Batch {
+        let mut entries = std::mem::take(&mut self.transitions);
+        if with_touched {
+            entries.extend(std::mem::take(&mut self.touched));
+        }
+        Batch { entries, others: std::mem::take(&mut self.others) }
+    }
+
+    /// Takes back what could not be written. What has come since is newer and stays; it inherits who waits.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        for (id, older) in batch.entries {
+            self.touched.remove(&id);
+            match self.transitions.get_mut(&id) {
+                Some(newer) => {
+                    newer.since = older.since;
+                    newer.waiting.extend(older.waiting);
+                }
+                None => {
+                    self.transitions.insert(id, older);
+                }
+            }
+        }
+        let newer = std::mem::replace(&mut self.others, batch.others);
+        self.others.extend(newer);
+    }
+
+    /// When the oldest thing that waits began to.
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.transitions.values().chain(self.touched.values()).map(|entry| entry.since).min()
+    }
+
+    /// How many things wait.
+    pub(super) fn len(&self) -> usize {
+        self.transitions.len() + self.touched.len() + self.others.len()
+    }
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.others.is_empty()
+    }
+
+    /// When the oldest thing in it began to wait.
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.entries.values().map(|entry| entry.since).min()
+    }
+
+    /// The writes. Other members' come first: they belong to the past.
+    pub(super) fn writes(&self, now: &Now) -> Vec<Write> {
+        let others = self.others.iter().map(|(write, _)| write.clone());
+        others.chain(self.entries.values().map(|entry| entry.write(now))).collect()
+    }
+
+    /// Tells everyone who waits that it is stored.
+    pub(super) fn stored(self) {
+        let waiting = self.entries.into_values().flat_map(|entry| entry.waiting);
+        for sender in waiting.chain(self.others.into_iter().map(|(_, sender)| sender)) {
+            // Whoever no longer waits does not need to know.
+            let _ = sender.send(());
+        }
+    }
+}
+
+impl Entry {
+    fn write(&self, now: &Now) -> Write {
+        let last_activity = self.cell.load().max(self.sandbox.life.last_activity());
+        let record = record::encode(&self.sandbox, last_activity, now);
+        let id = self.sandbox.id().clone();
+        match self.kind {
+            Kind::Put => Write::Put { id, record, last_activity: now.wall_at(last_activity) },
+            Kind::Bury { retention } => Write::Bury { id, record, retention },
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The journal: the one writer in front of the store (design, 4.1).
+//!
+//! Transitions are written through: a [`Ticket`] resolves once the store has them. Activity is written behind: it only
+//! moves a number in a shared [`ActivityCell`], and every flush interval the cells that moved are written in one commit.
+//! Both go through one task, which keeps the newest state of each sandbox and nothing else: an older record never
+//! overwrites a newer, what waits at the same moment shares one round trip, and while the store is down memory is
+//! bounded by the number of sandboxes.
+
+mod cell;
+mod inbox;
+mod writer;
+
+pub use cell::ActivityCell;
+pub use inbox::Ticket;
+pub use writer::{Journal, StoreHealth};

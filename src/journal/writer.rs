@@ -1,0 +1,297 @@
+//! The task that writes.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    cell::ActivityCell,
+    inbox::{Batch, Inbox, Ticket},
+};
+use crate::{
+    clock::Clock,
+    domain::{EpochSeconds, Moment, Sandbox, retry::Backoff},
+    metrics::Metrics,
+    ports::store::{Store, StoreError, Write},
+};
+
+/// A store that is down is asked again soon: everything waits for it.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2) };
+
+/// Whether the store takes writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreHealth {
+    /// The last commit succeeded, or there was none yet.
+    Up,
+    /// Commits fail.
+    Down {
+        /// Since when.
+        since: EpochSeconds,
+        /// What the store says.
+        error: String,
+    },
+    /// Another supervisor holds the prefix: nothing is written any more.
+    Lost {
+        /// Who, in words.
+        holder: String,
+    },
+}
+
+impl StoreHealth {
+    /// Whether new sandboxes can be recorded.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+/// The one writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Notify,
+    /// Counts the flushes; the actors compare it to see whether they have to queue again.
+    generation: AtomicU64,
+    health: watch::Sender<StoreHealth>,
+    /// Set when the lease is lost: stop writing and terminating at once (design, 4.5).
+    lost: CancellationToken,
+    closing: CancellationToken,
+    done: CancellationToken,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Journal {
+    /// Starts the writer on `handle`. Activity is on its way to the store within three quarters of `flush_interval`, which
+    /// leaves a quarter for the write itself: the interval is what a crash may lose (design, 4.7).
+    pub fn start(
+        store: Arc<dyn Store>,
+        flush_interval: Duration,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        handle: &Handle,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            wake: Notify::new(),
+            generation: AtomicU64::new(1),
+            health: watch::Sender::new(StoreHealth::Up),
+            lost: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            done: CancellationToken::new(),
+            clock,
+            metrics,
+        });
+        handle.spawn(Writer { shared: shared.clone(), store }.run(flush_interval.mul_f64(0.75)));
+        Self { shared }
+    }
+
+    /// Writes a transition through.
+    pub fn put(&self, sandbox: Sandbox, cell: &ActivityCell) -> Ticket {
+        let ticket = self.inbox().put(sandbox, cell.clone(), self.moment());
+        self.shared.wake.notify_one();
+        ticket
+    }
+
+    /// Writes a tombstone through.
+    pub fn bury(&self, sandbox: Sandbox, cell: &ActivityCell, retention: Duration) -> Ticket {
+        let ticket = self.inbox().bury(sandbox, cell.clone(), retention, self.moment());
+        self.shared.wake.notify_one();
+        ticket
+    }
+
+    /// Writes something that belongs to no sandbox of ours.
+    pub fn write(&self, write: Write) -> Ticket {
+        let ticket = self.inbox().other(write);
+        self.shared.wake.notify_one();
+        ticket
+    }
+
+    /// Queues a sandbox whose cell has moved for the next flush. Needed once per [`Self::generation`], and again after
+    /// each transition.
+    pub fn touch(&self, sandbox: Sandbox, cell: &ActivityCell) {
+        self.inbox().touch(sandbox, cell.clone(), self.moment());
+    }
+
+    /// How many flushes have begun. Read it after storing into the cell: if it is what it was when the sandbox was
+    /// queued, the coming flush still reads the cell.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::SeqCst)
+    }
+
+    /// The store's health, and its changes.
+    pub fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.shared.health.subscribe()
+    }
+
+    /// Resolves when `ticket` does, or as soon as the store is known to be down: pings and deadlines go on in memory then
+    /// (design, 4.6). True: it is stored.
+    pub async fn stored_or_down(&self, ticket: Ticket) -> bool {
+        let mut health = self.health();
+        tokio::select! {
+            biased;
+            stored = ticket => stored,
+            _ = health.wait_for(|health| !health.is_up()) => false,
+        }
+    }
+
+    /// Cancelled when the lease is lost.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.shared.lost
+    }
+
+    /// Tells the journal that the lease is lost.
+    pub fn lose(&self, holder: &str) {
+        self.shared.lose(holder);
+    }
+
+    /// How much waits, and for how many seconds the oldest of it.
+    pub fn backlog(&self) -> (usize, f64) {
+        let inbox = self.inbox();
+        let age = inbox.oldest().map_or(Duration::ZERO, |oldest| self.moment().since(oldest));
+        (inbox.len(), age.as_secs_f64())
+    }
+
+    /// Writes everything and stops; what comes later is not taken any more. Gives up after `within` when the store is
+    /// down, and returns how many writes are then missing.
+    pub async fn close(&self, within: Duration) -> usize {
+        self.shared.closing.cancel();
+        let _ = tokio::time::timeout(within, self.shared.done.cancelled()).await;
+        let mut inbox = self.inbox();
+        inbox.closed = true;
+        inbox.len()
+    }
+
+    fn moment(&self) -> Moment {
+        self.shared.clock.now().moment
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.shared.inbox()
+    }
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lose(&self, holder: &str) {
+        self.health.send_replace(StoreHealth::Lost { holder: holder.to_owned() });
+        self.lost.cancel();
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+}
+
+impl Writer {
+    async fn run(self, flush_every: Duration) {
+        let _done = self.shared.done.clone().drop_guard();
+        let mut flush = tokio::time::interval_at(Instant::now() + flush_every, flush_every);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let (due, closing) = tokio::select! {
+                biased;
+                () = self.shared.lost.cancelled() => return,
+                () = self.shared.closing.cancelled() => (true, true),
+                _ = flush.tick() => (true, false),
+                () = self.shared.wake.notified() => (false, false),
+            };
+            if due {
+                self.shared.generation.fetch_add(1, Ordering::SeqCst);
+            }
+            let batch = self.shared.inbox().take(due);
+            if !batch.is_empty() && !self.commit(batch).await {
+                return;
+            }
+            if closing && !self.anything_waits() {
+                return;
+            }
+        }
+    }
+
+    fn anything_waits(&self) -> bool {
+        let inbox = self.shared.inbox();
+        inbox.has_transitions() || inbox.has_touched()
+    }
+
+    /// Writes a batch, however long it takes; newer states replace those in it meanwhile. False: the lease is lost.
+    async fn commit(&self, mut batch: Batch) -> bool {
+        let mut failures = 0;
+        loop {
+            let writes = batch.writes(&self.shared.clock.now());
+            match self.store.commit(&writes).await {
+                Ok(()) => {
+                    self.succeeded(batch, writes.len());
+                    return true;
+                }
+                Err(StoreError::Held { holder }) => {
+                    error!(%holder, "the store has another supervisor now; stopping");
+                    self.shared.lose(&holder);
+                    return false;
+                }
+                Err(StoreError::Unavailable(problem)) => {
+                    failures += 1;
+                    self.failed(&problem, failures);
+                }
+            }
+            self.shared.inbox().put_back(batch);
+            tokio::select! {
+                () = tokio::time::sleep(RETRY.jittered_wait(failures)) => {}
+                () = self.shared.lost.cancelled() => return false,
+            }
+            self.shared.generation.fetch_add(1, Ordering::SeqCst);
+            batch = self.shared.inbox().take(true);
+        }
+    }
+
+    fn succeeded(&self, batch: Batch, records: usize) {
+        let was = self.shared.health.send_replace(StoreHealth::Up);
+        if let StoreHealth::Down { since, .. } = was {
+            let seconds = self.shared.clock.now().wall() - since;
+            info!(records, seconds, "the store takes writes again; everything that waited is written");
+        }
+        let lag = batch.oldest().map(|oldest| self.shared.clock.now().moment.since(oldest));
+        self.shared.metrics.store_committed(records, lag.unwrap_or_default());
+        batch.stored();
+    }
+
+    fn failed(&self, problem: &str, failures: u32) {
+        self.shared.metrics.store_failed();
+        let now = self.shared.clock.now().wall();
+        self.shared.health.send_if_modified(|health| match health {
+            StoreHealth::Up => {
+                warn!(error = problem, "the store takes no writes; sandboxes go on in memory, and it is tried again");
+                *health = StoreHealth::Down { since: now, error: problem.to_owned() };
+                true
+            }
+            StoreHealth::Down { error, .. } => {
+                if failures.is_power_of_two() {
+                    warn!(error = problem, failures, "the store still takes no writes");
+                }
+                problem.clone_into(error);
+                false
+            }
+            StoreHealth::Lost { .. } => false,
+        });
+    }
+}
