@@ -1,6 +1,7 @@
 //! What is counted, in the OpenMetrics text format.
 
 use std::{
+    fmt::Write,
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
