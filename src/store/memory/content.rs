@@ -1,0 +1,132 @@
+//! What the store holds, and what each write does to it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use crate::{
+    domain::EpochSeconds,
+    ports::store::{Cursor, Found, Page, Quarantined, StoreError, Stored, Write},
+};
+
+/// How much has been written since the store was made or last asked to count afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Batches that were applied.
+    pub commits: u64,
+    /// Writes in them.
+    pub writes: u64,
+    /// The most writes in one batch.
+    pub largest_batch: usize,
+}
+
+/// Who holds the lease.
+#[derive(Debug)]
+pub(super) struct Holder {
+    /// Gone when the last handle of its identity is: a supervisor that is known to be dead.
+    pub(super) alive: Weak<String>,
+    pub(super) words: String,
+    /// Keeps a holder alive that has no handle.
+    pub(super) immortal: Option<Arc<String>>,
+}
+
+/// A set of members in an order that paging can resume in.
+pub(super) type Set = BTreeMap<Vec<u8>, EpochSeconds>;
+
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) records: HashMap<Vec<u8>, Found>,
+    pub(super) active: Set,
+    pub(super) tombstones: Set,
+    pub(super) quarantine: BTreeMap<Vec<u8>, Quarantined>,
+    pub(super) lease: Option<Holder>,
+    pub(super) written: Written,
+    pub(super) log: Option<Vec<Vec<Write>>>,
+}
+
+impl Content {
+    /// Applies all writes in their order.
+    pub(super) fn apply(&mut self, batch: &[Write], now: EpochSeconds) {
+        for write in batch {
+            self.apply_one(write, now);
+        }
+        self.written.commits += 1;
+        self.written.writes += batch.len() as u64;
+        self.written.largest_batch = self.written.largest_batch.max(batch.len());
+        if let Some(log) = &mut self.log {
+            log.push(batch.to_vec());
+        }
+    }
+
+    fn apply_one(&mut self, write: &Write, now: EpochSeconds) {
+        match write {
+            Write::Put { id, record, last_activity } => {
+                let member = id.as_str().as_bytes().to_vec();
+                self.tombstones.remove(&member);
+                self.active.insert(member.clone(), *last_activity);
+                self.records.insert(member, Found::Record(record.clone()));
+            }
+            Write::Bury { id, record, retention } => {
+                let member = id.as_str().as_bytes().to_vec();
+                self.active.remove(&member);
+                self.tombstones.insert(member.clone(), expiry(now, *retention));
+                self.records.insert(member, Found::Record(record.clone()));
+            }
+            Write::Forget { member } => {
+                self.active.remove(member);
+            }
+            Write::Quarantine { member, bytes, reason, at } => {
+                let entry =
+                    Quarantined { member: member.clone(), bytes: bytes.clone(), reason: reason.clone(), at: *at };
+                self.quarantine.insert(member.clone(), entry);
+            }
+        }
+    }
+
+    /// Lets go of the tombstones whose time has come, with their records.
+    pub(super) fn expire(&mut self, now: EpochSeconds) {
+        let records = &mut self.records;
+        self.tombstones.retain(|member, expires| {
+            let stays = *expires > now;
+            if !stays {
+                records.remove(member);
+            }
+            stays
+        });
+    }
+
+    /// A page of one of the sets.
+    pub(super) fn page(&self, set: &Set, from: Option<Cursor>, limit: usize) -> Page {
+        let start = from.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.0));
+        let mut members = set.range::<Vec<u8>, _>((start, Bound::Unbounded));
+        let entries: Vec<Stored> = members
+            .by_ref()
+            .take(limit.max(1))
+            .map(|(member, score)| Stored { member: member.clone(), score: *score, found: self.found(member) })
+            .collect();
+        let more = members.next().is_some();
+        let next = entries.last().filter(|_| more).map(|last| Cursor(last.member.clone()));
+        Page { entries, next }
+    }
+
+    pub(super) fn found(&self, member: &[u8]) -> Found {
+        self.records.get(member).cloned().unwrap_or(Found::Nothing)
+    }
+
+    /// Whether `identity` holds the lease.
+    pub(super) fn held_by(&self, identity: &Weak<String>) -> Result<(), StoreError> {
+        match &self.lease {
+            Some(holder) if holder.alive.ptr_eq(identity) => Ok(()),
+            Some(holder) => Err(StoreError::Held { holder: holder.words.clone() }),
+            None => Err(StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }),
+        }
+    }
+}
+
+/// When a tombstone that is written now expires.
+fn expiry(now: EpochSeconds, retention: Duration) -> EpochSeconds {
+    now + retention.as_secs_f64()
+}

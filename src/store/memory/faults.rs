@@ -1,0 +1,119 @@
+//! Where the store fails, as tests tell it to.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::ports::store::StoreError;
+
+/// A call of the port, as a place to fail at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// Taking the lease.
+    Acquire,
+    /// Keeping it.
+    Renew,
+    /// Giving it back.
+    Release,
+    /// Writing.
+    Commit,
+    /// Paging through the active set.
+    Active,
+    /// Paging through the tombstones.
+    Tombstones,
+    /// Reading the quarantine.
+    Quarantined,
+    /// The cheap round trip.
+    Check,
+}
+
+impl Point {
+    /// All of them: the whole store is down.
+    pub const ALL: [Self; 8] = [
+        Self::Acquire,
+        Self::Renew,
+        Self::Release,
+        Self::Commit,
+        Self::Active,
+        Self::Tombstones,
+        Self::Quarantined,
+        Self::Check,
+    ];
+}
+
+/// What happens at one point. Failing always comes before the counted failures, and those before the effect before
+/// those after it.
+#[derive(Clone, Debug, Default)]
+struct Plan {
+    always: Option<StoreError>,
+    before: Vec<(usize, StoreError)>,
+    after: Vec<(usize, StoreError)>,
+    delay: Option<Duration>,
+    hang: bool,
+}
+
+/// The plans of all points.
+#[derive(Debug, Default)]
+pub(super) struct Faults(HashMap<Point, Plan>);
+
+/// How one call fails, if it does.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    /// It does its work.
+    Well,
+    /// It fails without having done anything.
+    Before(StoreError),
+    /// It does its work, and then fails.
+    After(StoreError),
+}
+
+impl Faults {
+    pub(super) fn before(&mut self, point: Point, times: usize, error: StoreError) {
+        self.0.entry(point).or_default().before.push((times, error));
+    }
+
+    pub(super) fn after(&mut self, point: Point, times: usize, error: StoreError) {
+        self.0.entry(point).or_default().after.push((times, error));
+    }
+
+    pub(super) fn always(&mut self, point: Point, error: StoreError) {
+        self.0.entry(point).or_default().always = Some(error);
+    }
+
+    pub(super) fn delay(&mut self, point: Point, delay: Duration) {
+        self.0.entry(point).or_default().delay = Some(delay);
+    }
+
+    pub(super) fn hang(&mut self, point: Point) {
+        self.0.entry(point).or_default().hang = true;
+    }
+
+    pub(super) fn heal(&mut self, point: Point) {
+        self.0.remove(&point);
+    }
+
+    pub(super) fn delay_of(&self, point: Point) -> Option<Duration> {
+        self.0.get(&point).and_then(|plan| plan.delay)
+    }
+
+    pub(super) fn hangs(&self, point: Point) -> bool {
+        self.0.get(&point).is_some_and(|plan| plan.hang)
+    }
+
+    /// Decides one call's fate, and counts it.
+    pub(super) fn fate(&mut self, point: Point) -> Fate {
+        let Some(plan) = self.0.get_mut(&point) else { return Fate::Well };
+        if let Some(error) = &plan.always {
+            return Fate::Before(error.clone());
+        }
+        if let Some(error) = take_one(&mut plan.before) {
+            return Fate::Before(error);
+        }
+        take_one(&mut plan.after).map_or(Fate::Well, Fate::After)
+    }
+}
+
+fn take_one(planned: &mut Vec<(usize, StoreError)>) -> Option<StoreError> {
+    planned.retain(|(times, _)| *times > 0);
+    let (times, error) = planned.first_mut()?;
+    *times -= 1;
+    Some(error.clone())
+}
