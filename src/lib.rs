@@ -1,5 +1,6 @@
 //! Sandglass.
 
+pub mod actor;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -8,3 +9,4 @@ pub mod metrics;
 pub mod ports;
 pub mod runtime;
 pub mod store;
+pub mod supervisor;

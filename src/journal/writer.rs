@@ -141,7 +141,7 @@ impl Journal {
 
     /// Resolves when `ticket` does, or as soon as the store is known to be down: pings and deadlines go on in memory then
     /// (design, 4.6). True: it is stored.
-    pub async fn stored_or_down(&self, ticket: Ticket) -> bool {
+    pub async fn stored_or_down(&self, ticket: &mut Ticket) -> bool {
         let mut health = self.health();
         tokio::select! {
             biased;

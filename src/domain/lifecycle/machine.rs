@@ -249,6 +249,21 @@ impl Lifecycle {
         matches!(self.phase, Phase::Pending(_) | Phase::Up(_))
     }
 
+    /// Whether its start is not over.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Pending(_))
+    }
+
+    /// Whether the intent to start it is not in the store yet.
+    pub fn is_recording_intent(&self) -> bool {
+        matches!(self.phase, Phase::Pending(Birth::Recording(_)))
+    }
+
+    /// Whether a pause or resume is under way.
+    pub fn is_pausing_or_resuming(&self) -> bool {
+        matches!(self.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))
+    }
+
     /// When it was paused, if it is.
     pub fn paused_since(&self) -> Option<Moment> {
         match self.phase {

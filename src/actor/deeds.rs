@@ -1,0 +1,250 @@
+//! What an actor does to the outside: each deed runs on the I/O runtime, and its outcome comes back as a message.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{ActorContext, AsyncContext, Context, Handler, Message};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{handle::Refusal, sandbox::SandboxActor};
+use crate::{
+    domain::{
+        Details, Sandbox,
+        lifecycle::{Container, Deed, Event},
+        rehydrate::task_id,
+    },
+    ports::runtime::{ContainerRef, Inspected, Owner, RuntimeError, StartProgress, Started},
+};
+
+/// How a deed came out.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum Outcome {
+    Start(Result<Started, RuntimeError>),
+    Look(Result<Option<Inspected>, RuntimeError>),
+    Pause(Result<(), RuntimeError>),
+    Resume(Result<(), RuntimeError>),
+    Remove(Result<(), RuntimeError>),
+    Buried,
+}
+
+impl SandboxActor {
+    pub(super) fn do_deed(&mut self, deed: Deed, ctx: &mut Context<Self>) {
+        // Who has lost the lease stops acting at once (design, 4.5). The holder drives on what is left undone.
+        if self.world.journal.lost().is_cancelled() {
+            return;
+        }
+        match deed {
+            Deed::Start => self.start_container(ctx),
+            Deed::CancelStart => {
+                if let Some(cancel) = self.cancel.take() {
+                    cancel.cancel();
+                }
+            }
+            Deed::Bury => self.bury(ctx),
+            Deed::Resolve => self.look_at_container(ctx),
+            Deed::Pause => {
+                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                self.run(ctx, async move { Outcome::Pause(runtime.pause(&container).await) });
+            }
+            Deed::Resume => {
+                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                self.run(ctx, async move { Outcome::Resume(runtime.resume(&container).await) });
+            }
+            Deed::Remove => {
+                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                self.run(ctx, async move { Outcome::Remove(runtime.remove(&container).await) });
+            }
+        }
+    }
+
+    fn run(&self, ctx: &mut Context<Self>, deed: impl Future<Output = Outcome> + Send + 'static) {
+        let addr = ctx.address();
+        self.world.io.spawn(async move { addr.do_send(deed.await) });
+    }
+
+    fn start_container(&mut self, ctx: &mut Context<Self>) {
+        let Some(start) = self.start.take() else {
+            // Only a sandbox that was never started has nothing to start from.
+            ctx.address().do_send(Outcome::Start(Err(RuntimeError::Failed("nothing to start from".into()))));
+            return;
+        };
+        let cancel = CancellationToken::new();
+        self.cancel = Some(cancel.clone());
+        let runtime = self.world.runtime.clone();
+        self.run(ctx, async move {
+            let id = start.id.clone();
+            let progress = move |progress: StartProgress| info!(sandbox_id = %id, ?progress, "starting");
+            Outcome::Start(runtime.start(&start, &cancel, &progress).await)
+        });
+    }
+
+    fn look_at_container(&self, ctx: &mut Context<Self>) {
+        let (runtime, container) = (self.world.runtime.clone(), self.container());
+        self.run(ctx, async move { Outcome::Look(runtime.inspect(&container).await) });
+    }
+
+    /// Writes the tombstone: the sandbox as it will be once this is stored.
+    fn bury(&self, ctx: &mut Context<Self>) {
+        let ticket = self.world.journal.bury(self.as_tombstone(), self.cell(), self.world.retention);
+        let addr = ctx.address();
+        self.world.io.spawn(async move {
+            if ticket.await {
+                addr.do_send(Outcome::Buried);
+            }
+        });
+    }
+
+    /// The sandbox as it will be once its tombstone is stored.
+    fn as_tombstone(&self) -> Sandbox {
+        let mut tombstone = self.sandbox.clone();
+        // `Buried` is never refused.
+        let _ = tombstone.life.apply(Event::Buried, self.world.clock.now());
+        tombstone
+    }
+
+    fn container(&self) -> ContainerRef {
+        let details = &self.sandbox.details;
+        let owner = if details.taken_over {
+            Owner::Reference { task_id: task_id(&details.id, &details.metadata) }
+        } else {
+            Owner::Sandglass
+        };
+        ContainerRef { sandbox: details.id.clone(), container_id: details.container_id.clone(), owner }
+    }
+
+    fn details(&mut self) -> &mut Details {
+        Arc::make_mut(&mut self.sandbox.details)
+    }
+
+    fn retry_in(&self, failures: u32) -> Duration {
+        self.world.backoff.jittered_wait(failures)
+    }
+
+    fn started(&mut self, outcome: Result<Started, RuntimeError>) -> Event {
+        self.cancel = None;
+        match outcome {
+            Ok(started) => {
+                let wall = self.world.clock.now().wall();
+                let details = self.details();
+                details.container_id = Some(started.container_id);
+                details.ports = started.ports;
+                details.base_url = started.base_url;
+                details.started_at = Some(wall);
+                Event::Started
+            }
+            Err(error) => {
+                warn!(sandbox_id = %self.sandbox.id(), %error, "start failed");
+                self.details().error_message = Some(error.to_string());
+                Event::StartFailed
+            }
+        }
+    }
+
+    /// After a crash in mid-create: what runs is adopted, with what a look at it tells.
+    fn looked(&mut self, outcome: Result<Option<Inspected>, RuntimeError>) -> Event {
+        match outcome {
+            Ok(Some(inspected)) => {
+                let wall = self.world.clock.now().wall();
+                let details = self.details();
+                details.container_name = inspected.name;
+                details.started_at = details.started_at.or(Some(wall));
+                details.base_url = details.base_url.take().or(inspected.started.base_url);
+                details.container_id = Some(inspected.started.container_id);
+                details.ports = inspected.started.ports;
+                if let Container::Stopped(code) = inspected.state {
+                    details.error_message =
+                        Some(format!("its container had stopped with exit code {code:?} after a restart"));
+                }
+                Event::Resolved(inspected.state)
+            }
+            Ok(None) => {
+                self.details().error_message = Some("its start was interrupted before it had a container".into());
+                Event::Resolved(Container::Missing)
+            }
+            Err(error) => {
+                self.failed_looks += 1;
+                if self.failed_looks.is_power_of_two() {
+                    warn!(sandbox_id = %self.sandbox.id(), %error, "cannot look at its container yet");
+                }
+                Event::ResolveFailed(self.retry_in(self.failed_looks))
+            }
+        }
+    }
+
+    fn removed(&mut self, outcome: Result<(), RuntimeError>) -> Event {
+        match outcome {
+            Ok(()) => {
+                self.details().removal_error = None;
+                Event::Removed
+            }
+            Err(error) => {
+                let failures = self.sandbox.life.attempts() + 1;
+                self.world.metrics.removal_failed();
+                if failures.is_power_of_two() {
+                    warn!(sandbox_id = %self.sandbox.id(), %error, failures, "removal failed; it is tried again");
+                }
+                self.details().removal_error = Some(error.to_string());
+                Event::RemoveFailed(self.retry_in(failures))
+            }
+        }
+    }
+
+    /// A pause or resume that failed is an answer to those who asked for it; nothing else waits for it.
+    fn refuse_steady(&mut self, error: &RuntimeError) {
+        warn!(sandbox_id = %self.sandbox.id(), %error, "pause or resume failed");
+        self.refuse_waiting_for_steady(&Refusal::Runtime(error.to_string()));
+    }
+}
+
+impl Handler<Outcome> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
+        let event = match outcome {
+            Outcome::Start(outcome) => self.started(outcome),
+            Outcome::Look(outcome) => self.looked(outcome),
+            Outcome::Pause(Ok(())) => Event::Paused,
+            Outcome::Resume(Ok(())) => Event::Resumed,
+            Outcome::Pause(Err(error)) => {
+                self.refuse_steady(&error);
+                Event::PauseFailed(self.retry_in(3))
+            }
+            Outcome::Resume(Err(error)) => {
+                self.refuse_steady(&error);
+                Event::ResumeFailed
+            }
+            Outcome::Remove(outcome) => self.removed(outcome),
+            Outcome::Buried => {
+                self.leave(ctx);
+                return;
+            }
+        };
+        self.step(event, ctx);
+    }
+}
+
+impl SandboxActor {
+    /// The end: leave the registry first, so that whoever waited for this finds the id free; then answer what is still in
+    /// the mailbox; stop last. A message that comes even later is not answered, and its sender finds the tombstone.
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        let until = self.world.clock.now().moment.plus(self.world.retention);
+        self.world.registry.bury(self.as_tombstone(), until);
+        self.step(Event::Buried, ctx);
+        self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
+        ctx.address().do_send(Farewell);
+    }
+}
+
+/// The last message: everything that was sent before it has been answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Farewell;
+
+impl Handler<Farewell> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Farewell, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

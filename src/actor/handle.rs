@@ -1,0 +1,100 @@
+//! A sandbox as the rest of the program sees it: something that can be asked.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use tokio::sync::oneshot;
+
+use super::{
+    arbiters::Arbiters,
+    sandbox::{Ask, Look, SandboxActor, Tell, Wait},
+    world::World,
+};
+use crate::{
+    domain::{
+        Denied, Sandbox,
+        lifecycle::{Effects, Event},
+    },
+    ports::runtime::Start,
+};
+
+/// Why somebody did not get what they asked a sandbox for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The lifecycle refused it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The container engine failed at it. The sandbox is as it was.
+    #[error("{0}")]
+    Runtime(String),
+    /// Nobody answered: the actor is gone, and not because its sandbox ended.
+    #[error("the sandbox does not answer")]
+    Unanswered,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// What was asked for has been applied.
+    Applied,
+    /// The intent to start it is in the store.
+    Recorded,
+    /// The start is over: it runs, or it failed.
+    Started,
+    /// No pause or resume is under way.
+    Steady,
+    /// Its tombstone stands.
+    Gone,
+}
+
+pub(super) type Answer = Result<Sandbox, Refusal>;
+
+/// The address of a sandbox's actor. Every message carries its own reply channel, so that a client who hangs up loses
+/// the answer and never the message.
+#[derive(Clone)]
+pub struct SandboxHandle {
+    addr: Addr<SandboxActor>,
+}
+
+impl SandboxHandle {
+    /// Starts the actor of `sandbox`, whose first thing to do is `effects`; with `start`, once its intent is recorded, the
+    /// container is made.
+    pub fn spawn(
+        world: &Arc<World>,
+        arbiters: &Arbiters,
+        sandbox: Sandbox,
+        effects: Effects,
+        start: Option<Start>,
+    ) -> Self {
+        let arbiter = arbiters.of(sandbox.id());
+        let actor = SandboxActor::new(world.clone(), sandbox, effects, start);
+        Self { addr: <SandboxActor as actix::Actor>::start_in_arbiter(arbiter, move |_| actor) }
+    }
+
+    /// Asks for something. The answer comes when the lifecycle's promise about it holds: a transition is stored (or the
+    /// store is down), a pause or resume is done.
+    pub fn ask(&self, event: Event) -> impl Future<Output = Answer> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.addr.do_send(Ask { event, reply });
+        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+    }
+
+    /// Tells what happened to its container.
+    pub fn tell(&self, event: Event) {
+        self.addr.do_send(Tell(event));
+    }
+
+    /// A copy of it as it is now.
+    pub fn look(&self) -> impl Future<Output = Answer> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.addr.do_send(Look { reply });
+        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+    }
+
+    /// Waits until something is over. Dropping the future ends the wait and nothing else.
+    pub fn wait(&self, until: Until) -> impl Future<Output = Answer> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.addr.do_send(Wait { until, reply });
+        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+    }
+}

@@ -1,0 +1,108 @@
+//! Who is alive, and who was: the way from an id to its actor or its tombstone.
+
+use std::sync::Arc;
+
+use dashmap::{DashMap, mapref::entry::Entry as Slot};
+
+use super::handle::SandboxHandle;
+use crate::domain::{Moment, Sandbox, SandboxId};
+
+/// A sandbox that ended, readable until its retention is over.
+#[derive(Clone, Debug)]
+pub struct Tombstone {
+    /// The sandbox as it ended.
+    pub sandbox: Arc<Sandbox>,
+    /// When it is forgotten.
+    pub until: Moment,
+}
+
+/// What stands under an id.
+#[derive(Clone)]
+pub enum Entry {
+    /// An actor.
+    Live(SandboxHandle),
+    /// A tombstone.
+    Ended(Tombstone),
+}
+
+/// All sandboxes by id. Look-ups come from every web worker at once.
+#[derive(Default)]
+pub struct Registry {
+    live: DashMap<SandboxId, SandboxHandle>,
+    ended: DashMap<SandboxId, Tombstone>,
+}
+
+impl Registry {
+    /// Calls `use_it` with the actor of `id`, without cloning its address.
+    pub fn with_live<T>(&self, id: &SandboxId, use_it: impl FnOnce(&SandboxHandle) -> T) -> Option<T> {
+        self.live.get(id).map(|handle| use_it(&handle))
+    }
+
+    /// What stands under `id` at `now`.
+    pub fn get(&self, id: &SandboxId, now: Moment) -> Option<Entry> {
+        let live = self.live.get(id).map(|handle| Entry::Live(handle.clone()));
+        live.or_else(|| {
+            let tombstone = self.ended.get(id).filter(|tombstone| now < tombstone.until)?;
+            Some(Entry::Ended(tombstone.clone()))
+        })
+    }
+
+    /// Puts the actor that `start` makes under `id`, unless one stands there: then that one is returned, and nothing is
+    /// made. A tombstone gives way.
+    pub fn insert_with(
+        &self,
+        id: &SandboxId,
+        start: impl FnOnce() -> SandboxHandle,
+    ) -> Result<SandboxHandle, SandboxHandle> {
+        match self.live.entry(id.clone()) {
+            Slot::Occupied(occupied) => Err(occupied.get().clone()),
+            Slot::Vacant(vacant) => {
+                let handle = start();
+                vacant.insert(handle.clone());
+                self.ended.remove(id);
+                Ok(handle)
+            }
+        }
+    }
+
+    /// Calls `act` if no actor stands under `id`, and lets none appear meanwhile.
+    pub fn if_vacant(&self, id: &SandboxId, act: impl FnOnce()) {
+        if let Slot::Vacant(_vacant) = self.live.entry(id.clone()) {
+            act();
+        }
+    }
+
+    /// Puts a tombstone where the actor was, in this order: who looks always finds one of the two.
+    pub(super) fn bury(&self, sandbox: Sandbox, until: Moment) {
+        let id = sandbox.id().clone();
+        self.ended.insert(id.clone(), Tombstone { sandbox: Arc::new(sandbox), until });
+        self.live.remove(&id);
+    }
+
+    /// A tombstone from an earlier life of the process.
+    pub fn insert_tombstone(&self, tombstone: Tombstone) {
+        self.ended.insert(tombstone.sandbox.id().clone(), tombstone);
+    }
+
+    /// Forgets the tombstones whose time is over.
+    pub fn forget_expired(&self, now: Moment) {
+        self.ended.retain(|_, tombstone| now < tombstone.until);
+    }
+
+    /// How many are alive, or on their way out.
+    pub fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The ids after `after` of all that stand here, in order.
+    pub fn ids_after(&self, after: Option<&SandboxId>, with_ended: bool) -> Vec<SandboxId> {
+        let wanted = |id: &SandboxId| after.is_none_or(|after| id > after);
+        let mut ids: Vec<_> = self.live.iter().map(|entry| entry.key().clone()).filter(wanted).collect();
+        if with_ended {
+            ids.extend(self.ended.iter().map(|entry| entry.key().clone()).filter(wanted));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}

@@ -1,0 +1,292 @@
+//! The actor.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::{
+    handle::{Answer, Refusal, Until},
+    world::World,
+};
+use crate::{
+    domain::{
+        Moment, Now, Sandbox,
+        lifecycle::{Effects, End, Event, Persist},
+    },
+    journal::{ActivityCell, Ticket},
+    ports::runtime::Start,
+};
+
+/// Somebody asks for something.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Ask {
+    pub(super) event: Event,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// Somebody looks.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Look {
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// Somebody waits.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Wait {
+    pub(super) until: Until,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// Something happened, and nobody waits for an answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Tell(pub(super) Event);
+
+/// The armed timer.
+struct Alarm {
+    at: Moment,
+    handle: SpawnHandle,
+}
+
+/// The actor of one sandbox. Small: hundreds of thousands of them live in one process.
+pub(super) struct SandboxActor {
+    pub(super) world: Arc<World>,
+    pub(super) sandbox: Sandbox,
+    /// What the container is to be made from; gone once that is under way.
+    pub(super) start: Option<Box<Start>>,
+    /// Breaks off the start that is under way.
+    pub(super) cancel: Option<CancellationToken>,
+    /// How many looks at the container have failed in a row.
+    pub(super) failed_looks: u32,
+    pub(super) waiting: Vec<Wait>,
+    first: Effects,
+    cell: ActivityCell,
+    /// The journal's generation in which this sandbox was last queued for a flush.
+    queued_in: u64,
+    alarm: Option<Alarm>,
+}
+
+impl Actor for SandboxActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let now = self.world.clock.now();
+        let first = std::mem::take(&mut self.first);
+        self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
+        self.perform(first, now, ctx);
+        self.arm(now, ctx);
+    }
+}
+
+impl SandboxActor {
+    pub(super) fn new(world: Arc<World>, sandbox: Sandbox, first: Effects, start: Option<Start>) -> Self {
+        Self {
+            cell: ActivityCell::new(sandbox.life.last_activity()),
+            world,
+            sandbox,
+            start: start.map(Box::new),
+            cancel: None,
+            failed_looks: 0,
+            waiting: Vec::new(),
+            first,
+            queued_in: 0,
+            alarm: None,
+        }
+    }
+
+    /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
+    pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let now = self.world.clock.now();
+        if let Err(denied) = self.try_step(event, now, ctx) {
+            debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
+        }
+    }
+
+    /// Takes a step, unless the lifecycle refuses it.
+    fn try_step(&mut self, event: Event, now: Now, ctx: &mut Context<Self>) -> Result<(), Refusal> {
+        let before = self.sandbox.life.status();
+        let effects = self.sandbox.life.apply(event, now)?;
+        let status = self.sandbox.life.status();
+        if before != status {
+            self.world.metrics.status_changed(Some(before), Some(status));
+            info!(sandbox_id = %self.sandbox.id(), from = %before, to = %status, "status changed");
+        }
+        if let Some(end) = effects.ended {
+            self.announce_end(&end);
+        }
+        self.perform(effects, now, ctx);
+        self.arm(now, ctx);
+        Ok(())
+    }
+
+    fn announce_end(&self, end: &End) {
+        self.world.metrics.ended(end);
+        let lateness_ms = end.lateness().map(|lateness| lateness.as_secs_f64() * 1000.0);
+        info!(sandbox_id = %self.sandbox.id(), reason = %end.reason, exit_code = end.exit_code, lateness_ms, "sandbox ends");
+    }
+
+    /// Persist, then the deed, then tell whoever waited for this.
+    fn perform(&mut self, effects: Effects, now: Now, ctx: &mut Context<Self>) {
+        let ticket = self.persist(effects.persist, now);
+        if let Some(deed) = effects.deed {
+            self.do_deed(deed, ctx);
+        }
+        let satisfied = self.satisfied();
+        match ticket {
+            Some(ticket) => self.tell_when_stored(ticket, satisfied, ctx),
+            None => self.answer(satisfied),
+        }
+    }
+
+    fn persist(&mut self, persist: Persist, now: Now) -> Option<Ticket> {
+        match persist {
+            Persist::No => None,
+            Persist::Behind => {
+                self.cell.store(now.moment);
+                let generation = self.world.journal.generation();
+                if self.queued_in != generation {
+                    self.queued_in = generation;
+                    self.world.journal.touch(self.sandbox.clone(), &self.cell);
+                }
+                None
+            }
+            Persist::Through => {
+                self.cell.store(self.sandbox.life.last_activity());
+                self.queued_in = 0;
+                Some(self.world.journal.put(self.sandbox.clone(), &self.cell))
+            }
+        }
+    }
+
+    /// Reports the write to the state machine once it is stored, and answers when it is stored or the store is down.
+    fn tell_when_stored(&self, ticket: Ticket, satisfied: Vec<Wait>, ctx: &mut Context<Self>) {
+        let (addr, journal) = (ctx.address(), self.world.journal.clone());
+        let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.life.revision());
+        self.world.io.spawn(async move {
+            let mut ticket = ticket;
+            let mut stored = false;
+            if !satisfied.is_empty() {
+                stored = journal.stored_or_down(&mut ticket).await;
+                for wait in satisfied {
+                    let _ = wait.reply.send(Ok(sandbox.clone()));
+                }
+            }
+            if stored || ticket.await {
+                addr.do_send(Tell(Event::Recorded(revision)));
+            }
+        });
+    }
+
+    /// Those whose wait is over.
+    fn satisfied(&mut self) -> Vec<Wait> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let life = self.sandbox.life;
+        self.waiting.extract_if(.., |wait| wait.reply.is_closed() || is_over(wait.until, &life)).collect()
+    }
+
+    /// Those who wait for a pause or resume learn that it failed.
+    pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
+        for wait in self.waiting.extract_if(.., |wait| wait.until == Until::Steady) {
+            let _ = wait.reply.send(Err(refusal.clone()));
+        }
+    }
+
+    fn answer(&self, waits: Vec<Wait>) {
+        for wait in waits {
+            // Whoever hung up does not need the answer.
+            let _ = wait.reply.send(Ok(self.sandbox.clone()));
+        }
+    }
+
+    /// Keeps one timer armed at or before the next deadline. A deadline that moved away leaves it: it will fire, look, and
+    /// be armed for the rest (design, 3.6).
+    fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some((at, _)) = self.sandbox.life.next_action() else { return };
+        if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
+            return;
+        }
+        if let Some(later) = self.alarm.take() {
+            ctx.cancel_future(later.handle);
+        }
+        let handle = ctx.run_later(at.since(now.moment), |actor, ctx| {
+            actor.alarm = None;
+            actor.step(Event::TimerFired, ctx);
+        });
+        self.alarm = Some(Alarm { at, handle });
+    }
+
+    /// The cell, for the tombstone's write.
+    pub(super) fn cell(&self) -> &ActivityCell {
+        &self.cell
+    }
+}
+
+fn is_over(until: Until, life: &crate::domain::Lifecycle) -> bool {
+    match until {
+        Until::Applied => true,
+        Until::Recorded => !life.is_recording_intent(),
+        Until::Started => !life.is_starting(),
+        Until::Steady => !life.is_pausing_or_resuming(),
+        Until::Gone => life.is_gone(),
+    }
+}
+
+impl Handler<Ask> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
+        let now = self.world.clock.now();
+        if let Event::Activity(source) = event {
+            // The hot path: no waiter, no write, one number.
+            let answer = self.try_step(event, now, ctx).map(|()| self.sandbox.clone());
+            if answer.is_ok() {
+                self.world.metrics.activity(source);
+            }
+            let _ = reply.send(answer);
+            return;
+        }
+        let until = if matches!(event, Event::Pause | Event::Resume) { Until::Steady } else { Until::Applied };
+        // The step itself may satisfy this wait: it is answered with the others, when what it caused is stored.
+        self.waiting.push(Wait { until, reply });
+        let Err(refusal) = self.try_step(event, now, ctx) else { return };
+        if let Some(wait) = self.waiting.pop() {
+            let _ = wait.reply.send(Err(refusal));
+        }
+    }
+}
+
+impl Handler<Look> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, Look { reply }: Look, _: &mut Context<Self>) {
+        let _ = reply.send(Ok(self.sandbox.clone()));
+    }
+}
+
+impl Handler<Wait> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
+        if is_over(wait.until, &self.sandbox.life) {
+            self.answer(vec![wait]);
+        } else {
+            self.waiting.push(wait);
+        }
+    }
+}
+
+impl Handler<Tell> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, Tell(event): Tell, ctx: &mut Context<Self>) {
+        self.step(event, ctx);
+    }
+}

@@ -1,0 +1,216 @@
+//! Creating a sandbox, or finding the one that stands under the id already.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::value::RawValue;
+
+use super::{
+    plan::{Plan, bounded, template_of},
+    rejection::Rejection,
+    requests::Supervisor,
+};
+use crate::{
+    actor::{Entry, Refusal, SandboxHandle, Until},
+    domain::{
+        Denied, Details, EndReason, Lifecycle, OnTimeout, Sandbox, SandboxId, Status, lifecycle::Event,
+        sandbox::RawFields, spec::Limits,
+    },
+    journal::StoreHealth,
+    ports::runtime::Start,
+};
+
+/// What a client wants. Fields that are `None` come from the template.
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    /// The client's own id; makes the request idempotent.
+    pub id: Option<SandboxId>,
+    /// The template's name.
+    pub template: Option<String>,
+    /// Another image than the template's.
+    pub image: Option<String>,
+    /// Another command.
+    pub command: Option<Vec<String>>,
+    /// Environment variables, beside and over the template's.
+    pub env: BTreeMap<String, String>,
+    /// Other ports.
+    pub ports: Option<Vec<u16>>,
+    /// Tighter limits.
+    pub limits: Option<Limits>,
+    /// The idle timeout; `Some(None)`: none at all.
+    pub idle_timeout: Option<Option<Duration>>,
+    /// The active timeout.
+    pub timeout: Option<Duration>,
+    /// What the end of the active timeout does.
+    pub on_timeout: Option<OnTimeout>,
+    /// To be remembered.
+    pub metadata: RawFields,
+    /// The reference system's name for a template.
+    pub shell_type: Option<String>,
+    /// The owner: a number or a text.
+    pub user_id: Option<Box<RawValue>>,
+    /// The owner's name.
+    pub user_name: Option<String>,
+    /// Kept for the reference system.
+    pub executor_namespace: Option<String>,
+}
+
+/// How a create came out.
+#[derive(Clone, Debug)]
+pub enum Created {
+    /// A new sandbox runs.
+    New(Sandbox),
+    /// A new sandbox is recorded, and its start is under way.
+    Pending(Sandbox),
+    /// The id's own sandbox was alive already; this counts as use.
+    Reused(Sandbox),
+}
+
+impl Supervisor {
+    /// Creates a sandbox. With `wait` it answers when the sandbox runs or has failed, else once its intent is recorded.
+    /// A caller that goes away ends nothing.
+    ///
+    /// # Errors
+    /// [`Rejection`]; when it is anything but `StartFailed`, no container was made.
+    pub async fn create(&self, request: Create, wait: bool) -> Result<Created, Rejection> {
+        let plan = Plan::of(&request, &self.settings)?;
+        let id = request.id.clone().unwrap_or_else(SandboxId::generate);
+        loop {
+            // Until everything is brought back, nobody knows whether the id is taken.
+            self.must_be_ready()?;
+            if let Some(Entry::Live(handle)) = self.world.registry.get(&id, self.world.clock.now().moment) {
+                match self.reuse(&id, &handle, &request, wait).await {
+                    Err(Rejection::Gone(_)) => {}
+                    outcome => return outcome,
+                }
+            }
+            let permit = self.admit()?;
+            let inserted = self.world.registry.insert_with(&id, || self.spawn(&id, &request, &plan));
+            let Ok(handle) = inserted else { continue };
+            let started = handle.wait(Until::Started);
+            // The permit counts creates in flight, also those nobody waits for any more.
+            let under_way = self.world.io.spawn(async move {
+                let outcome = started.await;
+                drop(permit);
+                outcome
+            });
+            let recorded = self.recorded(&handle).await?;
+            if !wait {
+                return Ok(Created::Pending(recorded));
+            }
+            let outcome = under_way.await.map_err(|error| Rejection::Internal(error.to_string()))?;
+            let sandbox = outcome.map_err(|refusal| Rejection::of(&id, refusal))?;
+            return self.running(sandbox).map(Created::New);
+        }
+    }
+
+    /// What must hold before anything is started.
+    fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Rejection> {
+        match &*self.store_health.borrow() {
+            StoreHealth::Up => {}
+            StoreHealth::Down { error, .. } => return Err(Rejection::StoreUnavailable(error.clone())),
+            StoreHealth::Lost { holder } => return Err(Rejection::StoreUnavailable(format!("held by {holder}"))),
+        }
+        if let super::RuntimeHealth::Down { error, .. } = &*self.runtime_health.borrow() {
+            return Err(Rejection::RuntimeUnavailable(error.clone()));
+        }
+        let most = self.settings.docker.max_sandboxes;
+        if self.world.registry.live_count() >= most {
+            return Err(Rejection::LimitReached(format!("{most} sandboxes are alive (docker.max_sandboxes)")));
+        }
+        let most = self.settings.docker.max_creates;
+        self.creates.clone().try_acquire_owned().map_err(|_| {
+            Rejection::LimitReached(format!("{most} sandboxes are being started (docker.max_creates); try again"))
+        })
+    }
+
+    fn spawn(&self, id: &SandboxId, request: &Create, plan: &Plan) -> SandboxHandle {
+        let now = self.world.clock.now();
+        let created_at = now.wall();
+        let details = Details {
+            template: Some(plan.template.clone()),
+            image: Some(plan.spec.image.clone()),
+            metadata: request.metadata.clone(),
+            shell_type: request.shell_type.clone(),
+            user_id: request.user_id.clone(),
+            user_name: request.user_name.clone(),
+            executor_namespace: request.executor_namespace.clone(),
+            ..Details::new(id.clone(), created_at)
+        };
+        let start = Start {
+            id: id.clone(),
+            name: details.container_name.clone(),
+            spec: plan.spec.clone(),
+            labels: plan.labels(created_at),
+        };
+        let (life, effects) = Lifecycle::create(plan.policy, plan.timeout, now);
+        let sandbox = Sandbox { details: Arc::new(details), life };
+        SandboxHandle::spawn(&self.world, &self.arbiters, sandbox, effects, Some(start))
+    }
+
+    /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
+    async fn recorded(&self, handle: &SandboxHandle) -> Result<Sandbox, Rejection> {
+        let mut health = self.store_health.clone();
+        let error = tokio::select! {
+            biased;
+            recorded = handle.wait(Until::Recorded) => {
+                return recorded.map_err(|refusal| Rejection::Internal(refusal.to_string()));
+            }
+            changed = health.wait_for(|health| !health.is_up()) => match changed.as_deref() {
+                Ok(StoreHealth::Down { error, .. }) => error.clone(),
+                _ => "it is not ours any more".to_owned(),
+            },
+        };
+        handle.tell(Event::Terminate(EndReason::StartFailed));
+        Err(Rejection::StoreUnavailable(error))
+    }
+
+    async fn reuse(
+        &self,
+        id: &SandboxId,
+        handle: &SandboxHandle,
+        request: &Create,
+        wait: bool,
+    ) -> Result<Created, Rejection> {
+        let timeout = request.timeout.map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
+        let alike = |sandbox: &Sandbox| self.is_made_as_asked(sandbox, request);
+        let present = handle.look().await.map_err(|refusal| Rejection::of(id, refusal))?;
+        if present.life.is_alive() && !alike(&present) {
+            return Err(Rejection::Conflict(format!(
+                "id {id} belongs to a sandbox from template {} and image {}",
+                present.details.template.as_deref().unwrap_or("?"),
+                present.details.image.as_deref().unwrap_or("?"),
+            )));
+        }
+        match handle.ask(Event::Reuse(timeout)).await {
+            Ok(sandbox) if wait && sandbox.life.is_starting() => {
+                let started = handle.wait(Until::Started).await.map_err(|refusal| Rejection::of(id, refusal))?;
+                self.running(started).map(Created::Reused)
+            }
+            Ok(sandbox) => Ok(Created::Reused(sandbox)),
+            // It left between the look-up and the question: the id is free.
+            Err(Refusal::Denied(Denied::Gone { .. }) | Refusal::Unanswered) => Err(self.absent(id)),
+            Err(refusal) => Err(Rejection::of(id, refusal)),
+        }
+    }
+
+    /// A client that names what it wants gets that or a conflict; one that names nothing takes what is there. Records that
+    /// were taken over do not know what they were made from.
+    fn is_made_as_asked(&self, sandbox: &Sandbox, request: &Create) -> bool {
+        let details = &sandbox.details;
+        let named = request.template.is_some() || request.shell_type.is_some();
+        let template = template_of(request, &self.settings).map(|(name, _)| name);
+        let same_template = details.template.is_none() || !named || details.template.as_deref() == template.ok();
+        let same_image = details.image.is_none() || request.image.is_none() || details.image == request.image;
+        same_template && same_image
+    }
+
+    fn running(&self, sandbox: Sandbox) -> Result<Sandbox, Rejection> {
+        match sandbox.life.status() {
+            Status::Running | Status::Paused => Ok(sandbox),
+            _ if self.runtime_health.borrow().is_down() => {
+                Err(Rejection::RuntimeUnavailable(sandbox.details.error_message.clone().unwrap_or_default()))
+            }
+            _ => Err(Rejection::StartFailed(Box::new(sandbox))),
+        }
+    }
+}

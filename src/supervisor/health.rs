@@ -1,0 +1,68 @@
+//! Whether the container engine answers.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::{clock::Clock, domain::EpochSeconds, ports::runtime::Runtime};
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_WHILE_DOWN: Duration = Duration::from_secs(1);
+
+/// Whether the container engine answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuntimeHealth {
+    /// It was not asked yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down {
+        /// Since when.
+        since: EpochSeconds,
+        /// What it says.
+        error: String,
+    },
+}
+
+impl RuntimeHealth {
+    /// Whether it is known not to answer.
+    pub fn is_down(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+}
+
+/// Asks the engine from time to time, for as long as somebody listens.
+pub(super) async fn watch_runtime(runtime: Arc<dyn Runtime>, clock: Clock, health: watch::Sender<RuntimeHealth>) {
+    loop {
+        let answer = runtime.check().await;
+        health.send_if_modified(|health| match answer {
+            Ok(()) if *health == RuntimeHealth::Up => false,
+            Ok(()) => {
+                if health.is_down() {
+                    info!("the container engine answers again");
+                }
+                *health = RuntimeHealth::Up;
+                true
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let since = match health {
+                    RuntimeHealth::Down { since, .. } => *since,
+                    _ => {
+                        warn!(%error, "the container engine does not answer; pings and deadlines go on, ends wait");
+                        clock.now().wall()
+                    }
+                };
+                *health = RuntimeHealth::Down { since, error };
+                true
+            }
+        });
+        let wait = if health.borrow().is_down() { CHECK_WHILE_DOWN } else { CHECK_EVERY };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = health.closed() => return,
+        }
+    }
+}

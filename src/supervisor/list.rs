@@ -1,0 +1,83 @@
+//! Listing sandboxes, page by page.
+
+use futures_util::future::join_all;
+
+use super::requests::Supervisor;
+use crate::{
+    actor::Entry,
+    domain::{Sandbox, SandboxId, Status},
+};
+
+/// How many sandboxes are asked at the same time.
+const CHUNK: usize = 256;
+
+/// What a list shall contain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Any of these; empty: all that are not gone.
+    pub statuses: Vec<Status>,
+    /// All of these metadata values.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Filter {
+    /// Whether a sandbox is wanted.
+    pub fn matches(&self, sandbox: &Sandbox) -> bool {
+        let status = if self.statuses.is_empty() {
+            !sandbox.life.is_gone()
+        } else {
+            self.statuses.contains(&sandbox.life.status())
+        };
+        status && self.metadata.iter().all(|(key, value)| has_metadata(sandbox, key, value))
+    }
+
+    fn wants_ended(&self) -> bool {
+        self.statuses.iter().any(|status| matches!(status, Status::Failed | Status::Succeeded | Status::Terminated))
+    }
+}
+
+/// Texts are compared by what they say, everything else by how it is written: `1001` finds `1001` and `"1001"`.
+fn has_metadata(sandbox: &Sandbox, key: &str, value: &str) -> bool {
+    sandbox.details.metadata.get(key).is_some_and(|raw| {
+        raw.get() == value || serde_json::from_str::<String>(raw.get()).is_ok_and(|text| text == value)
+    })
+}
+
+/// A page of a list, in the order of ids.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The sandboxes.
+    pub sandboxes: Vec<Sandbox>,
+    /// The id after which the next page begins; `None`: this was the last one.
+    pub next: Option<SandboxId>,
+}
+
+impl Supervisor {
+    /// Up to `limit` sandboxes after `after` that match.
+    pub async fn list(&self, filter: &Filter, after: Option<&SandboxId>, limit: usize) -> Listing {
+        let ids = self.world.registry.ids_after(after, filter.wants_ended());
+        let mut sandboxes: Vec<Sandbox> = Vec::new();
+        for chunk in ids.chunks(CHUNK) {
+            let seen = join_all(chunk.iter().map(|id| self.glance(id))).await;
+            for sandbox in seen.into_iter().flatten().filter(|sandbox| filter.matches(sandbox)) {
+                if sandboxes.len() == limit {
+                    let next = sandboxes.last().map(|sandbox| sandbox.id().clone());
+                    return Listing { sandboxes, next };
+                }
+                sandboxes.push(sandbox);
+            }
+        }
+        Listing { sandboxes, next: None }
+    }
+
+    /// A sandbox, unless it has left meanwhile and nothing of it is readable.
+    async fn glance(&self, id: &SandboxId) -> Option<Sandbox> {
+        match self.world.registry.get(id, self.world.clock.now().moment)? {
+            Entry::Live(handle) => match handle.look().await {
+                Ok(sandbox) => Some(sandbox),
+                Err(_) => self.get(id).await.ok(),
+            },
+            Entry::Ended(tombstone) => Some(Sandbox::clone(&tombstone.sandbox)),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The supervisor: creates, finds, lists and rehydrates sandboxes. It owns no timer and no state of theirs; whatever
+//! concerns one sandbox is a message to its actor.
+
+mod create;
+mod health;
+mod lease;
+mod list;
+mod plan;
+mod rehydrate;
+mod rejection;
+mod requests;
+
+pub use create::{Create, Created};
+pub use health::RuntimeHealth;
+pub use list::{Filter, Listing};
+pub use rehydrate::Restoration;
+pub use rejection::Rejection;
+pub use requests::{Phase, Supervisor, SupervisorParts};

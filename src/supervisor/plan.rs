@@ -1,0 +1,195 @@
+//! From a request and its template to a plan: every rule about what a request may ask for.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{create::Create, rejection::Rejection};
+use crate::{
+    config::{BASE_TEMPLATE, Settings, Template, rules},
+    domain::{
+        Policy,
+        spec::{Limits, Readiness, StartSpec},
+    },
+    ports::runtime::Labels,
+};
+
+const MAX_PORTS: usize = 64;
+
+/// What a new sandbox will be.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) template: String,
+    pub(super) spec: StartSpec,
+    pub(super) policy: Policy,
+    /// The first active timeout.
+    pub(super) timeout: Duration,
+}
+
+impl Plan {
+    pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, Rejection> {
+        let (name, template) = template_of(request, settings)?;
+        let spec = StartSpec {
+            image: image_of(request, template, settings)?,
+            command: command_of(request, template)?,
+            env: env_of(request, template)?,
+            ports: ports_of(request, template)?,
+            limits: limits_of(request, template, settings)?,
+            ..template.start.clone()
+        };
+        let timeout = match request.timeout {
+            Some(timeout) => bounded("timeout", timeout, settings)?,
+            None => template.policy.active_timeout,
+        };
+        let policy = Policy {
+            idle_timeout: idle_timeout_of(request, template, settings)?,
+            on_timeout: request.on_timeout.unwrap_or(template.policy.on_timeout),
+            ..template.policy
+        };
+        Ok(Self { template: name.to_owned(), spec, policy, timeout })
+    }
+
+    /// What the container's labels shall tell.
+    pub(super) fn labels(&self, created_at: f64) -> Labels {
+        Labels {
+            created_at: Some(created_at),
+            template: Some(self.template.clone()),
+            idle_timeout: Some(self.policy.idle_timeout),
+            active_timeout: Some(self.timeout),
+            paused_timeout: self.policy.paused_timeout,
+            heartbeat_timeout: self.policy.heartbeat_timeout,
+            on_timeout: Some(self.policy.on_timeout),
+        }
+    }
+}
+
+/// A timeout that a request may ask for.
+pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, Rejection> {
+    let most = settings.lifecycle.max_timeout;
+    if timeout > most {
+        let rule = format!("at most {} s (lifecycle.max_timeout), not {}", most.as_secs_f64(), timeout.as_secs_f64());
+        return Err(Rejection::invalid(field, rule));
+    }
+    Ok(timeout)
+}
+
+/// The template that a request names, by either of its two names for it.
+pub(super) fn template_of<'a>(
+    request: &'a Create,
+    settings: &'a Settings,
+) -> Result<(&'a str, &'a Template), Rejection> {
+    let (field, name) = match (&request.template, &request.shell_type) {
+        (Some(name), _) => ("template", name.as_str()),
+        (None, Some(name)) => ("shell_type", name.as_str()),
+        (None, None) => ("template", BASE_TEMPLATE),
+    };
+    let template = settings.templates.get(name).ok_or_else(|| {
+        let known: Vec<_> = settings.templates.keys().map(String::as_str).collect();
+        Rejection::invalid(field, format!("there is no template {name:?}, only {}", known.join(", ")))
+    })?;
+    Ok((name, template))
+}
+
+fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, Rejection> {
+    let Some(image) = &request.image else { return Ok(template.start.image.clone()) };
+    if !rules::is_image(image) {
+        return Err(Rejection::invalid("image", format!("{image:?} is not an image reference")));
+    }
+    if !settings.allows_image(image) {
+        return Err(Rejection::invalid("image", format!("{image:?} is not among docker.allowed_images")));
+    }
+    Ok(image.clone())
+}
+
+fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, Rejection> {
+    match &request.command {
+        // Another image's command is its own, not that of the template's image.
+        None if request.image.is_some() => Ok(None),
+        None => Ok(template.start.command.clone()),
+        Some(command) if command.is_empty() => Err(Rejection::invalid("command", "at least the program's name")),
+        Some(command) if command.iter().any(|word| word.contains('\0')) => {
+            Err(Rejection::invalid("command", "words without NUL characters"))
+        }
+        Some(command) => Ok(Some(command.clone())),
+    }
+}
+
+fn env_of(request: &Create, template: &Template) -> Result<std::collections::BTreeMap<String, String>, Rejection> {
+    let mut env = template.start.env.clone();
+    for (name, value) in &request.env {
+        if !rules::is_env_name(name) {
+            let rule = "names are letters, digits and '_', the first not a digit";
+            return Err(Rejection::invalid(format!("env.{name}"), rule));
+        }
+        if value.contains('\0') {
+            return Err(Rejection::invalid(format!("env.{name}"), "values without NUL characters"));
+        }
+        env.insert(name.clone(), value.clone());
+    }
+    Ok(env)
+}
+
+fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, Rejection> {
+    let Some(ports) = &request.ports else { return Ok(template.start.ports.clone()) };
+    if ports.len() > MAX_PORTS {
+        return Err(Rejection::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
+    }
+    if ports.contains(&0) {
+        return Err(Rejection::invalid("ports", "1 to 65535, not 0"));
+    }
+    if ports.iter().collect::<BTreeSet<_>>().len() < ports.len() {
+        return Err(Rejection::invalid("ports", "each port once"));
+    }
+    let probed = match &template.start.readiness {
+        Readiness::Started => None,
+        Readiness::Tcp(port) | Readiness::Http { port, .. } => Some(port),
+    };
+    match probed.filter(|port| !ports.contains(port)) {
+        Some(port) => {
+            Err(Rejection::invalid("ports", format!("must have {port}, which the template's readiness asks")))
+        }
+        None => Ok(ports.clone()),
+    }
+}
+
+fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, Rejection> {
+    let (asked, own, most) = (request.limits.unwrap_or_default(), template.start.limits, settings.docker.max_limits);
+    let positive = asked.cpus.is_none_or(|cpus| cpus.is_finite() && cpus >= 0.01);
+    if !positive {
+        return Err(Rejection::invalid("limits.cpus", "at least 0.01 of a core"));
+    }
+    if asked.memory_mb.is_some_and(|memory| memory < 6) {
+        return Err(Rejection::invalid("limits.memory_mb", "at least 6 MiB, Docker's own minimum"));
+    }
+    if asked.pids == Some(0) {
+        return Err(Rejection::invalid("limits.pids", "at least 1"));
+    }
+    Ok(Limits {
+        cpus: within("limits.cpus", asked.cpus, own.cpus, most.cpus)?,
+        memory_mb: within("limits.memory_mb", asked.memory_mb, own.memory_mb, most.memory_mb)?,
+        pids: within("limits.pids", asked.pids, own.pids, most.pids)?,
+    })
+}
+
+/// A request can tighten its template's limit, and loosen it only as far as the configuration says (design, 6.3).
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    field: &str,
+    asked: Option<T>,
+    own: Option<T>,
+    most: Option<T>,
+) -> Result<Option<T>, Rejection> {
+    let (Some(value), Some(own)) = (asked, own) else { return Ok(asked.or(own)) };
+    match most.filter(|most| *most > own).unwrap_or(own) {
+        bound if value <= bound => Ok(Some(value)),
+        bound => Err(Rejection::invalid(field, format!("at most {bound}, not {value}"))),
+    }
+}
+
+fn idle_timeout_of(request: &Create, template: &Template, settings: &Settings) -> Result<Option<Duration>, Rejection> {
+    match request.idle_timeout {
+        None => Ok(template.policy.idle_timeout),
+        Some(Some(timeout)) => bounded("idle_timeout", timeout, settings).map(Some),
+        Some(None) if settings.lifecycle.allow_no_idle_timeout => Ok(None),
+        Some(None) => {
+            Err(Rejection::invalid("idle_timeout", "null is allowed only by lifecycle.allow_no_idle_timeout"))
+        }
+    }
+}

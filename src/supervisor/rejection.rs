@@ -1,0 +1,92 @@
+//! Why a request was not fulfilled, in the domain's words. HTTP gives them their status codes.
+
+use std::sync::Arc;
+
+use crate::{
+    actor::Refusal,
+    domain::{Denied, EndReason, Sandbox, SandboxId, Status},
+};
+
+/// Why a request was not fulfilled.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// An id that was never seen, or whose tombstone is past its retention.
+    #[error("there is no sandbox {0}")]
+    NotFound(SandboxId),
+    /// It ended.
+    #[error("sandbox {} has ended ({})", .0.id(), reason_of(.0))]
+    Gone(Arc<Sandbox>),
+    /// It is on its way out.
+    #[error("sandbox {id} is terminating ({reason})")]
+    Terminating {
+        /// Which.
+        id: SandboxId,
+        /// Why it ends.
+        reason: EndReason,
+    },
+    /// The request needs another status.
+    #[error("sandbox {id} is {status}: {rule}")]
+    WrongState {
+        /// Which.
+        id: SandboxId,
+        /// What it is.
+        status: Status,
+        /// What it should have been.
+        rule: &'static str,
+    },
+    /// A field of the request breaks a rule.
+    #[error("{field}: {rule}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// The rule, and what was given.
+        rule: String,
+    },
+    /// The id belongs to a sandbox that was made from something else.
+    #[error("{0}")]
+    Conflict(String),
+    /// A configured limit is reached.
+    #[error("{0}")]
+    LimitReached(String),
+    /// The store is down: nothing is started that could not be recorded.
+    #[error("the store is unavailable: {0}")]
+    StoreUnavailable(String),
+    /// The container engine is down.
+    #[error("{0}")]
+    RuntimeUnavailable(String),
+    /// The container engine failed at it; the sandbox is as it was.
+    #[error("the container engine failed: {0}")]
+    RuntimeFailed(String),
+    /// The sandbox did not start; it is being removed.
+    #[error("sandbox {} did not start: {}", .0.id(), .0.details.error_message.as_deref().unwrap_or("it was terminated"))]
+    StartFailed(Box<Sandbox>),
+    /// The supervisor is still bringing sandboxes back.
+    #[error("sandglass is starting: sandboxes are being brought back from the store")]
+    Starting,
+    /// A bug on our side.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn reason_of(sandbox: &Sandbox) -> EndReason {
+    sandbox.life.end().map_or(EndReason::Requested, |end| end.reason)
+}
+
+impl Rejection {
+    pub(super) fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), rule: rule.into() }
+    }
+
+    /// What a sandbox's refusal means for whoever asked for `id`.
+    pub(super) fn of(id: &SandboxId, refusal: Refusal) -> Self {
+        let id = id.clone();
+        match refusal {
+            Refusal::Denied(Denied::Terminating { reason } | Denied::Gone { reason }) => {
+                Self::Terminating { id, reason }
+            }
+            Refusal::Denied(Denied::WrongState { status, rule }) => Self::WrongState { id, status, rule },
+            Refusal::Runtime(problem) => Self::RuntimeFailed(problem),
+            Refusal::Unanswered => Self::Internal(format!("sandbox {id} does not answer")),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The supervisor itself, and what is asked of one sandbox.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    health::{RuntimeHealth, watch_runtime},
+    lease::keep_lease,
+    plan::bounded,
+    rejection::Rejection,
+};
+use crate::{
+    actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
+    config::Settings,
+    domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, lifecycle::Event},
+    journal::StoreHealth,
+    metrics::Scrape,
+    ports::store::Store,
+};
+
+/// How far the supervisor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Sandboxes are being brought back.
+    Starting,
+    /// Everything that the store has is known.
+    Ready,
+    /// It stops: nothing new is started.
+    Stopping,
+}
+
+/// What a supervisor is made of.
+pub struct SupervisorParts {
+    /// What the actors share.
+    pub world: Arc<World>,
+    /// The threads they live on.
+    pub arbiters: Arbiters,
+    /// The store; read at the start, and for the lease.
+    pub store: Arc<dyn Store>,
+    /// The validated configuration.
+    pub settings: Arc<Settings>,
+}
+
+/// Creates, finds, lists and rehydrates sandboxes.
+pub struct Supervisor {
+    pub(super) world: Arc<World>,
+    pub(super) arbiters: Arbiters,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) creates: Arc<Semaphore>,
+    pub(super) store_health: watch::Receiver<StoreHealth>,
+    pub(super) runtime_health: watch::Receiver<RuntimeHealth>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// A supervisor that knows no sandbox yet; the lease of its store is held already, and kept from here on.
+    pub fn new(parts: SupervisorParts) -> Arc<Self> {
+        let SupervisorParts { world, arbiters, store, settings } = parts;
+        let (sender, runtime_health) = watch::channel(RuntimeHealth::Unknown);
+        let stop = CancellationToken::new();
+        world.io.spawn(watch_runtime(world.runtime.clone(), world.clock.clone(), sender));
+        let ttl = settings.store.lease_ttl;
+        world.io.spawn(keep_lease(store.clone(), world.journal.clone(), ttl, stop.clone()));
+        let supervisor = Arc::new(Self {
+            creates: Arc::new(Semaphore::new(settings.docker.max_creates)),
+            store_health: world.journal.health(),
+            runtime_health,
+            phase: watch::Sender::new(Phase::Starting),
+            stop,
+            world,
+            arbiters,
+            store,
+            settings,
+        });
+        supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
+        supervisor
+    }
+
+    /// Proof of use. The idle clock is reset before this answers.
+    ///
+    /// # Errors
+    /// [`Rejection`], when the sandbox is ending, ended, or unknown; its end then goes on.
+    pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, Rejection> {
+        self.ask(id, Event::Activity(source)).await
+    }
+
+    /// Moves the active timeout to now and `timeout`, and counts as use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn keep_alive(&self, id: &SandboxId, timeout: Duration) -> Result<Sandbox, Rejection> {
+        let timeout = bounded("timeout", timeout, &self.settings)?;
+        let kept = self.ask(id, Event::KeepAlive(timeout)).await?;
+        self.world.metrics.activity(ActivitySource::KeepAlive);
+        Ok(kept)
+    }
+
+    /// Freezes the container.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn pause(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        self.ask_for_status(id, Event::Pause, Status::Paused).await
+    }
+
+    /// Thaws the container; counts as use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        let resumed = self.ask_for_status(id, Event::Resume, Status::Running).await?;
+        self.world.metrics.activity(ActivitySource::Resume);
+        Ok(resumed)
+    }
+
+    /// Proof of life from inside, which is not use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn heartbeat(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        self.ask(id, Event::Heartbeat).await
+    }
+
+    /// Ends a sandbox. Answers once the intent is stored (or the store is down, and it waits), with `wait` when it is gone,
+    /// at the latest after that time.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn terminate(&self, id: &SandboxId, wait: Duration) -> Result<Sandbox, Rejection> {
+        let ending = self.ask(id, Event::Terminate(EndReason::Requested)).await?;
+        if wait.is_zero() {
+            return Ok(ending);
+        }
+        let Some(gone) = self.world.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
+            return self.get(id).await;
+        };
+        match tokio::time::timeout(wait, gone).await {
+            Ok(Ok(gone)) => Ok(gone),
+            // Nobody answered, since it was gone already; or it takes longer.
+            Ok(Err(_)) | Err(_) => self.get(id).await,
+        }
+    }
+
+    /// One sandbox; one that ended answers too, until its retention is over.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        if let Some(Ok(sandbox)) = self.with_handle(id, SandboxHandle::look).await {
+            return Ok(sandbox);
+        }
+        match self.absent(id) {
+            Rejection::Gone(sandbox) => Ok(Sandbox::clone(&sandbox)),
+            rejection => Err(rejection),
+        }
+    }
+
+    /// How far the supervisor is.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Whether the store takes writes.
+    pub fn store_health(&self) -> StoreHealth {
+        self.store_health.borrow().clone()
+    }
+
+    /// Whether the container engine answers.
+    pub fn runtime_health(&self) -> RuntimeHealth {
+        self.runtime_health.borrow().clone()
+    }
+
+    /// What the actors share: the clock, the counters.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The validated configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// All counters as text.
+    pub fn metrics(&self) -> String {
+        let (journal_backlog, journal_oldest_seconds) = self.world.journal.backlog();
+        self.world.metrics.render(&Scrape {
+            journal_backlog,
+            journal_oldest_seconds,
+            store_up: self.store_health.borrow().is_up(),
+            runtime_up: *self.runtime_health.borrow() == RuntimeHealth::Up,
+        })
+    }
+
+    /// Stops taking new sandboxes, writes everything, and gives the lease back. No sandbox ends by this. Returns how many
+    /// writes the store did not take within `within`.
+    pub async fn shutdown(&self, within: Duration) -> usize {
+        self.phase.send_replace(Phase::Stopping);
+        let missing = self.world.journal.close(within).await;
+        self.stop.cancel();
+        if let Err(error) = self.store.release().await {
+            tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+        }
+        missing
+    }
+
+    pub(super) fn must_be_ready(&self) -> Result<(), Rejection> {
+        match self.phase() {
+            Phase::Ready => Ok(()),
+            Phase::Starting => Err(Rejection::Starting),
+            Phase::Stopping => Err(Rejection::LimitReached("sandglass is stopping".into())),
+        }
+    }
+
+    /// What it means that no actor stands under `id`.
+    pub(super) fn absent(&self, id: &SandboxId) -> Rejection {
+        match self.world.registry.get(id, self.world.clock.now().moment) {
+            Some(Entry::Ended(tombstone)) => Rejection::Gone(tombstone.sandbox),
+            Some(Entry::Live(_)) => Rejection::Internal(format!("sandbox {id} does not answer")),
+            None if self.phase() == Phase::Starting => Rejection::Starting,
+            None => Rejection::NotFound(id.clone()),
+        }
+    }
+
+    async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, Rejection> {
+        match self.with_handle(id, |handle| handle.ask(event)).await {
+            Some(Ok(sandbox)) => Ok(sandbox),
+            None | Some(Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. }))) => Err(self.absent(id)),
+            Some(Err(refusal)) => Err(Rejection::of(id, refusal)),
+        }
+    }
+
+    /// Something that a sandbox is asked to become; it may end meanwhile.
+    async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, Rejection> {
+        let sandbox = self.ask(id, event).await?;
+        match sandbox.life.end() {
+            None if sandbox.life.status() == wanted => Ok(sandbox),
+            None => Err(Rejection::RuntimeFailed(format!("the sandbox is {} again", sandbox.life.status()))),
+            Some(end) => Err(Rejection::Terminating { id: id.clone(), reason: end.reason }),
+        }
+    }
+
+    /// Asks the actor of `id`; nobody answering may mean that it left, and that another one stands there now.
+    async fn with_handle<F>(&self, id: &SandboxId, question: impl Fn(&SandboxHandle) -> F) -> Option<F::Output>
+    where
+        F: Future<Output = Result<Sandbox, Refusal>>,
+    {
+        let first = self.world.registry.with_live(id, &question)?.await;
+        match first {
+            Err(Refusal::Unanswered) => Some(self.world.registry.with_live(id, &question)?.await),
+            answer => Some(answer),
+        }
+    }
+}
+
+/// Drops tombstones whose retention is over.
+async fn forget_tombstones(world: Arc<World>, stop: CancellationToken) {
+    let every = (world.retention / 10).clamp(Duration::from_millis(500), Duration::from_secs(30));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => world.registry.forget_expired(world.clock.now().moment),
+            () = stop.cancelled() => return,
+        }
+    }
+}
