@@ -50,11 +50,11 @@ async fn a_lease_that_nobody_renews_is_taken_when_it_runs_out() {
     let world = Redis::new();
     let ttl = Duration::from_millis(600);
     let first = with_ttl(&world, "the first", ttl);
-    first.acquire().await.unwrap();
     let began = Instant::now();
-    let second = with_ttl(&world, "the second", ttl);
+    first.acquire().await.unwrap();
+    let second = world.store("the second");
     second.acquire().await.unwrap();
-    assert!(began.elapsed() > ttl / 3, "taken from a holder that might have lived");
+    assert!(began.elapsed() > ttl * 9 / 10, "taken from a holder that might have lived");
     assert!(assert_held(first.commit(&[put("a", "1")]).await).contains("the second"));
     assert_held(first.renew().await);
     second.release().await.unwrap();
@@ -76,6 +76,7 @@ async fn a_late_holder_that_nobody_has_replaced_goes_on() {
     store.renew().await.unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_dead_holder_on_this_host_is_replaced_at_once_and_a_living_one_is_not() {
     let world = Redis::new();

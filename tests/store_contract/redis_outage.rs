@@ -57,6 +57,17 @@ async fn a_connection_that_was_closed_while_idle_is_replaced_without_an_error() 
     }
 }
 
+#[test]
+fn a_store_outlives_the_runtime_that_it_connected_in() {
+    let world = Redis::new();
+    let store = world.store("the first");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(store.acquire()).unwrap();
+    for _ in 0..3 {
+        runtime().block_on(store.commit(&[put("a", "1")])).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn scripts_that_the_server_forgot_are_loaded_again() {
     let world = Redis::new();
@@ -71,11 +82,11 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up_on_in_time_and_does_not_keep_the_connection() {
     let world = Redis::new();
-    let settings = Settings { call_timeout: Duration::from_millis(400), ..world.settings("the first") };
+    let settings = Settings { call_timeout: Duration::from_secs(1), ..world.settings("the first") };
     let store = RedisStore::connect(settings).unwrap();
     store.acquire().await.unwrap();
     world.server.hang();
-    for round in 0..3 {
+    for round in 0..2 {
         let words = unavailable(store.commit(&[put("a", round.to_string())]).await);
         assert!(words.contains("no answer within"), "{words}");
     }

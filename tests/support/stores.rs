@@ -153,7 +153,7 @@ impl World for Redis {
 
     fn supervisor(&self, name: &str) -> Box<dyn Store> {
         // A living holder is told from one that is gone by its renewals, which no contract test waits for.
-        let lease_ttl = Duration::from_millis(400);
+        let lease_ttl = Duration::from_secs(5);
         let settings = redis_store::Settings { lease_ttl, ..self.settings(name) };
         Box::new(RedisStore::connect(settings).expect("a store"))
     }
