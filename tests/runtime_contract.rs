@@ -1,5 +1,7 @@
 //! The runtime port's contract, run over every adapter: in memory and against a real Docker daemon.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
