@@ -1,0 +1,75 @@
+//! The settings, and the port's calls: each is one line here and one file beside this.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::{engine::Engine, readiness};
+use crate::ports::runtime::{ContainerRef, Inspected, Runtime, RuntimeError, Start, StartProgress, Started};
+
+/// How to reach Docker and how to treat it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`; without it `DOCKER_HOST` counts, then the usual socket.
+    pub host: Option<String>,
+    /// The value of the label `sandglass.prefix`: containers with another one are somebody else's.
+    pub prefix: String,
+    /// How many calls may be on their way at once; at least 2, so that removals leave room for others.
+    pub concurrency: usize,
+    /// How long a container may take to end after SIGTERM, before SIGKILL; counted in whole seconds, rounded up.
+    pub stop_grace: Duration,
+    /// How long one call may take. A stop may take the grace time longer, a create three times as long.
+    pub call_timeout: Duration,
+    /// How long one image's pull may take.
+    pub pull_timeout: Duration,
+}
+
+/// The Docker Engine. Cheap to clone; clones share their connection and their permits.
+#[derive(Clone)]
+pub struct Docker {
+    pub(super) engine: Arc<Engine>,
+    pub(super) probe: readiness::Probe,
+}
+
+impl Docker {
+    /// Prepares everything and contacts nobody: the first call connects, so a supervisor starts while Docker is down.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Failed`] when the host's address is of no kind that is supported.
+    pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
+        Ok(Self { engine: Arc::new(Engine::new(settings)?), probe: readiness::Probe::new()? })
+    }
+}
+
+#[async_trait]
+impl Runtime for Docker {
+    async fn start(
+        &self,
+        start: &Start,
+        cancel: &CancellationToken,
+        progress: &(dyn Fn(StartProgress) + Send + Sync),
+    ) -> Result<Started, RuntimeError> {
+        self.run_start(start, cancel, progress).await
+    }
+
+    async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError> {
+        self.view(container).await
+    }
+
+    async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
+        self.freeze(container).await
+    }
+
+    async fn resume(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
+        self.thaw(container).await
+    }
+
+    async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
+        self.terminate(container).await
+    }
+
+    async fn check(&self) -> Result<(), RuntimeError> {
+        self.engine.ping().await
+    }
+}

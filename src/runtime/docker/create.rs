@@ -1,0 +1,122 @@
+//! Creating a container, so that none is left over: not by a late answer, nor by a caller that went away.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::{
+    models::ContainerCreateBody,
+    query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder},
+};
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Docker, engine::Engine, error::CallError, hardening, start::unless_cancelled};
+use crate::ports::runtime::{ContainerRef, Owner, RuntimeError, Start};
+
+const CREATE: &str = "create the container";
+
+/// A create is waited for this many call timeouts. A busy engine creates late, and a late container is better used
+/// than removed.
+const PATIENCE: u32 = 3;
+
+/// After a create whose answer was lost, its container may show up for this long.
+const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE_POLL: Duration = Duration::from_millis(100);
+
+impl Docker {
+    /// Creates the container and returns its id. A left-over of the same sandbox that holds the name is removed first.
+    pub(super) async fn create(&self, start: &Start, cancel: &CancellationToken) -> Result<String, RuntimeError> {
+        match self.create_once(start, cancel).await? {
+            Ok(id) => return Ok(id),
+            Err(conflict) if conflict.is_conflict() => self.clear_name(start, &conflict.during(CREATE)).await?,
+            Err(error) => return Err(self.failed(start, error).await),
+        }
+        match self.create_once(start, cancel).await? {
+            Ok(id) => Ok(id),
+            Err(error) => Err(self.failed(start, error).await),
+        }
+    }
+
+    /// One create. The request runs in a task of its own, so nothing that happens to the caller cuts it off half way.
+    /// The outer error: it was not sent.
+    async fn create_once(
+        &self,
+        start: &Start,
+        cancel: &CancellationToken,
+    ) -> Result<Result<String, CallError>, RuntimeError> {
+        let _permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
+        let (sender, receiver) = oneshot::channel();
+        let body = hardening::body(&start.spec, self.labels(start));
+        tokio::spawn(create_or_discard(Arc::clone(&self.engine), start.name.clone(), body, sender));
+        let limit = self.engine.settings.call_timeout * PATIENCE;
+        Ok(match timeout(limit, receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_closed)) => Err(CallError::Broken("the call was given up".to_owned())),
+            // The receiver is dropped with this: should the container appear yet, the task removes it.
+            Err(_elapsed) => Err(CallError::TimedOut(limit)),
+        })
+    }
+
+    /// Makes way under the name of `start`, if what holds it is a left-over of the same sandbox.
+    async fn clear_name(&self, start: &Start, conflict: &RuntimeError) -> Result<(), RuntimeError> {
+        let holder = self.inspect_by_id(&start.name).await.map_err(|error| error.during("see who holds the name"))?;
+        // None: it has gone meanwhile, or is on its way in or out. Another create tells.
+        let Some(holder) = holder else { return Ok(()) };
+        let mut left_over = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+        if !self.owns(&holder, &left_over) {
+            return Err(RuntimeError::Failed(format!(
+                "the container name {:?} is taken by a container that is not of this sandbox, which was left alone \
+                 ({conflict})",
+                start.name
+            )));
+        }
+        tracing::warn!(sandbox_id = %start.id, container_id = ?holder.id, "removing a left-over container of the same name");
+        left_over.container_id = holder.id;
+        self.terminate(&left_over).await
+    }
+
+    /// What a failed create is told as. If its answer was lost, its container may be about to appear: the caller's
+    /// removal has to find it, so it is looked for a little while.
+    async fn failed(&self, start: &Start, error: CallError) -> RuntimeError {
+        if error.is_ambiguous() {
+            let container = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+            let settled = timeout(SETTLE, async {
+                // Found, or the engine is down and creates nothing: either ends the wait.
+                while self.candidates(&container).await.is_ok_and(|found| found.is_empty()) {
+                    tokio::time::sleep(SETTLE_POLL).await;
+                }
+            });
+            let _ = settled.await;
+        }
+        match error {
+            CallError::Refused { status: 404, message } => {
+                RuntimeError::Failed(format!("failed to create the container from {}: {message}", start.spec.image))
+            }
+            error => error.during(CREATE),
+        }
+    }
+}
+
+/// Creates, and hands the outcome to whoever waits for it. When nobody does any more, what was created is removed.
+async fn create_or_discard(
+    engine: Arc<Engine>,
+    name: String,
+    body: ContainerCreateBody,
+    outcome: oneshot::Sender<Result<String, CallError>>,
+) {
+    let options = CreateContainerOptionsBuilder::default().name(&name).build();
+    let created = engine
+        .unbounded(|docker| async move { docker.create_container(Some(options), body).await })
+        .await
+        .map(|created| created.id);
+    let Err(Ok(id)) = outcome.send(created) else { return };
+    tracing::warn!(container_id = id, name, "a container was created after its start had ended: removing it");
+    let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
+    let _lane = engine.pool.removal().await;
+    match engine.call(|docker| async move { docker.remove_container(&id, Some(options)).await }).await {
+        Err(error) if !error.is_not_found() => {
+            // The next reconcile finds it by its labels.
+            tracing::warn!(name, %error, "failed to remove a container that was created too late");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,123 @@
+//! Calls to the engine: each with a permit and a timeout, on a client that is made when it is needed.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bollard::errors::Error;
+use tokio::time::timeout;
+
+use super::{
+    Settings,
+    error::CallError,
+    host::{Host, pin_version},
+    pool::{Permit, Pool},
+};
+use crate::ports::runtime::RuntimeError;
+
+/// The connection to the engine. "Connection" is a figure of speech: each call opens a socket of its own, and what is
+/// kept is the API version that was agreed on. It is forgotten when a call finds the engine unreachable or silent, so
+/// an engine that comes back as another version is asked again.
+pub(super) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) pool: Pool,
+    host: Host,
+    client: Mutex<Option<bollard::Docker>>,
+}
+
+impl Engine {
+    pub(super) fn new(settings: Settings) -> Result<Self, RuntimeError> {
+        let host = Host::resolve(settings.host.as_deref())?;
+        Ok(Self { pool: Pool::new(settings.concurrency), settings, host, client: Mutex::new(None) })
+    }
+
+    /// One call within the usual timeout, once there is a permit for it. It may be dropped at any time.
+    pub(super) async fn call<T, F>(&self, request: impl FnOnce(bollard::Docker) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let permit = self.pool.call().await;
+        self.call_with(permit, self.settings.call_timeout, request).await
+    }
+
+    /// One call within `limit`, under a permit that was got before; it is given back when the call ends.
+    pub(super) async fn call_with<T, F>(
+        &self,
+        _permit: Permit<'_>,
+        limit: Duration,
+        request: impl FnOnce(bollard::Docker) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let client = self.client().await?;
+        let outcome = match timeout(limit, request(client)).await {
+            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error)),
+            Err(_elapsed) => Err(CallError::TimedOut(limit)),
+        };
+        self.note(&outcome);
+        outcome
+    }
+
+    /// One call without a permit or a timeout, for those that bring their own bounds: pulls and creates.
+    pub(super) async fn unbounded<T, F>(&self, request: impl FnOnce(bollard::Docker) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let client = self.client().await?;
+        let outcome = request(client).await.map_err(|error| CallError::new(&self.host, error));
+        self.note(&outcome);
+        outcome
+    }
+
+    /// Does it answer? Asked beside the pool: the truth is wanted most when all permits are stuck in a hanging engine.
+    pub(super) async fn ping(&self) -> Result<(), RuntimeError> {
+        match self.call_with(None, self.settings.call_timeout, |docker| async move { docker.ping().await }).await {
+            Ok(_) => Ok(()),
+            Err(CallError::TimedOut(limit)) => Err(self.silent(limit).during("ping the engine")),
+            Err(error) => Err(error.during("ping the engine")),
+        }
+    }
+
+    /// The client, made and its API version agreed on if there is none. Two calls may both find none and both make
+    /// one: that costs a round trip, while a lock would line up every caller behind an engine that does not answer.
+    async fn client(&self) -> Result<bollard::Docker, CallError> {
+        let known = self.slot().clone();
+        if let Some(client) = known {
+            return Ok(client);
+        }
+        let fresh = self.host.client().map_err(|error| CallError::new(&self.host, error))?;
+        let limit = self.settings.call_timeout;
+        let negotiated = match timeout(limit, fresh.negotiate_version()).await {
+            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error))?,
+            Err(_elapsed) => return Err(self.silent(limit)),
+        };
+        let version = negotiated.client_version();
+        let client = pin_version(negotiated, version);
+        tracing::debug!(host = %self.host, api_version = %version, "connected to the container engine");
+        *self.slot() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Forgets the client after an error that tells of no living connection, or of an engine of another version.
+    fn note<T>(&self, outcome: &Result<T, CallError>) {
+        let stale = match outcome {
+            Err(CallError::Unreachable { .. } | CallError::TimedOut(_)) => true,
+            Err(CallError::Refused { status: 400, message }) => message.contains("client version"),
+            _ => false,
+        };
+        if stale {
+            *self.slot() = None;
+        }
+    }
+
+    fn silent(&self, limit: Duration) -> CallError {
+        CallError::Unreachable { message: format!("{}: no answer within {limit:?}", self.host), sent: false }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<bollard::Docker>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,90 @@
+//! Unreachable or failed: what a call's error means.
+
+use std::time::Duration;
+
+use bollard::errors::Error;
+
+use super::host::Host;
+use crate::ports::runtime::RuntimeError;
+
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;
+
+/// Why a call did not do what it was for, before it is told to anybody.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// No answer, since there is no connection. `sent`: the request may have reached the engine before it broke.
+    #[error("{message}")]
+    Unreachable { message: String, sent: bool },
+    /// The engine's answer.
+    #[error("{message}")]
+    Refused { status: u16, message: String },
+    /// No answer in time.
+    #[error("the engine did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// Anything else, such as an answer that cannot be read.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl CallError {
+    pub(super) fn new(host: &Host, error: Error) -> Self {
+        let unreachable = |error: &dyn std::error::Error, sent| Self::Unreachable {
+            message: format!("{host}: {}", chain(error)),
+            sent,
+        };
+        match error {
+            Error::DockerResponseServerError { status_code, message } => Self::Refused { status: status_code, message },
+            Error::SocketNotFoundError(_) => {
+                Self::Unreachable { message: format!("{host}: there is no such socket"), sent: false }
+            }
+            Error::HyperLegacyError { err } => unreachable(&err, !err.is_connect()),
+            Error::HyperResponseError { err } => unreachable(&err, true),
+            Error::IOError { err } => unreachable(&err, true),
+            Error::RequestTimeoutError => Self::Broken("the engine did not answer".to_owned()),
+            Error::DockerStreamError { error } => Self::Broken(error),
+            other => Self::Broken(chain(&other)),
+        }
+    }
+
+    /// The engine says that there is none.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: NOT_FOUND, .. })
+    }
+
+    /// The engine says that something is in the way.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: CONFLICT, .. })
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// The engine may still do, or have done, what it was asked for.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unreachable { sent: true, .. } | Self::TimedOut(_) | Self::Broken(_))
+    }
+
+    /// For the caller: `deed` finishes "failed to …".
+    pub(super) fn during(self, deed: &str) -> RuntimeError {
+        match self {
+            Self::Unreachable { message, .. } => RuntimeError::Unreachable(message),
+            other => RuntimeError::Failed(format!("failed to {deed}: {}", other.to_string().trim_end())),
+        }
+    }
+}
+
+/// An error and what caused it; HTTP clients hide the one line that says why in the innermost one.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

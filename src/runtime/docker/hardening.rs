@@ -1,0 +1,82 @@
+//! The body of a create: what a container may do, which is little (design, 6.3).
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::domain::spec::{Limits, Mount, StartSpec};
+
+/// What is left after all capabilities are dropped: enough for a package manager and a web server that change their
+/// user and own their files, and nothing that reaches beyond the container.
+const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "NET_BIND_SERVICE", "KILL"];
+
+/// The engine's log files, per container: 3 of 10 MB at most.
+const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
+
+const LOOPBACK: &str = "127.0.0.1";
+const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
+const NANOS_PER_CPU: f64 = 1e9;
+
+/// What to create for `spec`, with these labels.
+pub(super) fn body(spec: &StartSpec, labels: HashMap<String, String>) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: spec.command.clone(),
+        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels),
+        exposed_ports: Some(spec.ports.iter().copied().map(key).collect()),
+        host_config: Some(host_config(spec)),
+        ..Default::default()
+    }
+}
+
+fn host_config(spec: &StartSpec) -> HostConfig {
+    let memory = spec.limits.memory_mb.map(|mebibytes| clamp(mebibytes.saturating_mul(BYTES_PER_MEBIBYTE)));
+    HostConfig {
+        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        privileged: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+        memory,
+        // The same again: memory and swap together, so that there is no swap beyond the limit.
+        memory_swap: memory,
+        nano_cpus: nano_cpus(spec.limits),
+        pids_limit: spec.limits.pids.map(clamp),
+        init: Some(true),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(LOG_OPTIONS.map(|(option, value)| (option.to_owned(), value.to_owned())).into()),
+        }),
+        port_bindings: Some(spec.ports.iter().map(|port| (key(*port), Some(vec![binding()]))).collect()),
+        publish_all_ports: Some(false),
+        binds: Some(spec.mounts.iter().map(bind).collect()),
+        // Whether a container lives is Sandglass's decision alone.
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        auto_remove: Some(false),
+        ..Default::default()
+    }
+}
+
+fn key(port: u16) -> String {
+    format!("{port}/tcp")
+}
+
+/// A free port of the engine's choice, on the loopback address.
+fn binding() -> PortBinding {
+    PortBinding { host_ip: Some(LOOPBACK.to_owned()), host_port: Some(String::new()) }
+}
+
+fn bind(mount: &Mount) -> String {
+    format!("{}:{}:{}", mount.source, mount.target, if mount.read_only { "ro" } else { "rw" })
+}
+
+fn nano_cpus(limits: Limits) -> Option<i64> {
+    // A float-to-integer cast saturates; what is no sensible share, the engine refuses.
+    limits.cpus.map(|cpus| (cpus * NANOS_PER_CPU).round() as i64)
+}
+
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,44 @@
+//! The Docker Engine behind the runtime port (design, 6).
+//!
+//! Three rules run through all of it:
+//!
+//! - **Ours only.** Before a container is touched, exactly that container is inspected and its labels are compared
+//!   ([`ownership`]). Labels cannot change while a container lives and ids are never given twice, so one look covers
+//!   the whole of one deed. A name never proves anything.
+//! - **Bounded.** Every call has a timeout ([`engine`]) and holds one of `concurrency` permits ([`pool`]); removals
+//!   and pulls pass lanes of their own, so that neither starves a create.
+//! - **A create is never left half done.** It runs in a task of its own, which removes what it made when nobody waits
+//!   for it any more ([`create`]).
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`adapter`] | the settings, and the port's calls |
+//! | [`host`] | where the engine is, and a client for it |
+//! | [`engine`] | calls with timeouts, the API version, reconnects |
+//! | [`error`] | unreachable or failed |
+//! | [`pool`] | the lanes |
+//! | [`ownership`] | labels, and whose a container is |
+//! | [`view`] | an inspected container in the port's words |
+//! | [`hardening`] | the body of a create |
+//! | [`image`], [`create`], [`start`], [`readiness`] | the way up |
+//! | [`freeze`], [`termination`] | pause and resume, the way down |
+//!
+//! Published ports are bound to the loopback address of the engine's host, so an engine on another machine can be
+//! supervised, but readiness probes and `base_url` need it on this one.
+
+mod adapter;
+mod create;
+mod engine;
+mod error;
+mod freeze;
+mod hardening;
+mod host;
+mod image;
+mod ownership;
+mod pool;
+mod readiness;
+mod start;
+mod termination;
+mod view;
+
+pub use adapter::{Docker, Settings};

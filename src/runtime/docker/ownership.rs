@@ -1,0 +1,226 @@
+//! Labels, and whose a container is (design, 6.1 and 6.2).
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum},
+    query_parameters::ListContainersOptionsBuilder,
+};
+
+use super::{Docker, error::CallError};
+use crate::{
+    domain::OnTimeout,
+    ports::runtime::{ContainerRef, Labels, Owner, Start},
+};
+
+const PREFIX: &str = "sandglass.prefix";
+const ID: &str = "sandglass.id";
+const CREATED_AT: &str = "sandglass.created_at";
+const TEMPLATE: &str = "sandglass.template";
+const IDLE_TIMEOUT: &str = "sandglass.idle_timeout";
+const ACTIVE_TIMEOUT: &str = "sandglass.active_timeout";
+const PAUSED_TIMEOUT: &str = "sandglass.paused_timeout";
+const HEARTBEAT_TIMEOUT: &str = "sandglass.heartbeat_timeout";
+const ON_TIMEOUT: &str = "sandglass.on_timeout";
+/// Which of the published ports `base_url` speaks of; the engine keeps ports in no order.
+pub(super) const BASE_PORT: &str = "sandglass.base_port";
+
+const NO_TIMEOUT: &str = "none";
+
+/// The reference system's labels.
+const REFERENCE_OWNER: (&str, &str) = ("owner", "executor_manager");
+const REFERENCE_TASK: &str = "task_id";
+
+/// The shortest id that Docker's own tools print. Anything shorter, or with other digits, may be a name.
+const SHORT_ID: usize = 12;
+
+/// What a look at one container found.
+pub(super) enum Look {
+    /// It is there and carries the labels.
+    Ours(Box<ContainerInspectResponse>),
+    /// It is there and is somebody else's.
+    Foreign,
+    /// The engine answered that there is none.
+    Missing,
+}
+
+impl Docker {
+    /// Looks at exactly the container `id` and compares its labels with what `container` claims.
+    pub(super) async fn look(&self, id: &str, container: &ContainerRef) -> Result<Look, CallError> {
+        match self.inspect_by_id(id).await? {
+            None => Ok(Look::Missing),
+            Some(found) if self.owns(&found, container) => Ok(Look::Ours(Box::new(found))),
+            Some(_) => Ok(Look::Foreign),
+        }
+    }
+
+    /// The ids that `container` may stand for: its own, else all that carry its labels, the likeliest first.
+    pub(super) async fn candidates(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
+        match &container.container_id {
+            Some(id) if is_id(id) => Ok(vec![id.clone()]),
+            _ => self.labelled(container).await,
+        }
+    }
+
+    /// The first candidate that is ours; [`Look::Foreign`] when only a foreign one is there.
+    pub(super) async fn find(&self, container: &ContainerRef) -> Result<Look, CallError> {
+        let mut found = Look::Missing;
+        for id in self.candidates(container).await? {
+            match self.look(&id, container).await? {
+                Look::Missing => {}
+                Look::Foreign => found = Look::Foreign,
+                ours @ Look::Ours(_) => return Ok(ours),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The container `reference`, which is an id, or a name where nothing but its holder is asked for.
+    pub(super) async fn inspect_by_id(&self, reference: &str) -> Result<Option<ContainerInspectResponse>, CallError> {
+        match self.engine.call(|docker| async move { docker.inspect_container(reference, None).await }).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn labelled(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
+        let labels = self.proof(container).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let mut found = self.engine.call(|docker| async move { docker.list_containers(Some(options)).await }).await?;
+        found.sort_by_key(|summary| std::cmp::Reverse(likelihood(summary)));
+        Ok(found.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// The labels that make a container the one of `container`.
+    fn proof(&self, container: &ContainerRef) -> [(&'static str, String); 2] {
+        match &container.owner {
+            Owner::Sandglass => {
+                [(PREFIX, self.engine.settings.prefix.clone()), (ID, container.sandbox.as_str().to_owned())]
+            }
+            Owner::Reference { task_id } => {
+                [(REFERENCE_OWNER.0, REFERENCE_OWNER.1.to_owned()), (REFERENCE_TASK, task_id.clone())]
+            }
+        }
+    }
+
+    /// Whether the container that was found is the one of `container`: by its id, where one is known (the engine
+    /// takes a name for an id, too), and by its labels.
+    pub(super) fn owns(&self, found: &ContainerInspectResponse, container: &ContainerRef) -> bool {
+        let same_id = match &container.container_id {
+            Some(id) if is_id(id) => found.id.as_deref().is_some_and(|full| full.starts_with(id.as_str())),
+            _ => true,
+        };
+        let labels = labels_of(found);
+        same_id
+            && self.proof(container).iter().all(|(key, value)| labels.is_some_and(|all| all.get(*key) == Some(value)))
+    }
+
+    /// All labels of a new container.
+    pub(super) fn labels(&self, start: &Start) -> HashMap<String, String> {
+        let labels = &start.labels;
+        let pairs = [
+            (PREFIX, Some(self.engine.settings.prefix.clone())),
+            (ID, Some(start.id.as_str().to_owned())),
+            (CREATED_AT, labels.created_at.map(|at| at.to_string())),
+            (TEMPLATE, labels.template.clone()),
+            (IDLE_TIMEOUT, labels.idle_timeout.map(|timeout| timeout.map_or(NO_TIMEOUT.to_owned(), seconds))),
+            (ACTIVE_TIMEOUT, labels.active_timeout.map(seconds)),
+            (PAUSED_TIMEOUT, labels.paused_timeout.map(seconds)),
+            (HEARTBEAT_TIMEOUT, labels.heartbeat_timeout.map(seconds)),
+            (ON_TIMEOUT, labels.on_timeout.map(|rule| rule.as_str().to_owned())),
+            (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
+        ];
+        pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+/// What the labels tell. One that does not parse is taken as missing: the configuration's value then counts, while a
+/// guess might end a sandbox early.
+pub(super) fn parse(labels: &HashMap<String, String>) -> Labels {
+    let get = |key: &str| labels.get(key).map(String::as_str);
+    Labels {
+        created_at: get(CREATED_AT).and_then(|text| text.parse().ok()).filter(|at: &f64| at.is_finite()),
+        template: get(TEMPLATE).map(str::to_owned),
+        idle_timeout: match get(IDLE_TIMEOUT) {
+            Some(NO_TIMEOUT) => Some(None),
+            other => other.and_then(duration).map(Some),
+        },
+        active_timeout: get(ACTIVE_TIMEOUT).and_then(duration),
+        paused_timeout: get(PAUSED_TIMEOUT).and_then(duration),
+        heartbeat_timeout: get(HEARTBEAT_TIMEOUT).and_then(duration),
+        on_timeout: get(ON_TIMEOUT).and_then(OnTimeout::from_word),
+    }
+}
+
+pub(super) fn labels_of(found: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
+    found.config.as_ref().and_then(|config| config.labels.as_ref())
+}
+
+/// Whether `text` can only be an id. A record may hold anything, and what is no id would become part of a path.
+fn is_id(text: &str) -> bool {
+    text.len() >= SHORT_ID && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What lives before what has ended, and the newest first.
+fn likelihood(summary: &ContainerSummary) -> (bool, i64) {
+    let lives = matches!(
+        summary.state,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+                | ContainerSummaryStateEnum::PAUSED
+                | ContainerSummaryStateEnum::RESTARTING
+        )
+    );
+    (lives, summary.created.unwrap_or_default())
+}
+
+fn seconds(timeout: Duration) -> String {
+    timeout.as_secs_f64().to_string()
+}
+
+/// A positive number of seconds; a timeout of 0 is refused everywhere, so it is no timeout here either.
+fn duration(text: &str) -> Option<Duration> {
+    text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|timeout| !timeout.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_does_not_parse_is_a_missing_label() {
+        for bad in ["", "soon", "-1", "0", "NaN", "inf", "1e400", "7200 s"] {
+            let labels = [CREATED_AT, IDLE_TIMEOUT, ACTIVE_TIMEOUT, PAUSED_TIMEOUT, HEARTBEAT_TIMEOUT, ON_TIMEOUT]
+                .map(|key| (key.to_owned(), bad.to_owned()));
+            let parsed = Labels { created_at: None, ..parse(&HashMap::from(labels)) };
+            assert_eq!(parsed, Labels::default(), "{bad:?} was taken");
+        }
+        assert_eq!(parse(&HashMap::from([(CREATED_AT.to_owned(), "NaN".to_owned())])).created_at, None);
+    }
+
+    #[test]
+    fn no_idle_timeout_is_told_apart_from_no_label() {
+        let labels = HashMap::from([(IDLE_TIMEOUT.to_owned(), NO_TIMEOUT.to_owned())]);
+        assert_eq!(parse(&labels).idle_timeout, Some(None));
+        assert_eq!(parse(&HashMap::new()).idle_timeout, None);
+    }
+
+    #[test]
+    fn timeouts_keep_their_fractions_through_a_label() {
+        for millis in [1, 250, 7_200_000, 86_400_001] {
+            let timeout = Duration::from_millis(millis);
+            assert_eq!(duration(&seconds(timeout)), Some(timeout));
+        }
+        assert_eq!(seconds(Duration::from_secs(7200)), "7200");
+    }
+
+    #[test]
+    fn only_hexadecimal_ids_are_sent_to_the_engine() {
+        assert!(is_id("0123456789ab") && is_id(&"f".repeat(64)));
+        for text in ["", "sandglass-i1", "0123456789a", "../images/json", "0123456789ab?force=1"] {
+            assert!(!is_id(text), "{text:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! When a started container counts as ready, and how one that has ended is noticed.
+
+use std::time::Duration;
+
+use bollard::{models::ContainerInspectResponse, query_parameters::LogsOptionsBuilder};
+use futures_util::StreamExt;
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use super::{Docker, error::chain, view};
+use crate::{
+    domain::{
+        lifecycle::Container,
+        spec::{Readiness, StartSpec},
+    },
+    ports::runtime::{RuntimeError, Started},
+};
+
+/// Between two probes.
+const POLL: Duration = Duration::from_millis(75);
+/// Every so many probes, the container itself is looked at: one that has ended will never be ready.
+const PROBES_PER_LOOK: u32 = 8;
+/// How long one probe may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a fresh connection has to stay open to count as taken.
+const QUIET: Duration = Duration::from_millis(250);
+/// How much of a container's output a failure tells.
+const LOG_LINES: &str = "10";
+const LOG_BYTES: usize = 2000;
+
+/// The client of HTTP probes.
+#[derive(Clone)]
+pub(super) struct Probe(reqwest::Client);
+
+impl Probe {
+    pub(super) fn new() -> Result<Self, RuntimeError> {
+        reqwest::Client::builder()
+            // A proxy of the environment knows nothing of this host's loopback ports.
+            .no_proxy()
+            // A redirect is an answer; where it leads is not the container's doing.
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .timeout(PROBE_LIMIT)
+            .build()
+            .map(Self)
+            .map_err(|error| RuntimeError::Failed(format!("failed to prepare readiness probes: {}", chain(&error))))
+    }
+
+    /// The error says why it is not ready yet.
+    async fn http(&self, address: &str, path: &str) -> Result<(), String> {
+        match self.0.get(format!("http://{address}{path}")).send().await {
+            Ok(answer) if answer.status().as_u16() < 400 => Ok(()),
+            Ok(answer) => Err(format!("GET {path} answers {}", answer.status().as_u16())),
+            Err(error) => Err(format!("GET {path}: {}", chain(&error.without_url()))),
+        }
+    }
+}
+
+impl Docker {
+    /// Waits until the container is ready. No permit is held while waiting.
+    pub(super) async fn await_readiness(&self, spec: &StartSpec, started: &Started) -> Result<(), RuntimeError> {
+        let port = match &spec.readiness {
+            Readiness::Started => return Ok(()),
+            Readiness::Tcp(port) | Readiness::Http { port, .. } => port.to_string(),
+        };
+        let Some(address) = started.ports.get(&port) else {
+            return Err(RuntimeError::Failed(format!("its readiness is asked of port {port}, which is not published")));
+        };
+        let mut reason = "it was never asked".to_owned();
+        let ready = self.poll(&spec.readiness, address, &started.container_id, &mut reason);
+        if let Ok(outcome) = timeout(spec.ready_timeout, ready).await {
+            return outcome;
+        }
+        // It may have ended since the last look, and then that is the reason.
+        self.alive(&started.container_id).await?;
+        let output = self.last_output(&started.container_id).await;
+        let limit = spec.ready_timeout;
+        Err(RuntimeError::Failed(format!(
+            "the container was not ready within {limit:?}: port {port}: {reason}{output}"
+        )))
+    }
+
+    async fn poll(
+        &self,
+        readiness: &Readiness,
+        address: &str,
+        container_id: &str,
+        reason: &mut String,
+    ) -> Result<(), RuntimeError> {
+        for round in 1_u32.. {
+            let probed = match readiness {
+                Readiness::Http { path, .. } => self.probe.http(address, path).await,
+                Readiness::Tcp(_) | Readiness::Started => tcp(address).await,
+            };
+            match probed {
+                Ok(()) => break,
+                Err(why) => *reason = why,
+            }
+            if round % PROBES_PER_LOOK == 0 {
+                self.alive(container_id).await?;
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// The container, as long as it runs or is frozen; else why not.
+    pub(super) async fn alive(&self, id: &str) -> Result<ContainerInspectResponse, RuntimeError> {
+        let found = self.inspect_by_id(id).await.map_err(|error| error.during("inspect the container"))?;
+        let Some(found) = found else {
+            return Err(RuntimeError::Failed("the container was removed by somebody else while it started".to_owned()));
+        };
+        let Container::Stopped(code) = view::state(&found) else { return Ok(found) };
+        let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
+        let oom = found.state.as_ref().is_some_and(|state| state.oom_killed == Some(true));
+        let oom = if oom { ", killed for memory" } else { "" };
+        let output = self.last_output(id).await;
+        Err(RuntimeError::Failed(format!("the container ended before it was ready ({code}{oom}){output}")))
+    }
+
+    /// The end of what the container wrote, as the end of a message. Empty when there is none, or it cannot be had:
+    /// it only explains another failure.
+    async fn last_output(&self, id: &str) -> String {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(LOG_LINES).build();
+        let read = self.engine.call(|docker| async move {
+            let mut text = String::new();
+            let mut lines = std::pin::pin!(docker.logs(id, Some(options)));
+            while let Some(line) = lines.next().await {
+                text.push_str(&line?.to_string());
+            }
+            Ok(text)
+        });
+        let text = read.await.unwrap_or_default();
+        let text = text.trim();
+        // Whole characters only, from the end: what comes last tells most.
+        let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= LOG_BYTES).unwrap_or(0);
+        if text.is_empty() { String::new() } else { format!("; its last output: {}", &text[from..]) }
+    }
+}
+
+/// Docker's proxy takes every connection to a published port and only then dials the container; when nobody listens
+/// there, it hangs up at once. So a connection counts only if it stays open a moment, or if bytes arrive on it.
+async fn tcp(address: &str) -> Result<(), String> {
+    let mut connection = match timeout(PROBE_LIMIT, TcpStream::connect(address)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_elapsed) => return Err("no answer to a connection".to_owned()),
+    };
+    match timeout(QUIET, connection.read(&mut [0; 1])).await {
+        Err(_still_open) => Ok(()),
+        Ok(Ok(1..)) => Ok(()),
+        Ok(Ok(0)) => Err("connections are closed at once: nothing listens there".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+    }
+}
