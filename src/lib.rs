@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod journal;
+pub mod logging;
 pub mod metrics;
 pub mod ports;
 pub mod runtime;

@@ -13,19 +13,19 @@ use crate::domain::SandboxId;
 /// its hash.
 pub struct Arbiters {
     handles: Vec<ArbiterHandle>,
-    owned: Vec<Arbiter>,
+    /// Whether the threads were started here; those of others are not ours to stop.
+    owned: bool,
 }
 
 impl Arbiters {
     /// Starts `count` threads, at least one.
     pub fn start(count: usize) -> Self {
-        let owned: Vec<_> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
-        Self { handles: owned.iter().map(Arbiter::handle).collect(), owned }
+        Self { handles: (0..count.max(1)).map(|_| Arbiter::new().handle()).collect(), owned: true }
     }
 
     /// The caller's own thread: tests pause its time.
     pub fn current() -> Self {
-        Self { handles: vec![Arbiter::current()], owned: Vec::new() }
+        Self { handles: vec![Arbiter::current()], owned: false }
     }
 
     /// The thread that an id's actor lives on.
@@ -36,12 +36,12 @@ impl Arbiters {
         &self.handles[usize::try_from(index).unwrap_or(0)]
     }
 
-    /// Ends the threads that were started. The actors on them are dropped; their sandboxes live on in the store.
-    pub fn stop(self) {
-        for arbiter in self.owned {
-            arbiter.stop();
-            // A thread that panicked has nothing more to say.
-            let _ = arbiter.join();
+    /// Ends the threads that were started here. The actors on them are dropped; their sandboxes live on in the store.
+    pub fn stop(&self) {
+        if self.owned {
+            for handle in &self.handles {
+                handle.stop();
+            }
         }
     }
 }

@@ -152,7 +152,7 @@ impl SandboxActor {
                 let generation = self.world.journal.generation();
                 if self.queued_in != generation {
                     self.queued_in = generation;
-                    self.world.journal.touch(self.sandbox.clone(), &self.cell);
+                    self.world.journal.touch(&self.sandbox, &self.cell);
                 }
                 None
             }

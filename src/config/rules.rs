@@ -1,6 +1,8 @@
 //! The rules for single values, as predicates with the sentence that error messages give. Requests are held to the same
 //! ones as the configuration.
 
+use tracing_subscriber::EnvFilter;
+
 /// The rule for images.
 pub const IMAGE_RULE: &str = "an image's reference: 1 to 255 letters, digits, '.', '_', '-', '/', ':' or '@', the first \
                               a letter or a digit";
@@ -20,6 +22,9 @@ pub const TEMPLATE_NAME_RULE: &str = "1 to 63 letters, digits, '_' or '-', the f
 pub const PREFIX_RULE: &str = "1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit";
 /// The rule for API keys.
 pub const API_KEY_RULE: &str = "one or more visible ASCII characters without spaces";
+
+/// The rule for the level of logs.
+pub const LEVEL_RULE: &str = "off, error, warn, info, debug or trace, or directives such as info,sandglass=debug";
 
 /// Whether `text` is an image's reference. This keeps flags, spaces and control characters away from the engine, which
 /// has the last word.
@@ -67,6 +72,14 @@ pub fn is_http_path(text: &str) -> bool {
 /// Whether `text` can be an API key: it has to travel in a header.
 pub fn is_api_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether `text` is a level of logs or a list of directives. A word alone must be a level: the filter's own grammar takes
+/// it for a module, so that a slip of the pen would silence everything.
+pub fn is_level(text: &str) -> bool {
+    let is_word = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+    let plausible = |directive: &str| directive.contains(['=', '[']) || is_word(&directive.trim().to_ascii_lowercase());
+    text.split(',').all(plausible) && EnvFilter::try_new(text).is_ok()
 }
 
 /// Whether `pattern`, in which each `*` stands for any characters or none, fits the whole of `text`.
@@ -133,5 +146,15 @@ mod tests {
         assert!(!is_absolute_path("srv") && !is_absolute_path("/srv/../etc") && !is_absolute_path("/a\0"));
         assert!(is_http_path("/health?deep=1") && !is_http_path("health") && !is_http_path("/a b"));
         assert_eq!((port(0), port(65535), port(65536), port(-1)), (None, Some(65535), None, None));
+    }
+
+    #[test]
+    fn a_level_is_a_known_word_or_directives() {
+        for good in ["info", "OFF", "info,sandglass=debug", "warn,sandglass[ping]=trace", "sandglass::actor=debug"] {
+            assert!(is_level(good), "{good}");
+        }
+        for bad in ["", "inof", "info,", "debug sandglass", "sandglass=loud", "info,sandglass"] {
+            assert!(!is_level(bad), "{bad:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::{
     spec::{Limits, StartSpec},
 };
 
-use super::{rules, secret::Secret};
+use super::{check, environment, error::ConfigError, layers::Layers, overrides::Overrides, rules, secret::Secret};
 
 /// The name of the template that a request without one gets. It always exists.
 pub const BASE_TEMPLATE: &str = "base";
@@ -36,6 +36,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Reads the configuration: the built-in defaults, over them `file`, over it the variables in `environment`, over
+    /// all the flags in `overrides`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names everything that is wrong, where it came from, and what it has to be.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Layers::built_in()?;
+        if let Some(file) = file {
+            layers.file(file)?;
+        }
+        environment::lay(environment, &mut layers);
+        overrides.lay(&mut layers);
+        check::settle(layers)
+    }
+
     /// Whether sandboxes may be made from `image`: templates name it, or a pattern of `docker.allowed_images` fits.
     pub fn allows_image(&self, image: &str) -> bool {
         self.templates.values().any(|template| template.start.image == image)
@@ -177,4 +196,38 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(allowed_images: &[&str]) -> Settings {
+        let mut settings = Settings::load(None, [], Overrides::default()).unwrap();
+        settings.docker.allowed_images = allowed_images.iter().map(ToString::to_string).collect();
+        settings
+    }
+
+    #[test]
+    fn an_image_is_allowed_by_a_template_or_by_a_pattern() {
+        let none = settings(&[]);
+        assert!(none.allows_image(&none.templates[BASE_TEMPLATE].start.image));
+        assert!(!none.allows_image("alpine"));
+        let some = settings(&["ghcr.io/acme/*", "alpine"]);
+        assert!(some.allows_image("alpine") && some.allows_image("ghcr.io/acme/tools/shell:1"));
+        assert!(!some.allows_image("alpine:3") && !some.allows_image("evil/ghcr.io/acme/x"));
+        assert!(settings(&["*"]).allows_image("anything:at-all"));
+    }
+
+    #[test]
+    fn a_mount_is_allowed_below_whole_components_only() {
+        let mut docker = settings(&[]).docker;
+        assert!(!docker.allows_mount(Path::new("/srv/data")));
+        docker.allowed_mounts = vec!["/srv/data".into()];
+        for allowed in ["/srv/data", "/srv/data/", "/srv/data/a/b"] {
+            assert!(docker.allows_mount(Path::new(allowed)), "{allowed}");
+        }
+        for refused in ["/srv", "/srv/database", "/srv/data/../x", "srv/data", "/"] {
+            assert!(!docker.allows_mount(Path::new(refused)), "{refused}");
+        }
+    }
 }

@@ -90,12 +90,17 @@ impl Inbox {
     }
 
     /// Queues a sandbox whose cell has moved.
-    pub(super) fn touch(&mut self, sandbox: Sandbox, cell: ActivityCell, since: Moment) {
+    pub(super) fn touch(&mut self, sandbox: &Sandbox, cell: &ActivityCell, since: Moment) {
         let id = sandbox.id();
         // A transition that still waits reads the same cell when it is written.
         if !self.closed && !self.transitions.contains_key(id) {
-            let entry = Entry { sandbox: sandbox.clone(), cell, kind: Kind::Put, since, waiting: Vec::new() };
-            self.touched.entry(id.clone()).or_insert(entry);
+            self.touched.entry(id.clone()).or_insert_with(|| Entry {
+                sandbox: sandbox.clone(),
+                cell: cell.clone(),
+                kind: Kind::Put,
+                since,
+                waiting: Vec::new(),
+            });
         }
     }
 

@@ -124,8 +124,9 @@ impl Journal {
 
     /// Queues a sandbox whose cell has moved for the next flush. Needed once per [`Self::generation`], and again after
     /// each transition.
-    pub fn touch(&self, sandbox: Sandbox, cell: &ActivityCell) {
-        self.inbox().touch(sandbox, cell.clone(), self.moment());
+    pub fn touch(&self, sandbox: &Sandbox, cell: &ActivityCell) {
+        let since = self.moment();
+        self.inbox().touch(sandbox, cell, since);
     }
 
     /// How many flushes have begun. Read it after storing into the cell: if it is what it was when the sandbox was

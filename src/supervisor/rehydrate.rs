@@ -16,7 +16,7 @@ use crate::{
     },
     ports::{
         runtime::{ContainerRef, Inspected, Owner, RuntimeError},
-        store::{Cursor, Found, Page, StoreError, Stored, Write},
+        store::{Cursor, Found, StoreError, Stored, Write},
     },
 };
 
@@ -57,19 +57,15 @@ enum Member {
 }
 
 impl Supervisor {
-    /// Reads the active set and the tombstones, and starts an actor for each sandbox. Waits for a store that cannot be
-    /// read, for as long as it takes: an error is never taken for an empty set. When it returns, everything is known, and
-    /// requests are served.
-    ///
-    /// # Errors
-    /// The holder, when somebody else supervises the prefix.
-    pub async fn rehydrate(self: &Arc<Self>) -> Result<Restoration, StoreError> {
+    /// Reads the active set and the tombstones, and starts an actor for each sandbox. An error is never taken for an empty
+    /// set: what cannot be read is read again. When it returns, everything is known, and requests are served.
+    pub(super) async fn rehydrate(self: &Arc<Self>) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
         let mut loose = Vec::new();
         let fallbacks = self.fallbacks(self.world.clock.now());
         let mut from = None;
         loop {
-            let page = self.read(|| self.store.active(from.clone(), PAGE)).await?;
+            let page = self.patiently(|| self.store.active(from.clone(), PAGE)).await?;
             for stored in page.entries {
                 match self.bring_back(stored, &fallbacks, &mut restoration) {
                     Member::Back { completed } => {
@@ -116,18 +112,18 @@ impl Supervisor {
         }
     }
 
-    /// Reads until it succeeds.
-    async fn read<F>(&self, page: impl Fn() -> F) -> Result<Page, StoreError>
+    /// Asks the store until it answers.
+    pub(super) async fn patiently<F, T>(&self, question: impl Fn() -> F) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<Page, StoreError>>,
+        F: Future<Output = Result<T, StoreError>>,
     {
         let mut failures = 0;
         loop {
-            match page().await {
+            match question().await {
                 Err(StoreError::Unavailable(error)) => {
                     failures += 1;
                     if u32::is_power_of_two(failures) {
-                        warn!(%error, failures, "the store cannot be read; the start waits");
+                        warn!(%error, failures, "the store does not answer; the start waits");
                     }
                     tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
@@ -188,7 +184,7 @@ impl Supervisor {
     async fn read_tombstones(&self, fallbacks: &Fallbacks) -> Result<usize, StoreError> {
         let (mut from, mut count): (Option<Cursor>, usize) = (None, 0);
         loop {
-            let page = self.read(|| self.store.tombstones(from.clone(), PAGE)).await?;
+            let page = self.patiently(|| self.store.tombstones(from.clone(), PAGE)).await?;
             let now = self.world.clock.now();
             for stored in page.entries {
                 let Found::Record(bytes) = stored.found else { continue };

@@ -9,15 +9,17 @@ use super::{
     health::{RuntimeHealth, watch_runtime},
     lease::keep_lease,
     plan::bounded,
+    rehydrate::Restoration,
     rejection::Rejection,
 };
 use crate::{
     actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
+    clock::Clock,
     config::Settings,
     domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, lifecycle::Event},
     journal::StoreHealth,
     metrics::Scrape,
-    ports::store::Store,
+    ports::store::{Store, StoreError},
 };
 
 /// How far the supervisor is.
@@ -57,14 +59,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor that knows no sandbox yet; the lease of its store is held already, and kept from here on.
+    /// A supervisor that knows no sandbox yet: [`Self::begin`] brings them back.
     pub fn new(parts: SupervisorParts) -> Arc<Self> {
         let SupervisorParts { world, arbiters, store, settings } = parts;
         let (sender, runtime_health) = watch::channel(RuntimeHealth::Unknown);
         let stop = CancellationToken::new();
         world.io.spawn(watch_runtime(world.runtime.clone(), world.clock.clone(), sender));
-        let ttl = settings.store.lease_ttl;
-        world.io.spawn(keep_lease(store.clone(), world.journal.clone(), ttl, stop.clone()));
         let supervisor = Arc::new(Self {
             creates: Arc::new(Semaphore::new(settings.docker.max_creates)),
             store_health: world.journal.health(),
@@ -76,8 +76,21 @@ impl Supervisor {
             store,
             settings,
         });
+        supervisor.world.io.spawn(follow_wall(supervisor.world.clock.clone(), supervisor.stop.clone()));
         supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor
+    }
+
+    /// Takes the lease, keeps it, and brings back what the store has. Waits for a store that does not answer, for as long
+    /// as it takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when somebody else supervises the prefix.
+    pub async fn begin(self: &Arc<Self>) -> Result<Restoration, StoreError> {
+        self.patiently(|| self.store.acquire()).await?;
+        let ttl = self.settings.store.lease_ttl;
+        self.world.io.spawn(keep_lease(self.store.clone(), self.world.journal.clone(), ttl, self.stop.clone()));
+        self.rehydrate().await
     }
 
     /// Proof of use. The idle clock is reset before this answers.
@@ -201,6 +214,7 @@ impl Supervisor {
         self.phase.send_replace(Phase::Stopping);
         let missing = self.world.journal.close(within).await;
         self.stop.cancel();
+        self.arbiters.stop();
         if let Err(error) = self.store.release().await {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
@@ -252,6 +266,19 @@ impl Supervisor {
         match first {
             Err(Refusal::Unanswered) => Some(self.world.registry.with_live(id, &question)?.await),
             answer => Some(answer),
+        }
+    }
+}
+
+/// Follows a wall clock that is set anew. Deadlines are not on it; the times in answers are.
+async fn follow_wall(clock: Clock, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = stop.cancelled() => return,
+        }
+        if let Some(seconds) = clock.follow_wall() {
+            tracing::warn!(seconds, "the wall clock was set; no deadline moves");
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Holder {
     pub(super) alive: Weak<String>,
     pub(super) words: String,
     /// Keeps a holder alive that has no handle.
+    #[expect(dead_code, reason = "it works by being held")]
     pub(super) immortal: Option<Arc<String>>,
 }
 

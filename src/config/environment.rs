@@ -1,0 +1,135 @@
+//! Environment variables: which key each of them sets.
+
+use std::{collections::BTreeMap, env};
+
+use super::{error::Origin, layers::Layers};
+
+const PREFIX: &str = "SANDGLASS_";
+const SEPARATOR: &str = "__";
+
+/// Names that others gave, and the keys they set: those of the reference system, and the Docker client's own. Empty ones
+/// count as unset, as they do there; a variable of ours wins over them.
+const BORROWED: [(&str, [&str; 2]); 4] = [
+    ("SANDBOX_INACTIVE_TIMEOUT", ["lifecycle", "idle_timeout"]),
+    ("SANDBOX_LEGACY_TTL", ["lifecycle", "legacy_ttl"]),
+    ("REDIS_URL", ["store", "redis_url"]),
+    ("DOCKER_HOST", ["docker", "host"]),
+];
+
+/// The variables of this process, for [`Settings::load`](super::Settings::load). Those that are not UTF-8 are left out:
+/// none of ours can be among them.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Lays the variables over what is there.
+pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers: &mut Layers) {
+    let variables: BTreeMap<String, String> = variables.into_iter().collect();
+    for (name, key) in BORROWED {
+        if let Some(value) = variables.get(name).filter(|value| !value.is_empty()) {
+            layers.text(&key.map(String::from), value, &Origin::Environment(name.into()));
+        }
+    }
+    for (name, value) in &variables {
+        // Without a separator it is no key of ours, but may be a flag's, such as SANDGLASS_CONFIG.
+        if let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains(SEPARATOR)) {
+            layers.text(&key(path, layers), value, &Origin::Environment(name.clone()));
+        }
+    }
+}
+
+/// The key that `path`, a variable's name without the prefix, stands for.
+fn key(path: &str, layers: &Layers) -> Vec<String> {
+    let parts: Vec<&str> = path.split(SEPARATOR).collect();
+    let lower = |part: &&str| part.to_ascii_lowercase();
+    match parts.as_slice() {
+        [section, name, rest @ ..] if section.eq_ignore_ascii_case("templates") => {
+            let mut key = vec![lower(section), layers.template_name(name)];
+            match rest {
+                // The names of a container's variables are kept as they are, since there the case counts.
+                [env, variable @ ..] if env.eq_ignore_ascii_case("env") && !variable.is_empty() => {
+                    key.extend([lower(env), variable.join(SEPARATOR)]);
+                }
+                rest => key.extend(rest.iter().map(lower)),
+            }
+            key
+        }
+        parts => parts.iter().map(lower).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+
+    #[test]
+    fn a_variable_is_read_as_what_its_key_takes() {
+        let settings = load(
+            "",
+            &[
+                ("SANDGLASS_HTTP__API_KEY", "0123"),
+                ("SANDGLASS_STORE__PREFIX", "42"),
+                ("SANDGLASS_LIFECYCLE__ALLOW_NO_IDLE_TIMEOUT", "true"),
+                ("SANDGLASS_LIFECYCLE__IDLE_TIMEOUT", "none"),
+                ("SANDGLASS_LIFECYCLE__ON_TIMEOUT", "pause"),
+                ("SANDGLASS_DOCKER__ALLOWED_IMAGES", "alpine:*, busybox"),
+                ("SANDGLASS_DOCKER__MAX_LIMITS__CPUS", "2"),
+                ("SANDGLASS_TEMPLATES__BASE__PORTS", "80,443"),
+                ("SANDGLASS_TEMPLATES__BASE__COMMAND", "[\"sleep\", \"1,5\"]"),
+                ("SANDGLASS_TEMPLATES__BASE__LIMITS", "{pids = 9}"),
+            ],
+            &[],
+        )
+        .unwrap();
+        assert!(settings.http.api_key.unwrap().matches(b"0123"));
+        assert_eq!(settings.store.prefix, "42");
+        assert_eq!(settings.lifecycle.idle_timeout, None);
+        assert_eq!(settings.docker.allowed_images, ["alpine:*", "busybox"]);
+        assert_eq!(settings.docker.max_limits.cpus, Some(2.0));
+        let start = &settings.templates["base"].start;
+        assert_eq!(
+            (start.ports.as_slice(), start.limits.pids, start.limits.cpus),
+            (&[80, 443][..], Some(9), Some(1.0))
+        );
+        assert_eq!(start.command.as_ref().unwrap(), &["sleep", "1,5"]);
+    }
+
+    #[test]
+    fn a_template_is_found_whatever_its_case_and_its_variables_keep_theirs() {
+        let file = "templates.ClaudeCode.image = \"a\"";
+        let settings = load(
+            file,
+            &[
+                ("SANDGLASS_TEMPLATES__CLAUDECODE__ENV__Http_Proxy", "p"),
+                ("SANDGLASS_TEMPLATES__CLAUDECODE__ENV__A__B", "c"),
+                ("SANDGLASS_TEMPLATES__NEW__IMAGE", "n"),
+                ("SANDGLASS_TEMPLATES__Mixed__IMAGE", "m"),
+            ],
+            &[],
+        )
+        .unwrap();
+        let names: Vec<&str> = settings.templates.keys().map(String::as_str).collect();
+        assert_eq!(names, ["ClaudeCode", "Mixed", "base", "new"]);
+        let env = &settings.templates["ClaudeCode"].start.env;
+        assert_eq!((env["Http_Proxy"].as_str(), env["A__B"].as_str()), ("p", "c"));
+    }
+
+    #[test]
+    fn variables_that_are_no_keys_are_left_alone_and_empty_borrowed_ones_are_unset() {
+        let variables = [("SANDGLASS_CONFIG", "x"), ("HTTP__BIND", "x"), ("PATH", "x")];
+        let borrowed = [("REDIS_URL", ""), ("DOCKER_HOST", ""), ("SANDBOX_INACTIVE_TIMEOUT", "")];
+        assert_eq!(load("", &[&variables[..], &borrowed].concat(), &[]), load("", &[], &[]));
+        // An empty key is not "no key": it is refused.
+        assert!(load("", &[("SANDGLASS_HTTP__API_KEY", "")], &[]).is_err());
+        assert!(load("", &[("SANDGLASS_HTTP__", "x")], &[]).is_err());
+    }
+
+    #[test]
+    fn borrowed_names_set_their_keys() {
+        let variables = [("SANDBOX_INACTIVE_TIMEOUT", "9"), ("SANDBOX_LEGACY_TTL", "8"), ("DOCKER_HOST", "tcp://h:1")];
+        let settings = load("", &variables, &[]).unwrap();
+        let lifecycle = &settings.lifecycle;
+        assert_eq!((lifecycle.idle_timeout.unwrap().as_secs(), lifecycle.legacy_ttl.as_secs()), (9, 8));
+        assert_eq!(settings.docker.host, "tcp://h:1");
+    }
+}

@@ -1,0 +1,28 @@
+//! Help for the tests of this module.
+
+use std::path::Path;
+
+use super::{Origin, Overrides, Settings, check, environment, layers::Layers};
+
+/// Loads the configuration from the text of a file (`some.toml`), variables, and flags (all called `--flag`). Errors are
+/// their messages.
+pub(super) fn load(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
+    let mut overrides = Overrides::default();
+    for (key, value) in flags {
+        overrides.set(*key, *value, "--flag");
+    }
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let path = Path::new("some.toml");
+    let settings = Layers::built_in().and_then(|mut layers| {
+        layers.toml(file, path, &Origin::File(path.into()))?;
+        environment::lay(variables, &mut layers);
+        overrides.lay(&mut layers);
+        check::settle(layers)
+    });
+    settings.map_err(|error| error.to_string())
+}
+
+/// The message that a file's text is refused with.
+pub(super) fn refusal(file: &str) -> String {
+    load(file, &[], &[]).expect_err(file)
+}

@@ -1,0 +1,250 @@
+//! The store and its settings: the port, on threads that may block.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use redb::{Database, ReadableDatabase};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{error::Failure, file::Open, tables};
+use crate::{
+    ports::store::{Cursor, Page, Quarantined, Store, StoreError, Write},
+    store::{
+        WallClock,
+        holder::{Holder, Process},
+    },
+};
+
+/// How long a call may take: far more than a disk that works needs, since a call that was begun cannot be broken off.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After so many commits, those tombstones are dropped that have expired.
+const COMMITS_PER_EXPIRY: u64 = 500;
+
+/// Where the file is, and who uses it.
+#[derive(Clone)]
+pub struct Settings {
+    /// The file. It is made, with its directory, if it is missing.
+    pub path: PathBuf,
+    /// What this supervisor is called, for whoever finds the file in use.
+    pub instance: String,
+    /// Tells when tombstones have expired.
+    pub now: WallClock,
+}
+
+/// A store in one file, which is open while the lease is held.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// Commits are applied in the order they came in, also one whose caller has given up on it.
+    order: Arc<Mutex<()>>,
+}
+
+struct Shared {
+    settings: Settings,
+    open: RwLock<Option<Open>>,
+    /// An error of the disk made the open database useless; the next call opens it again.
+    broken: AtomicBool,
+    commits: AtomicU64,
+}
+
+impl EmbeddedStore {
+    /// A store whose file will be opened when the lease is taken.
+    ///
+    /// # Errors
+    /// When the path cannot be one of a file.
+    pub fn open(settings: Settings) -> Result<Self, StoreError> {
+        if settings.path.file_name().is_none() || settings.path.is_dir() {
+            let path = settings.path.display();
+            return Err(StoreError::Unavailable(format!(
+                "the store file {path:?} is no path of a file: choose one as `store.path`"
+            )));
+        }
+        let (open, broken, commits) = (RwLock::new(None), AtomicBool::new(false), AtomicU64::new(0));
+        let shared = Arc::new(Shared { settings, open, broken, commits });
+        Ok(Self { shared, order: Arc::new(Mutex::new(())) })
+    }
+
+    /// Runs `work` on a thread that may block. What it began goes on when the caller does not wait for it any longer.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::time::timeout(CALL_TIMEOUT, tokio::task::spawn_blocking(move || work(&shared))).await;
+        let failed = |words: String| {
+            StoreError::Unavailable(format!("the store file {}: {words}", self.shared.settings.path.display()))
+        };
+        match done {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(failed(format!("the database panicked, its file may be damaged: {error}"))),
+            Err(_) => Err(failed(format!("no answer from the disk within {CALL_TIMEOUT:?}"))),
+        }
+    }
+
+    /// A turn in the order of commits, to be held by the work itself.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
+        tokio::time::timeout(CALL_TIMEOUT, Arc::clone(&self.order).lock_owned()).await.map_err(|_| {
+            StoreError::Unavailable(format!(
+                "the store file {}: an earlier commit still waits for the disk after {CALL_TIMEOUT:?}",
+                self.shared.settings.path.display()
+            ))
+        })
+    }
+}
+
+impl Shared {
+    /// Opens the file unless it is open already.
+    fn acquire(&self) -> Result<(), StoreError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() {
+            *open = Some(self.open_file()?);
+            self.broken.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn open_file(&self) -> Result<Open, StoreError> {
+        let Settings { path, instance, now } = &self.settings;
+        let holder = Holder { instance: instance.clone(), process: Process::this(), since: now() };
+        Open::at(path, &holder)
+    }
+
+    fn release(&self) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        // What is not held is not to be opened again either.
+        self.broken.store(false, Ordering::Release);
+    }
+
+    /// Works on the open file.
+    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.broken.load(Ordering::Acquire) {
+            self.reopen()?;
+        }
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        work(open.as_ref().ok_or_else(not_held)?)
+    }
+
+    /// Works on the database, and notices when that makes it useless.
+    fn database<T>(&self, open: &Open, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
+        work(&open.database).map_err(|failure| {
+            if failure.needs_reopening() {
+                self.broken.store(true, Ordering::Release);
+            }
+            failure.at(&self.settings.path)
+        })
+    }
+
+    fn on_database<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
+        self.with(|open| self.database(open, work))
+    }
+
+    /// Opens a file again that an error made useless. Somebody else may have been quicker.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        *open = None;
+        *open = Some(self.open_file()?);
+        self.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        self.with(|open| open.check_is_at(&self.settings.path))
+    }
+
+    fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+        let now = (self.settings.now)();
+        self.with(|open| {
+            open.check_is_at(&self.settings.path)?;
+            self.database(open, |database| tables::apply(database, batch, now))
+        })?;
+        if self.commits.fetch_add(1, Ordering::Relaxed) % COMMITS_PER_EXPIRY == COMMITS_PER_EXPIRY - 1 {
+            self.expire();
+        }
+        Ok(())
+    }
+
+    /// Lets go of tombstones. They are never given to anyone once they have expired, so that this can wait.
+    fn expire(&self) {
+        let now = (self.settings.now)();
+        if let Err(error) = self.on_database(|database| tables::expire(database, now)) {
+            tracing::warn!(%error, "failed to drop expired tombstones; they are dropped later");
+        }
+    }
+
+    fn tombstones(&self, from: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let now = (self.settings.now)();
+        let mut page = self.on_database(|database| tables::page(database, tables::TOMBSTONES, from, limit))?;
+        let all = page.entries.len();
+        page.entries.retain(|entry| entry.score > now);
+        if page.entries.len() < all && page.next.is_none() {
+            self.expire();
+        }
+        Ok(page)
+    }
+}
+
+/// Nothing is read or written without the lease.
+fn not_held() -> StoreError {
+    StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn acquire(&self) -> Result<(), StoreError> {
+        self.blocking(Shared::acquire).await
+    }
+
+    async fn renew(&self) -> Result<(), StoreError> {
+        self.blocking(Shared::renew).await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        // After the commits that are under way.
+        let turn = self.turn().await?;
+        self.blocking(move |shared| {
+            let _turn = turn;
+            shared.release();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+        let turn = self.turn().await?;
+        let batch = batch.to_vec();
+        self.blocking(move |shared| {
+            let _turn = turn;
+            shared.commit(&batch)
+        })
+        .await
+    }
+
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.blocking(move |shared| {
+            shared.on_database(|database| tables::page(database, tables::SANDBOXES, from.as_ref(), limit))
+        })
+        .await
+    }
+
+    async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.blocking(move |shared| shared.tombstones(from.as_ref(), limit)).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        self.blocking(|shared| shared.on_database(tables::quarantined)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.blocking(|shared| shared.on_database(|database| Ok(database.begin_read().map(|_| ())?))).await
+    }
+}

@@ -1,0 +1,120 @@
+//! What the file holds, and what each write does to it.
+
+use std::ops::Bound;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::error::Failure;
+use crate::{
+    domain::EpochSeconds,
+    ports::store::{Cursor, Found, Page, Quarantined, Stored, Write},
+};
+
+/// The layout that this version writes.
+pub(super) const FORMAT: u64 = 1;
+
+/// `format`: the layout's number.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// A member, with a time and a record.
+type Records = TableDefinition<'static, &'static [u8], (EpochSeconds, &'static [u8])>;
+
+/// Those that live, with their last activity.
+pub(super) const SANDBOXES: Records = TableDefinition::new("sandboxes");
+/// Those that ended, with the time at which their tombstone expires.
+pub(super) const TOMBSTONES: Records = TableDefinition::new("tombstones");
+/// Records of members that left the active set without an end: out of the way, but not thrown away.
+const FORGOTTEN: Records = TableDefinition::new("forgotten");
+/// Bytes that could not be understood: when, why, and the bytes.
+const QUARANTINE: TableDefinition<'_, &[u8], (EpochSeconds, &str, &[u8])> = TableDefinition::new("quarantine");
+
+/// Makes all tables, so that reading never meets a missing one, and marks the file with the format.
+pub(super) fn create(database: &Database) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    for records in [SANDBOXES, TOMBSTONES, FORGOTTEN] {
+        transaction.open_table(records)?;
+    }
+    transaction.open_table(QUARANTINE)?;
+    Ok(transaction.commit()?)
+}
+
+/// Applies all writes in their order, durably, or none. `now` dates the tombstones.
+pub(super) fn apply(database: &Database, batch: &[Write], now: EpochSeconds) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    apply_in(&transaction, batch, now)?;
+    Ok(transaction.commit()?)
+}
+
+fn apply_in(transaction: &WriteTransaction, batch: &[Write], now: EpochSeconds) -> Result<(), Failure> {
+    let mut sandboxes = transaction.open_table(SANDBOXES)?;
+    let mut tombstones = transaction.open_table(TOMBSTONES)?;
+    let mut forgotten = transaction.open_table(FORGOTTEN)?;
+    let mut quarantine = transaction.open_table(QUARANTINE)?;
+    for write in batch {
+        match write {
+            Write::Put { id, record, last_activity } => {
+                let member = id.as_str().as_bytes();
+                sandboxes.insert(member, (*last_activity, &record[..]))?;
+                tombstones.remove(member)?;
+                forgotten.remove(member)?;
+            }
+            Write::Bury { id, record, retention } => {
+                let member = id.as_str().as_bytes();
+                tombstones.insert(member, (now + retention.as_secs_f64(), &record[..]))?;
+                sandboxes.remove(member)?;
+                forgotten.remove(member)?;
+            }
+            Write::Forget { member } => {
+                if let Some(left) = sandboxes.remove(&member[..])? {
+                    forgotten.insert(&member[..], left.value())?;
+                }
+            }
+            Write::Quarantine { member, bytes, reason, at } => {
+                quarantine.insert(&member[..], (*at, &reason[..], &bytes[..]))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of the tombstones whose time has come.
+pub(super) fn expire(database: &Database, now: EpochSeconds) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(TOMBSTONES)?.retain(|_, (expires, _)| expires > now)?;
+    Ok(transaction.commit()?)
+}
+
+/// A page of one of the tables, in the order of the members.
+pub(super) fn page(
+    database: &Database,
+    records: Records,
+    from: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page, Failure> {
+    let table = database.begin_read()?.open_table(records)?;
+    let start = from.map_or(Bound::Unbounded, |cursor| Bound::Excluded(&cursor.0[..]));
+    let mut rows = table.range::<&[u8]>((start, Bound::Unbounded))?;
+    let mut entries = Vec::new();
+    for row in rows.by_ref().take(limit.max(1)) {
+        let (member, value) = row?;
+        let (score, record) = value.value();
+        entries.push(Stored { member: member.value().to_vec(), score, found: Found::Record(record.to_vec()) });
+    }
+    let more = rows.next().transpose()?.is_some();
+    let next = entries.last().filter(|_| more).map(|last| Cursor(last.member.clone()));
+    Ok(Page { entries, next })
+}
+
+/// All that is in quarantine.
+pub(super) fn quarantined(database: &Database) -> Result<Vec<Quarantined>, Failure> {
+    let table = database.begin_read()?.open_table(QUARANTINE)?;
+    let mut entries = Vec::new();
+    for row in table.iter()? {
+        let (member, value) = row?;
+        let (at, reason, bytes) = value.value();
+        let (member, bytes) = (member.value().to_vec(), bytes.to_vec());
+        entries.push(Quarantined { member, bytes, reason: reason.to_owned(), at });
+    }
+    Ok(entries)
+}

@@ -1,0 +1,159 @@
+//! Who holds a lease: in words for people, and well enough described for a successor on the same host to know when the
+//! holder is dead.
+
+use std::{fmt, fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::EpochSeconds;
+
+/// A process, told from every other process of every host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    pub(super) host: String,
+    pub(super) pid: u32,
+    /// The next three tell this process from another one with the same number. They are Linux's; elsewhere they are
+    /// missing, and no process is ever known to be dead.
+    boot_id: Option<String>,
+    pid_namespace: Option<String>,
+    /// In clock ticks since the boot.
+    start_time: Option<u64>,
+}
+
+/// A supervisor that holds a lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Holder {
+    pub(super) instance: String,
+    #[serde(flatten)]
+    pub(super) process: Process,
+    #[serde(default)]
+    pub(super) since: EpochSeconds,
+}
+
+impl Process {
+    /// This process.
+    pub(super) fn this() -> Self {
+        let pid = std::process::id();
+        Self {
+            host: hostname::get()
+                .map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned()),
+            pid,
+            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
+            pid_namespace: fs::read_link("/proc/self/ns/pid").ok().map(|link| link.to_string_lossy().into_owned()),
+            start_time: Stat::of("self").ok().flatten().map(|stat| stat.start_time),
+        }
+    }
+
+    /// Whether this process is known to have ended. `here` is the process that asks: only a process whose numbers mean
+    /// the same to both can be known.
+    pub(super) fn is_dead(&self, here: &Self) -> bool {
+        let comparable = self.host == here.host
+            && self.boot_id.is_some()
+            && self.boot_id == here.boot_id
+            && self.pid_namespace.is_some()
+            && self.pid_namespace == here.pid_namespace;
+        // Where /proc hides the processes of others, process 1 is hidden too, and absence proves nothing.
+        if !comparable || !matches!(Stat::of("1"), Ok(Some(_))) {
+            return false;
+        }
+        match Stat::of(&self.pid.to_string()) {
+            Ok(None) => true,
+            Ok(Some(stat)) => stat.ended || self.start_time.is_some_and(|start_time| start_time != stat.start_time),
+            Err(_) => false,
+        }
+    }
+}
+
+/// What `/proc/PID/stat` tells.
+struct Stat {
+    /// It has ended, and only waits for its parent to notice.
+    ended: bool,
+    start_time: u64,
+}
+
+impl Stat {
+    /// `None`: there is no such process.
+    fn of(pid: &str) -> io::Result<Option<Self>> {
+        let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Self::parse(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Fields are counted from behind the command's name, which may itself contain blanks and parentheses: the state is
+    /// the 3rd of the line and the start time the 22nd (proc(5)).
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+        let ended = matches!(fields.next()?, "Z" | "X" | "x");
+        Some(Self { ended, start_time: fields.nth(18)?.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, process: Process { host, pid, .. }, since } = self;
+        write!(formatter, "instance {instance:?} on host {host:?}, process {pid}, since {}", Utc(*since))
+    }
+}
+
+/// A wall-clock time as people read it.
+struct Utc(EpochSeconds);
+
+impl fmt::Display for Utc {
+    /// The civil date of a day number: Howard Hinnant's `civil_from_days`, for days after 1970.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.clamp(0.0, 253_402_300_799.0) as u64;
+        let (days, time) = (seconds / 86_400, seconds % 86_400);
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+        write!(formatter, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_the_calendar_has_them() {
+        for (seconds, words) in [
+            (0.0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399.9, "2000-02-28 23:59:59 UTC"),
+            (951_782_400.0, "2000-02-29 00:00:00 UTC"),
+            (1_795_441_217.5, "2026-11-23 13:40:17 UTC"),
+            (f64::NAN, "1970-01-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(Utc(seconds).to_string(), words);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_is_dead_only_when_its_number_is_free_or_another_ones() {
+        let here = Process::this();
+        assert!(!here.is_dead(&here));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(Process { pid, ..here.clone() }.is_dead(&here));
+        assert!(Process { start_time: here.start_time.map(|time| time + 1), ..here.clone() }.is_dead(&here));
+        let elsewhere = Process { pid, host: "elsewhere".to_owned(), ..here.clone() };
+        assert!(!elsewhere.is_dead(&here));
+        assert!(!Process { pid, boot_id: None, ..here.clone() }.is_dead(&Process { boot_id: None, ..here }));
+    }
+
+    #[test]
+    fn a_command_named_to_confuse_does_not() {
+        let stat = Stat::parse("7 (a) Z (b) S 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2").unwrap();
+        assert_eq!((stat.ended, stat.start_time), (false, 4242));
+    }
+}

@@ -1,0 +1,125 @@
+//! The connection: made when it is first needed, shared by all calls, and made anew after it failed.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{
+    Client, Pipeline, RedisError, RedisResult, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+use crate::ports::store::StoreError;
+
+/// What one command of a pipeline was answered.
+pub(super) type Answer = RedisResult<Value>;
+
+/// A connection to one server.
+pub(super) struct Connection {
+    client: Client,
+    /// Host and port for error messages; never the URL, which may hold a password.
+    server: String,
+    call_timeout: Duration,
+    manager: Mutex<Option<ConnectionManager>>,
+}
+
+impl Connection {
+    /// Prepares a connection; the server is not asked for anything yet.
+    pub(super) fn new(url: &str, call_timeout: Duration) -> Result<Self, StoreError> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("rediss") || scheme.eq_ignore_ascii_case("valkeys") {
+            return Err(StoreError::Unavailable(format!(
+                "the Redis URL begins with {scheme}://, but TLS is not built in: use redis://, over a network that can \
+                 be trusted or a tunnel"
+            )));
+        }
+        let client = Client::open(url).map_err(|error| {
+            // Of the error, only the fixed words are repeated: a detail could quote the URL.
+            let problem = error.to_string();
+            let problem = problem.split(" - ").next().unwrap_or_default();
+            StoreError::Unavailable(format!(
+                "the Redis URL is not usable ({problem}): expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], with \
+                 special characters in the password percent-encoded"
+            ))
+        })?;
+        let server = client.get_connection_info().addr().to_string();
+        Ok(Self { client, server, call_timeout, manager: Mutex::new(None) })
+    }
+
+    /// Puts `error`, which `what` was answered, into words.
+    pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
+        let words = match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => format!("{code} {detail}"),
+            _ => error.to_string(),
+        };
+        self.unavailable(&format!("{what}: {words}"))
+    }
+
+    pub(super) fn unavailable(&self, words: &str) -> StoreError {
+        StoreError::Unavailable(format!("Redis at {}: {words}", self.server))
+    }
+
+    /// Bounds a call in time. A connection that did not answer in time is given up: it may be dead without knowing.
+    pub(super) async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.call_timeout, call).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.forget();
+                Err(self.unavailable(&format!("no answer within {:?}", self.call_timeout)))
+            }
+        }
+    }
+
+    /// Sends a pipeline and reads one answer for each of its commands; the commands' own errors are among the answers.
+    ///
+    /// A connection that turns out to have been closed, as idle ones are by some servers and proxies, is replaced at
+    /// once and the pipeline sent again: everything that is sent here may be applied twice.
+    pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Answer>, StoreError> {
+        let mut result = self.attempt(pipeline).await;
+        if result.as_ref().is_err_and(|error| error.is_connection_dropped() && !error.is_connection_refusal()) {
+            result = self.attempt(pipeline).await;
+        }
+        result.map_err(|error| self.failed("failed to talk to it", &error))
+    }
+
+    async fn attempt(&self, pipeline: &Pipeline) -> RedisResult<Vec<Answer>> {
+        let mut manager = self.manager()?;
+        let result = pipeline.query_async(&mut manager).await;
+        if result.is_err() {
+            // The manager would answer the next call with the failure of its last attempt, or keep a refused password
+            // for ever; a new one tries.
+            self.forget();
+        }
+        result
+    }
+
+    fn manager(&self) -> RedisResult<ConnectionManager> {
+        let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(manager) = &*manager {
+            return Ok(manager.clone());
+        }
+        // Calls bound themselves and retry by themselves.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(self.call_timeout))
+            .set_response_timeout(None);
+        let fresh = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
+        Ok(manager.insert(fresh).clone())
+    }
+
+    fn forget(&self) {
+        *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A pipeline whose commands fail one by one.
+pub(super) fn pipeline() -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    pipeline
+}

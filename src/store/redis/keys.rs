@@ -1,0 +1,39 @@
+//! The names of the keys.
+
+/// The field of a sandbox's hash that holds its record.
+pub(super) const RECORD_FIELD: &str = "__sandbox__";
+
+/// The keys under one prefix.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) lease: String,
+    pub(super) epoch: String,
+    pub(super) sequence: String,
+    pub(super) active: String,
+    pub(super) tombstones: String,
+    pub(super) quarantine: String,
+    /// What the key of a sandbox's hash begins with.
+    pub(super) session: String,
+    /// What the key of something that stood in a record's place begins with, once it was renamed aside.
+    pub(super) foreign: String,
+}
+
+impl Keys {
+    pub(super) fn under(prefix: &str) -> Self {
+        Self {
+            lease: format!("{prefix}:lease"),
+            epoch: format!("{prefix}:epoch"),
+            sequence: format!("{prefix}:sequence"),
+            active: format!("{prefix}:active"),
+            tombstones: format!("{prefix}:tombstones"),
+            quarantine: format!("{prefix}:quarantine"),
+            session: format!("{prefix}-session:"),
+            foreign: format!("{prefix}:foreign:"),
+        }
+    }
+
+    /// The key of the hash that holds a member's record. Members are bytes, and so are keys.
+    pub(super) fn session_of(&self, member: &[u8]) -> Vec<u8> {
+        [self.session.as_bytes(), member].concat()
+    }
+}

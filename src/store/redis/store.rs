@@ -1,0 +1,137 @@
+//! The store and its settings.
+
+use std::{fmt, sync::Mutex, time::Duration};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{connection::Connection, keys::Keys, lease::Lease, script::Script};
+use crate::{
+    ports::store::{Cursor, Page, Quarantined, Store, StoreError, Write},
+    store::holder::Process,
+};
+
+/// How to reach a Redis server, and as whom.
+#[derive(Clone)]
+pub struct Settings {
+    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `unix:///PATH`. It is never logged.
+    pub url: String,
+    /// What the keys begin with.
+    pub prefix: String,
+    /// How long the lease lives without being renewed.
+    pub lease_ttl: Duration,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// What this supervisor is called, for whoever finds the lease held.
+    pub instance: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, prefix, lease_ttl, call_timeout, instance } = self;
+        formatter
+            .debug_struct("Settings")
+            .field("url", &"(not shown)")
+            .field("prefix", prefix)
+            .field("lease_ttl", lease_ttl)
+            .field("call_timeout", call_timeout)
+            .field("instance", instance)
+            .finish()
+    }
+}
+
+/// A store in Redis. It connects when it is first used and reconnects by itself.
+pub struct RedisStore {
+    pub(super) settings: Settings,
+    pub(super) keys: Keys,
+    pub(super) connection: Connection,
+    pub(super) scripts: Scripts,
+    pub(super) process: Process,
+    /// What tells our lease from every other one.
+    pub(super) token: String,
+    /// An [`Identity`] as JSON, without its first brace.
+    pub(super) identity: String,
+    pub(super) lease: Mutex<Option<Lease>>,
+    /// The number of the last commit.
+    pub(super) last_commit: tokio::sync::Mutex<u64>,
+}
+
+/// What a lease says of its holder; its number and time are put in front by the server.
+#[derive(Serialize)]
+struct Identity<'a> {
+    token: &'a str,
+    instance: &'a str,
+    #[serde(flatten)]
+    process: &'a Process,
+}
+
+pub(super) struct Scripts {
+    pub(super) acquire: Script,
+    pub(super) commit: Script,
+    pub(super) release: Script,
+}
+
+impl RedisStore {
+    /// A store that will connect when it is first used: the server may be down by now.
+    ///
+    /// # Errors
+    /// When the URL is malformed, or asks for TLS. The message does not repeat it.
+    pub fn connect(settings: Settings) -> Result<Self, StoreError> {
+        let connection = Connection::new(&settings.url, settings.call_timeout)?;
+        let process = Process::this();
+        let token = format!("{:032x}", rand::random::<u128>());
+        let identity = Identity { token: &token, instance: &settings.instance, process: &process };
+        let identity = serde_json::json!(identity).to_string().split_off(1);
+        Ok(Self {
+            keys: Keys::under(&settings.prefix),
+            settings,
+            connection,
+            scripts: Scripts {
+                acquire: Script::new(include_str!("acquire.lua"), "failed to take the lease"),
+                commit: Script::new(include_str!("commit.lua"), "failed to write"),
+                release: Script::new(include_str!("release.lua"), "failed to give the lease back"),
+            },
+            process,
+            token,
+            identity,
+            lease: Mutex::new(None),
+            last_commit: tokio::sync::Mutex::new(0),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn acquire(&self) -> Result<(), StoreError> {
+        // Bounded by the lease's time to live; each of its calls is bounded by itself.
+        self.take_lease().await
+    }
+
+    async fn renew(&self) -> Result<(), StoreError> {
+        self.connection.bounded(self.keep_lease()).await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        self.connection.bounded(self.give_lease_back()).await
+    }
+
+    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+        self.connection.bounded(self.apply(batch)).await
+    }
+
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.connection.bounded(self.active_page(from, limit)).await
+    }
+
+    async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.connection.bounded(self.tombstone_page(from, limit)).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        self.connection.bounded(self.quarantine_entries()).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.connection.bounded(self.ping()).await
+    }
+}

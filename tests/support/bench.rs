@@ -1,0 +1,134 @@
+//! A whole supervisor over the memory adapters, on this thread, whose time a test pauses.
+
+use std::{sync::Arc, time::Duration};
+
+use sandglass::{
+    actor::{Arbiters, World},
+    clock::{Clock, WallClock},
+    config::{Overrides, Settings},
+    domain::{Sandbox, SandboxId, retry::Backoff},
+    journal::Journal,
+    metrics::Metrics,
+    runtime::Memory,
+    store::MemoryStore,
+    supervisor::{Create, Created, Rejection, Restoration, Supervisor, SupervisorParts},
+};
+use tokio::{runtime::Handle, time::Instant};
+
+/// What a test stands on: one store, one engine, and the supervisor of the moment.
+pub struct Bench {
+    pub settings: Settings,
+    pub store: MemoryStore,
+    pub runtime: Memory,
+    pub supervisor: Arc<Supervisor>,
+    pub restoration: Restoration,
+    wall: WallClock,
+}
+
+/// The defaults, with `overrides` (dotted keys) over them.
+pub fn settings(overrides: &[(&str, &str)]) -> Settings {
+    let mut flags = Overrides::default();
+    for (key, value) in overrides {
+        flags.set(*key, *value, "a test");
+    }
+    Settings::load(None, Vec::new(), flags).expect("the test's settings are valid")
+}
+
+pub fn id(text: &str) -> SandboxId {
+    SandboxId::parse(text).expect("a valid id")
+}
+
+/// A wall clock that goes with tokio's time, from a day on that no test will see for real.
+pub fn wall_clock() -> WallClock {
+    let began = Instant::now();
+    Arc::new(move || 1_800_000_000_000_000_000 + i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX))
+}
+
+impl Bench {
+    pub async fn new(overrides: &[(&str, &str)]) -> Self {
+        Self::over(overrides, |_| ()).await
+    }
+
+    /// With a store that `plant` has put something into.
+    pub async fn over(overrides: &[(&str, &str)], plant: impl FnOnce(&MemoryStore)) -> Self {
+        tokio::time::pause();
+        let wall = wall_clock();
+        let seconds = wall.clone();
+        let store = MemoryStore::with_clock(Arc::new(move || seconds() as f64 / 1e9));
+        plant(&store);
+        Self::start(settings(overrides), store, Memory::new(), wall).await
+    }
+
+    pub async fn start(settings: Settings, store: MemoryStore, runtime: Memory, wall: WallClock) -> Self {
+        let supervisor = supervisor(&settings, &store, &runtime, &wall);
+        let restoration = supervisor.begin().await.expect("the lease is free");
+        Self { settings, store, runtime, supervisor, restoration, wall }
+    }
+
+    /// A new supervisor over what the old one left, as after `kill -9`: nothing is flushed, and whatever the old one still
+    /// tries is refused by the store.
+    pub async fn crash_and_restart(self) -> Self {
+        self.store.bury_holder();
+        Self::start(self.settings, self.store.reopen(), self.runtime, self.wall).await
+    }
+
+    /// The same after a clean stop.
+    pub async fn stop_and_restart(self) -> Self {
+        let missing = self.supervisor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(missing, 0, "a clean stop has written everything");
+        Self::start(self.settings, self.store.reopen(), self.runtime, self.wall).await
+    }
+
+    pub async fn create(&self, create: Create) -> Sandbox {
+        match self.try_create(create).await.expect("created") {
+            Created::New(sandbox) => sandbox,
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    pub async fn try_create(&self, create: Create) -> Result<Created, Rejection> {
+        self.supervisor.create(create, true).await
+    }
+
+    /// The wall clock, in epoch seconds.
+    pub fn now(&self) -> f64 {
+        (self.wall)() as f64 / 1e9
+    }
+
+    /// Waits, in virtual time, until `condition` holds; at most `within`.
+    pub async fn until(&self, within: Duration, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + within;
+        while !condition() {
+            assert!(Instant::now() < deadline, "it did not happen within {within:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+pub fn supervisor(settings: &Settings, store: &MemoryStore, runtime: &Memory, wall: &WallClock) -> Arc<Supervisor> {
+    let (clock, metrics) = (Clock::with_wall(wall.clone()), Arc::new(Metrics::new()));
+    let store = Arc::new(store.clone());
+    let flush = settings.store.flush_interval;
+    let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &Handle::current());
+    let world = World {
+        clock,
+        journal,
+        runtime: Arc::new(runtime.clone()),
+        metrics,
+        registry: Default::default(),
+        io: Handle::current(),
+        retention: settings.lifecycle.retention,
+        backoff: Backoff::STANDARD,
+    };
+    Supervisor::new(SupervisorParts {
+        world: Arc::new(world),
+        arbiters: Arbiters::current(),
+        store,
+        settings: Arc::new(settings.clone()),
+    })
+}
+
+/// A create with an id and an idle timeout, in seconds.
+pub fn idle(name: &str, seconds: u64) -> Create {
+    Create { id: Some(id(name)), idle_timeout: Some(Some(Duration::from_secs(seconds))), ..Default::default() }
+}
