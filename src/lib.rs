@@ -4,6 +4,7 @@ pub mod actor;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod metrics;

@@ -358,7 +358,10 @@ async fn a_create_that_a_crash_interrupted_is_adopted_if_it_runs_and_torn_down_i
     sleep(1.0).await;
     assert_eq!(status(&bench, "runs").await, Status::Running);
     let failed = bench.supervisor.get(&id("never-made")).await.expect("readable");
-    assert_eq!((failed.life.status(), failed.life.end().expect("an end").reason), (Status::Failed, EndReason::StartFailed));
+    assert_eq!(
+        (failed.life.status(), failed.life.end().expect("an end").reason),
+        (Status::Failed, EndReason::StartFailed)
+    );
 }
 
 #[actix_web::test]
