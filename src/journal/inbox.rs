@@ -15,16 +15,37 @@ use crate::{
     ports::store::Write,
 };
 
-/// Resolves when the store has what it was given for. It waits as long as the store is down.
+/// Resolves when the store has what it was given for. It waits as long as the store is down. Once resolved it stays so, and
+/// may be asked again.
 #[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<()>);
+pub struct Ticket(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting(oneshot::Receiver<()>),
+    Resolved(bool),
+}
+
+impl Ticket {
+    fn new() -> (oneshot::Sender<()>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(State::Waiting(receiver)))
+    }
+}
 
 impl Future for Ticket {
     /// Whether it is stored: false once the journal has stopped for good, which leaves it to the next start.
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.is_ok())
+        match &mut self.0 {
+            State::Resolved(stored) => Poll::Ready(*stored),
+            State::Waiting(receiver) => {
+                let stored = std::task::ready!(Pin::new(receiver).poll(context)).is_ok();
+                self.0 = State::Resolved(stored);
+                Poll::Ready(stored)
+            }
+        }
     }
 }
 
@@ -73,7 +94,7 @@ impl Inbox {
     }
 
     fn transition(&mut self, sandbox: Sandbox, cell: ActivityCell, kind: Kind, since: Moment) -> Ticket {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, ticket) = Ticket::new();
         let id = sandbox.id().clone();
         let mut entry = Entry { sandbox, cell, kind, since, waiting: Vec::new() };
         // A transition carries the newest activity along.
@@ -86,7 +107,7 @@ impl Inbox {
             entry.waiting.push(sender);
             self.transitions.insert(id, entry);
         }
-        Ticket(receiver)
+        ticket
     }
 
     /// Queues a sandbox whose cell has moved.
@@ -105,11 +126,11 @@ impl Inbox {
     }
 
     pub(super) fn other(&mut self, write: Write) -> Ticket {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, ticket) = Ticket::new();
         if !self.closed {
             self.others.push((write, sender));
         }
-        Ticket(receiver)
+        ticket
     }
 
     pub(super) fn has_transitions(&self) -> bool {

@@ -1,6 +1,7 @@
-//! What the test binaries share.
-
-// Each test binary uses its own part of this.
-#![allow(dead_code)]
+//! What tests share. Every test file compiles this for itself and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
 
 pub mod bench;
+pub mod fixtures;
+pub mod redis;
+pub mod stores;

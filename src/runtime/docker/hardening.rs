@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
-use crate::domain::spec::{Limits, Mount, StartSpec};
+use crate::domain::spec::{self, Limits, StartSpec};
 
 /// What is left after all capabilities are dropped: enough for a package manager and a web server that change their
 /// user and own their files, and nothing that reaches beyond the container.
@@ -51,7 +52,7 @@ fn host_config(spec: &StartSpec) -> HostConfig {
         }),
         port_bindings: Some(spec.ports.iter().map(|port| (key(*port), Some(vec![binding()]))).collect()),
         publish_all_ports: Some(false),
-        binds: Some(spec.mounts.iter().map(bind).collect()),
+        mounts: Some(spec.mounts.iter().map(bind).collect()),
         // Whether a container lives is Sandglass's decision alone.
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),
@@ -68,8 +69,16 @@ fn binding() -> PortBinding {
     PortBinding { host_ip: Some(LOOPBACK.to_owned()), host_port: Some(String::new()) }
 }
 
-fn bind(mount: &Mount) -> String {
-    format!("{}:{}:{}", mount.source, mount.target, if mount.read_only { "ro" } else { "rw" })
+/// A bind mount with its paths apart, not joined by colons: no path can then smuggle in another one, and a source that
+/// is missing is an error instead of a fresh directory of root's.
+fn bind(mount: &spec::Mount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Default::default()
+    }
 }
 
 fn nano_cpus(limits: Limits) -> Option<i64> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bollard::{models::ContainerInspectResponse, query_parameters::LogsOptionsBuilder};
 use futures_util::StreamExt;
 use tokio::{
-    io::AsyncReadExt,
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -144,12 +143,12 @@ impl Docker {
 /// Docker's proxy takes every connection to a published port and only then dials the container; when nobody listens
 /// there, it hangs up at once. So a connection counts only if it stays open a moment, or if bytes arrive on it.
 async fn tcp(address: &str) -> Result<(), String> {
-    let mut connection = match timeout(PROBE_LIMIT, TcpStream::connect(address)).await {
+    let connection = match timeout(PROBE_LIMIT, TcpStream::connect(address)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_elapsed) => return Err("no answer to a connection".to_owned()),
     };
-    match timeout(QUIET, connection.read(&mut [0; 1])).await {
+    match timeout(QUIET, connection.peek(&mut [0; 1])).await {
         Err(_still_open) => Ok(()),
         Ok(Ok(1..)) => Ok(()),
         Ok(Ok(0)) => Err("connections are closed at once: nothing listens there".to_owned()),

@@ -280,3 +280,69 @@ async fn unless_cancelled<T>(
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::{
+        domain::spec::{Limits, Readiness, StartSpec},
+        ports::runtime::Owner,
+    };
+
+    fn start() -> Start {
+        let id = SandboxId::generate();
+        let spec = StartSpec {
+            image: "busybox:stable".to_owned(),
+            command: None,
+            env: [].into(),
+            ports: vec![80],
+            limits: Limits::default(),
+            mounts: Vec::new(),
+            readiness: Readiness::Started,
+            ready_timeout: Duration::from_secs(1),
+        };
+        Start { name: format!("sandglass-{id}"), id, spec, labels: Labels::default() }
+    }
+
+    async fn run(memory: &Memory, start: &Start) -> Result<Started, RuntimeError> {
+        memory.start(start, &CancellationToken::new(), &|_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_failure_before_the_effect_leaves_nothing_and_one_after_it_leaves_all() {
+        let (memory, start, lost) = (Memory::new(), start(), RuntimeError::Unreachable("lost".to_owned()));
+        memory.fail_next(Point::Create, When::Before, 1, lost.clone());
+        assert_eq!(run(&memory, &start).await, Err(lost.clone()));
+        assert!(memory.is_empty());
+        memory.fail_next(Point::Create, When::After, 1, lost.clone());
+        assert_eq!(run(&memory, &start).await, Err(lost.clone()));
+        assert_eq!(memory.state_of(&start.id), Some(State::Stopped(None)));
+        run(&memory, &start).await.expect("the fault is used up");
+        let container = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+        memory.fail_always(Point::Remove, When::After, lost.clone());
+        for _ in 0..3 {
+            assert_eq!(memory.remove(&container).await, Err(lost.clone()));
+        }
+        assert!(memory.is_empty());
+        memory.heal(Point::Remove);
+        assert_eq!(memory.remove(&container).await, Ok(()));
+        assert_eq!(memory.count(Point::Remove), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_goes_on_when_it_is_healed_and_latency_is_paused_time() {
+        let (memory, start) = (Memory::new(), start());
+        memory.hang(Point::Start, When::Before);
+        memory.set_latency_of(Point::Ready, Duration::from_secs(3600));
+        let (begun, starting) = (Instant::now(), run(&memory, &start));
+        let mut starting = std::pin::pin!(starting);
+        timeout(Duration::from_secs(60), &mut starting).await.expect_err("it hangs");
+        memory.heal_all();
+        starting.await.expect("it goes on");
+        assert_eq!(begun.elapsed(), Duration::from_secs(3660));
+    }
+}

@@ -103,10 +103,10 @@ impl Connection {
         if let Some(manager) = &*manager {
             return Ok(manager.clone());
         }
-        // Calls bound themselves and retry by themselves.
+        // Calls bound themselves and retry by themselves; this bound is for attempts that no call waits for any longer.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
-            .set_connection_timeout(Some(self.call_timeout))
+            .set_connection_timeout(Some(self.call_timeout * 2))
             .set_response_timeout(None);
         let fresh = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
         Ok(manager.insert(fresh).clone())

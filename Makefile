@@ -1,0 +1,30 @@
+# What there is to do with Sandglass. `make` alone lists it.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# A build server builds what is committed: a Cargo.lock that is out of date is an error there.
+LOCKED := $(if $(CI),--locked)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint
+
+help: ## list what there is
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
+		printf 'make %-6s %s\n' "$$name" "$$text"; done
+
+run: ## start the supervisor; ARGS="--config FILE" for its flags
+	@config/setup.sh rust docker image
+	cargo build --release $(LOCKED)
+	@exec $(TARGET)/release/sandglass serve $(ARGS)
+
+demo: ## watch sandboxes live and run out
+	@config/setup.sh rust docker image
+	cargo build --release $(LOCKED)
+	@exec $(TARGET)/release/sandglass demo $(ARGS)
+
+test: ## run every test, with a real Docker and a real Redis; ARGS="NAME" for some
+	@config/setup.sh rust docker image redis
+	cargo test --no-fail-fast $(LOCKED) $(ARGS)
+
+lint: ## check the formatting, and clippy's advice
+	cargo fmt --check
+	cargo clippy --all-targets $(LOCKED) -- -D warnings

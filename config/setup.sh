@@ -1,0 +1,286 @@
+#!/bin/sh
+# Brings what Sandglass needs to run and to be tested. Does only what is missing, says one line per thing it does, and
+# nothing when there is nothing to do. What it cannot do, it explains, and fails.
+#
+#   config/setup.sh docker   a container engine that answers
+#   config/setup.sh image    the image of the template `base`, with or without a registry
+#   config/setup.sh redis    the program redis-server, for the tests; they start their own
+#   config/setup.sh rust     the tools to build with (looks only)
+#   config/setup.sh all      all of these
+set -eu
+
+IMAGE=busybox
+TAG=stable
+# Seconds that an engine may take to start, and a pull of the small image before the registry counts as out of reach.
+START_BOUND=60
+PULL_BOUND=60
+CALL_BOUND=10
+
+DEFAULT_HOST=unix:///var/run/docker.sock
+# The engine that Sandglass itself will talk to, by the same variables.
+HOST=${SANDGLASS_DOCKER__HOST:-${DOCKER_HOST:-$DEFAULT_HOST}}
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+    printf 'setup: %s\n' "$@" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# bounded SECONDS COMMAND...: where there is no `timeout`, the command's own limits have to do.
+bounded() {
+    seconds=$1
+    shift
+    if have timeout; then timeout "$seconds" "$@"; else "$@"; fi
+}
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+APT_FRESH=
+
+apt_refresh() {
+    [ -z "$APT_FRESH" ] || return 0
+    say "refreshing the list of packages"
+    apt-get update -qq >/dev/null || fail "apt-get update failed: is there a network?"
+    APT_FRESH=yes
+}
+
+can_install() { have apt-get && is_root; }
+
+apt_install() {
+    apt_refresh
+    say "installing $*"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+        fail "apt-get install $* failed"
+}
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
+# api SECONDS METHOD PATH [CURL-OPTION...]: one call to the engine without its command line.
+api() {
+    seconds=$1 method=$2 path=$3
+    shift 3
+    case $HOST in
+    unix://*) set -- --unix-socket "${HOST#unix://}" "$@" "http://localhost$path" ;;
+    tcp://*) set -- "$@" "http://${HOST#tcp://}$path" ;;
+    *) set -- "$@" "$HOST$path" ;;
+    esac
+    curl --silent --fail --output /dev/null --max-time "$seconds" --request "$method" "$@"
+}
+
+engine_answers() {
+    if have docker; then
+        # Unlike `info`, this fails in every version of the client when only the client is there.
+        bounded "$CALL_BOUND" docker -H "$HOST" version --format '{{.Server.Version}}' >/dev/null 2>&1
+    elif have curl; then
+        api "$CALL_BOUND" GET /_ping 2>/dev/null
+    else
+        return 1
+    fi
+}
+
+# wait_for_engine [PID]: until it answers; gives up early when the process PID is gone.
+wait_for_engine() {
+    waited=0
+    until engine_answers; do
+        [ "$waited" -lt "$START_BOUND" ] || return 1
+        [ -z "${1:-}" ] || kill -0 "$1" 2>/dev/null || return 1
+        sleep 1
+        waited=$((waited + 1))
+    done
+}
+
+setup_docker() {
+    if engine_answers; then return 0; fi
+    have docker || have curl || can_install || fail "neither docker nor curl is here to ask an engine with: install one"
+    explain_unreachable
+    if ! have dockerd; then
+        can_install || fail "no container engine answers at $HOST." \
+            "Install one and start it: docker.io on Debian and Ubuntu (this script does that as root), or see" \
+            "https://docs.docker.com/engine/install/ - or set DOCKER_HOST to one that runs."
+        install_docker
+        # The package may have started it already.
+        if engine_answers; then return 0; fi
+    fi
+    is_root || fail "docker is installed, but does not run: start it with 'sudo systemctl start docker'."
+    start_docker
+}
+
+# Ends with an explanation when starting an engine here would not help.
+explain_unreachable() {
+    case $HOST in
+    unix://*) ;;
+    *) fail "no container engine answers at $HOST, which DOCKER_HOST names: start it there, or unset DOCKER_HOST." ;;
+    esac
+    socket=${HOST#unix://}
+    if [ -S "$socket" ] && ! [ -w "$socket" ]; then
+        fail "you may not use $socket: run 'sudo usermod -aG docker $(id -un)' and log in again."
+    fi
+    # A client's context may lead to an engine elsewhere, which Sandglass does not look up.
+    if have docker && [ "$HOST" = "$DEFAULT_HOST" ] && [ -z "${DOCKER_HOST:-}" ]; then
+        elsewhere=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || true)
+        if [ -n "$elsewhere" ] && [ "$elsewhere" != "$HOST" ] &&
+            bounded "$CALL_BOUND" docker -H "$elsewhere" version --format '{{.Server.Version}}' >/dev/null 2>&1; then
+            fail "your engine answers at $elsewhere: run 'export DOCKER_HOST=$elsewhere' and try again."
+        fi
+    fi
+}
+
+install_docker() {
+    apt_refresh
+    # Newer distributions have the client in a package of its own.
+    if ! have docker && apt-cache show docker-cli >/dev/null 2>&1; then
+        apt_install docker.io docker-cli iptables
+    else
+        apt_install docker.io iptables
+    fi
+}
+
+start_docker() {
+    if have pidof && pidof dockerd >/dev/null 2>&1; then
+        say "dockerd runs already; waiting for it to answer at $HOST"
+        if wait_for_engine; then return 0; fi
+        fail "dockerd runs, but does not answer at $HOST within $START_BOUND s: see its log."
+    fi
+    if [ -d /run/systemd/system ] && [ "$HOST" = "$DEFAULT_HOST" ]; then
+        say "starting docker with systemctl"
+        if systemctl start docker && wait_for_engine; then return 0; fi
+        fail "docker does not start: see 'systemctl status docker' and 'journalctl -u docker'."
+    fi
+    # Without systemd, as in most containers, where a policy-rc.d may also forbid init scripts to start anything.
+    start_dockerd
+}
+
+start_dockerd() {
+    log=/var/log/dockerd.log
+    [ -w /var/log ] || log=${TMPDIR:-/tmp}/dockerd.log
+    say "starting dockerd in the background; its log is $log"
+    # In a session of its own: a Ctrl-C in `make run` is not meant for it.
+    $(command -v setsid || true) nohup dockerd -H "$HOST" >>"$log" 2>&1 </dev/null &
+    if wait_for_engine $!; then return 0; fi
+    # A daemon that answers nobody is of no use, and would be in the way of the next try.
+    kill "$!" 2>/dev/null || true
+    fail "dockerd does not answer at $HOST. The end of $log:" "$(tail -n 5 "$log")"
+}
+
+# --- the image -------------------------------------------------------------------------------------------------------
+
+has_image() {
+    if have docker; then
+        bounded "$CALL_BOUND" docker -H "$HOST" image inspect "$IMAGE:$TAG" >/dev/null 2>&1
+    else
+        api "$CALL_BOUND" GET "/images/$IMAGE:$TAG/json"
+    fi
+}
+
+pull_image() {
+    if have docker; then
+        bounded "$PULL_BOUND" docker -H "$HOST" pull --quiet "$IMAGE:$TAG" >/dev/null 2>&1
+    else
+        # The answer is 200 also when the pull fails later on.
+        api "$PULL_BOUND" POST "/images/create?fromImage=$IMAGE&tag=$TAG" && has_image
+    fi
+}
+
+# Reads the tar archive of a root directory.
+import_image() {
+    path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    if have docker; then
+        docker -H "$HOST" import --change 'CMD ["sleep", "infinity"]' --change "ENV PATH=$path" - "$IMAGE:$TAG" >/dev/null
+    else
+        api "$PULL_BOUND" POST "/images/create?fromSrc=-&repo=$IMAGE&tag=$TAG&$(change 'CMD ["sleep","infinity"]')&$(
+            change "ENV PATH=$path"
+        )" --header 'Content-Type: application/x-tar' --upload-file -
+    fi
+}
+
+# A change to an image as a parameter of a URL.
+change() { printf 'changes=%s' "$1" | sed 's/ /%20/g; s/\[/%5B/g; s/\]/%5D/g; s/"/%22/g; s/,/%2C/g'; }
+
+setup_image() {
+    engine_answers || fail "no container engine answers at $HOST: run 'config/setup.sh docker' first."
+    if has_image; then return 0; fi
+    say "pulling $IMAGE:$TAG"
+    if pull_image; then return 0; fi
+    say "no registry can be reached; making $IMAGE:$TAG from the busybox of this distribution"
+    WORK=$(mktemp -d)
+    trap 'rm -rf "$WORK"' EXIT
+    find_busybox
+    build_root "$WORK/root"
+    tar -C "$WORK/root" --owner=0 --group=0 --numeric-owner -cf - . | import_image
+    has_image || fail "the engine did not take the image"
+}
+
+is_static() { [ -x "$1" ] && have ldd && ldd "$1" 2>&1 | grep -Eq 'not a dynamic|statically linked'; }
+
+# Sets BUSYBOX to one that needs no libraries. The package is unpacked beside, not installed: it would replace the busybox
+# that the system boots with.
+find_busybox() {
+    BUSYBOX=$(command -v busybox || true)
+    if [ -n "$BUSYBOX" ] && is_static "$BUSYBOX"; then return 0; fi
+    have apt-get || fail "pull $IMAGE:$TAG where there is a registry, and bring it here with 'docker save' and 'docker load'."
+    if ! fetch_busybox; then
+        if is_root; then apt_refresh; fi
+        fetch_busybox || fail "the package busybox-static cannot be fetched: is there a network?"
+    fi
+    BUSYBOX=$(find "$WORK/package" -type f -path '*/bin/busybox')
+    [ -n "$BUSYBOX" ] || fail "the package busybox-static holds no busybox"
+}
+
+fetch_busybox() {
+    (cd "$WORK" && apt-get download -qq busybox-static && dpkg-deb -x busybox-static_*.deb package) >/dev/null 2>&1
+}
+
+# build_root DIRECTORY: what a small image has, all of it busybox.
+build_root() {
+    for directory in bin dev etc home proc root sys tmp usr/bin usr/sbin sbin var/tmp; do
+        mkdir -p "$1/$directory"
+    done
+    chmod 1777 "$1/tmp" "$1/var/tmp"
+    chmod 700 "$1/root"
+    cp "$BUSYBOX" "$1/bin/busybox"
+    chmod 755 "$1" "$1/bin/busybox"
+    "$BUSYBOX" --list | while read -r applet; do
+        [ -e "$1/bin/$applet" ] || ln -s busybox "$1/bin/$applet"
+    done
+    # Scripts look for it here.
+    ln -s ../../bin/busybox "$1/usr/bin/env"
+    printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'nobody:x:65534:65534:nobody:/home:/bin/false' >"$1/etc/passwd"
+    printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >"$1/etc/group"
+}
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+setup_redis() {
+    if have redis-server; then return 0; fi
+    can_install || fail "redis-server is missing: install it (redis-server on Debian and Ubuntu, redis elsewhere)."
+    apt_install redis-server
+}
+
+setup_rust() {
+    have cargo || fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
+    have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
+}
+
+usage() { fail "usage: config/setup.sh docker|image|redis|rust|all ..."; }
+
+[ $# -gt 0 ] || usage
+for wanted in "$@"; do
+    case $wanted in
+    docker) setup_docker ;;
+    image) setup_image ;;
+    redis) setup_redis ;;
+    rust) setup_rust ;;
+    all)
+        setup_rust
+        setup_docker
+        setup_image
+        setup_redis
+        ;;
+    *) usage ;;
+    esac
+done

@@ -1,0 +1,239 @@
+//! Puts the parts together, from settings to a supervisor that answers, and takes them apart again.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use actix_web::dev::ServerHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
+use tracing::{info, warn};
+
+use crate::{
+    actor::{Arbiters, World},
+    clock::{self, Clock},
+    config::{Settings, StoreKind},
+    domain::retry::Backoff,
+    http,
+    journal::Journal,
+    metrics::Metrics,
+    ports::{
+        runtime::{Runtime, RuntimeError},
+        store::{Store, StoreError},
+    },
+    runtime::docker,
+    store::{EmbeddedStore, RedisStore, embedded, redis},
+    supervisor::{Restoration, Supervisor, SupervisorParts},
+};
+
+/// How long the last writes may take when it stops, beside the requests' own grace.
+const FLUSH_GRACE: Duration = Duration::from_secs(5);
+
+/// Why Sandglass does not start, or cannot go on. Each is something that its operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address is taken, or not ours.
+    #[error("failed to listen on {address}: {error}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The HTTP server did not start or broke down.
+    #[error("failed to serve HTTP: {0}")]
+    Serve(#[from] io::Error),
+    /// The store cannot be used at all.
+    #[error("failed to open the store: {0}")]
+    Store(StoreError),
+    /// Another supervisor holds the prefix.
+    #[error("another supervisor is in charge of prefix {prefix:?}: {holder}; stop it, or choose another store.prefix")]
+    Held {
+        /// The configured prefix.
+        prefix: String,
+        /// Who, in words.
+        holder: String,
+    },
+    /// The engine's address is of no use.
+    #[error("failed to set up the container engine: {0}")]
+    Runtime(RuntimeError),
+}
+
+/// The outside: what a supervisor stands on.
+pub struct Adapters {
+    /// Persistence.
+    pub store: Arc<dyn Store>,
+    /// The container engine.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+impl Adapters {
+    /// What the settings ask for. Neither needs to answer yet.
+    ///
+    /// # Errors
+    /// [`AppError`], when an address or a file cannot be used at all.
+    pub fn from_settings(settings: &Settings) -> Result<Self, AppError> {
+        let (store, docker) = (&settings.store, &settings.docker);
+        let instance = format!("{}:{}", hostname(), settings.http.bind.port());
+        let store: Arc<dyn Store> = match &store.kind {
+            StoreKind::Embedded { path } => {
+                let settings =
+                    embedded::Settings { path: path.clone(), instance, now: Arc::new(clock::wall_seconds) };
+                Arc::new(EmbeddedStore::open(settings).map_err(AppError::Store)?)
+            }
+            StoreKind::Redis { url } => {
+                let settings = redis::Settings {
+                    url: url.expose().to_owned(),
+                    prefix: store.prefix.clone(),
+                    lease_ttl: store.lease_ttl,
+                    call_timeout: Duration::from_secs(5),
+                    instance,
+                };
+                Arc::new(RedisStore::connect(settings).map_err(AppError::Store)?)
+            }
+        };
+        let runtime = docker::Settings {
+            host: Some(docker.host.clone()),
+            prefix: settings.store.prefix.clone(),
+            concurrency: docker.concurrency,
+            stop_grace: docker.stop_grace,
+            call_timeout: docker.call_timeout,
+            pull_timeout: docker.pull_timeout,
+        };
+        let runtime = Arc::new(docker::Docker::connect(runtime).map_err(AppError::Runtime)?);
+        Ok(Self { store, runtime })
+    }
+}
+
+fn hostname() -> String {
+    hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A running Sandglass.
+pub struct App {
+    supervisor: Arc<Supervisor>,
+    server: ServerHandle,
+    serving: JoinHandle<io::Result<()>>,
+    address: SocketAddr,
+    restoration: Restoration,
+    stop_grace: Duration,
+}
+
+impl App {
+    /// Listens where the settings say.
+    ///
+    /// # Errors
+    /// [`AppError::Listen`].
+    pub fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+        let address = settings.http.bind;
+        let listener = TcpListener::bind(address).map_err(|error| AppError::Listen { address, error })?;
+        Ok(listener)
+    }
+
+    /// Starts everything, and returns when it is ready to answer: the lease is held, and what the store has is back.
+    /// Meanwhile `/healthz` and `/readyz` answer on `listener` already. Waits for a store that is down.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn new(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
+        let address = listener.local_addr()?;
+        let cores = available_parallelism().map_or(1, usize::from);
+        let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
+        let supervisor = assemble(settings, adapters, Arbiters::start(cores));
+        let server = http::server(supervisor.clone(), listener, cores)?;
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        let restoration = match supervisor.begin().await {
+            Ok(restoration) => restoration,
+            Err(error) => {
+                handle.stop(false).await;
+                supervisor.abandon();
+                return Err(match error {
+                    StoreError::Held { holder } => AppError::Held { prefix, holder },
+                    error @ StoreError::Unavailable(_) => AppError::Store(error),
+                });
+            }
+        };
+        let Restoration { sandboxes, completed, tombstones, quarantined, orphans } = restoration;
+        info!(sandboxes, completed, tombstones, quarantined, orphans, "ready on http://{address}");
+        Ok(Self { supervisor, server: handle, serving, address, restoration, stop_grace })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the start has brought back.
+    pub fn restoration(&self) -> Restoration {
+        self.restoration
+    }
+
+    /// The supervisor.
+    pub fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.supervisor
+    }
+
+    /// Runs until `stop` resolves. Whatever else ends it is an error.
+    ///
+    /// # Errors
+    /// [`AppError::Held`] when the lease is lost: from that moment on, nothing is written or terminated.
+    pub async fn run_until(&mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let lost = self.supervisor.world().journal.lost().clone();
+        tokio::select! {
+            () = stop => Ok(()),
+            () = lost.cancelled() => {
+                let prefix = self.supervisor.settings().store.prefix.clone();
+                let holder = match self.supervisor.store_health() {
+                    crate::journal::StoreHealth::Lost { holder } => holder,
+                    _ => "unknown".to_owned(),
+                };
+                Err(AppError::Held { prefix, holder })
+            }
+            served = &mut self.serving => match served {
+                Ok(outcome) => Ok(outcome?),
+                Err(error) => Err(io::Error::other(error).into()),
+            },
+        }
+    }
+
+    /// Answers what is in flight, writes everything down and gives the lease back. No sandbox ends by this. Returns how
+    /// many writes the store did not take.
+    pub async fn shutdown(self) -> usize {
+        let drained = self.server.stop(true);
+        if tokio::time::timeout(self.stop_grace + Duration::from_secs(1), drained).await.is_err() {
+            warn!("requests in flight took too long and were dropped");
+        }
+        let missing = self.supervisor.shutdown(FLUSH_GRACE).await;
+        if missing > 0 {
+            warn!(missing, "the store did not take the last writes; their sandboxes come back as they were before");
+        }
+        missing
+    }
+}
+
+/// A supervisor over `adapters`, on the current tokio runtime, that knows no sandbox yet.
+pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
+    let (clock, metrics, io) = (Clock::system(), Arc::new(Metrics::new()), Handle::current());
+    let flush_interval = settings.store.flush_interval;
+    let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &io);
+    let world = World {
+        clock,
+        journal,
+        runtime: adapters.runtime,
+        metrics,
+        registry: Default::default(),
+        io,
+        retention: settings.lifecycle.retention,
+        backoff: Backoff::STANDARD,
+    };
+    Supervisor::new(SupervisorParts {
+        world: Arc::new(world),
+        arbiters,
+        store: adapters.store,
+        settings: Arc::new(settings),
+    })
+}

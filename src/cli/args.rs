@@ -1,0 +1,102 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Supervises sandboxes: every container lives as long as it is used, and not a minute longer.
+#[derive(Debug, Parser)]
+#[command(name = "sandglass", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 something you can act on (the message says what), 2 wrong flags or \
+configuration, 3 another supervisor is in charge of the prefix, 4 a demonstration did not go as told, 70 a bug.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start the supervisor and serve its HTTP interface until SIGTERM or Ctrl-C.
+    ///
+    /// Stopping it ends no sandbox: at the next start all of them are back, each with the time it had left.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Show on a running Docker, in half a minute, how sandboxes live while they are used and end when they are not.
+    ///
+    /// Starts an instance of its own on a free port with a store of its own, touches nothing that it did not start, and
+    /// cleans up, also on Ctrl-C.
+    Demo(Demo),
+}
+
+const SERVE_EXAMPLES: &str = "Examples:
+  sandglass serve
+  sandglass serve --config /etc/sandglass.toml --log-format json
+  sandglass serve --redis-url redis://127.0.0.1:6379 --prefix wegent-sandbox
+  sandglass serve --set lifecycle.idle_timeout=1800 --set templates.base.image=alpine:3
+
+Every setting, its default and its variable: config/default.toml, or `sandglass serve --manual`.";
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// A TOML file laid over the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where to listen (http.bind).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+    /// The embedded store's file (store.path).
+    #[arg(long, value_name = "FILE")]
+    store_path: Option<String>,
+    /// Keep the records in this Redis (store.redis_url).
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
+    /// The beginning of all keys and the value of the containers' label (store.prefix).
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// How much to log: error, warn, info, debug, trace, or directives such as info,sandglass=debug (log.level).
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How a line of the log looks: text or json (log.format).
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Any other setting, by its dotted key; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the manual of all settings and end.
+    #[arg(long)]
+    pub(super) manual: bool,
+}
+
+impl Serve {
+    /// What the flags set.
+    pub(super) fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        for (key, value, flag) in [
+            ("http.bind", &self.bind, "--bind"),
+            ("store.path", &self.store_path, "--store-path"),
+            ("store.redis_url", &self.redis_url, "--redis-url"),
+            ("store.prefix", &self.prefix, "--prefix"),
+            ("log.level", &self.log_level, "--log-level"),
+            ("log.format", &self.log_format, "--log-format"),
+        ] {
+            if let Some(value) = value {
+                overrides.set(key, value, flag);
+            }
+        }
+        for setting in &self.set {
+            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+            overrides.set(key, value, "--set");
+        }
+        overrides
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The image to run; it has to have `sleep`.
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: Option<String>,
+}

@@ -1,0 +1,54 @@
+//! The command line: what can be asked for, and how it ends.
+
+mod args;
+mod demo;
+mod screen;
+mod serve;
+
+pub use args::Cli;
+
+use std::process::ExitCode;
+
+use crate::{actor::run_system, app::AppError, config::ConfigError};
+
+/// Ended because of something that its operator can act on: an address that is taken, a store that cannot be opened.
+const OPERATOR: u8 = 1;
+/// The command line or the configuration is wrong, as clap has it.
+const USAGE: u8 = 2;
+/// Another supervisor is in charge of the prefix.
+const HELD: u8 = 3;
+/// A demonstration did not go as told.
+const NOT_AS_TOLD: u8 = 4;
+/// A bug of ours.
+const BUG: u8 = 70;
+
+/// Runs a command, and says on standard error why it failed.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = run_system(async move {
+        match cli.command {
+            args::Command::Serve(serve) => serve::serve(serve).await,
+            args::Command::Demo(demo) => demo::demo(demo).await,
+        }
+    });
+    match outcome.map_err(anyhow::Error::from).flatten() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sandglass: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        USAGE
+    } else if error.is::<demo::NotAsTold>() {
+        NOT_AS_TOLD
+    } else if matches!(error.downcast_ref(), Some(AppError::Held { .. })) {
+        HELD
+    } else if error.is::<AppError>() || error.is::<demo::CannotStart>() {
+        OPERATOR
+    } else {
+        BUG
+    }
+}

@@ -1,0 +1,77 @@
+//! What the demonstration shows: bars that drain on a terminal, lines elsewhere.
+
+use std::io::{IsTerminal, Write, stdout};
+
+const BAR: usize = 32;
+
+/// One sandbox as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) status: String,
+    /// How much of the idle timeout is left: 1 to 0.
+    pub(super) left: f64,
+    pub(super) note: String,
+}
+
+/// Where it is shown.
+pub(super) struct Screen {
+    terminal: bool,
+    drawn: usize,
+    shown: Vec<Row>,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self { terminal: stdout().is_terminal(), drawn: 0, shown: Vec::new() }
+    }
+
+    /// A sentence of the story.
+    pub(super) fn say(&mut self, sentence: &str) {
+        self.drawn = 0;
+        println!("{sentence}");
+    }
+
+    /// Something that happened to one of the rows. On a terminal the rows tell it themselves.
+    pub(super) fn log(&mut self, seconds: f64, sentence: &str) {
+        if !self.terminal {
+            println!("{seconds:6.1} s  {sentence}");
+        }
+    }
+
+    /// Draws the rows in place on a terminal; elsewhere, a line for each whose status changed.
+    pub(super) fn draw(&mut self, seconds: f64, rows: &[Row]) {
+        if self.terminal {
+            self.redraw(rows);
+            return;
+        }
+        for row in rows {
+            let before = self.shown.iter().find(|shown| shown.name == row.name);
+            if before.is_none_or(|before| before.status != row.status) {
+                println!("{seconds:6.1} s  {} is {}  {}", row.name, row.status, row.note);
+            }
+        }
+        self.shown = rows.to_vec();
+    }
+
+    fn redraw(&mut self, rows: &[Row]) {
+        let mut text = String::new();
+        if self.drawn > 0 {
+            text.push_str(&format!("\x1b[{}A", self.drawn));
+        }
+        for Row { name, status, left, note } in rows {
+            let filled = (left.clamp(0.0, 1.0) * BAR as f64).ceil() as usize;
+            let colour = match (status.as_str(), *left < 0.34) {
+                ("running", false) => 32,
+                ("running", true) => 33,
+                _ => 90,
+            };
+            let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
+            text.push_str(&format!("\r\x1b[K  {name:<8} \x1b[{colour}m{bar}\x1b[0m {status:<11} {note}\n"));
+        }
+        self.drawn = rows.len();
+        print!("{text}");
+        // A terminal that is gone shows nothing, and that is no failure of the demonstration.
+        let _ = stdout().flush();
+    }
+}

@@ -1,0 +1,65 @@
+//! `sandglass serve`.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::args::Serve;
+use crate::{
+    app::{Adapters, App},
+    config::{MANUAL, Settings, process_environment},
+    logging,
+};
+
+/// Serves until it is told to stop.
+pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
+    if args.manual {
+        print!("{MANUAL}");
+        return Ok(());
+    }
+    // The handlers come first: from here on, a signal stops cleanly or, the second time, at once.
+    let mut signals = Signals::new()?;
+    let settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
+    logging::init(&settings.log)?;
+    let listener = App::listen(&settings)?;
+    let adapters = Adapters::from_settings(&settings)?;
+    let starting = App::new(settings, adapters, listener);
+    let mut app = tokio::select! {
+        started = starting => started?,
+        signal = signals.next() => {
+            info!(signal, "stopped before it was ready; nothing was changed");
+            return Ok(());
+        }
+    };
+    let outcome = app
+        .run_until(async {
+            let signal = signals.next().await;
+            info!(signal, "stopping: no sandbox ends by this; once more to stop at once");
+        })
+        .await;
+    tokio::select! {
+        _missing = app.shutdown() => {}
+        signal = signals.next() => warn!(signal, "stopped at once; the next start drives on what was under way"),
+    }
+    outcome?;
+    Ok(())
+}
+
+/// The signals that stop it.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one, by name.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

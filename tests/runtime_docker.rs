@@ -1,0 +1,215 @@
+//! What only a real engine can show: hardening, ports, readiness, images, and how a container ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use sandglass::{
+    domain::spec::{Limits, Mount, Readiness},
+    ports::runtime::{Runtime, RuntimeError, Start, StartProgress, Started},
+    runtime::docker::Docker,
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+#[path = "support/docker.rs"]
+mod docker_support;
+#[path = "support/relay.rs"]
+mod relay_support;
+
+use docker_support::{Corner, by_id, by_labels, shell, start};
+use relay_support::Relay;
+
+async fn run(runtime: &Docker, start: &Start) -> Result<Started, RuntimeError> {
+    runtime.start(start, &CancellationToken::new(), &|_| {}).await
+}
+
+/// The failure's message.
+async fn failure(runtime: &Docker, start: &Start) -> String {
+    match run(runtime, start).await {
+        Err(RuntimeError::Failed(message)) => message,
+        other => panic!("{other:?} is no failure"),
+    }
+}
+
+/// What the container's HTTP server answers.
+async fn get(url: &str) -> String {
+    reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_container_can_do_little_beyond_itself() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.limits = Limits { cpus: Some(0.5), memory_mb: Some(64), pids: Some(50) };
+    let started = run(&corner.runtime(), &start).await.unwrap();
+    let host = corner.inspect(&started.container_id).await.host_config.unwrap();
+    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges:true"]);
+    assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+    let mut added: Vec<_> =
+        host.cap_add.unwrap().into_iter().map(|name| name.trim_start_matches("CAP_").to_owned()).collect();
+    added.sort();
+    assert_eq!(added, ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]);
+    assert_eq!((host.memory, host.memory_swap), (Some(64 << 20), Some(64 << 20)));
+    assert_eq!((host.nano_cpus, host.pids_limit), (Some(500_000_000), Some(50)));
+    assert_eq!((host.privileged, host.init, host.auto_remove), (Some(false), Some(true), Some(false)));
+    assert_eq!(host.restart_policy.unwrap().name.unwrap().to_string(), "no");
+    let log = host.log_config.unwrap();
+    assert_eq!(log.typ.as_deref(), Some("json-file"));
+    assert_eq!(log.config.unwrap(), [("max-size", "10m"), ("max-file", "3")].map(|(k, v)| (k.into(), v.into())).into());
+    assert!(host.binds.unwrap_or_default().is_empty() && host.mounts.unwrap_or_default().is_empty());
+}
+
+#[tokio::test]
+async fn ports_are_published_on_the_loopback_address_only_and_the_first_is_the_base() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.ports = vec![8080, 80];
+    let started = run(&corner.runtime(), &start).await.unwrap();
+    let bindings = corner.inspect(&started.container_id).await.network_settings.unwrap().ports.unwrap();
+    assert_eq!(bindings.len(), 2);
+    for binding in bindings.into_values().flatten().flatten() {
+        assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
+    }
+    assert_eq!(started.ports.keys().collect::<Vec<_>>(), ["80", "8080"]);
+    assert_eq!(started.base_url, Some(format!("http://{}", started.ports["8080"])));
+}
+
+#[tokio::test]
+async fn command_environment_and_mounts_reach_the_container() {
+    let (corner, mut start) = (Corner::new().await, start());
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("index.html"), "from the host").unwrap();
+    let source = directory.path().to_str().unwrap().to_owned();
+    start.spec.mounts = vec![Mount { source, target: "/www".to_owned(), read_only: true }];
+    start.spec.env = [("PORT".to_owned(), "80".to_owned())].into();
+    start.spec.ports = vec![80];
+    start.spec.readiness = Readiness::Tcp(80);
+    start.spec.command = shell("touch /www/x && exit 9; exec httpd -f -p $PORT -h /www");
+    let started = run(&corner.runtime(), &start).await.unwrap();
+    assert_eq!(get(&format!("{}/index.html", started.base_url.unwrap())).await, "from the host");
+}
+
+#[tokio::test]
+async fn a_port_counts_as_taken_only_when_somebody_in_the_container_listens() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.ports = vec![80];
+    start.spec.readiness = Readiness::Tcp(80);
+    start.spec.command = shell("mkdir /www; echo here > /www/index.html; sleep 1; exec httpd -f -p 80 -h /www");
+    let phases = std::sync::Mutex::new(Vec::new());
+    let progress = |phase| phases.lock().unwrap().push(phase);
+    let started = corner.runtime().start(&start, &CancellationToken::new(), &progress).await.unwrap();
+    assert_eq!(get(&format!("{}/index.html", started.base_url.unwrap())).await.trim(), "here");
+    assert_eq!(phases.into_inner().unwrap(), [StartProgress::Starting, StartProgress::WaitingForReadiness]);
+}
+
+#[tokio::test]
+async fn a_path_counts_as_ready_only_when_it_is_answered_well() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.ports = vec![80];
+    start.spec.readiness = Readiness::Http { port: 80, path: "/ready".to_owned() };
+    start.spec.command = shell("mkdir /www; httpd -p 80 -h /www; sleep 1; echo yes > /www/ready; sleep infinity");
+    let started = run(&corner.runtime(), &start).await.unwrap();
+    assert_eq!(get(&format!("{}/ready", started.base_url.unwrap())).await.trim(), "yes");
+}
+
+#[tokio::test]
+async fn what_is_not_ready_in_time_failed_and_says_what_was_missing() {
+    let corner = Corner::new().await;
+    let mut start = start();
+    start.spec.ports = vec![80];
+    start.spec.ready_timeout = Duration::from_millis(700);
+    start.spec.readiness = Readiness::Tcp(80);
+    start.spec.command = shell("echo waiting for nothing; sleep infinity");
+    let message = failure(&corner.runtime(), &start).await;
+    assert!(message.contains("700ms") && message.contains("port 80"), "{message}");
+    assert!(message.contains("waiting for nothing"), "{message}");
+
+    let mut start = docker_support::start();
+    start.spec.ports = vec![80];
+    start.spec.ready_timeout = Duration::from_millis(700);
+    start.spec.readiness = Readiness::Http { port: 80, path: "/absent".to_owned() };
+    start.spec.command = shell("mkdir /www; exec httpd -f -p 80 -h /www");
+    let message = failure(&corner.runtime(), &start).await;
+    assert!(message.contains("/absent") && message.contains("404"), "{message}");
+}
+
+#[tokio::test]
+async fn a_container_that_ends_at_once_did_not_start_and_tells_its_last_words() {
+    let (corner, mut start) = (Corner::new().await, start());
+    // The port is never taken, so the end is noticed also if it comes after the first look.
+    start.spec.ports = vec![80];
+    start.spec.readiness = Readiness::Tcp(80);
+    start.spec.command = shell("echo no such table >&2; exit 3");
+    let message = timeout(start.spec.ready_timeout, failure(&corner.runtime(), &start)).await.expect("before its time");
+    assert!(message.contains("exit code 3") && message.contains("no such table"), "{message}");
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_named() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.command = Some(vec!["no-such-program".to_owned()]);
+    // The container's init looks for it, so the container starts and ends.
+    start.spec.ports = vec![80];
+    start.spec.readiness = Readiness::Tcp(80);
+    let message = failure(&corner.runtime(), &start).await;
+    assert!(message.contains("no-such-program"), "{message}");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had_is_named_and_nothing_is_created() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.image = "localhost:1/no/such-image".to_owned();
+    let pulling = std::sync::atomic::AtomicBool::new(false);
+    let progress = |phase| {
+        if matches!(phase, StartProgress::Pulling { .. }) {
+            pulling.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let refusal = corner.runtime().start(&start, &CancellationToken::new(), &progress).await;
+    let Err(RuntimeError::Failed(message)) = refusal else { panic!("{refusal:?}") };
+    assert!(message.contains("localhost:1/no/such-image:latest"), "{message}");
+    assert!(pulling.into_inner());
+    assert_eq!(corner.containers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_foreign_holder_of_the_name_is_named_and_lives_on() {
+    let (corner, start) = (Corner::new().await, start());
+    // The same id under another prefix: another supervisor's.
+    let labels = [("sandglass.prefix", "another"), ("sandglass.id", start.id.as_str())];
+    let foreign = corner.put(&start.name, &labels).await;
+    let message = failure(&corner.runtime(), &start).await;
+    assert!(message.contains(&start.name) && message.contains(&foreign), "{message}");
+    assert_eq!(corner.inspect(&foreign).await.state.unwrap().running, Some(true));
+}
+
+#[tokio::test]
+async fn a_container_that_ignores_the_polite_signal_is_killed_after_the_grace_time() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.command = shell("trap '' TERM; while true; do sleep 1; done");
+    let started = run(&corner.runtime(), &start).await.unwrap();
+    corner.runtime().remove(&by_id(&start, &started.container_id)).await.unwrap();
+    assert_eq!(corner.containers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_frozen_container_is_not_asked_to_stop_first() {
+    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
+    let settings = sandglass::runtime::docker::Settings { host: Some(relay.host()), ..corner.settings() };
+    let runtime = Docker::connect(settings).unwrap();
+    run(&runtime, &start).await.unwrap();
+    runtime.pause(&by_labels(&start)).await.unwrap();
+    runtime.remove(&by_labels(&start)).await.unwrap();
+    assert_eq!((relay.count("/stop"), relay.count("DELETE")), (0, 1), "{:#?}", relay.seen());
+    assert_eq!(corner.containers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_removal_that_somebody_else_began_is_waited_for() {
+    let (corner, start) = (Corner::new().await, start());
+    run(&corner.runtime(), &start).await.unwrap();
+    let (one, two) = (corner.runtime(), corner.runtime());
+    let container = by_labels(&start);
+    let outcomes = tokio::join!(one.remove(&container), two.remove(&container));
+    assert_eq!(outcomes, (Ok(()), Ok(())));
+    assert_eq!(corner.containers().await, Vec::<String>::new());
+}

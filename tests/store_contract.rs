@@ -1,0 +1,58 @@
+//! The persistence port's contract, over every store, and what each store promises beyond it (design, 4 and 5).
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+#[path = "store_contract/laws.rs"]
+mod laws;
+
+#[path = "store_contract/embedded.rs"]
+mod embedded;
+#[path = "store_contract/memory.rs"]
+mod memory;
+#[path = "store_contract/redis_layout.rs"]
+mod redis_layout;
+#[path = "store_contract/redis_lease.rs"]
+mod redis_lease;
+#[path = "store_contract/redis_outage.rs"]
+mod redis_outage;
+
+/// Runs every law over every store.
+macro_rules! laws_over_every_store {
+    ($($law:ident,)+) => {
+        laws_over_every_store!(@ memory_keeps, crate::support::stores::Memory, $($law,)+);
+        laws_over_every_store!(@ embedded_keeps, crate::support::stores::Embedded, $($law,)+);
+        laws_over_every_store!(@ redis_keeps, crate::support::stores::Redis, $($law,)+);
+    };
+    (@ $module:ident, $world:ty, $($law:ident,)+) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $law() {
+                use crate::support::stores::World;
+                crate::laws::$law(&<$world>::new()).await;
+            })+
+        }
+    };
+}
+
+laws_over_every_store! {
+    what_is_put_comes_back_byte_for_byte,
+    paging_leaves_nothing_out,
+    paging_leaves_nothing_out_while_others_come_and_go,
+    the_last_write_to_a_sandbox_wins_within_a_batch,
+    what_is_buried_is_a_tombstone_until_it_expires,
+    what_is_buried_can_live_again,
+    what_is_forgotten_leaves_the_set_and_keeps_its_record,
+    what_is_in_quarantine_comes_back_byte_for_byte,
+    a_batch_of_many_thousand_writes_is_applied_whole,
+    what_was_written_is_there_after_a_restart,
+    a_second_supervisor_is_told_who_holds_the_lease,
+    a_released_lease_can_be_taken_at_once,
+    nothing_is_written_without_the_lease,
+    nothing_is_written_after_the_lease_was_given_back,
+    nothing_is_written_after_the_lease_was_taken_away,
+    taking_and_keeping_the_lease_again_changes_nothing,
+    a_batch_of_nothing_is_fine,
+    a_cursor_of_somebody_else_is_no_empty_page,
+}

@@ -1,0 +1,153 @@
+//! Real containers for tests: under a prefix of each test's own, and removed also when it fails.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    models::{ContainerCreateBody, ContainerInspectResponse},
+    query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
+};
+use sandglass::{
+    domain::{
+        SandboxId,
+        spec::{Limits, Readiness, StartSpec},
+    },
+    ports::runtime::{ContainerRef, Labels, Owner, Start},
+    runtime::docker::{Docker, Settings},
+};
+
+/// The image of all tests; `make test` makes it from the host's busybox.
+pub const IMAGE: &str = "busybox:stable";
+
+const HOW_TO_GET_DOCKER: &str = "this test needs a Docker daemon and the image busybox:stable: `make test` sets both \
+     up; by hand: start dockerd (or set DOCKER_HOST), then `docker pull busybox:stable`";
+
+/// The label of containers that a test made behind the runtime's back.
+const TEST: &str = "sandglass.test";
+
+/// A test's own corner of the Docker daemon. Dropping it removes every container in it.
+pub struct Corner {
+    pub prefix: String,
+    pub client: bollard::Docker,
+}
+
+impl Corner {
+    /// A new corner.
+    ///
+    /// # Panics
+    /// When Docker or the image is not there, with the sentence that says how to get them.
+    pub async fn new() -> Self {
+        let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
+        client.inspect_image(IMAGE).await.expect(HOW_TO_GET_DOCKER);
+        Self { prefix: format!("test-{}", SandboxId::generate()), client }
+    }
+
+    /// Settings for this corner: short times, so that a failure shows soon.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            host: None,
+            prefix: self.prefix.clone(),
+            concurrency: 8,
+            stop_grace: Duration::from_secs(1),
+            call_timeout: Duration::from_secs(30),
+            pull_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The runtime over this corner.
+    pub fn runtime(&self) -> Docker {
+        Docker::connect(self.settings()).expect("the host's address is understood")
+    }
+
+    /// The ids of all containers that carry the runtime's labels of this corner.
+    pub async fn containers(&self) -> Vec<String> {
+        labelled(&self.client, &format!("sandglass.prefix={}", self.prefix)).await
+    }
+
+    /// Everything that the engine knows of a container.
+    pub async fn inspect(&self, id: &str) -> ContainerInspectResponse {
+        self.client.inspect_container(id, None).await.expect("the container is there")
+    }
+
+    /// A running container with these labels, made behind the runtime's back; its id.
+    pub async fn put(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let mut labels: HashMap<String, String> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        labels.insert(TEST.to_owned(), self.prefix.clone());
+        let host_config = bollard::models::HostConfig { init: Some(true), ..Default::default() };
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.to_owned()),
+            labels: Some(labels),
+            host_config: Some(host_config),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let id = self.client.create_container(Some(options), body).await.expect("a container for the test").id;
+        self.client.start_container(&id, None).await.expect("the container starts");
+        id
+    }
+}
+
+impl Drop for Corner {
+    fn drop(&mut self) {
+        let prefix = self.prefix.clone();
+        // On a thread and a reactor of its own: the test's reactor may be going down with a panic.
+        let cleaner = std::thread::spawn(move || {
+            let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
+            reactor.block_on(async {
+                let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
+                for label in [format!("sandglass.prefix={prefix}"), format!("{TEST}={prefix}")] {
+                    for id in labelled(&client, &label).await {
+                        let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
+                        // Whoever else is removing it does it as well.
+                        let _ = client.remove_container(&id, Some(options)).await;
+                    }
+                }
+            });
+        });
+        let _ = cleaner.join();
+    }
+}
+
+async fn labelled(client: &bollard::Docker, label: &str) -> Vec<String> {
+    let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let found = client.list_containers(Some(options)).await.expect("the containers' list");
+    found.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// What to start: a container that only sleeps, with names of its own.
+pub fn start() -> Start {
+    let id = SandboxId::generate();
+    Start {
+        name: format!("sandglass-{id}"),
+        id,
+        spec: StartSpec {
+            image: IMAGE.to_owned(),
+            command: None,
+            env: [].into(),
+            ports: Vec::new(),
+            limits: Limits::default(),
+            mounts: Vec::new(),
+            readiness: Readiness::Started,
+            ready_timeout: Duration::from_secs(20),
+        },
+        labels: Labels::default(),
+    }
+}
+
+/// The command that lets the shell do this.
+pub fn shell(script: &str) -> Option<Vec<String>> {
+    Some(["sh", "-c", script].map(str::to_owned).to_vec())
+}
+
+/// The sandbox's container, known by its labels only.
+pub fn by_labels(start: &Start) -> ContainerRef {
+    ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass }
+}
+
+/// The sandbox's container, known by its id.
+pub fn by_id(start: &Start, container_id: &str) -> ContainerRef {
+    ContainerRef { container_id: Some(container_id.to_owned()), ..by_labels(start) }
+}
