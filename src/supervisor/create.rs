@@ -208,7 +208,9 @@ impl Supervisor {
         match sandbox.life.status() {
             Status::Running | Status::Paused => Ok(sandbox),
             _ if self.runtime_health.borrow().is_down() => {
-                Err(Rejection::RuntimeUnavailable(sandbox.details.error_message.clone().unwrap_or_default()))
+                let problem = sandbox.details.error_message.clone();
+                let problem = problem.unwrap_or_else(|| "it ended while the container engine was down".into());
+                Err(Rejection::RuntimeUnavailable(problem))
             }
             _ => Err(Rejection::StartFailed(Box::new(sandbox))),
         }

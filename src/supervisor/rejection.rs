@@ -63,6 +63,9 @@ pub enum Rejection {
     /// The supervisor is still bringing sandboxes back.
     #[error("sandglass is starting: sandboxes are being brought back from the store")]
     Starting,
+    /// The supervisor stops: nothing new is begun, and nothing ends by this.
+    #[error("sandglass is stopping; its sandboxes go on")]
+    Stopping,
     /// A bug on our side.
     #[error("{0}")]
     Internal(String),

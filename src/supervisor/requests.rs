@@ -101,12 +101,15 @@ impl Supervisor {
         self.ask(id, Event::Activity(source)).await
     }
 
-    /// Moves the active timeout to now and `timeout`, and counts as use.
+    /// Moves the active timeout to now and `timeout` (`None`: the sandbox's own), and counts as use.
     ///
     /// # Errors
     /// [`Rejection`].
-    pub async fn keep_alive(&self, id: &SandboxId, timeout: Duration) -> Result<Sandbox, Rejection> {
-        let timeout = bounded("timeout", timeout, &self.settings)?;
+    pub async fn keep_alive(&self, id: &SandboxId, timeout: impl Into<Option<Duration>>) -> Result<Sandbox, Rejection> {
+        let timeout = match timeout.into() {
+            Some(timeout) => bounded("timeout", timeout, &self.settings)?,
+            None => self.get(id).await?.life.policy().active_timeout,
+        };
         let kept = self.ask(id, Event::KeepAlive(timeout)).await?;
         self.world.metrics.activity(ActivitySource::KeepAlive);
         Ok(kept)
@@ -232,7 +235,7 @@ impl Supervisor {
         match self.phase() {
             Phase::Ready => Ok(()),
             Phase::Starting => Err(Rejection::Starting),
-            Phase::Stopping => Err(Rejection::LimitReached("sandglass is stopping".into())),
+            Phase::Stopping => Err(Rejection::Stopping),
         }
     }
 
@@ -240,6 +243,8 @@ impl Supervisor {
     pub(super) fn absent(&self, id: &SandboxId) -> Rejection {
         match self.world.registry.get(id, self.world.clock.now().moment) {
             Some(Entry::Ended(tombstone)) => Rejection::Gone(tombstone.sandbox),
+            // Its actor has left with the threads of all actors.
+            Some(Entry::Live(_)) if self.phase() == Phase::Stopping => Rejection::Stopping,
             Some(Entry::Live(_)) => Rejection::Internal(format!("sandbox {id} does not answer")),
             None if self.phase() == Phase::Starting => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),

@@ -61,7 +61,7 @@ impl Lifecycle {
             Phase::Up(up) => {
                 let idle = self.idle_deadline().map(|at| (at, Action::End(EndReason::Idle)));
                 let active = self.active_timeout_action(up).map(|action| (self.expires_at, action));
-                let heartbeat = self.heartbeat_deadline(up).map(|at| (at, Action::End(EndReason::Unresponsive)));
+                let heartbeat = self.heartbeat_deadline_of(up).map(|at| (at, Action::End(EndReason::Unresponsive)));
                 [idle, active, heartbeat]
                     .into_iter()
                     .flatten()
@@ -84,6 +84,11 @@ impl Lifecycle {
         matches!(self.phase, Phase::Pending(_) | Phase::Up(_)) && now < self.expires_at
     }
 
+    /// When it ends for want of a heartbeat. `None` when it owes none.
+    pub fn heartbeat_deadline(&self) -> Option<Moment> {
+        self.up().and_then(|up| self.heartbeat_deadline_of(up))
+    }
+
     fn active_timeout_action(&self, up: Up) -> Option<Action> {
         match (self.policy.on_timeout, up) {
             (OnTimeout::Terminate, _) => Some(Action::End(EndReason::Expired)),
@@ -93,7 +98,7 @@ impl Lifecycle {
     }
 
     /// A frozen container cannot send heartbeats and owes none; once thawed it has a whole timeout for the next.
-    fn heartbeat_deadline(&self, up: Up) -> Option<Moment> {
+    fn heartbeat_deadline_of(&self, up: Up) -> Option<Moment> {
         match up {
             Up::Running => self.policy.heartbeat_timeout.map(|timeout| self.last_heartbeat.plus(timeout)),
             Up::Pausing | Up::Paused { .. } | Up::Resuming { .. } => None,

@@ -295,6 +295,16 @@ impl Lifecycle {
         self.expires_at
     }
 
+    /// Before this, no deadline acts: the grace after a restart.
+    pub fn not_before(&self) -> Moment {
+        self.not_before
+    }
+
+    /// What its idle deadline has on top of the timeout, for activity that an unclean stop may have lost.
+    pub fn idle_slack(&self) -> Duration {
+        self.idle_slack
+    }
+
     /// When it last proved to live, by a heartbeat or by starting.
     pub fn last_heartbeat(&self) -> Moment {
         self.last_heartbeat

@@ -1,0 +1,113 @@
+//! Pings: one, or thousands in one request.
+
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    answers::{Deadlines, PING_CAPACITY, PingAnswer},
+    body::{Body, NoBody, json},
+    error::{ApiError, ErrorAnswer, ErrorBody},
+    extract::Id,
+};
+use crate::{
+    domain::{ActivitySource, SandboxId},
+    supervisor::Supervisor,
+};
+
+const MAX_BATCH: usize = 10_000;
+/// How many are asked at the same moment: between two of these, the worker looks after its other requests.
+const CHUNK: usize = 500;
+
+/// Proof of use.
+///
+/// The sandbox lives for its whole idle timeout from now on. The body is empty.
+#[utoipa::path(post, path = "/v1/sandboxes/{id}/activity", operation_id = "ping", tag = "activity",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "The clock is reset", body = PingAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+    ))]
+pub(super) async fn ping(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let pinged = supervisor.touch(&id, ActivitySource::Ping).await;
+    let now = supervisor.world().clock.now();
+    match pinged {
+        Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
+        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+    }
+}
+
+/// Many pings in one request.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct BatchRequest {
+    /// The sandboxes, up to 10,000.
+    #[schema(max_items = 10_000)]
+    ids: Vec<String>,
+}
+
+/// One answer per id, in the request's order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchAnswer<'a> {
+    /// The answers.
+    results: Vec<BatchResult<'a>>,
+}
+
+/// What became of one ping among many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchResult<'a> {
+    /// The id as it was given.
+    sandbox_id: &'a str,
+    /// Whether the clock was reset.
+    ok: bool,
+    /// The deadlines, when it was.
+    #[serde(flatten)]
+    deadlines: Option<Deadlines>,
+    /// What went wrong, when it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody<'a>>,
+}
+
+/// Proof of use of many sandboxes.
+///
+/// Each id gets its own answer; one that cannot be pinged does not disturb the others.
+#[utoipa::path(post, path = "/v1/activity", operation_id = "ping_many", tag = "activity",
+    request_body = BatchRequest,
+    responses(
+        (status = 200, description = "One answer per id, in the request's order", body = BatchAnswer),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 413, description = "`too_large`", body = ErrorAnswer),
+    ))]
+pub(super) async fn ping_many(
+    supervisor: Data<Supervisor>,
+    Body(BatchRequest { ids }): Body<BatchRequest>,
+) -> Result<HttpResponse, ApiError> {
+    if ids.len() > MAX_BATCH {
+        return Err(ApiError::field("ids", format_args!("at most {MAX_BATCH}, not {}", ids.len())));
+    }
+    let mut outcomes = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(CHUNK) {
+        outcomes.extend(join_all(chunk.iter().map(|id| ping_one(&supervisor, id))).await);
+    }
+    let results = ids.iter().zip(&outcomes).map(|(id, outcome)| BatchResult {
+        sandbox_id: id,
+        ok: outcome.is_ok(),
+        deadlines: outcome.as_ref().ok().cloned(),
+        error: outcome.as_ref().err().map(ApiError::body),
+    });
+    let answer = BatchAnswer { results: results.collect() };
+    Ok(json(StatusCode::OK, &answer, PING_CAPACITY * (answer.results.len() + 1)))
+}
+
+async fn ping_one(supervisor: &Supervisor, id: &str) -> Result<Deadlines, ApiError> {
+    let id = SandboxId::parse(id).map_err(|invalid| ApiError::id(None, &invalid))?;
+    let pinged = supervisor.touch(&id, ActivitySource::Batch).await;
+    let now = supervisor.world().clock.now();
+    match pinged {
+        Ok(sandbox) => Ok(Deadlines::of(&sandbox.life, &now)),
+        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+    }
+}

@@ -1,0 +1,185 @@
+//! What comes out: a sandbox as clients see it, and its deadlines (design, 7). Times are epoch seconds, durations seconds.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::domain::{
+    EndReason, EpochSeconds, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status, sandbox::RawFields,
+};
+
+/// A sandbox.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Sandbox)]
+pub struct SandboxAnswer<'a> {
+    /// Its identifier.
+    #[schema(value_type = String)]
+    sandbox_id: &'a SandboxId,
+    /// Where it is in its life.
+    status: Status,
+    /// Why it ended or is ending.
+    reason: Option<EndReason>,
+    /// What went wrong last, in words; while its removal fails, why.
+    error_message: Option<&'a str>,
+    /// The template it was made from.
+    template: Option<&'a str>,
+    /// The image it runs.
+    image: Option<&'a str>,
+    /// The container's id, once it has one.
+    container_id: Option<&'a str>,
+    /// The container's name.
+    container_name: &'a str,
+    /// Where its first published port is reached.
+    base_url: Option<&'a str>,
+    /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
+    ports: &'a BTreeMap<String, String>,
+    /// When it was asked for.
+    created_at: EpochSeconds,
+    /// When its container ran.
+    started_at: Option<EpochSeconds>,
+    /// When it was last used.
+    last_activity_at: EpochSeconds,
+    /// How long it may go unused; null: for ever.
+    idle_timeout: Option<f64>,
+    /// When the idle rule ends it, if nobody uses it; null while that rule does not apply.
+    idle_deadline: Option<EpochSeconds>,
+    /// Seconds until then.
+    idle_remaining: Option<f64>,
+    /// When its active timeout passes.
+    expires_at: EpochSeconds,
+    /// Seconds until then; null once it is ending.
+    time_remaining: Option<f64>,
+    /// What the end of the active timeout does.
+    on_timeout: OnTimeout,
+    /// When Sandglass will act on it by itself: end it, or pause it.
+    terminates_at: Option<EpochSeconds>,
+    /// Whether its active timeout has not passed.
+    active: bool,
+    /// Seconds since its container ran.
+    uptime: Option<f64>,
+    /// What its owner wants remembered.
+    #[schema(value_type = Object)]
+    metadata: &'a RawFields,
+    /// The reference system's name for a template.
+    shell_type: Option<&'a str>,
+    /// Its owner: a number or a text.
+    #[schema(value_type = Option<Object>)]
+    user_id: Option<&'a RawValue>,
+    /// Its owner's name.
+    user_name: Option<&'a str>,
+    /// Kept for the reference system.
+    executor_namespace: Option<&'a str>,
+    /// The exit code of its container, when that ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+    /// When its end was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<EpochSeconds>,
+}
+
+/// About how long a sandbox becomes as JSON, beyond its own texts.
+pub(super) const SANDBOX_CAPACITY: usize = 1024;
+
+impl<'a> SandboxAnswer<'a> {
+    /// `sandbox` as it is `now`.
+    pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
+        let Sandbox { details, life } = sandbox;
+        let deadlines = Deadlines::of(life, now);
+        let removal_error = details.removal_error.as_deref().filter(|_| !life.is_gone());
+        Self {
+            sandbox_id: &details.id,
+            status: deadlines.status,
+            reason: life.end().map(|end| end.reason),
+            error_message: details.error_message.as_deref().or(removal_error),
+            template: details.template.as_deref(),
+            image: details.image.as_deref(),
+            container_id: details.container_id.as_deref(),
+            container_name: &details.container_name,
+            base_url: details.base_url.as_deref(),
+            ports: &details.ports,
+            created_at: details.created_at,
+            started_at: details.started_at,
+            last_activity_at: deadlines.last_activity_at,
+            idle_timeout: deadlines.idle_timeout,
+            idle_deadline: deadlines.idle_deadline,
+            idle_remaining: deadlines.idle_remaining,
+            expires_at: deadlines.expires_at,
+            time_remaining: deadlines.time_remaining,
+            on_timeout: life.policy().on_timeout,
+            terminates_at: deadlines.terminates_at,
+            active: deadlines.active,
+            uptime: sandbox.uptime(now),
+            metadata: &details.metadata,
+            shell_type: details.shell_type.as_deref(),
+            user_id: details.user_id.as_deref(),
+            user_name: details.user_name.as_deref(),
+            executor_namespace: details.executor_namespace.as_deref(),
+            exit_code: life.end().and_then(|end| end.exit_code),
+            ended_at: life.end().map(|end| now.wall_at(end.decided_at)),
+        }
+    }
+}
+
+/// How long a sandbox has: what a ping moves.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Deadlines {
+    /// Where it is in its life.
+    status: Status,
+    /// When it was last used.
+    last_activity_at: EpochSeconds,
+    /// How long it may go unused; null: for ever.
+    idle_timeout: Option<f64>,
+    /// When the idle rule ends it, if nobody uses it; null while that rule does not apply.
+    idle_deadline: Option<EpochSeconds>,
+    /// Seconds until then.
+    idle_remaining: Option<f64>,
+    /// When its active timeout passes.
+    expires_at: EpochSeconds,
+    /// Seconds until then; null once it is ending.
+    time_remaining: Option<f64>,
+    /// When Sandglass will act on it by itself: end it, or pause it.
+    terminates_at: Option<EpochSeconds>,
+    /// Whether its active timeout has not passed.
+    active: bool,
+}
+
+impl Deadlines {
+    /// Those of `life`, as they are `now`.
+    pub fn of(life: &Lifecycle, now: &Now) -> Self {
+        let idle_deadline = life.idle_deadline();
+        Self {
+            status: life.status(),
+            last_activity_at: now.wall_at(life.last_activity()),
+            idle_timeout: life.policy().idle_timeout.as_ref().map(Duration::as_secs_f64),
+            idle_deadline: idle_deadline.map(|at| now.wall_at(at)),
+            idle_remaining: idle_deadline.map(|at| at.since(now.moment).as_secs_f64()),
+            expires_at: now.wall_at(life.expires_at()),
+            time_remaining: life.is_alive().then(|| life.expires_at().since(now.moment).as_secs_f64()),
+            terminates_at: life.terminates_at().map(|at| now.wall_at(at)),
+            active: life.is_active(now.moment),
+        }
+    }
+}
+
+/// The answer to a ping.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Pinged)]
+pub struct PingAnswer<'a> {
+    /// Whose.
+    #[schema(value_type = String)]
+    sandbox_id: &'a SandboxId,
+    #[serde(flatten)]
+    deadlines: Deadlines,
+}
+
+/// About how long the answer to a ping becomes as JSON.
+pub(super) const PING_CAPACITY: usize = 512;
+
+impl<'a> PingAnswer<'a> {
+    /// The deadlines of `sandbox` as they are `now`.
+    pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
+        Self { sandbox_id: sandbox.id(), deadlines: Deadlines::of(&sandbox.life, now) }
+    }
+}

@@ -1,0 +1,206 @@
+//! Bodies. What a client says about its body's type does not matter: if it is JSON, it is taken.
+
+use std::future::{Ready, ready};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    error::PayloadError,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+    web,
+};
+use futures_util::{
+    StreamExt,
+    future::{Either, LocalBoxFuture},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+
+use super::error::{ApiError, Code};
+use crate::supervisor::Supervisor;
+
+/// A JSON object as a body; no body at all is an empty object.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let read = read(request, payload.take());
+        Box::pin(async move { parse(&read.await?).map(Self) })
+    }
+}
+
+/// A body that has nothing to say: none, or `{}`. None costs nothing.
+pub(super) struct NoBody;
+
+impl FromRequest for NoBody {
+    type Error = ApiError;
+    type Future = Either<Ready<Result<Self, ApiError>>, LocalBoxFuture<'static, Result<Self, ApiError>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if matches!(payload, Payload::None) {
+            return Either::Left(ready(Ok(Self)));
+        }
+        let read = read(request, payload.take());
+        Either::Right(Box::pin(async move { parse::<Empty>(&read.await?).map(|Empty {}| Self) }))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct Empty {}
+
+/// Reads a body, as far as the configuration allows.
+fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Result<web::BytesMut, ApiError>> + use<> {
+    let supervisor = request.app_data::<web::Data<Supervisor>>();
+    let most = supervisor.map_or(0, |supervisor| supervisor.settings().http.max_body_bytes);
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let announced = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    async move {
+        let too_large = || {
+            let rule = format!("at most {most} bytes (http.max_body_bytes)");
+            ApiError::new(Code::TooLarge, format!("the body is too large: {rule}"))
+        };
+        if announced.is_some_and(|announced| announced > most) {
+            return Err(too_large());
+        }
+        let mut body = web::BytesMut::with_capacity(announced.unwrap_or(0));
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| unreadable(&error))?;
+            if body.len() + chunk.len() > most {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn unreadable(error: &PayloadError) -> ApiError {
+    ApiError::new(Code::InvalidRequest, format!("the body could not be read: {error}"))
+}
+
+#[derive(Serialize)]
+struct Position {
+    line: usize,
+    column: usize,
+}
+
+/// Reads a body as an object, and names the field that is wrong.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = match body.trim_ascii() {
+        [] => b"{}",
+        // A sequence of values would be taken for the fields in their order.
+        [b'[', ..] => return Err(ApiError::new(Code::InvalidRequest, "the body is an array, not an object")),
+        _ => body,
+    };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| explain(".", &error))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> ApiError {
+    let text = error.to_string();
+    if error.classify() != Category::Data {
+        let position = Position { line: error.line(), column: error.column() };
+        return ApiError::new(Code::InvalidRequest, format!("the body is not valid JSON: {text}")).with(&position);
+    }
+    // The position of a value in the body tells less than its path.
+    let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    let field = match quoted(rule, "missing field `") {
+        Some(missing) if path == "." => missing.to_owned(),
+        Some(missing) => format!("{path}.{missing}"),
+        None => path.to_owned(),
+    };
+    match field.as_str() {
+        "." => ApiError::new(Code::InvalidRequest, format!("the body: {rule}")),
+        field => ApiError::field(field, rule),
+    }
+}
+
+fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.split('`').next()
+}
+
+/// A value as JSON; `capacity` is about how long it becomes.
+pub(super) fn json_bytes(value: &impl Serialize, capacity: usize) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(capacity);
+    // Answers are structs of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
+    let _ = serde_json::to_writer(&mut buffer, value);
+    buffer
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, value: &impl Serialize, capacity: usize) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(json_bytes(value, capacity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields, expecting = "an object")]
+    #[expect(dead_code, reason = "only read")]
+    struct Outer {
+        #[serde(default)]
+        inner: Option<Inner>,
+        list: Vec<u16>,
+        #[serde(default)]
+        raw: Option<Box<serde_json::value::RawValue>>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields, expecting = "an object")]
+    #[expect(dead_code, reason = "only read")]
+    struct Inner {
+        number: u8,
+    }
+
+    fn refused(body: &str) -> (String, Option<String>) {
+        let error = parse::<Outer>(body.as_bytes()).unwrap_err();
+        let json = serde_json::to_value(error.body()).unwrap();
+        let field = json["details"]["field"].as_str().map(str::to_owned);
+        (json["message"].as_str().unwrap().to_owned(), field)
+    }
+
+    #[test]
+    fn an_error_names_the_field_by_its_path() {
+        for (body, field) in [
+            (r#"{"list": [1, "2"]}"#, Some("list[1]")),
+            (r#"{"list": [], "inner": {"number": 300}}"#, Some("inner.number")),
+            (r#"{"list": [], "inner": {}}"#, Some("inner.number")),
+            (r#"{"list": [], "inner": {"number": 1, "more": 2}}"#, Some("inner.more")),
+            (r#"{"list": [], "inner": 5}"#, Some("inner")),
+            (r#"{"list": [], "lists": 2}"#, Some("lists")),
+            ("{}", Some("list")),
+            ("", Some("list")),
+            ("7", None),
+            ("[]", None),
+            (r#"{"list": []} {}"#, None),
+        ] {
+            assert_eq!(refused(body).1.as_deref(), field, "{body}: {}", refused(body).0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_where() {
+        let (message, _) = refused("{\"list\": [1,\n 2");
+        assert!(message.contains("line 2 column 2"), "{message}");
+        let error = parse::<Outer>(b"{\"list\": nonsense}").unwrap_err();
+        let json = serde_json::to_value(error.body()).unwrap();
+        assert_eq!(json["details"]["line"], 1);
+        assert!(json["details"]["column"].as_u64().unwrap() > 8);
+    }
+}

@@ -1,0 +1,271 @@
+//! Errors: one shape for all of them, and the one place that gives the domain's their status codes.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, Responder, ResponseError,
+    body::BoxBody,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use utoipa::ToSchema;
+
+use super::{answers::SandboxAnswer, body::json_bytes};
+use crate::{
+    domain::{EndReason, InvalidId, Now, Status},
+    supervisor::Rejection,
+};
+
+/// Declares the codes, each with its word and its status.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $word:literal, $status:ident;)+) => {
+        /// What went wrong, for programs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[schema(as = ErrorCode)]
+        pub enum Code { $($(#[$doc])* #[serde(rename = $word)] $code,)+ }
+
+        impl Code {
+            /// The status that it is answered with.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$code => StatusCode::$status,)+ }
+            }
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$code => $word,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request breaks a rule; `details.field` names the field or parameter, where it is one.
+    InvalidRequest = "invalid_request", BAD_REQUEST;
+    /// What stands in the place of an id cannot be one.
+    InvalidId = "invalid_id", BAD_REQUEST;
+    /// The API key is missing or wrong.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// A browser sent it on behalf of another site.
+    CrossOrigin = "cross_origin", FORBIDDEN;
+    /// There is no such sandbox, or no such path.
+    NotFound = "not_found", NOT_FOUND;
+    /// The path has other methods; `Allow` lists them.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The sandbox is on its way out; `details.reason` says why.
+    Terminating = "terminating", CONFLICT;
+    /// The request needs another status than `details.status`.
+    WrongState = "wrong_state", CONFLICT;
+    /// The id belongs to a sandbox that was made from something else.
+    Conflict = "conflict", CONFLICT;
+    /// The sandbox has ended; `details` has `status`, `reason`, `exit_code` and `ended_at`.
+    Gone = "gone", GONE;
+    /// The body is larger than `http.max_body_bytes`.
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE;
+    /// A configured limit is reached; try again later.
+    LimitReached = "limit_reached", TOO_MANY_REQUESTS;
+    /// A bug on our side.
+    Internal = "internal", INTERNAL_SERVER_ERROR;
+    /// The sandbox did not start; `details.sandbox` is what remains of it.
+    StartFailed = "start_failed", BAD_GATEWAY;
+    /// The container engine failed at it; the sandbox is as it was.
+    RuntimeFailed = "runtime_failed", BAD_GATEWAY;
+    /// The store is down: what could not be recorded is not begun.
+    StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
+    /// The container engine is down.
+    RuntimeUnavailable = "runtime_unavailable", SERVICE_UNAVAILABLE;
+    /// Sandboxes are still being brought back.
+    Starting = "starting", SERVICE_UNAVAILABLE;
+    /// It is about to stop.
+    Stopping = "stopping", SERVICE_UNAVAILABLE;
+}
+
+impl Code {
+    /// After how many seconds trying again may help.
+    fn retry_after(self) -> Option<&'static str> {
+        match self {
+            Self::Starting => Some("1"),
+            Self::LimitReached | Self::StoreUnavailable | Self::RuntimeUnavailable => Some("2"),
+            Self::Stopping => Some("5"),
+            _ => None,
+        }
+    }
+}
+
+/// An error as it is answered.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    code: Code,
+    message: String,
+    details: Option<Box<RawValue>>,
+}
+
+/// The one shape of errors.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorAnswer<'a> {
+    /// What went wrong.
+    pub(super) error: ErrorBody<'a>,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErrorBody)]
+pub(super) struct ErrorBody<'a> {
+    /// For programs.
+    code: Code,
+    /// For people.
+    message: &'a str,
+    /// More, by code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    details: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct OfField<'a> {
+    field: &'a str,
+}
+
+#[derive(Serialize)]
+struct OfEnd {
+    status: Status,
+    reason: Option<EndReason>,
+    exit_code: Option<i64>,
+    ended_at: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct OfReason {
+    reason: EndReason,
+}
+
+#[derive(Serialize)]
+struct OfStatus {
+    status: Status,
+}
+
+#[derive(Serialize)]
+struct OfSandbox<'a> {
+    sandbox: SandboxAnswer<'a>,
+}
+
+impl ApiError {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: None }
+    }
+
+    /// A field of the body, or a parameter, breaks `rule`.
+    pub(super) fn field(field: &str, rule: impl fmt::Display) -> Self {
+        Self::new(Code::InvalidRequest, format!("{field}: {rule}")).with(&OfField { field })
+    }
+
+    /// A text that cannot be an id; `field` is where it stands in the body, if it does.
+    pub(super) fn id(field: Option<&str>, invalid: &InvalidId) -> Self {
+        let error = Self::new(Code::InvalidId, invalid.to_string());
+        match field {
+            Some(field) => error.with(&OfField { field }),
+            None => error,
+        }
+    }
+
+    pub(super) fn with(mut self, details: &impl Serialize) -> Self {
+        // Details are numbers and texts: they always become JSON, and an error without them is still one.
+        self.details = to_raw_value(details).ok();
+        self
+    }
+
+    /// What a rejection is answered with.
+    pub(super) fn of(rejection: &Rejection, now: &Now) -> Self {
+        let code = match rejection {
+            Rejection::NotFound(_) => Code::NotFound,
+            Rejection::Gone(_) => Code::Gone,
+            Rejection::Terminating { .. } => Code::Terminating,
+            Rejection::WrongState { .. } => Code::WrongState,
+            Rejection::Invalid { .. } => Code::InvalidRequest,
+            Rejection::Conflict(_) => Code::Conflict,
+            Rejection::LimitReached(_) => Code::LimitReached,
+            Rejection::StoreUnavailable(_) => Code::StoreUnavailable,
+            Rejection::RuntimeUnavailable(_) => Code::RuntimeUnavailable,
+            Rejection::RuntimeFailed(_) => Code::RuntimeFailed,
+            Rejection::StartFailed(_) => Code::StartFailed,
+            Rejection::Starting => Code::Starting,
+            Rejection::Stopping => Code::Stopping,
+            Rejection::Internal(_) => Code::Internal,
+        };
+        let error = Self::new(code, rejection.to_string());
+        match rejection {
+            Rejection::Gone(sandbox) => {
+                let end = sandbox.life.end();
+                error.with(&OfEnd {
+                    status: sandbox.life.status(),
+                    reason: end.map(|end| end.reason),
+                    exit_code: end.and_then(|end| end.exit_code),
+                    ended_at: end.map(|end| now.wall_at(end.decided_at)),
+                })
+            }
+            Rejection::Terminating { reason, .. } => error.with(&OfReason { reason: *reason }),
+            Rejection::WrongState { status, .. } => error.with(&OfStatus { status: *status }),
+            Rejection::Invalid { field, .. } => error.with(&OfField { field }),
+            Rejection::StartFailed(sandbox) => error.with(&OfSandbox { sandbox: SandboxAnswer::of(sandbox, now) }),
+            _ => error,
+        }
+    }
+
+    /// What went wrong.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// As it stands in an answer.
+    pub(super) fn body(&self) -> ErrorBody<'_> {
+        ErrorBody { code: self.code, message: &self.message, details: self.details.as_deref() }
+    }
+
+    fn response(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.code.status());
+        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        if let Some(seconds) = self.code.retry_after() {
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from_static(seconds)));
+        }
+        if self.code == Code::Unauthorized {
+            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        response
+    }
+
+    /// The answer, with one header more.
+    pub(super) fn respond_with(&self, name: HeaderName, value: &str) -> HttpResponse {
+        self.response().insert_header((name, value)).body(json_bytes(&ErrorAnswer { error: self.body() }, 256))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        if self.code == Code::Internal {
+            tracing::error!(message = self.message, "a request failed by our own fault");
+        }
+        self.response().body(json_bytes(&ErrorAnswer { error: self.body() }, 256))
+    }
+}
+
+impl Responder for ApiError {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &actix_web::HttpRequest) -> HttpResponse<BoxBody> {
+        self.error_response()
+    }
+}

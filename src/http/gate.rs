@@ -1,0 +1,145 @@
+//! What every request passes on its way in and out: may it ask, which headers does its answer get, one line of log.
+//! A middleware by hand, since every ping goes through it: it allocates nothing.
+
+use std::{
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, ResponseError,
+    body::EitherBody,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::header::{self, HeaderMap, HeaderValue},
+};
+
+use super::auth::Asked;
+use crate::{config::Secret, domain::Moment, supervisor::Supervisor};
+
+/// Nothing in an answer is to be run, and nobody frames it. Pages bring a policy of their own.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// The middleware, before a worker takes it over.
+pub(super) struct Gate {
+    supervisor: Arc<Supervisor>,
+}
+
+impl Gate {
+    pub(super) fn new(supervisor: Arc<Supervisor>) -> Self {
+        Self { supervisor }
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Gate
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: Unpin,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type InitError = ();
+    type Transform = Guarded<S>;
+    type Future = Ready<Result<Self::Transform, Self::InitError>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let key = self.supervisor.settings().http.api_key.clone();
+        ready(Ok(Guarded { service, supervisor: self.supervisor.clone(), key }))
+    }
+}
+
+/// The application behind the gate.
+pub(super) struct Guarded<S> {
+    service: S,
+    supervisor: Arc<Supervisor>,
+    key: Option<Secret>,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: Unpin,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Passage<S::Future>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        // The clock is read only for those who listen.
+        let watch = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| Watch { began: self.supervisor.world().clock.now().moment, supervisor: self.supervisor.clone() });
+        let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
+        let step = match asked.must_be_allowed(self.key.as_ref()) {
+            Ok(()) => Step::Inside(self.service.call(request)),
+            Err(refusal) => Step::Refused(Some(request.into_response(refusal.error_response()))),
+        };
+        Passage { step, watch }
+    }
+}
+
+/// A request on its way.
+pub(super) struct Passage<F> {
+    step: Step<F>,
+    watch: Option<Watch>,
+}
+
+enum Step<F> {
+    Inside(F),
+    Refused(Option<ServiceResponse>),
+}
+
+struct Watch {
+    began: Moment,
+    supervisor: Arc<Supervisor>,
+}
+
+impl<F, B> Future for Passage<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>> + Unpin,
+{
+    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let passage = &mut *self;
+        let mut response = match &mut passage.step {
+            Step::Inside(inside) => match Pin::new(inside).poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(outcome) => outcome?.map_into_left_body(),
+            },
+            Step::Refused(response) => match response.take() {
+                Some(response) => response.map_into_right_body(),
+                None => return Poll::Pending,
+            },
+        };
+        add_headers(response.headers_mut());
+        if let Some(watch) = &passage.watch {
+            watch.tell(&response);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+    }
+}
+
+impl Watch {
+    /// The path only: a query may hold what is nobody's business.
+    fn tell<B>(&self, response: &ServiceResponse<B>) {
+        let elapsed = self.supervisor.world().clock.now().moment.since(self.began);
+        let (request, status) = (response.request(), response.status().as_u16());
+        let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
+        tracing::debug!(method = %request.method(), path = request.path(), status, elapsed_ms, "request");
+    }
+}

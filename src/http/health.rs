@@ -1,0 +1,119 @@
+//! How Sandglass itself is.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+    web::Data,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::json;
+use crate::{
+    domain::EpochSeconds,
+    journal::StoreHealth,
+    supervisor::{Phase, RuntimeHealth, Supervisor},
+};
+
+/// Whether requests are served, and by all of its parts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// In a word.
+    status: ReadinessStatus,
+    /// Why it is not ready; empty when it is.
+    reasons: Vec<Reason>,
+}
+
+/// Whether requests are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ReadinessStatus {
+    /// All is well.
+    Ready,
+    /// Pings and reads work; what needs the part that is down waits or is refused.
+    Degraded,
+    /// Sandboxes are being brought back.
+    Starting,
+    /// It is about to stop.
+    Stopping,
+}
+
+/// A part that is not as it should be.
+#[derive(Debug, Serialize, ToSchema)]
+struct Reason {
+    /// `supervisor`, `store` or `runtime`.
+    part: &'static str,
+    /// Since when, where that is known.
+    since: Option<EpochSeconds>,
+    /// What it says.
+    error: String,
+}
+
+/// The word for being alive.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Alive {
+    /// Always `ok`.
+    status: &'static str,
+}
+
+impl Readiness {
+    fn of(supervisor: &Supervisor) -> Self {
+        let part = |part, since, error: &str| Reason { part, since, error: error.to_owned() };
+        let phase = supervisor.phase();
+        let own = match phase {
+            Phase::Starting => Some(part("supervisor", None, "sandboxes are being brought back from the store")),
+            Phase::Stopping => Some(part("supervisor", None, "it is stopping")),
+            Phase::Ready => None,
+        };
+        let store = match supervisor.store_health() {
+            StoreHealth::Up => None,
+            StoreHealth::Down { since, error } => Some(part("store", Some(since), &error)),
+            StoreHealth::Lost { holder } => Some(part("store", None, &format!("it has another supervisor: {holder}"))),
+        };
+        let runtime = match supervisor.runtime_health() {
+            // Nothing is known to be wrong yet, and a create finds out.
+            RuntimeHealth::Up | RuntimeHealth::Unknown => None,
+            RuntimeHealth::Down { since, error } => Some(part("runtime", Some(since), &error)),
+        };
+        let reasons: Vec<_> = [own, store, runtime].into_iter().flatten().collect();
+        let status = match phase {
+            Phase::Starting => ReadinessStatus::Starting,
+            Phase::Stopping => ReadinessStatus::Stopping,
+            Phase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
+            Phase::Ready => ReadinessStatus::Degraded,
+        };
+        Self { status, reasons }
+    }
+}
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "operation", security(()),
+    responses((status = 200, description = "It does", body = Alive)))]
+pub(super) async fn healthz() -> HttpResponse {
+    json(StatusCode::OK, &Alive { status: "ok" }, 16)
+}
+
+/// Whether requests are served, and by all of its parts.
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operation", security(()),
+    responses(
+        (status = 200, description = "All is well", body = Readiness),
+        (status = 503, description = "It starts, stops, or a part of it is down; the reasons say which", body = Readiness),
+    ))]
+pub(super) async fn readyz(supervisor: Data<Supervisor>) -> HttpResponse {
+    let readiness = Readiness::of(&supervisor);
+    let ready = readiness.status == ReadinessStatus::Ready;
+    json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness, 256)
+}
+
+/// The counters, in the OpenMetrics text format.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
+    responses((status = 200, description = "The counters", body = String,
+        content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
+pub(super) async fn metrics(supervisor: Data<Supervisor>) -> HttpResponse {
+    const OPEN_METRICS: HeaderValue =
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, OPEN_METRICS)).body(supervisor.metrics())
+}

@@ -1,0 +1,32 @@
+//! The HTTP interface (design, 7): verifies what comes in, asks the [`crate::supervisor`], and converts what comes out.
+//! Nothing is decided here but status codes.
+//!
+//! - [`server`]: the server and its application;
+//! - `routes`: which path and method reach which handler;
+//! - `gate`: what every request passes: keys, origins, headers, one line of log;
+//! - `auth`: the rules about keys and origins;
+//! - `error`: the one shape of errors, and the one place that gives domain errors their status codes;
+//! - `body`, `query`, `extract`: what comes in;
+//! - [`answers`]: what comes out;
+//! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
+//! - [`openapi`]: the specification, from the handlers and types themselves.
+
+mod activity;
+pub mod answers;
+mod auth;
+mod body;
+mod create;
+mod error;
+mod extract;
+mod gate;
+mod health;
+pub mod openapi;
+mod query;
+mod routes;
+mod sandboxes;
+mod server;
+mod why;
+
+pub use error::{ApiError, Code};
+pub use routes::ROUTES;
+pub use server::{app, server};

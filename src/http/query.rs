@@ -1,0 +1,108 @@
+//! Query parameters: read one by one, so that each error names its parameter.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, web::Query};
+
+use super::error::ApiError;
+use crate::{
+    domain::{SandboxId, Status},
+    supervisor::Filter,
+};
+
+const MAX_LIMIT: usize = 1000;
+const DEFAULT_LIMIT: usize = 100;
+/// Longer than any proxy keeps a silent connection.
+const MAX_WAIT_SECONDS: f64 = 300.0;
+
+/// Which sandboxes a list shall have.
+#[derive(Debug, PartialEq)]
+pub(super) struct ListQuery {
+    pub(super) filter: Filter,
+    pub(super) after: Option<SandboxId>,
+    pub(super) limit: usize,
+}
+
+impl ListQuery {
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let (mut filter, mut after, mut limit) = (Filter::default(), None, None);
+        for (name, value) in pairs(request)? {
+            match name.as_str() {
+                "status" => {
+                    for word in value.split(',') {
+                        filter
+                            .statuses
+                            .push(Status::from_word(word).ok_or_else(|| wrong("status", Status::RULE, word))?);
+                    }
+                }
+                "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
+                "cursor" => {
+                    let rule = "the next_cursor of an earlier answer";
+                    let id = SandboxId::parse(&value).map_err(|_| wrong("cursor", rule, &value))?;
+                    once(&mut after, "cursor", id)?;
+                }
+                _ => match name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
+                    Some(key) => filter.metadata.push((key.to_owned(), value)),
+                    None => return Err(unknown(&name, "status, metadata.KEY, limit and cursor")),
+                },
+            }
+        }
+        Ok(Self { filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+    }
+}
+
+/// Whether a create waits for the start: `wait=0` does not.
+pub(super) fn wait_for_start(request: &HttpRequest) -> Result<bool, ApiError> {
+    let wait = the_one(request, "wait")?;
+    match wait.as_deref() {
+        None | Some("1" | "true") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        Some(other) => Err(wrong("wait", "0 or 1", other)),
+    }
+}
+
+/// How long a delete waits for the end.
+pub(super) fn wait_for_end(request: &HttpRequest) -> Result<Duration, ApiError> {
+    let Some(wait) = the_one(request, "wait")? else { return Ok(Duration::ZERO) };
+    let seconds = wait.parse::<f64>().ok().filter(|seconds| (0.0..=MAX_WAIT_SECONDS).contains(seconds));
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| wrong("wait", &format!("seconds from 0 to {MAX_WAIT_SECONDS}"), &wait))
+}
+
+/// The value of the only parameter there may be.
+fn the_one(request: &HttpRequest, known: &str) -> Result<Option<String>, ApiError> {
+    let mut found = None;
+    for (name, value) in pairs(request)? {
+        if name != known {
+            return Err(unknown(&name, known));
+        }
+        once(&mut found, known, value)?;
+    }
+    Ok(found)
+}
+
+fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
+    Query::<Vec<(String, String)>>::from_query(request.query_string())
+        .map(Query::into_inner)
+        .map_err(|error| ApiError::field("query", error))
+}
+
+fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), ApiError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::field(name, "given more than once")),
+    }
+}
+
+fn limit_of(value: &str) -> Result<usize, ApiError> {
+    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| wrong("limit", &format!("a number from 1 to {MAX_LIMIT}"), value))
+}
+
+fn wrong(name: &str, rule: &str, value: &str) -> ApiError {
+    ApiError::field(name, format_args!("expected {rule}, not {value:?}"))
+}
+
+fn unknown(name: &str, known: &str) -> ApiError {
+    ApiError::field(name, format_args!("an unknown parameter; known: {known}"))
+}

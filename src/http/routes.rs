@@ -1,0 +1,72 @@
+//! Which path and method reach which handler. The ping stands first: it is looked for the most.
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource, guard,
+    http::{Method, header},
+    web::{self, ServiceConfig},
+};
+
+use super::{
+    activity, create,
+    error::{ApiError, Code},
+    health, openapi, sandboxes, why,
+};
+
+/// Registers the routes, and lists them for whoever compares them with the specification.
+macro_rules! routes {
+    ($($path:literal { $($method:ident $handler:path),+ })+) => {
+        /// Every path with its methods.
+        pub const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),+];
+
+        /// Puts the handlers behind their paths.
+        pub(super) fn register(config: &mut ServiceConfig) {
+            $(config.service(
+                resource($path, &[$(stringify!($method)),+])$(.route(route(Method::$method).to($handler)))+,
+            );)+
+        }
+    };
+}
+
+routes! {
+    "/v1/sandboxes/{id}/activity" { POST activity::ping }
+    "/v1/activity" { POST activity::ping_many }
+    "/v1/sandboxes" { GET sandboxes::list, POST create::create }
+    "/v1/sandboxes/{id}" { GET sandboxes::get, DELETE sandboxes::delete }
+    "/v1/sandboxes/{id}/keep-alive" { POST sandboxes::keep_alive }
+    "/v1/sandboxes/{id}/heartbeat" { POST sandboxes::heartbeat }
+    "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
+    "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }
+    "/v1/sandboxes/{id}/why" { GET why::why }
+    "/healthz" { GET health::healthz }
+    "/readyz" { GET health::readyz }
+    "/metrics" { GET health::metrics }
+    "/openapi.json" { GET openapi::specification }
+}
+
+/// Whoever answers GET answers HEAD (RFC 9110, 9.1); the server leaves the body out.
+fn route(method: Method) -> actix_web::Route {
+    let heads = method == Method::GET;
+    web::route().guard(guard::fn_guard(move |context| {
+        let asked = &context.head().method;
+        *asked == method || (heads && *asked == Method::HEAD)
+    }))
+}
+
+/// A path; other methods than its own are told which those are.
+fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| {
+        let mut allowed = methods.join(", ");
+        if methods.contains(&"GET") {
+            allowed.push_str(", HEAD");
+        }
+        let message = format!("{} is not possible here, only {allowed}", request.method());
+        let refusal: HttpResponse =
+            ApiError::new(Code::MethodNotAllowed, message).respond_with(header::ALLOW, &allowed);
+        std::future::ready(refusal)
+    }))
+}
+
+/// Everything else.
+pub(super) async fn unknown(request: HttpRequest) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is nothing at {}; see /openapi.json", request.path()))
+}

@@ -1,0 +1,184 @@
+//! What is asked of one sandbox, and the list of all.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    answers::{PING_CAPACITY, PingAnswer, SANDBOX_CAPACITY, SandboxAnswer},
+    body::{Body, NoBody, json},
+    error::{ApiError, ErrorAnswer},
+    extract::Id,
+    query::{ListQuery, wait_for_end},
+};
+use crate::{
+    domain::{Sandbox, SandboxId, record::Seconds},
+    supervisor::{Phase, Rejection, Supervisor},
+};
+
+/// A page of sandboxes, in the order of their ids.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListAnswer<'a> {
+    /// The sandboxes.
+    sandboxes: Vec<SandboxAnswer<'a>>,
+    /// What the next page is asked for with; null: this was the last one.
+    #[schema(value_type = Option<String>)]
+    next_cursor: Option<&'a SandboxId>,
+}
+
+/// Moves the active timeout.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct KeepAliveRequest {
+    /// Seconds from now, more than 0; left out: the sandbox's own active timeout.
+    #[schema(value_type = Option<f64>)]
+    timeout: Option<Seconds>,
+}
+
+/// Lists sandboxes.
+///
+/// Those that are gone are listed only when `status` asks for them.
+#[utoipa::path(get, path = "/v1/sandboxes", operation_id = "list_sandboxes", tag = "sandboxes",
+    params(
+        ("status" = Option<String>, Query, description = "Only these statuses: repeated, or joined by commas"),
+        ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata; repeated: all of them"),
+        ("limit" = Option<u16>, Query, description = "At most this many, 1 to 1000; 100 when it is left out"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = ListAnswer),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 503, description = "`starting`: not all of them are known yet", body = ErrorAnswer),
+    ))]
+pub(super) async fn list(supervisor: Data<Supervisor>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let ListQuery { filter, after, limit } = ListQuery::of(&request)?;
+    // Whoever compares such a list with their own would take what is missing for gone.
+    if supervisor.phase() == Phase::Starting {
+        return Err(ApiError::of(&Rejection::Starting, &supervisor.world().clock.now()));
+    }
+    let listing = supervisor.list(&filter, after.as_ref(), limit).await;
+    let now = supervisor.world().clock.now();
+    let sandboxes: Vec<_> = listing.sandboxes.iter().map(|sandbox| SandboxAnswer::of(sandbox, &now)).collect();
+    let capacity = SANDBOX_CAPACITY * (sandboxes.len() + 1);
+    Ok(json(StatusCode::OK, &ListAnswer { sandboxes, next_cursor: listing.next.as_ref() }, capacity))
+}
+
+/// One sandbox.
+///
+/// One that ended answers too, until its retention is over.
+#[utoipa::path(get, path = "/v1/sandboxes/{id}", operation_id = "get_sandbox", tag = "sandboxes",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "The sandbox", body = SandboxAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+    ))]
+pub(super) async fn get(supervisor: Data<Supervisor>, Id(id): Id) -> Result<HttpResponse, ApiError> {
+    let sandbox = supervisor.get(&id).await;
+    whole(&supervisor, sandbox, StatusCode::OK)
+}
+
+/// Ends a sandbox.
+///
+/// Answers at once; with `wait` when it is gone, at the latest after that many seconds.
+#[utoipa::path(delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes",
+    params(
+        ("id" = String, Path, description = "The sandbox"),
+        ("wait" = Option<f64>, Query, description = "Seconds to wait for its end, up to 300"),
+    ),
+    responses(
+        (status = 202, description = "It is on its way out", body = SandboxAnswer),
+        (status = 200, description = "It is gone", body = SandboxAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 410, description = "`gone`: it had ended before", body = ErrorAnswer),
+    ))]
+pub(super) async fn delete(
+    supervisor: Data<Supervisor>,
+    Id(id): Id,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let wait = wait_for_end(&request)?;
+    let ending = supervisor.terminate(&id, wait).await;
+    let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.life.is_gone());
+    whole(&supervisor, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
+}
+
+/// Moves the active timeout to now and `timeout`; counts as use.
+#[utoipa::path(post, path = "/v1/sandboxes/{id}/keep-alive", operation_id = "keep_alive", tag = "activity",
+    params(("id" = String, Path, description = "The sandbox")),
+    request_body(content = KeepAliveRequest, description = "No body at all: by the sandbox's own active timeout"),
+    responses(
+        (status = 200, description = "It is active until `expires_at`", body = SandboxAnswer),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+    ))]
+pub(super) async fn keep_alive(
+    supervisor: Data<Supervisor>,
+    Id(id): Id,
+    Body(KeepAliveRequest { timeout }): Body<KeepAliveRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let kept = supervisor.keep_alive(&id, timeout.map(|Seconds(timeout)| timeout)).await;
+    whole(&supervisor, kept, StatusCode::OK)
+}
+
+/// Proof of life from inside, which is not use.
+#[utoipa::path(post, path = "/v1/sandboxes/{id}/heartbeat", operation_id = "heartbeat", tag = "activity",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "The deadlines, which this does not move", body = PingAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+    ))]
+pub(super) async fn heartbeat(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let living = supervisor.heartbeat(&id).await;
+    let now = supervisor.world().clock.now();
+    match living {
+        Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
+        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+    }
+}
+
+/// Freezes the container.
+#[utoipa::path(post, path = "/v1/sandboxes/{id}/pause", operation_id = "pause_sandbox", tag = "sandboxes",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "It is paused, and its idle clock stands still", body = SandboxAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`wrong_state`, `terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
+    ))]
+pub(super) async fn pause(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let paused = supervisor.pause(&id).await;
+    whole(&supervisor, paused, StatusCode::OK)
+}
+
+/// Thaws the container; counts as use.
+#[utoipa::path(post, path = "/v1/sandboxes/{id}/resume", operation_id = "resume_sandbox", tag = "sandboxes",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "It runs", body = SandboxAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`wrong_state`, `terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
+    ))]
+pub(super) async fn resume(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let resumed = supervisor.resume(&id).await;
+    whole(&supervisor, resumed, StatusCode::OK)
+}
+
+/// The whole sandbox as an answer.
+fn whole(
+    supervisor: &Supervisor,
+    outcome: Result<Sandbox, Rejection>,
+    status: StatusCode,
+) -> Result<HttpResponse, ApiError> {
+    let now = supervisor.world().clock.now();
+    match outcome {
+        Ok(sandbox) => Ok(json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY)),
+        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+    }
+}

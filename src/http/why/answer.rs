@@ -1,0 +1,197 @@
+//! The handler, and what it answers with.
+
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    super::{
+        answers::SANDBOX_CAPACITY,
+        body::json,
+        error::{ApiError, ErrorAnswer},
+        extract::Id,
+    },
+    because::because,
+    rules::{Rule, RuleAnswer, rule_of, rules},
+};
+use crate::{
+    domain::{
+        ActivitySource, EndReason, EpochSeconds, Lifecycle, Now, Sandbox, SandboxId, Status,
+        lifecycle::{Action, End},
+    },
+    supervisor::Supervisor,
+};
+
+/// Why a sandbox is alive and until when, or why it ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Why)]
+pub(in crate::http) struct WhyAnswer<'a> {
+    /// Its identifier.
+    #[schema(value_type = String)]
+    sandbox_id: &'a SandboxId,
+    /// Where it is in its life.
+    status: Status,
+    /// Whether it is up or about to be, and not on its way out.
+    alive: bool,
+    /// The answer in a sentence.
+    because: String,
+    /// What Sandglass does next by itself; null: nothing.
+    next: Option<Next>,
+    /// The rules that it lives by; none once it is ending.
+    rules: Vec<RuleAnswer>,
+    /// When it was last used.
+    last_activity_at: EpochSeconds,
+    /// Who reset the idle clock since this process has known it, the latest first.
+    activity: Vec<SourceAnswer>,
+    /// How it ended or is ending.
+    end: Option<EndAnswer>,
+    /// How its removal goes, while it is on its way out.
+    removal: Option<RemovalAnswer<'a>>,
+}
+
+/// What Sandglass does next by itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct Next {
+    /// What.
+    action: NextAction,
+    /// The rule by which it does that.
+    rule: Rule,
+    /// Why the sandbox will then have ended, when it ends.
+    reason: Option<EndReason>,
+    /// When.
+    at: EpochSeconds,
+    /// Seconds until then.
+    remaining: f64,
+}
+
+/// What Sandglass can do by itself.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NextAction {
+    /// It ends the sandbox.
+    End,
+    /// It pauses the sandbox.
+    Pause,
+    /// It tries again what failed.
+    Retry,
+}
+
+/// What has reset the idle clock.
+#[derive(Debug, Serialize, ToSchema)]
+struct SourceAnswer {
+    /// What.
+    source: ActivitySource,
+    /// How often.
+    count: u32,
+    /// When last.
+    last_at: EpochSeconds,
+}
+
+/// How it ended.
+#[derive(Debug, Serialize, ToSchema)]
+struct EndAnswer {
+    /// Why.
+    reason: EndReason,
+    /// The exit code of its container, when that ended by itself.
+    exit_code: Option<i64>,
+    /// When it was decided.
+    ended_at: EpochSeconds,
+    /// The deadline that was acted on, when it was one.
+    deadline_at: Option<EpochSeconds>,
+    /// Seconds between the two.
+    lateness: Option<f64>,
+}
+
+/// How its removal goes.
+#[derive(Debug, Serialize, ToSchema)]
+struct RemovalAnswer<'a> {
+    /// How many tries have failed.
+    failed_attempts: u32,
+    /// Why the last one did.
+    last_error: Option<&'a str>,
+    /// When the next one begins; null: one is under way, or the store has to record the end first.
+    next_attempt_at: Option<EpochSeconds>,
+}
+
+/// Why it is alive and until when, or why it ended.
+#[utoipa::path(get, path = "/v1/sandboxes/{id}/why", operation_id = "why", tag = "sandboxes",
+    params(("id" = String, Path, description = "The sandbox")),
+    responses(
+        (status = 200, description = "Why", body = WhyAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+    ))]
+pub(in crate::http) async fn why(supervisor: Data<Supervisor>, Id(id): Id) -> Result<HttpResponse, ApiError> {
+    let sandbox = supervisor.get(&id).await;
+    let now = supervisor.world().clock.now();
+    match sandbox {
+        Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, &now), 2 * SANDBOX_CAPACITY)),
+        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+    }
+}
+
+impl<'a> WhyAnswer<'a> {
+    fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
+        let Sandbox { details, life } = sandbox;
+        Self {
+            sandbox_id: &details.id,
+            status: life.status(),
+            alive: life.is_alive(),
+            because: because(sandbox, now),
+            next: Next::of(life, now),
+            rules: rules(life, now),
+            last_activity_at: now.wall_at(life.last_activity()),
+            activity: activity(life, now),
+            end: life.end().map(|end| EndAnswer::of(end, now)),
+            removal: RemovalAnswer::of(sandbox, now),
+        }
+    }
+}
+
+impl Next {
+    fn of(life: &Lifecycle, now: &Now) -> Option<Self> {
+        let (at, action) = life.next_action()?;
+        let (done, reason) = match action {
+            Action::End(reason) => (NextAction::End, Some(reason)),
+            Action::Pause => (NextAction::Pause, None),
+            Action::Retry => (NextAction::Retry, None),
+        };
+        let remaining = at.since(now.moment).as_secs_f64();
+        Some(Self { action: done, rule: rule_of(action), reason, at: now.wall_at(at), remaining })
+    }
+}
+
+impl EndAnswer {
+    fn of(end: &End, now: &Now) -> Self {
+        Self {
+            reason: end.reason,
+            exit_code: end.exit_code,
+            ended_at: now.wall_at(end.decided_at),
+            deadline_at: end.deadline.map(|at| now.wall_at(at)),
+            lateness: end.lateness().map(|lateness| lateness.as_secs_f64()),
+        }
+    }
+}
+
+impl<'a> RemovalAnswer<'a> {
+    fn of(sandbox: &'a Sandbox, now: &Now) -> Option<Self> {
+        let life = &sandbox.life;
+        let under_way = life.end().is_some() && !life.is_gone();
+        under_way.then(|| Self {
+            failed_attempts: life.attempts(),
+            last_error: sandbox.details.removal_error.as_deref(),
+            next_attempt_at: life.next_action().map(|(at, _)| now.wall_at(at)),
+        })
+    }
+}
+
+fn activity(life: &Lifecycle, now: &Now) -> Vec<SourceAnswer> {
+    let noted = ActivitySource::ALL.iter().map(|source| (*source, life.activity_by(*source)));
+    let mut noted: Vec<_> = noted.filter(|(_, noted)| noted.count > 0).collect();
+    noted.sort_by_key(|(_, noted)| std::cmp::Reverse(noted.last));
+    let answer = |(source, noted): (ActivitySource, crate::domain::lifecycle::ActivityCount)| SourceAnswer {
+        source,
+        count: noted.count,
+        last_at: now.wall_at(noted.last),
+    };
+    noted.into_iter().map(answer).collect()
+}
