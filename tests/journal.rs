@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use sandglass::{
     clock::Clock,
-    domain::{Details, Lifecycle, OnTimeout, Policy, Sandbox, lifecycle::Event, record::Record},
+    domain::{Details, Lifecycle, Moment, OnTimeout, Policy, Sandbox, record::Record},
     journal::{ActivityCell, Journal, StoreHealth},
     metrics::Metrics,
     ports::store::{Store, StoreError},
@@ -47,7 +47,7 @@ impl Desk {
     }
 
     fn cell(&self) -> ActivityCell {
-        ActivityCell::new(self.clock.now().moment)
+        ActivityCell::new(self.clock.now().moment, Moment::DISTANT_PAST)
     }
 
     fn stored(&self, name: &str) -> Record {
@@ -134,14 +134,13 @@ async fn activity_is_in_the_store_within_a_flush_interval() {
     let desk = Desk::new().await;
     let (sandbox, cell) = (desk.sandbox("one"), desk.cell());
     assert!(desk.journal.put(sandbox.clone(), &cell).await);
-    let mut queued_in = 0;
+    let mut queued_in = None;
     for _ in 0..400 {
         sleep(Duration::from_millis(37)).await;
         let now = desk.clock.now();
         cell.store(now.moment);
-        if queued_in != desk.journal.generation() {
-            queued_in = desk.journal.generation();
-            desk.journal.touch(&sandbox, &cell);
+        if queued_in != Some(desk.journal.generation()) {
+            queued_in = Some(desk.journal.touch(&sandbox, &cell));
         }
         let lag = now.wall() - desk.stored("one").last_activity_at.expect("a time");
         assert!(lag <= FLUSH.as_secs_f64(), "{lag} s of activity would be lost by a crash");
