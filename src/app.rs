@@ -80,8 +80,7 @@ impl Adapters {
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
         let store: Arc<dyn Store> = match &store.kind {
             StoreKind::Embedded { path } => {
-                let settings =
-                    embedded::Settings { path: path.clone(), instance, now: Arc::new(clock::wall_seconds) };
+                let settings = embedded::Settings { path: path.clone(), instance, now: Arc::new(clock::wall_seconds) };
                 Arc::new(EmbeddedStore::open(settings).map_err(AppError::Store)?)
             }
             StoreKind::Redis { url } => {

@@ -25,7 +25,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
 
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.level)?)
+        .with_env_filter(EnvFilter::try_new(directives(&settings.level))?)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match settings.format {
@@ -33,6 +33,12 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
     }
     Ok(())
+}
+
+/// A level alone is about Sandglass; of the libraries below it, only what they warn of is of interest to its operator.
+fn directives(level: &str) -> String {
+    let alone = level.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if alone && !level.eq_ignore_ascii_case("off") { format!("warn,sandglass={level}") } else { level.to_owned() }
 }
 
 #[cfg(test)]

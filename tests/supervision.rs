@@ -258,6 +258,20 @@ async fn pings_cost_one_record_per_sandbox_and_flush() {
 }
 
 #[actix_web::test]
+async fn a_ping_after_a_long_silence_is_safe_from_a_crash_in_the_same_moment() {
+    let mut bench = Bench::new(&[]).await;
+    bench.create(idle("quiet", 600)).await;
+    sleep(500.0).await;
+    bench.supervisor.touch(&id("quiet"), ActivitySource::Ping).await.expect("alive");
+    let promised = bench.now() + 600.0;
+    bench = bench.crash_and_restart().await;
+    let back = bench.supervisor.get(&id("quiet")).await.expect("back");
+    let deadline = bench.supervisor.world().clock.now().wall_at(back.life.idle_deadline().expect("a deadline"));
+    let flush = bench.settings.store.flush_interval.as_secs_f64();
+    assert!(deadline >= promised - 1e-6 && deadline <= promised + flush + 1e-3, "{promised} became {deadline}");
+}
+
+#[actix_web::test]
 async fn a_crash_ends_nothing_early_and_a_restart_waits_for_its_grace() {
     let mut bench = Bench::new(&[("lifecycle.restart_grace", "60")]).await;
     bench.create(idle("short", 10)).await;

@@ -35,8 +35,6 @@ pub enum Refusal {
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// What was asked for has been applied.
-    Applied,
     /// The intent to start it is in the store.
     Recorded,
     /// The start is over: it runs, or it failed.

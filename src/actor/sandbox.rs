@@ -13,26 +13,29 @@ use super::{
 };
 use crate::{
     domain::{
-        Moment, Now, Sandbox,
+        Denied, Moment, Now, Sandbox,
         lifecycle::{Effects, End, Event, Persist},
     },
     journal::{ActivityCell, Ticket},
     ports::runtime::Start,
 };
 
+/// Where an answer goes.
+type Reply = oneshot::Sender<Answer>;
+
 /// Somebody asks for something.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Ask {
     pub(super) event: Event,
-    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) reply: Reply,
 }
 
 /// Somebody looks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Look {
-    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) reply: Reply,
 }
 
 /// Somebody waits.
@@ -40,7 +43,7 @@ pub(super) struct Look {
 #[rtype(result = "()")]
 pub(super) struct Wait {
     pub(super) until: Until,
-    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) reply: Reply,
 }
 
 /// Something happened, and nobody waits for an answer.
@@ -67,8 +70,8 @@ pub(super) struct SandboxActor {
     pub(super) waiting: Vec<Wait>,
     first: Effects,
     cell: ActivityCell,
-    /// The journal's generation in which this sandbox was last queued for a flush.
-    queued_in: u64,
+    /// The journal's generation in which this sandbox is queued for a flush.
+    queued_in: Option<u64>,
     alarm: Option<Alarm>,
 }
 
@@ -79,15 +82,17 @@ impl Actor for SandboxActor {
         let now = self.world.clock.now();
         let first = std::mem::take(&mut self.first);
         self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
-        self.perform(first, now, ctx);
+        self.perform(first, None, now, ctx);
         self.arm(now, ctx);
     }
 }
 
 impl SandboxActor {
     pub(super) fn new(world: Arc<World>, sandbox: Sandbox, first: Effects, start: Option<Start>) -> Self {
+        // What came from the store is in the store; of a new sandbox it has nothing yet.
+        let stored = if start.is_some() { Moment::DISTANT_PAST } else { sandbox.life.last_activity() };
         Self {
-            cell: ActivityCell::new(sandbox.life.last_activity()),
+            cell: ActivityCell::new(sandbox.life.last_activity(), stored),
             world,
             sandbox,
             start: start.map(Box::new),
@@ -95,23 +100,31 @@ impl SandboxActor {
             failed_looks: 0,
             waiting: Vec::new(),
             first,
-            queued_in: 0,
+            queued_in: None,
             alarm: None,
         }
     }
 
     /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
     pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let now = self.world.clock.now();
-        if let Err(denied) = self.try_step(event, now, ctx) {
+        if let Err((denied, _)) = self.try_step(event, None, ctx) {
             debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
         }
     }
 
-    /// Takes a step, unless the lifecycle refuses it.
-    fn try_step(&mut self, event: Event, now: Now, ctx: &mut Context<Self>) -> Result<(), Refusal> {
+    /// Takes a step and answers `reply` when the step's promise holds, or gives it back with the lifecycle's refusal.
+    fn try_step(
+        &mut self,
+        event: Event,
+        reply: Option<Reply>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), (Denied, Option<Reply>)> {
+        let now = self.world.clock.now();
         let before = self.sandbox.life.status();
-        let effects = self.sandbox.life.apply(event, now)?;
+        let effects = match self.sandbox.life.apply(event, now) {
+            Ok(effects) => effects,
+            Err(denied) => return Err((denied, reply)),
+        };
         let status = self.sandbox.life.status();
         if before != status {
             self.world.metrics.status_changed(Some(before), Some(status));
@@ -120,7 +133,7 @@ impl SandboxActor {
         if let Some(end) = effects.ended {
             self.announce_end(&end);
         }
-        self.perform(effects, now, ctx);
+        self.perform(effects, reply, now, ctx);
         self.arm(now, ctx);
         Ok(())
     }
@@ -131,50 +144,52 @@ impl SandboxActor {
         info!(sandbox_id = %self.sandbox.id(), reason = %end.reason, exit_code = end.exit_code, lateness_ms, "sandbox ends");
     }
 
-    /// Persist, then the deed, then tell whoever waited for this.
-    fn perform(&mut self, effects: Effects, now: Now, ctx: &mut Context<Self>) {
+    /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
+    fn perform(&mut self, effects: Effects, reply: Option<Reply>, now: Now, ctx: &mut Context<Self>) {
         let ticket = self.persist(effects.persist, now);
         if let Some(deed) = effects.deed {
             self.do_deed(deed, ctx);
         }
         let satisfied = self.satisfied();
+        let replies = satisfied.into_iter().map(|wait| wait.reply).chain(reply);
         match ticket {
-            Some(ticket) => self.tell_when_stored(ticket, satisfied, ctx),
-            None => self.answer(satisfied),
+            Some(ticket) => self.tell_when_stored(ticket, replies.collect(), ctx),
+            None => self.answer(replies),
         }
     }
 
     fn persist(&mut self, persist: Persist, now: Now) -> Option<Ticket> {
+        let journal = &self.world.journal;
         match persist {
             Persist::No => None,
-            Persist::Behind => {
+            Persist::Behind if journal.covers(&self.cell, now.moment) => {
                 self.cell.store(now.moment);
-                let generation = self.world.journal.generation();
-                if self.queued_in != generation {
-                    self.queued_in = generation;
-                    self.world.journal.touch(&self.sandbox, &self.cell);
+                if self.queued_in != Some(journal.generation()) {
+                    self.queued_in = Some(journal.touch(&self.sandbox, &self.cell));
                 }
                 None
             }
-            Persist::Through => {
+            // A ping after a longer silence is a promise that the store could not keep: it waits for its write.
+            Persist::Behind | Persist::Through => {
                 self.cell.store(self.sandbox.life.last_activity());
-                self.queued_in = 0;
-                Some(self.world.journal.put(self.sandbox.clone(), &self.cell))
+                self.queued_in = None;
+                Some(journal.put(self.sandbox.clone(), &self.cell))
             }
         }
     }
 
     /// Reports the write to the state machine once it is stored, and answers when it is stored or the store is down.
-    fn tell_when_stored(&self, ticket: Ticket, satisfied: Vec<Wait>, ctx: &mut Context<Self>) {
+    fn tell_when_stored(&self, ticket: Ticket, replies: Vec<Reply>, ctx: &mut Context<Self>) {
         let (addr, journal) = (ctx.address(), self.world.journal.clone());
         let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.life.revision());
         self.world.io.spawn(async move {
             let mut ticket = ticket;
             let mut stored = false;
-            if !satisfied.is_empty() {
+            if !replies.is_empty() {
                 stored = journal.stored_or_down(&mut ticket).await;
-                for wait in satisfied {
-                    let _ = wait.reply.send(Ok(sandbox.clone()));
+                for reply in replies {
+                    // Whoever hung up does not need the answer.
+                    let _ = reply.send(Ok(sandbox.clone()));
                 }
             }
             if stored || ticket.await {
@@ -199,10 +214,9 @@ impl SandboxActor {
         }
     }
 
-    fn answer(&self, waits: Vec<Wait>) {
-        for wait in waits {
-            // Whoever hung up does not need the answer.
-            let _ = wait.reply.send(Ok(self.sandbox.clone()));
+    fn answer(&self, replies: impl Iterator<Item = Reply>) {
+        for reply in replies {
+            let _ = reply.send(Ok(self.sandbox.clone()));
         }
     }
 
@@ -231,7 +245,6 @@ impl SandboxActor {
 
 fn is_over(until: Until, life: &crate::domain::Lifecycle) -> bool {
     match until {
-        Until::Applied => true,
         Until::Recorded => !life.is_recording_intent(),
         Until::Started => !life.is_starting(),
         Until::Steady => !life.is_pausing_or_resuming(),
@@ -243,22 +256,23 @@ impl Handler<Ask> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
-        let now = self.world.clock.now();
-        if let Event::Activity(source) = event {
-            // The hot path: no waiter, no write, one number.
-            let answer = self.try_step(event, now, ctx).map(|()| self.sandbox.clone());
-            if answer.is_ok() {
-                self.world.metrics.activity(source);
+        // A pause or resume is answered when it is done, everything else when it is applied.
+        let refused = if matches!(event, Event::Pause | Event::Resume) {
+            self.waiting.push(Wait { until: Until::Steady, reply });
+            self.try_step(event, None, ctx).map_err(|(denied, _)| (denied, self.waiting.pop().map(|wait| wait.reply)))
+        } else {
+            self.try_step(event, Some(reply), ctx)
+        };
+        match refused {
+            Err((denied, Some(reply))) => {
+                let _ = reply.send(Err(denied.into()));
             }
-            let _ = reply.send(answer);
-            return;
-        }
-        let until = if matches!(event, Event::Pause | Event::Resume) { Until::Steady } else { Until::Applied };
-        // The step itself may satisfy this wait: it is answered with the others, when what it caused is stored.
-        self.waiting.push(Wait { until, reply });
-        let Err(refusal) = self.try_step(event, now, ctx) else { return };
-        if let Some(wait) = self.waiting.pop() {
-            let _ = wait.reply.send(Err(refusal));
+            Err((_, None)) => {}
+            Ok(()) => {
+                if let Event::Activity(source) = event {
+                    self.world.metrics.activity(source);
+                }
+            }
         }
     }
 }
@@ -276,7 +290,7 @@ impl Handler<Wait> for SandboxActor {
 
     fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
         if is_over(wait.until, &self.sandbox.life) {
-            self.answer(vec![wait]);
+            self.answer(std::iter::once(wait.reply));
         } else {
             self.waiting.push(wait);
         }

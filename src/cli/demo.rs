@@ -74,7 +74,9 @@ pub(super) async fn demo(args: Demo) -> anyhow::Result<()> {
     let cleaned = stage.clear().await;
     told?;
     cleaned?;
-    screen.say("As told: unused sandboxes ended to the second, the used one lived until its pings stopped. Nothing is left.");
+    screen.say(
+        "As told: unused sandboxes ended to the second, the used one lived until its pings stopped. Nothing is left.",
+    );
     Ok(())
 }
 
@@ -101,7 +103,9 @@ impl Stage {
         let adapters = Adapters::from_settings(&settings)?;
         let runtime = adapters.runtime.clone();
         runtime.check().await.map_err(|error| {
-            CannotStart(format!("{error}; start Docker first, or run `make demo`, which sets it up on Debian and Ubuntu"))
+            CannotStart(format!(
+                "{error}; start Docker first, or run `make demo`, which sets it up on Debian and Ubuntu"
+            ))
         })?;
         let listener = App::listen(&settings)?;
         let app = App::new(settings, adapters, listener).await?;
@@ -115,7 +119,10 @@ impl Stage {
             created?;
         }
         let seconds = PINGED_FOR.as_secs();
-        screen.say(&format!("{USED} is pinged every second for {seconds} s, {} and {} are left alone.", NAMES[0], NAMES[1]));
+        screen.say(&format!(
+            "{USED} is pinged every second for {seconds} s, {} and {} are left alone.",
+            NAMES[0], NAMES[1]
+        ));
         let seen = self.watch(screen).await?;
         check(&seen)?;
         for (name, seen) in NAMES.iter().zip(&seen) {

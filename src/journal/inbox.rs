@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -65,6 +66,8 @@ struct Entry {
     /// Since when something of it waits.
     since: Moment,
     waiting: Vec<oneshot::Sender<()>>,
+    /// The last activity that is being written.
+    written: Moment,
 }
 
 /// What is to be written next.
@@ -74,6 +77,8 @@ pub(super) struct Inbox {
     touched: HashMap<SandboxId, Entry>,
     /// Writes that belong to no sandbox of ours, in their order.
     others: Vec<(Write, oneshot::Sender<()>)>,
+    /// How many times the touched sandboxes were taken.
+    generation: u64,
     pub(super) closed: bool,
 }
 
@@ -96,7 +101,7 @@ impl Inbox {
     fn transition(&mut self, sandbox: Sandbox, cell: ActivityCell, kind: Kind, since: Moment) -> Ticket {
         let (sender, ticket) = Ticket::new();
         let id = sandbox.id().clone();
-        let mut entry = Entry { sandbox, cell, kind, since, waiting: Vec::new() };
+        let mut entry = Entry::new(sandbox, cell, kind, since);
         // A transition carries the newest activity along.
         self.touched.remove(&id);
         if let Some(older) = self.transitions.remove(&id) {
@@ -110,19 +115,16 @@ impl Inbox {
         ticket
     }
 
-    /// Queues a sandbox whose cell has moved.
-    pub(super) fn touch(&mut self, sandbox: &Sandbox, cell: &ActivityCell, since: Moment) {
+    /// Queues a sandbox whose cell has moved. Returns the generation that it is queued in: a coming flush reads its cell for
+    /// as long as that is the current one.
+    pub(super) fn touch(&mut self, sandbox: &Sandbox, cell: &ActivityCell, since: Moment) -> u64 {
         let id = sandbox.id();
         // A transition that still waits reads the same cell when it is written.
         if !self.closed && !self.transitions.contains_key(id) {
-            self.touched.entry(id.clone()).or_insert_with(|| Entry {
-                sandbox: sandbox.clone(),
-                cell: cell.clone(),
-                kind: Kind::Put,
-                since,
-                waiting: Vec::new(),
-            });
+            let entry = || Entry::new(sandbox.clone(), cell.clone(), Kind::Put, since);
+            self.touched.entry(id.clone()).or_insert_with(entry);
         }
+        self.generation
     }
 
     pub(super) fn other(&mut self, write: Write) -> Ticket {
@@ -141,12 +143,16 @@ impl Inbox {
         !self.touched.is_empty()
     }
 
-    /// All that waits; without the touched sandboxes unless their time has come.
-    pub(super) fn take(&mut self, with_touched: bool) -> Batch {
+    /// All that waits; without the touched sandboxes unless their time has come, which begins a new generation.
+    pub(super) fn take(&mut self, with_touched: bool, generation: &AtomicU64) -> Batch {
         let mut entries = std::mem::take(&mut self.transitions);
         if with_touched {
             entries.extend(std::mem::take(&mut self.touched));
         }
+        // Every entry that is taken is about to be read: who moves its cell from now on has to queue again. The counter
+        // moves before the cells are read, so whoever still saw the old one has moved the cell before.
+        self.generation += 1;
+        generation.store(self.generation, Ordering::SeqCst);
         Batch { entries, others: std::mem::take(&mut self.others) }
     }
 
@@ -190,14 +196,17 @@ impl Batch {
     }
 
     /// The writes. Other members' come first: they belong to the past.
-    pub(super) fn writes(&self, now: &Now) -> Vec<Write> {
+    pub(super) fn writes(&mut self, now: &Now) -> Vec<Write> {
         let others = self.others.iter().map(|(write, _)| write.clone());
-        others.chain(self.entries.values().map(|entry| entry.write(now))).collect()
+        others.chain(self.entries.values_mut().map(|entry| entry.write(now))).collect()
     }
 
     /// Tells everyone who waits that it is stored.
     pub(super) fn stored(self) {
-        let waiting = self.entries.into_values().flat_map(|entry| entry.waiting);
+        let waiting = self.entries.into_values().flat_map(|entry| {
+            entry.cell.set_stored(entry.written);
+            entry.waiting
+        });
         for sender in waiting.chain(self.others.into_iter().map(|(_, sender)| sender)) {
             // Whoever no longer waits does not need to know.
             let _ = sender.send(());
@@ -206,8 +215,13 @@ impl Batch {
 }
 
 impl Entry {
-    fn write(&self, now: &Now) -> Write {
+    fn new(sandbox: Sandbox, cell: ActivityCell, kind: Kind, since: Moment) -> Self {
+        Self { sandbox, cell, kind, since, waiting: Vec::new(), written: Moment::DISTANT_PAST }
+    }
+
+    fn write(&mut self, now: &Now) -> Write {
         let last_activity = self.cell.load().max(self.sandbox.life.last_activity());
+        self.written = last_activity;
         let record = record::encode(&self.sandbox, last_activity, now);
         let id = self.sandbox.id().clone();
         match self.kind {

@@ -65,8 +65,10 @@ pub struct Journal {
 struct Shared {
     inbox: Mutex<Inbox>,
     wake: Notify,
-    /// Counts the flushes; the actors compare it to see whether they have to queue again.
+    /// Moves whenever queued sandboxes are taken to be written; the actors compare it to see whether they have to queue
+    /// again.
     generation: AtomicU64,
+    flush_interval: Duration,
     health: watch::Sender<StoreHealth>,
     /// Set when the lease is lost: stop writing and terminating at once (design, 4.5).
     lost: CancellationToken,
@@ -78,7 +80,7 @@ struct Shared {
 
 impl Journal {
     /// Starts the writer on `handle`. Activity is on its way to the store within three quarters of `flush_interval`, which
-    /// leaves a quarter for the write itself: the interval is what a crash may lose (design, 4.7).
+    /// leaves a quarter for the write itself.
     pub fn start(
         store: Arc<dyn Store>,
         flush_interval: Duration,
@@ -89,7 +91,8 @@ impl Journal {
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             wake: Notify::new(),
-            generation: AtomicU64::new(1),
+            generation: AtomicU64::new(0),
+            flush_interval,
             health: watch::Sender::new(StoreHealth::Up),
             lost: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -122,17 +125,23 @@ impl Journal {
         ticket
     }
 
-    /// Queues a sandbox whose cell has moved for the next flush. Needed once per [`Self::generation`], and again after
-    /// each transition.
-    pub fn touch(&self, sandbox: &Sandbox, cell: &ActivityCell) {
+    /// Queues a sandbox whose cell has moved for the next flush, and returns the generation it is queued in. Needed again
+    /// once [`Self::generation`] is another one, and after each transition.
+    pub fn touch(&self, sandbox: &Sandbox, cell: &ActivityCell) -> u64 {
         let since = self.moment();
-        self.inbox().touch(sandbox, cell, since);
+        self.inbox().touch(sandbox, cell, since)
     }
 
-    /// How many flushes have begun. Read it after storing into the cell: if it is what it was when the sandbox was
-    /// queued, the coming flush still reads the cell.
+    /// The current generation. Read it after storing into the cell: if it is the one in which the sandbox was queued, the
+    /// coming flush still reads the cell.
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::SeqCst)
+    }
+
+    /// Whether activity at `moment` may be acknowledged before the store has it: only if the store has activity of at most
+    /// a flush interval before it. That is what a restart adds to idle deadlines, so no crash can break the promise.
+    pub fn covers(&self, cell: &ActivityCell, moment: Moment) -> bool {
+        cell.stored().plus(self.shared.flush_interval) >= moment
     }
 
     /// The store's health, and its changes.
@@ -217,10 +226,7 @@ impl Writer {
                 _ = flush.tick() => (true, false),
                 () = self.shared.wake.notified() => (false, false),
             };
-            if due {
-                self.shared.generation.fetch_add(1, Ordering::SeqCst);
-            }
-            let batch = self.shared.inbox().take(due);
+            let batch = self.shared.inbox().take(due, &self.shared.generation);
             if !batch.is_empty() && !self.commit(batch).await {
                 return;
             }
@@ -260,8 +266,7 @@ impl Writer {
                 () = tokio::time::sleep(RETRY.jittered_wait(failures)) => {}
                 () = self.shared.lost.cancelled() => return false,
             }
-            self.shared.generation.fetch_add(1, Ordering::SeqCst);
-            batch = self.shared.inbox().take(true);
+            batch = self.shared.inbox().take(true, &self.shared.generation);
         }
     }
 

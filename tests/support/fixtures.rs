@@ -54,7 +54,8 @@ impl Entry {
 
     /// A time in the record.
     pub fn time(&self, name: &str) -> f64 {
-        let record: Map<String, Value> = serde_json::from_str(self.record("__sandbox__").expect("a record")).expect("JSON");
+        let record: Map<String, Value> =
+            serde_json::from_str(self.record("__sandbox__").expect("a record")).expect("JSON");
         record[name].as_f64().expect("a number")
     }
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod bench;
+pub mod docker;
 pub mod fixtures;
+pub mod program;
 pub mod redis;
 pub mod stores;

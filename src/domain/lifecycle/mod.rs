@@ -26,6 +26,7 @@ mod event;
 #[cfg(test)]
 mod laws;
 mod machine;
+mod transitions;
 
 pub use deadlines::{Action, Policy};
 pub use event::{Container, Deed, Denied, Effects, End, Event, Persist};

@@ -1,0 +1,334 @@
+//! The real binary, on real Docker and real Redis: what has to hold for whoever uses it.
+
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nix::sys::signal::Signal;
+use redis::Commands;
+use serde_json::{Value, json};
+use support::{
+    docker::Corner,
+    fixtures::Fixtures,
+    program::{Program, command},
+    redis::RedisServer,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, interval, sleep};
+
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long a busy machine may take beside what is measured.
+const SLACK: Duration = Duration::from_secs(5);
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory of the test's own")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// Runs on Redis, under the corner's prefix.
+async fn on_redis(directory: &TempDir, redis: &RedisServer, corner: &Corner, more: &[&str]) -> Program {
+    let url = redis.url();
+    let mut arguments = vec!["--redis-url", url.as_str(), "--prefix", corner.prefix.as_str()];
+    arguments.extend(more);
+    Program::serve(directory.path(), &arguments).await
+}
+
+/// Runs on a file in `directory`.
+async fn on_a_file(directory: &TempDir, corner: &Corner, more: &[&str]) -> Program {
+    let mut arguments = vec!["--prefix", corner.prefix.as_str()];
+    arguments.extend(more);
+    Program::serve(directory.path(), &arguments).await
+}
+
+#[tokio::test]
+async fn a_pinged_sandbox_runs_on_and_an_unused_one_ends_at_its_deadline() {
+    let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let program = on_redis(&directory, &redis, &corner, &[]).await;
+    let (used, unused) = (json!({"id": "used", "idle_timeout": 3}), json!({"id": "unused", "idle_timeout": 3}));
+    let (_, created) = tokio::join!(program.create(&used), program.create(&unused));
+    let deadline = number(&created["idle_deadline"]);
+    let mut seconds = interval(Duration::from_secs(1));
+    let mut last_ping = Value::Null;
+    for _ in 0..=10 {
+        seconds.tick().await;
+        let ping = program.post("/v1/sandboxes/used/activity", &Value::Null).await;
+        assert_eq!((ping.status, &ping.body["status"]), (200, &json!("running")));
+        last_ping = ping.body;
+    }
+    let pinged = Instant::now();
+    let unused = program.get("/v1/sandboxes/unused").await.body;
+    assert_eq!((&unused["status"], &unused["reason"]), (&json!("terminated"), &json!("idle")));
+    let ended = number(&unused["ended_at"]);
+    assert!(ended >= deadline, "it ended {} s early", deadline - ended);
+
+    let gone = program.until("used", "terminated", Duration::from_secs(3) + STOP_GRACE + SLACK).await;
+    assert!(pinged.elapsed() >= Duration::from_millis(2900), "ended early");
+    assert!(number(&gone["ended_at"]) >= number(&last_ping["idle_deadline"]), "ended before the promised time");
+    assert!(corner.containers().await.is_empty(), "a container is left");
+    let refused = program.post("/v1/sandboxes/used/activity", &Value::Null).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (410, &json!("gone")));
+
+    // Read from the program's own histogram: all that ended by a deadline began at most 50 ms late.
+    let all = program.metric("sandglass_lateness_seconds_count").await;
+    let on_time = program.metric("sandglass_lateness_seconds_bucket{le=\"0.05\"}").await;
+    assert_eq!((all, on_time), (2.0, 2.0));
+}
+
+#[tokio::test]
+async fn a_passed_active_timeout_deactivates_until_keep_alive_and_ends_only_where_that_is_the_rule() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    let stays = json!({"id": "stays", "timeout": 1, "idle_timeout": 600});
+    let ends = json!({"id": "ends", "timeout": 1, "idle_timeout": 600, "on_timeout": "terminate"});
+    let pauses = json!({"id": "pauses", "timeout": 1, "idle_timeout": 600, "on_timeout": "pause"});
+    tokio::join!(program.create(&stays), program.create(&ends), program.create(&pauses));
+    let ended = program.until("ends", "terminated", STOP_GRACE + SLACK).await;
+    assert_eq!(ended["reason"], "expired");
+    program.until("pauses", "paused", SLACK).await;
+    let ping = program.post("/v1/sandboxes/stays/activity", &Value::Null).await;
+    assert_eq!((ping.status, &ping.body["active"]), (200, &json!(false)));
+    let seen = program.get("/v1/sandboxes/stays").await.body;
+    assert_eq!((&seen["status"], &seen["active"]), (&json!("running"), &json!(false)));
+    let kept = program.post("/v1/sandboxes/stays/keep-alive", &json!({"timeout": 60})).await;
+    assert_eq!((kept.status, &kept.body["active"]), (200, &json!(true)));
+    let resumed = program.post("/v1/sandboxes/pauses/resume", &Value::Null).await;
+    assert_eq!((resumed.status, &resumed.body["status"]), (200, &json!("running")));
+}
+
+/// A record of ours, for a sandbox that runs without a container: what is tested is not the engine.
+fn record(id: &str, now: f64, idle_timeout: f64) -> String {
+    json!({
+        "sandbox_id": id, "container_name": format!("sandglass-{id}"), "base_url": null, "status": "running",
+        "error_message": null, "created_at": now, "started_at": now, "last_activity_at": now,
+        "expires_at": now + 3600.0, "shell_type": null, "user_id": 7, "user_name": "u", "executor_namespace": null,
+        "metadata": {"n": id}, "v": 1, "idle_timeout": idle_timeout, "active_timeout": 3600.0,
+        "on_timeout": "deactivate", "kept": {"big": 123456789012345678901234567890_u128.to_string()},
+    })
+    .to_string()
+}
+
+fn wall_clock() -> f64 {
+    sandglass::clock::wall_seconds()
+}
+
+#[tokio::test]
+async fn after_kill_minus_nine_every_sandbox_is_back_and_no_promise_is_broken() {
+    let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let (mut raw, now, prefix) = (redis.raw(), wall_clock(), corner.prefix.clone());
+    for index in 0..190 {
+        let id = format!("planted-{index}");
+        // Some are overdue by the time of the second start.
+        let idle_timeout = if index < 20 { 1.0 } else { 900.0 };
+        let () = raw.hset(format!("{prefix}-session:{id}"), "__sandbox__", record(&id, now, idle_timeout)).unwrap();
+        let () = raw.zadd(format!("{prefix}:active"), &id, now).unwrap();
+    }
+    let grace = ["--set", "lifecycle.restart_grace=4"];
+    let program = on_redis(&directory, &redis, &corner, &grace).await;
+    for index in 0..10 {
+        program.create(&json!({"id": format!("real-{index}"), "idle_timeout": 900})).await;
+    }
+    let ids: Vec<_> = (0..190).map(|n| format!("planted-{n}")).chain((0..10).map(|n| format!("real-{n}"))).collect();
+    let mut promised = BTreeMap::new();
+    for round in 0..4 {
+        for id in ids.iter().skip(round).step_by(4) {
+            let ping = program.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await;
+            assert_eq!(ping.status, 200, "{id}: {}", ping.body);
+            promised.insert(id.clone(), number(&ping.body["idle_deadline"]));
+        }
+    }
+    // The last pings of all are not in the store yet.
+    program.kill().await;
+
+    let program = on_redis(&directory, &redis, &corner, &grace).await;
+    let started = Instant::now();
+    for (id, promised) in &promised {
+        let back = program.get(&format!("/v1/sandboxes/{id}")).await;
+        assert_eq!((back.status, &back.body["status"]), (200, &json!("running")), "{id}: {}", back.body);
+        let late = number(&back.body["idle_deadline"]) - promised;
+        assert!(late >= 0.0, "{id} would end {} s before its promise", -late);
+        assert!(late <= 1.0 + 0.05, "{id} would end {late} s after its promise");
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "this machine is too slow for this test's grace");
+    assert_eq!(program.metric("sandglass_ends_total{reason=\"idle\"}").await, 0.0, "ended within the grace");
+    assert_eq!(corner.containers().await.len(), 10);
+    let overdue = program.until("planted-0", "terminated", Duration::from_secs(4) + SLACK).await;
+    assert!(started.elapsed() >= Duration::from_millis(3500), "ended within the grace");
+    assert_eq!(overdue["reason"], "idle");
+    let text: String = raw.hget(format!("{prefix}-session:planted-50"), "__sandbox__").unwrap();
+    assert!(text.contains("123456789012345678901234567890"), "a field that is not ours is lost: {text}");
+}
+
+#[tokio::test]
+async fn a_foreign_container_of_our_name_is_never_touched() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let name = format!("sandglass-{}", corner.prefix);
+    let foreign = corner.put(&name, &[("somebody", "else")]).await;
+    // Not even one that looks like ours, under another prefix.
+    let cousin =
+        corner.put(&format!("cousin-{name}"), &[("sandglass.prefix", "other"), ("sandglass.id", &corner.prefix)]).await;
+    let program = on_a_file(&directory, &corner, &[]).await;
+    let refused = program.post("/v1/sandboxes", &json!({"id": corner.prefix, "idle_timeout": 1})).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (502, &json!("start_failed")), "{}", refused.body);
+    let path = format!("/v1/sandboxes/{}", corner.prefix);
+    program.until(&corner.prefix, "failed", SLACK).await;
+    let gone = program.delete(&path).await;
+    assert!(matches!(gone.status, 202 | 410), "{}", gone.body);
+    sleep(STOP_GRACE + Duration::from_secs(1)).await;
+    for id in [&foreign, &cousin] {
+        let state = corner.inspect(id).await.state.expect("a state");
+        assert_eq!((state.running, state.paused), (Some(true), Some(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_second_supervisor_on_the_same_prefix_says_who_holds_it_and_does_not_start() {
+    let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let url = redis.url();
+    let redis_arguments = ["--redis-url", url.as_str(), "--prefix", corner.prefix.as_str()];
+    let first = Program::serve(directory.path(), &redis_arguments).await;
+    let mut second = Program::spawn(directory.path(), &redis_arguments);
+    let status = second.ended(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(3), "{}", second.log());
+    assert!(second.log().contains("another supervisor is in charge"), "{}", second.log());
+    assert_eq!(first.get("/healthz").await.status, 200);
+    first.stop().await;
+    // Given back by a clean stop: nobody has to wait.
+    let started = Instant::now();
+    on_redis(&directory, &redis, &corner, &[]).await.stop().await;
+    assert!(started.elapsed() < SLACK, "the lease was not given back");
+
+    let file = on_a_file(&directory, &corner, &[]).await;
+    let mut second = Program::spawn(directory.path(), &["--prefix", corner.prefix.as_str()]);
+    assert_eq!(second.ended(Duration::from_secs(20)).await.code(), Some(3), "{}", second.log());
+    assert_eq!(file.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_clean_stop_ends_no_sandbox_and_a_restart_finds_all_of_them() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    program.create(&json!({"id": "kept", "idle_timeout": 600, "metadata": {"owner": "ü \"quoted\""}})).await;
+    program.create(&json!({"id": "frozen", "idle_timeout": 600})).await;
+    assert_eq!(program.post("/v1/sandboxes/frozen/pause", &Value::Null).await.status, 200);
+    let before = program.post("/v1/sandboxes/kept/activity", &Value::Null).await.body;
+    program.stop().await;
+    assert_eq!(corner.containers().await.len(), 2);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    let kept = program.get("/v1/sandboxes/kept").await.body;
+    assert_eq!((&kept["status"], &kept["metadata"]["owner"]), (&json!("running"), &json!("ü \"quoted\"")));
+    assert!((number(&kept["last_activity_at"]) - number(&before["last_activity_at"])).abs() < 1e-3);
+    assert_eq!(program.get("/v1/sandboxes/frozen").await.body["status"], "paused");
+    let gone = program.delete("/v1/sandboxes/kept?wait=20").await;
+    assert_eq!((gone.status, &gone.body["status"]), (200, &json!("terminated")), "{}", gone.body);
+    assert_eq!(corner.containers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn while_redis_is_down_pings_go_on_and_nothing_is_started_or_ended() {
+    let (directory, mut redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let program = on_redis(&directory, &redis, &corner, &[]).await;
+    program.create(&json!({"id": "lives", "idle_timeout": 600})).await;
+    program.create(&json!({"id": "due", "idle_timeout": 2})).await;
+    redis.stop();
+    program.until("due", "terminating", Duration::from_secs(2) + SLACK).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(corner.containers().await.len(), 2, "removed before its intent was stored");
+    assert_eq!(program.post("/v1/sandboxes/lives/activity", &Value::Null).await.status, 200);
+    let ready = program.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["status"]), (503, &json!("degraded")), "{}", ready.body);
+    let refused = program.post("/v1/sandboxes", &json!({"id": "new"})).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (503, &json!("store_unavailable")));
+    // It comes back empty: what lives is written again from memory.
+    redis.restart();
+    program.until("due", "terminated", Duration::from_secs(15)).await;
+    let kept = program.post("/v1/sandboxes/lives/keep-alive", &json!({"timeout": 60})).await;
+    assert_eq!(kept.status, 200);
+    let text: String = redis.raw().hget(format!("{}-session:lives", corner.prefix), "__sandbox__").unwrap();
+    assert!(text.contains("\"running\""));
+}
+
+#[tokio::test]
+async fn the_reference_systems_data_is_taken_over_in_place() {
+    let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let (mut raw, fixtures) = (redis.raw(), Fixtures::at(wall_clock()));
+    for entry in &fixtures.entries {
+        let () = raw.zadd(&fixtures.active_set, &entry.id, entry.score).unwrap();
+        for (field, value) in entry.hash.iter().flatten() {
+            let key = format!("{}{}", fixtures.session_prefix, entry.id);
+            let () = raw.hset(&key, field, value).unwrap();
+            let () = raw.expire(&key, entry.ttl.unwrap_or(93_000) as i64).unwrap();
+        }
+    }
+    let reference =
+        corner.put(&format!("task-{}", corner.prefix), &[("owner", "executor_manager"), ("task_id", "1001")]).await;
+    let arguments = ["--redis-url", &redis.url(), "--prefix", "wegent-sandbox"];
+    let program = Program::serve(directory.path(), &arguments).await;
+    for (variant, idle_timeout) in
+        [("minimal", 7200.0), ("typical", 7200.0), ("legacy", 86400.0), ("no-expires", 86400.0)]
+    {
+        for entry in fixtures.of(variant) {
+            let seen = program.get(&format!("/v1/sandboxes/{}", entry.id)).await.body;
+            let promised = entry.score.max(number(&seen["last_activity_at"])) + idle_timeout;
+            let late = number(&seen["idle_deadline"]) - promised;
+            assert!((-1e-3..=1.05).contains(&late), "{variant} {}: {late} s off: {seen}", entry.id);
+        }
+    }
+    let quarantined: BTreeMap<Vec<u8>, String> = raw.hgetall("wegent-sandbox:quarantine").unwrap();
+    assert_eq!(quarantined.len(), 4);
+    let left: BTreeMap<String, String> = raw.hgetall("wegent-sandbox-session:1111").unwrap();
+    assert!(left.contains_key("7"), "a field of somebody else is lost");
+    // Completed and alive: no expiry. Its container is known by the reference's labels, and removed by them.
+    let ttl: i64 = raw.ttl("wegent-sandbox-session:1021").unwrap();
+    assert_eq!(ttl, -1);
+    let gone = program.delete("/v1/sandboxes/1001?wait=20").await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    assert!(corner.client.inspect_container(&reference, None).await.is_err(), "its container is left");
+}
+
+#[tokio::test]
+async fn a_wrong_setting_ends_the_start_with_the_key_the_value_and_the_rule() {
+    let directory = directory();
+    let output = command(&["serve", "--set", "lifecycle.idle_timeout=0"]).current_dir(&directory).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("lifecycle.idle_timeout") && text.contains("0 is refused"), "{text}");
+    let output = command(&["serve", "--bind", "0.0.0.0:0"]).current_dir(&directory).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("api_key"), "{text}");
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_its_store_can_be_stopped() {
+    let (directory, mut redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
+    let url = redis.url();
+    redis.stop();
+    let mut program = Program::spawn(directory.path(), &["--redis-url", &url, "--prefix", &corner.prefix]);
+    let deadline = Instant::now() + SLACK;
+    while !program.log().contains("the start waits") {
+        assert!(Instant::now() < deadline, "{}", program.log());
+        sleep(Duration::from_millis(20)).await;
+    }
+    program.signal(Signal::SIGINT);
+    assert_eq!(program.ended(SLACK).await.code(), Some(0), "{}", program.log());
+}
+
+#[tokio::test]
+async fn the_demonstration_goes_as_told_and_leaves_nothing() {
+    let directory = directory();
+    let corner = Corner::new().await;
+    let temporary = directory.path().to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        command(&["demo"]).env("TMPDIR", &temporary).current_dir(&temporary).output().expect("it runs")
+    });
+    let output = output.await.expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("As told"), "{text}");
+    let left = std::fs::read_dir(directory.path()).expect("readable").count();
+    assert_eq!(left, 0, "files are left");
+    drop(corner);
+}

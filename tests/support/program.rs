@@ -1,0 +1,174 @@
+//! The real binary, killed when a test is done with it.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running `sandglass serve`.
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+    client: reqwest::Client,
+    pub url: String,
+}
+
+/// An answer: its status and its body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+/// `sandglass` with an environment of its own: only what finds Docker is inherited.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandglass"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    for name in ["PATH", "HOME", "DOCKER_HOST", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+impl Program {
+    /// Starts it on a free port and waits until it is ready. Its log goes to a file in `directory`.
+    pub async fn serve(directory: &Path, arguments: &[&str]) -> Self {
+        let mut program = Self::spawn(directory, arguments);
+        program.wait_until_ready().await;
+        program
+    }
+
+    /// Starts it, without waiting for anything.
+    pub fn spawn(directory: &Path, arguments: &[&str]) -> Self {
+        let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
+        let file = File::create(&log).expect("a file for the log");
+        let mut command = command(&["serve", "--bind", "127.0.0.1:0", "--set", "docker.stop_grace=1"]);
+        command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(file);
+        let child = command.spawn().expect("the binary starts");
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { child, log, client, url: String::new() }
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(url) = self.log().split("ready on ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+                self.url = url.trim_matches(|c: char| c.is_control() || c == '"').to_owned();
+                return;
+            }
+            let ended = self.child.try_wait().expect("its state");
+            assert!(ended.is_none() && Instant::now() < deadline, "it is not ready ({ended:?}):\n{}", self.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text)).expect("the log is readable");
+        text
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.client.get(format!("{}{path}", self.url))).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.url));
+        self.send(if body.is_null() { request } else { request.body(body.to_string()) }).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.client.delete(format!("{}{path}", self.url))).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.send().await.expect("it answers");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a whole answer");
+        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    /// A counter, or a bucket of a histogram, from its metrics; 0 when it has not appeared yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let Answer { status, body } = self.get("/metrics").await;
+        assert_eq!(status, 200);
+        let text = body.as_str().expect("text").to_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    }
+
+    /// Creates a sandbox, which has to succeed.
+    pub async fn create(&self, body: &Value) -> Value {
+        let Answer { status, body } = self.post("/v1/sandboxes", body).await;
+        assert_eq!(status, 201, "{body}");
+        body
+    }
+
+    /// Waits until a sandbox has this status.
+    pub async fn until(&self, id: &str, wanted: &str, within: Duration) -> Value {
+        let deadline = Instant::now() + within;
+        loop {
+            let Answer { status, body } = self.get(&format!("/v1/sandboxes/{id}")).await;
+            assert_eq!(status, 200, "{body}");
+            if body["status"] == wanted {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{id} is not {wanted} within {within:?}: {body}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("the signal is sent");
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it still runs after {within:?}:\n{}", self.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// `kill -9`.
+    pub async fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.ended(Duration::from_secs(10)).await;
+    }
+
+    /// SIGTERM, and a clean end.
+    pub async fn stop(mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        let status = self.ended(Duration::from_secs(20)).await;
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
