@@ -1,0 +1,17 @@
+//! The HTTP interface over a real supervisor on the memory adapters, with paused time.
+
+mod activity;
+mod client;
+mod create;
+mod errors;
+mod health;
+mod lifecycle;
+mod list;
+mod openapi;
+mod security;
+mod wire;
+
+// Only a part of what is shared: the rest wants servers that these tests don't have.
+#[path = "../support/bench.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod bench;
