@@ -1,4 +1,5 @@
 //! Commands and flags.
+#![allow(clippy::doc_markdown, reason = "doc comments here are what `--help` prints, where backticks are noise")]
 
 use std::path::PathBuf;
 

@@ -98,7 +98,7 @@ impl Stage {
         if let Some(image) = &args.image {
             overrides.set("templates.base.image", image, "--image");
         }
-        let engine = process_environment().into_iter().filter(|(name, _)| name == "DOCKER_HOST");
+        let engine = process_environment().filter(|(name, _)| name == "DOCKER_HOST");
         let settings = Settings::load(None, engine, overrides)?;
         let adapters = Adapters::from_settings(&settings)?;
         let runtime = adapters.runtime.clone();
