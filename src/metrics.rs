@@ -56,7 +56,6 @@ pub struct Metrics {
     ends: Family<ByReason, Counter>,
     lateness: Histogram,
     removal_retries: Counter,
-    actor_losses: Counter,
     store_commits: Counter,
     store_records: Counter,
     store_failures: Counter,
@@ -121,7 +120,6 @@ impl Metrics {
         };
         Self {
             removal_retries: counter("removal_retries", "Removals of containers that failed and are tried again"),
-            actor_losses: counter("actor_losses", "Sandbox actors that ended without their sandbox"),
             store_commits: counter("store_commits", "Commits to the store"),
             store_records: counter("store_records", "Records written to the store"),
             store_failures: counter("store_failures", "Commits that failed and are tried again"),
@@ -174,11 +172,6 @@ impl Metrics {
     /// A removal failed.
     pub fn removal_failed(&self) {
         self.removal_retries.inc();
-    }
-
-    /// An actor ended without its sandbox.
-    pub fn actor_lost(&self) {
-        self.actor_losses.inc();
     }
 
     /// A commit succeeded.

@@ -146,6 +146,9 @@ impl SandboxActor {
 
     /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
     fn perform(&mut self, effects: Effects, reply: Option<Reply>, now: Now, ctx: &mut Context<Self>) {
+        if let Some(source) = effects.used {
+            self.world.metrics.activity(source);
+        }
         let ticket = self.persist(effects.persist, now);
         if let Some(deed) = effects.deed {
             self.do_deed(deed, ctx);
@@ -263,16 +266,8 @@ impl Handler<Ask> for SandboxActor {
         } else {
             self.try_step(event, Some(reply), ctx)
         };
-        match refused {
-            Err((denied, Some(reply))) => {
-                let _ = reply.send(Err(denied.into()));
-            }
-            Err((_, None)) => {}
-            Ok(()) => {
-                if let Event::Activity(source) = event {
-                    self.world.metrics.activity(source);
-                }
-            }
+        if let Err((denied, Some(reply))) = refused {
+            let _ = reply.send(Err(denied.into()));
         }
     }
 }

@@ -110,9 +110,7 @@ impl Supervisor {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
             None => self.get(id).await?.life.policy().active_timeout,
         };
-        let kept = self.ask(id, Event::KeepAlive(timeout)).await?;
-        self.world.metrics.activity(ActivitySource::KeepAlive);
-        Ok(kept)
+        self.ask(id, Event::KeepAlive(timeout)).await
     }
 
     /// Freezes the container.
@@ -128,9 +126,7 @@ impl Supervisor {
     /// # Errors
     /// [`Rejection`].
     pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
-        let resumed = self.ask_for_status(id, Event::Resume, Status::Running).await?;
-        self.world.metrics.activity(ActivitySource::Resume);
-        Ok(resumed)
+        self.ask_for_status(id, Event::Resume, Status::Running).await
     }
 
     /// Proof of life from inside, which is not use.

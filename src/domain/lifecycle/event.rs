@@ -162,15 +162,21 @@ pub struct Effects {
     pub persist: Persist,
     /// What to do next.
     pub deed: Option<Deed>,
+    /// What has just reset the idle clock, for the counters.
+    pub used: Option<ActivitySource>,
     /// The end that this step decided, for the logs and the counters.
     pub ended: Option<End>,
 }
 
 impl Effects {
-    pub(super) const NONE: Self = Self { persist: Persist::No, deed: None, ended: None };
+    pub(super) const NONE: Self = Self { persist: Persist::No, deed: None, used: None, ended: None };
 
     pub(super) const fn persist(persist: Persist) -> Self {
         Self { persist, ..Self::NONE }
+    }
+
+    pub(super) const fn used(self, source: ActivitySource) -> Self {
+        Self { used: Some(source), ..self }
     }
 
     pub(super) const fn deed(deed: Deed) -> Self {

@@ -154,7 +154,7 @@ impl Lifecycle {
             activity: Default::default(),
         };
         life.note_activity(ActivitySource::Create, now);
-        (life, Effects::persist(Persist::Through))
+        (life, Effects::persist(Persist::Through).used(ActivitySource::Create))
     }
 
     /// A sandbox as the store remembers it, and the first thing to do: nothing for one that is up, else drive on what

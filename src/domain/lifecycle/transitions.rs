@@ -53,21 +53,21 @@ impl Lifecycle {
     fn activity(&mut self, source: ActivitySource, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(source, now);
-        Ok(Effects::persist(Persist::Behind))
+        Ok(Effects::persist(Persist::Behind).used(source))
     }
 
     fn keep_alive(&mut self, timeout: Duration, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(ActivitySource::KeepAlive, now);
         self.expires_at = now.moment.plus(timeout);
-        Ok(self.write_through())
+        Ok(self.write_through().used(ActivitySource::KeepAlive))
     }
 
     fn reuse(&mut self, timeout: Option<Duration>, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(ActivitySource::Reuse, now);
         self.extend(timeout.unwrap_or(self.policy.active_timeout), now);
-        Ok(self.write_through())
+        Ok(self.write_through().used(ActivitySource::Reuse))
     }
 
     fn heartbeat(&mut self, now: Now) -> Result<Effects, Denied> {
@@ -233,7 +233,7 @@ impl Lifecycle {
                 self.note_activity(ActivitySource::Resume, now);
                 self.extend(self.policy.active_timeout, now);
                 self.last_heartbeat = now.moment;
-                self.write_through()
+                self.write_through().used(ActivitySource::Resume)
             }
             _ => Effects::NONE,
         }
@@ -296,7 +296,8 @@ impl Lifecycle {
         self.revision += 1;
         let step = Step::Recording(self.revision);
         self.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
-        Effects { persist: Persist::Through, deed: start_under_way.then_some(Deed::CancelStart), ended: Some(end) }
+        let deed = start_under_way.then_some(Deed::CancelStart);
+        Effects { persist: Persist::Through, deed, ended: Some(end), ..Effects::NONE }
     }
 
     fn write_through(&mut self) -> Effects {
