@@ -170,6 +170,16 @@ impl Journal {
         self.shared.lose(holder);
     }
 
+    /// Tells the journal how the store answered to somebody else: it may be down while nothing is to be written.
+    pub fn heard(&self, answer: Result<(), &str>) {
+        match answer {
+            Err(problem) => self.shared.went_down(problem),
+            // What waits is written next, and then its writer says so.
+            Ok(()) if self.inbox().len() == 0 => _ = self.shared.came_up(),
+            Ok(()) => {}
+        }
+    }
+
     /// How much waits, and for how many seconds the oldest of it.
     pub fn backlog(&self) -> (usize, f64) {
         let inbox = self.inbox();
@@ -197,6 +207,34 @@ impl Journal {
 }
 
 impl Shared {
+    fn went_down(&self, problem: &str) {
+        let now = self.clock.now().wall();
+        self.health.send_if_modified(|health| match health {
+            StoreHealth::Up => {
+                warn!(error = problem, "the store does not answer; sandboxes go on in memory, and it is tried again");
+                *health = StoreHealth::Down { since: now, error: problem.to_owned() };
+                true
+            }
+            StoreHealth::Down { error, .. } => {
+                problem.clone_into(error);
+                false
+            }
+            StoreHealth::Lost { .. } => false,
+        });
+    }
+
+    /// For how many seconds it had been down, if it had. A lease that is lost stays lost, whatever was under way.
+    fn came_up(&self) -> Option<f64> {
+        let mut down_since = None;
+        self.health.send_if_modified(|health| {
+            let StoreHealth::Down { since, .. } = health else { return false };
+            down_since = Some(*since);
+            *health = StoreHealth::Up;
+            true
+        });
+        down_since.map(|since| self.clock.now().wall() - since)
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         // Nothing that holds the lock can panic half-way through a change.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -271,9 +309,7 @@ impl Writer {
     }
 
     fn succeeded(&self, batch: Batch, records: usize) {
-        let was = self.shared.health.send_replace(StoreHealth::Up);
-        if let StoreHealth::Down { since, .. } = was {
-            let seconds = self.shared.clock.now().wall() - since;
+        if let Some(seconds) = self.shared.came_up() {
             info!(records, seconds, "the store takes writes again; everything that waited is written");
         }
         let lag = batch.oldest().map(|oldest| self.shared.clock.now().moment.since(oldest));
@@ -283,21 +319,9 @@ impl Writer {
 
     fn failed(&self, problem: &str, failures: u32) {
         self.shared.metrics.store_failed();
-        let now = self.shared.clock.now().wall();
-        self.shared.health.send_if_modified(|health| match health {
-            StoreHealth::Up => {
-                warn!(error = problem, "the store takes no writes; sandboxes go on in memory, and it is tried again");
-                *health = StoreHealth::Down { since: now, error: problem.to_owned() };
-                true
-            }
-            StoreHealth::Down { error, .. } => {
-                if failures.is_power_of_two() {
-                    warn!(error = problem, failures, "the store still takes no writes");
-                }
-                problem.clone_into(error);
-                false
-            }
-            StoreHealth::Lost { .. } => false,
-        });
+        if failures > 1 && failures.is_power_of_two() {
+            warn!(error = problem, failures, "the store still takes no writes");
+        }
+        self.shared.went_down(problem);
     }
 }

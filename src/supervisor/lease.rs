@@ -20,9 +20,12 @@ pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Dur
             () = journal.lost().cancelled() => return,
         }
         match store.renew().await {
-            Ok(()) => {}
+            Ok(()) => journal.heard(Ok(())),
             // Writes are fenced by the lease: while the store cannot be asked, nothing is recorded, so nothing begins.
-            Err(StoreError::Unavailable(error)) => warn!(%error, "cannot renew the lease yet"),
+            Err(StoreError::Unavailable(error)) => {
+                warn!(%error, "cannot renew the lease yet");
+                journal.heard(Err(&error));
+            }
             Err(StoreError::Held { holder }) => {
                 error!(%holder, "the lease is lost");
                 journal.lose(&holder);

@@ -46,6 +46,18 @@ async fn when_the_store_is_down_pings_and_reads_work_and_creates_are_refused() {
 }
 
 #[actix_web::test]
+async fn a_store_that_goes_down_while_nothing_is_written_is_noticed() {
+    let (bench, client) = start(&[]).await;
+    bench.store.go_down();
+    tokio::time::sleep(bench.settings.store.lease_ttl).await;
+    assert_eq!(client.get("/readyz").await.must_succeed(503).json["reasons"][0]["part"], "store");
+    bench.store.heal_all();
+    tokio::time::sleep(bench.settings.store.lease_ttl).await;
+    client.get("/readyz").await.must_succeed(200);
+    client.post("/v1/sandboxes", "").await.must_succeed(201);
+}
+
+#[actix_web::test]
 async fn a_store_with_another_supervisor_is_not_ready() {
     let (bench, client) = start(&[]).await;
     bench.store.usurp("somebody else");
