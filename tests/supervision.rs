@@ -297,6 +297,31 @@ async fn a_crash_ends_nothing_early_and_a_restart_waits_for_its_grace() {
     assert_eq!(status(&bench, "long").await, Status::Terminated);
 }
 
+async fn a_wall_clock_jumps_by(seconds: i64) {
+    let mut bench = Bench::new(&[("lifecycle.restart_grace", "1")]).await;
+    bench.create(idle("steady", 600)).await;
+    sleep(100.0).await;
+    bench.set_wall_clock(seconds);
+    sleep(100.0).await;
+    assert_eq!(status(&bench, "steady").await, Status::Running);
+    bench = bench.crash_and_restart().await;
+    // 200 s of 600 are over, whatever the wall clock says, and a restart adds a second.
+    sleep(399.0).await;
+    assert_eq!(status(&bench, "steady").await, Status::Running);
+    sleep(3.0).await;
+    assert_eq!(status(&bench, "steady").await, Status::Terminated);
+}
+
+#[actix_web::test]
+async fn a_wall_clock_that_is_set_forward_ends_nothing_neither_now_nor_after_a_crash() {
+    a_wall_clock_jumps_by(3600).await;
+}
+
+#[actix_web::test]
+async fn a_wall_clock_that_is_set_back_makes_nothing_immortal() {
+    a_wall_clock_jumps_by(-3600).await;
+}
+
 #[actix_web::test]
 async fn a_clean_stop_loses_no_activity_and_ends_no_sandbox() {
     let mut bench = Bench::new(&[]).await;
@@ -396,7 +421,7 @@ async fn a_start_waits_for_a_store_that_cannot_be_read_and_takes_no_error_for_em
     bench.store.bury_holder();
     let store = bench.store.reopen();
     store.fail_next(memory::Point::Active, 7, StoreError::Unavailable("on purpose".into()));
-    bench = Bench::start(bench.settings, store, bench.runtime, support::bench::wall_clock()).await;
+    bench = bench.start_on(store).await;
     assert_eq!(bench.restoration.sandboxes, 1);
     assert_eq!(status(&bench, "kept").await, Status::Running);
 }

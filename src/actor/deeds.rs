@@ -1,8 +1,9 @@
 //! What an actor does to the outside: each deed runs on the I/O runtime, and its outcome comes back as a message.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -45,22 +46,32 @@ impl SandboxActor {
             Deed::Resolve => self.look_at_container(ctx),
             Deed::Pause => {
                 let (runtime, container) = (self.world.runtime.clone(), self.container());
-                self.run(ctx, async move { Outcome::Pause(runtime.pause(&container).await) });
+                self.run(ctx, Outcome::Pause, async move { runtime.pause(&container).await });
             }
             Deed::Resume => {
                 let (runtime, container) = (self.world.runtime.clone(), self.container());
-                self.run(ctx, async move { Outcome::Resume(runtime.resume(&container).await) });
+                self.run(ctx, Outcome::Resume, async move { runtime.resume(&container).await });
             }
             Deed::Remove => {
                 let (runtime, container) = (self.world.runtime.clone(), self.container());
-                self.run(ctx, async move { Outcome::Remove(runtime.remove(&container).await) });
+                self.run(ctx, Outcome::Remove, async move { runtime.remove(&container).await });
             }
         }
     }
 
-    fn run(&self, ctx: &mut Context<Self>, deed: impl Future<Output = Outcome> + Send + 'static) {
+    /// Does a deed on the I/O runtime. It always reports: one that panics has failed, and is tried again like any other.
+    fn run<T: 'static>(
+        &self,
+        ctx: &mut Context<Self>,
+        outcome: fn(Result<T, RuntimeError>) -> Outcome,
+        deed: impl Future<Output = Result<T, RuntimeError>> + Send + 'static,
+    ) {
         let addr = ctx.address();
-        self.world.io.spawn(async move { addr.do_send(deed.await) });
+        let deed = AssertUnwindSafe(deed).catch_unwind();
+        self.world.io.spawn(async move {
+            let bug = |_| Err(RuntimeError::Failed("a bug in Sandglass: the call to the engine panicked".into()));
+            addr.do_send(outcome(deed.await.unwrap_or_else(bug)));
+        });
     }
 
     fn start_container(&mut self, ctx: &mut Context<Self>) {
@@ -72,16 +83,16 @@ impl SandboxActor {
         let cancel = CancellationToken::new();
         self.cancel = Some(cancel.clone());
         let runtime = self.world.runtime.clone();
-        self.run(ctx, async move {
+        self.run(ctx, Outcome::Start, async move {
             let id = start.id.clone();
             let progress = move |progress: StartProgress| info!(sandbox_id = %id, ?progress, "starting");
-            Outcome::Start(runtime.start(&start, &cancel, &progress).await)
+            runtime.start(&start, &cancel, &progress).await
         });
     }
 
     fn look_at_container(&self, ctx: &mut Context<Self>) {
         let (runtime, container) = (self.world.runtime.clone(), self.container());
-        self.run(ctx, async move { Outcome::Look(runtime.inspect(&container).await) });
+        self.run(ctx, Outcome::Look, async move { runtime.inspect(&container).await });
     }
 
     /// Writes the tombstone: the sandbox as it will be once this is stored.

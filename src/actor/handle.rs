@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     arbiters::Arbiters,
-    sandbox::{Ask, Look, SandboxActor, Tell, Wait},
+    sandbox::{Ask, Look, Rewrite, SandboxActor, Tell, Wait},
     world::World,
 };
 use crate::{
@@ -80,6 +80,11 @@ impl SandboxHandle {
     /// Tells what happened to its container.
     pub fn tell(&self, event: Event) {
         self.addr.do_send(Tell(event));
+    }
+
+    /// Has its record written anew: moments have other wall-clock times now.
+    pub fn rewrite(&self) {
+        self.addr.do_send(Rewrite);
     }
 
     /// A copy of it as it is now.

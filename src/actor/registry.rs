@@ -89,6 +89,13 @@ impl Registry {
         self.ended.retain(|_, tombstone| now < tombstone.until);
     }
 
+    /// Calls `use_it` with every actor that stands here.
+    pub fn each_live(&self, mut use_it: impl FnMut(&SandboxHandle)) {
+        for entry in &self.live {
+            use_it(entry.value());
+        }
+    }
+
     /// How many are alive, or on their way out.
     pub fn live_count(&self) -> usize {
         self.live.len()

@@ -51,6 +51,11 @@ pub(super) struct Wait {
 #[rtype(result = "()")]
 pub(super) struct Tell(pub(super) Event);
 
+/// The record has to be written anew, since moments have other wall-clock times now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Rewrite;
+
 /// The armed timer.
 struct Alarm {
     at: Moment,
@@ -297,5 +302,17 @@ impl Handler<Tell> for SandboxActor {
 
     fn handle(&mut self, Tell(event): Tell, ctx: &mut Context<Self>) {
         self.step(event, ctx);
+    }
+}
+
+impl Handler<Rewrite> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Rewrite, ctx: &mut Context<Self>) {
+        // What is on its way out keeps the record of its intent; its times are history.
+        if self.sandbox.life.is_alive() {
+            let now = self.world.clock.now();
+            self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
+        }
     }
 }

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
-    clock::Clock,
     config::Settings,
     domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, lifecycle::Event},
     journal::StoreHealth,
@@ -76,7 +75,7 @@ impl Supervisor {
             store,
             settings,
         });
-        supervisor.world.io.spawn(follow_wall(supervisor.world.clock.clone(), supervisor.stop.clone()));
+        supervisor.world.io.spawn(follow_wall(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor
     }
@@ -278,15 +277,17 @@ impl Supervisor {
     }
 }
 
-/// Follows a wall clock that is set anew. Deadlines are not on it; the times in answers are.
-async fn follow_wall(clock: Clock, stop: CancellationToken) {
+/// Follows a wall clock that is set anew, or that went on while the host slept. No deadline is on it; but the times in the
+/// records are, so they are written anew, or the next start would read them as long past.
+async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             () = stop.cancelled() => return,
         }
-        if let Some(seconds) = clock.follow_wall() {
-            tracing::warn!(seconds, "the wall clock was set; no deadline moves");
+        if let Some(seconds) = world.clock.follow_wall() {
+            tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
+            world.registry.each_live(SandboxHandle::rewrite);
         }
     }
 }

@@ -1,6 +1,12 @@
 //! A whole supervisor over the memory adapters, on this thread, whose time a test pauses.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use sandglass::{
     actor::{Arbiters, World},
@@ -23,6 +29,7 @@ pub struct Bench {
     pub supervisor: Arc<Supervisor>,
     pub restoration: Restoration,
     wall: WallClock,
+    jumped: Arc<AtomicI64>,
 }
 
 /// The defaults, with `overrides` (dotted keys) over them.
@@ -52,31 +59,44 @@ impl Bench {
     /// With a store that `plant` has put something into.
     pub async fn over(overrides: &[(&str, &str)], plant: impl FnOnce(&MemoryStore)) -> Self {
         tokio::time::pause();
-        let wall = wall_clock();
+        let (going, jumped) = (wall_clock(), Arc::new(AtomicI64::new(0)));
+        let jumps = jumped.clone();
+        let wall: WallClock = Arc::new(move || going() + jumps.load(Ordering::Relaxed));
         let seconds = wall.clone();
         let store = MemoryStore::with_clock(Arc::new(move || seconds() as f64 / 1e9));
         plant(&store);
-        Self::start(settings(overrides), store, Memory::new(), wall).await
-    }
-
-    pub async fn start(settings: Settings, store: MemoryStore, runtime: Memory, wall: WallClock) -> Self {
+        let (settings, runtime) = (settings(overrides), Memory::new());
         let supervisor = supervisor(&settings, &store, &runtime, &wall);
         let restoration = supervisor.begin().await.expect("the lease is free");
-        Self { settings, store, runtime, supervisor, restoration, wall }
+        Self { settings, store, runtime, supervisor, restoration, wall, jumped }
+    }
+
+    /// A new supervisor over `store`, on the same engine and clocks.
+    pub async fn start_on(self, store: MemoryStore) -> Self {
+        let supervisor = supervisor(&self.settings, &store, &self.runtime, &self.wall);
+        let restoration = supervisor.begin().await.expect("the lease is free");
+        Self { store, supervisor, restoration, ..self }
+    }
+
+    /// Somebody sets the wall clock, or the host has slept: it shows this many seconds more.
+    pub fn set_wall_clock(&self, seconds: i64) {
+        self.jumped.fetch_add(seconds * 1_000_000_000, Ordering::Relaxed);
     }
 
     /// A new supervisor over what the old one left, as after `kill -9`: nothing is flushed, and whatever the old one still
     /// tries is refused by the store.
     pub async fn crash_and_restart(self) -> Self {
         self.store.bury_holder();
-        Self::start(self.settings, self.store.reopen(), self.runtime, self.wall).await
+        let store = self.store.reopen();
+        self.start_on(store).await
     }
 
     /// The same after a clean stop.
     pub async fn stop_and_restart(self) -> Self {
         let missing = self.supervisor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(missing, 0, "a clean stop has written everything");
-        Self::start(self.settings, self.store.reopen(), self.runtime, self.wall).await
+        let store = self.store.reopen();
+        self.start_on(store).await
     }
 
     pub async fn create(&self, create: Create) -> Sandbox {
