@@ -19,6 +19,7 @@
 //! | [`pool`] | the lanes |
 //! | [`ownership`] | labels, and whose a container is |
 //! | [`view`] | an inspected container in the port's words |
+//! | [`list`], [`events`] | all containers of ours, and what happens to them |
 //! | [`hardening`] | the body of a create |
 //! | [`image`], [`create`], [`start`], [`readiness`] | the way up |
 //! | [`freeze`], [`termination`] | pause and resume, the way down |
@@ -30,10 +31,12 @@ mod adapter;
 mod create;
 mod engine;
 mod error;
+mod events;
 mod freeze;
 mod hardening;
 mod host;
 mod image;
+mod list;
 mod ownership;
 mod pool;
 mod readiness;
