@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     arbiters::Arbiters,
-    sandbox::{Ask, Look, Rewrite, SandboxActor, Tell, Wait},
+    sandbox::{Ask, Look, News, Rewrite, SandboxActor, Tell, Wait},
     world::World,
 };
 use crate::{
@@ -77,7 +77,13 @@ impl SandboxHandle {
         async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
     }
 
-    /// Tells what happened to its container.
+    /// Tells what happened to a container; it counts only if that is still the sandbox's own, not one of an earlier
+    /// sandbox of the same id.
+    pub fn news(&self, container_id: Option<String>, event: Event) {
+        self.addr.do_send(News { container_id, event });
+    }
+
+    /// Tells what happened to it.
     pub fn tell(&self, event: Event) {
         self.addr.do_send(Tell(event));
     }

@@ -38,6 +38,11 @@ impl Registry {
         self.live.get(id).map(|handle| use_it(&handle))
     }
 
+    /// The actor of `id`.
+    pub fn handle(&self, id: &SandboxId) -> Option<SandboxHandle> {
+        self.live.get(id).map(|handle| handle.clone())
+    }
+
     /// What stands under `id` at `now`.
     pub fn get(&self, id: &SandboxId, now: Moment) -> Option<Entry> {
         let live = self.live.get(id).map(|handle| Entry::Live(handle.clone()));

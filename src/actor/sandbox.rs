@@ -51,6 +51,14 @@ pub(super) struct Wait {
 #[rtype(result = "()")]
 pub(super) struct Tell(pub(super) Event);
 
+/// Something happened to a container.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct News {
+    pub(super) container_id: Option<String>,
+    pub(super) event: Event,
+}
+
 /// The record has to be written anew, since moments have other wall-clock times now.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -302,6 +310,16 @@ impl Handler<Tell> for SandboxActor {
 
     fn handle(&mut self, Tell(event): Tell, ctx: &mut Context<Self>) {
         self.step(event, ctx);
+    }
+}
+
+impl Handler<News> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, News { container_id, event }: News, ctx: &mut Context<Self>) {
+        if container_id == self.sandbox.details.container_id {
+            self.step(event, ctx);
+        }
     }
 }
 

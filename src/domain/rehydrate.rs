@@ -97,6 +97,8 @@ pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -
 pub struct Traces {
     /// What it is doing.
     pub container: Container,
+    /// Whether it should not live any more: it ends as `orphaned`.
+    pub forsaken: bool,
     /// What is known by its labels and by a look at it.
     pub details: Details,
     /// The timeouts of its labels, and fallbacks for the rest.
@@ -109,6 +111,7 @@ pub struct Traces {
 pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
     let last_activity = traces.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
     let phase = match traces.container {
+        _ if traces.forsaken => Revived::Ending(End::now(EndReason::Orphaned, now)),
         Container::Running => Revived::Running,
         Container::Paused => Revived::Paused(last_activity),
         Container::Stopped(code) => Revived::Ending(End { exit_code: code, ..End::now(EndReason::Exited, now) }),

@@ -1,11 +1,14 @@
 //! The supervisor: creates, finds, lists and rehydrates sandboxes. It owns no timer and no state of theirs; whatever
 //! concerns one sandbox is a message to its actor.
 
+mod adopt;
 mod create;
+mod events;
 mod health;
 mod lease;
 mod list;
 mod plan;
+mod reconcile;
 mod rehydrate;
 mod rejection;
 mod requests;

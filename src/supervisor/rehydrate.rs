@@ -4,20 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
-use super::requests::{Phase, Supervisor};
+use super::{
+    adopt::Remains,
+    requests::{Phase, Supervisor},
+};
 use crate::{
     actor::{SandboxHandle, Tombstone},
     domain::{
-        Details, Now, Policy, Sandbox, SandboxId,
+        Now, Policy, Sandbox, SandboxId,
         lifecycle::{Effects, Persist},
         record::Record,
-        rehydrate::{self, Fallbacks, Traces},
+        rehydrate::{self, Fallbacks},
         retry::Backoff,
     },
-    ports::{
-        runtime::{ContainerRef, Inspected, Owner, RuntimeError},
-        store::{Cursor, Found, StoreError, Stored, Write},
-    },
+    ports::store::{Cursor, Found, StoreError, Stored, Write},
 };
 
 /// Members per page: a pipeline of this many reads is one round trip.
@@ -41,18 +41,10 @@ pub struct Restoration {
     pub orphans: usize,
 }
 
-/// A member of the active set that has no usable record. Its container, if it has one, is not lost.
-struct Loose {
-    id: SandboxId,
-    score: f64,
-    /// Its record was there, and was not understood.
-    damaged: bool,
-}
-
 /// What became of a member.
 enum Member {
     Back { completed: bool },
-    Loose(Loose),
+    Loose(Remains),
     Nothing,
 }
 
@@ -96,7 +88,8 @@ impl Supervisor {
         Ok(restoration)
     }
 
-    fn fallbacks(&self, now: Now) -> Fallbacks {
+    /// What fills the gaps of a record that is brought back now.
+    pub(super) fn fallbacks(&self, now: Now) -> Fallbacks {
         let lifecycle = &self.settings.lifecycle;
         Fallbacks {
             policy: Policy {
@@ -143,7 +136,7 @@ impl Supervisor {
         };
         let now = self.world.clock.now();
         let (bytes, reason) = match stored.found {
-            Found::Nothing => return Member::Loose(Loose { id, score: stored.score, damaged: false }),
+            Found::Nothing => return Member::Loose(Remains::of_member(id, stored.score, false)),
             Found::Foreign(what) => (Vec::new(), what),
             Found::Record(bytes) => {
                 let read = Record::parse(&bytes)
@@ -159,7 +152,7 @@ impl Supervisor {
         };
         restoration.quarantined += 1;
         self.quarantine(&stored.member, bytes, reason);
-        Member::Loose(Loose { id, score: stored.score, damaged: true })
+        Member::Loose(Remains::of_member(id, stored.score, true))
     }
 
     fn quarantine(&self, member: &[u8], bytes: Vec<u8>, reason: String) {
@@ -171,7 +164,7 @@ impl Supervisor {
     }
 
     /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
-    fn revive(&self, sandbox: Sandbox, effects: Effects, save: bool) {
+    pub(super) fn revive(&self, sandbox: Sandbox, effects: Effects, save: bool) {
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
         let spawn = || SandboxHandle::spawn(&self.world, &self.arbiters, sandbox, Effects { persist, ..effects }, None);
@@ -201,85 +194,5 @@ impl Supervisor {
             let Some(next) = page.next else { return Ok(count) };
             from = Some(next);
         }
-    }
-
-    /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
-    /// and only once the engine has answered that there is no container.
-    async fn deal_with(&self, loose: Vec<Loose>, fallbacks: Fallbacks) {
-        for member in loose {
-            let mut failures = 0;
-            let (owner, inspected) = loop {
-                match self.find_container(&member.id).await {
-                    Ok(found) => break found,
-                    Err(error) => {
-                        failures += 1;
-                        if u32::is_power_of_two(failures) {
-                            warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
-                        }
-                        tokio::time::sleep(self.world.backoff.jittered_wait(failures)).await;
-                    }
-                }
-            };
-            match inspected {
-                Some(inspected) => {
-                    warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
-                    let (sandbox, effects) = self.adopt(&member, &owner, inspected, &fallbacks);
-                    self.revive(sandbox, effects, true);
-                }
-                None => {
-                    // A create may have taken the id meanwhile, and is then what the member stands for.
-                    self.world.registry.if_vacant(&member.id, || {
-                        self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
-                    });
-                }
-            }
-        }
-    }
-
-    /// Looks for a container with our labels, then for one with the reference system's.
-    async fn find_container(&self, id: &SandboxId) -> Result<(Owner, Option<Inspected>), RuntimeError> {
-        let look = |owner: Owner| async {
-            let container = ContainerRef { sandbox: id.clone(), container_id: None, owner };
-            self.world.runtime.inspect(&container).await.map(|found| (container.owner, found))
-        };
-        match look(Owner::Sandglass).await? {
-            (owner, Some(found)) => Ok((owner, Some(found))),
-            (_, None) => look(Owner::Reference { task_id: id.to_string() }).await,
-        }
-    }
-
-    fn adopt(&self, member: &Loose, owner: &Owner, found: Inspected, fallbacks: &Fallbacks) -> (Sandbox, Effects) {
-        let now = self.world.clock.now();
-        let labels = &found.labels;
-        let configured = fallbacks.policy;
-        // A damaged record may have promised anything: the fallback is the longest of what is known. A lost one is what
-        // the labels say; without them it is legacy.
-        let idle_timeout = match labels.idle_timeout {
-            Some(None) => None,
-            Some(Some(timeout)) if member.damaged => Some(timeout.max(fallbacks.legacy_ttl)),
-            Some(Some(timeout)) => Some(timeout),
-            None => Some(fallbacks.legacy_ttl),
-        };
-        let policy = Policy {
-            idle_timeout,
-            paused_timeout: labels.paused_timeout,
-            heartbeat_timeout: labels.heartbeat_timeout,
-            active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
-            on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),
-        };
-        let created_at = labels.created_at.unwrap_or(member.score);
-        let details = Details {
-            template: labels.template.clone(),
-            image: found.image,
-            container_name: found.name,
-            container_id: Some(found.started.container_id),
-            base_url: found.started.base_url,
-            ports: found.started.ports,
-            started_at: Some(created_at),
-            taken_over: *owner != Owner::Sandglass,
-            ..Details::new(member.id.clone(), created_at)
-        };
-        let last_activity = Some(member.score).filter(|score| score.is_finite());
-        rehydrate::adopt(Traces { container: found.state, details, policy, last_activity }, fallbacks, now)
     }
 }

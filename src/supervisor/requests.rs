@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -55,6 +55,8 @@ pub struct Supervisor {
     pub(super) runtime_health: watch::Receiver<RuntimeHealth>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) stop: CancellationToken,
+    /// Asks for a reconcile out of turn.
+    pub(super) reconcile_now: Notify,
 }
 
 impl Supervisor {
@@ -70,6 +72,7 @@ impl Supervisor {
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             stop,
+            reconcile_now: Notify::new(),
             world,
             arbiters,
             store,
@@ -89,7 +92,10 @@ impl Supervisor {
         self.patiently(|| self.store.acquire()).await?;
         let ttl = self.settings.store.lease_ttl;
         self.world.io.spawn(keep_lease(self.store.clone(), self.world.journal.clone(), ttl, self.stop.clone()));
-        self.rehydrate().await
+        let restoration = self.rehydrate().await?;
+        self.world.io.spawn(self.clone().follow_events());
+        self.world.io.spawn(self.clone().reconcile_regularly());
+        Ok(restoration)
     }
 
     /// Proof of use. The idle clock is reset before this answers.

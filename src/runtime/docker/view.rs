@@ -47,6 +47,8 @@ pub(super) fn state(found: &ContainerInspectResponse) -> Container {
         Some(State::PAUSED) => Container::Paused,
         // It has never run: the exit code 0 that the engine shows here is nobody's.
         Some(State::CREATED) => Container::Stopped(None),
+        // Somebody is removing it, which nothing can stop: how its process ends says nothing.
+        Some(State::REMOVING) => Container::Missing,
         _ => Container::Stopped(state.exit_code),
     }
 }

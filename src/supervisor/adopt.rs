@@ -1,0 +1,160 @@
+//! Sandboxes of which only a container is left: it is adopted by its labels, so that it is never without an owner.
+
+use tracing::warn;
+
+use super::requests::Supervisor;
+use crate::{
+    domain::{
+        Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
+        lifecycle::{Container, Effects},
+        rehydrate::{self, Fallbacks, Traces, task_id},
+    },
+    ports::{
+        runtime::{ContainerRef, Inspected, Owner, RuntimeError},
+        store::Write,
+    },
+};
+
+/// What is known of a sandbox whose record is lost, beside its container.
+pub(super) struct Remains {
+    pub(super) id: SandboxId,
+    /// Its last activity, where something tells it.
+    last_activity: Option<EpochSeconds>,
+    /// Its record was there, and was not understood: it may have promised anything.
+    pub(super) damaged: bool,
+    /// Its labels say that it should not live any more.
+    pub(super) forsaken: bool,
+}
+
+impl Remains {
+    /// A member of the active set that has no usable record.
+    pub(super) fn of_member(id: SandboxId, score: EpochSeconds, damaged: bool) -> Self {
+        Self { id, last_activity: Some(score).filter(|score| score.is_finite()), damaged, forsaken: false }
+    }
+
+    /// A container that no sandbox and no member knows. It should live if it does, and if its idle timeout, counted from
+    /// its creation, is not over. Nobody knows when it was last used: if it lives, that is read as now.
+    pub(super) fn orphan(
+        id: SandboxId,
+        created_at: EpochSeconds,
+        now: Now,
+        found: &Inspected,
+        legacy_ttl: f64,
+    ) -> Self {
+        let created_at = found.labels.created_at.unwrap_or(created_at);
+        let idle_timeout = match found.labels.idle_timeout {
+            Some(timeout) => timeout.map(|timeout| timeout.as_secs_f64()),
+            None => Some(legacy_ttl),
+        };
+        let forsaken = match found.state {
+            Container::Running => idle_timeout.is_some_and(|timeout| created_at + timeout <= now.wall()),
+            Container::Paused => false,
+            Container::Stopped(_) | Container::Missing => true,
+        };
+        Self { id, last_activity: None, damaged: false, forsaken }
+    }
+}
+
+/// Whose labels a sandbox's container carries.
+pub(super) fn owner_of(sandbox: &Sandbox) -> Owner {
+    if sandbox.details.taken_over {
+        Owner::Reference { task_id: task_id(sandbox.id(), &sandbox.details.metadata) }
+    } else {
+        Owner::Sandglass
+    }
+}
+
+impl Supervisor {
+    /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
+    /// and only once the engine has answered that there is no container.
+    pub(super) async fn deal_with(&self, loose: Vec<Remains>, fallbacks: Fallbacks) {
+        for member in loose {
+            let mut failures = 0;
+            let (owner, inspected) = loop {
+                match self.find_container(&member.id).await {
+                    Ok(found) => break found,
+                    Err(error) => {
+                        failures += 1;
+                        if u32::is_power_of_two(failures) {
+                            warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
+                        }
+                        tokio::time::sleep(self.world.backoff.jittered_wait(failures)).await;
+                    }
+                }
+            };
+            match inspected {
+                Some(inspected) => {
+                    warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
+                    let (sandbox, effects) = self.adopt(&member, &owner, inspected, &fallbacks);
+                    self.revive(sandbox, effects, true);
+                }
+                None => {
+                    // A create may have taken the id meanwhile, and is then what the member stands for.
+                    self.world.registry.if_vacant(&member.id, || {
+                        self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
+                    });
+                }
+            }
+        }
+    }
+
+    /// Looks for a container with our labels, then for one with the reference system's.
+    async fn find_container(&self, id: &SandboxId) -> Result<(Owner, Option<Inspected>), RuntimeError> {
+        let look = |owner: Owner| async {
+            let container = ContainerRef { sandbox: id.clone(), container_id: None, owner };
+            self.world.runtime.inspect(&container).await.map(|found| (container.owner, found))
+        };
+        match look(Owner::Sandglass).await? {
+            (owner, Some(found)) => Ok((owner, Some(found))),
+            (_, None) => look(Owner::Reference { task_id: id.to_string() }).await,
+        }
+    }
+
+    /// A sandbox made of what its container tells.
+    pub(super) fn adopt(
+        &self,
+        remains: &Remains,
+        owner: &Owner,
+        found: Inspected,
+        fallbacks: &Fallbacks,
+    ) -> (Sandbox, Effects) {
+        let now = self.world.clock.now();
+        let labels = &found.labels;
+        let configured = fallbacks.policy;
+        // A damaged record may have promised anything: the fallback is the longest of what is known. A lost one is what
+        // the labels say; without them it is legacy.
+        let idle_timeout = match labels.idle_timeout {
+            Some(None) => None,
+            Some(Some(timeout)) if remains.damaged => Some(timeout.max(fallbacks.legacy_ttl)),
+            Some(Some(timeout)) => Some(timeout),
+            None => Some(fallbacks.legacy_ttl),
+        };
+        let policy = Policy {
+            idle_timeout,
+            paused_timeout: labels.paused_timeout,
+            heartbeat_timeout: labels.heartbeat_timeout,
+            active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
+            on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),
+        };
+        let created_at = labels.created_at.or(remains.last_activity).unwrap_or_else(|| now.wall());
+        let details = Details {
+            template: labels.template.clone(),
+            image: found.image,
+            container_name: found.name,
+            container_id: Some(found.started.container_id),
+            base_url: found.started.base_url,
+            ports: found.started.ports,
+            started_at: Some(created_at),
+            taken_over: *owner != Owner::Sandglass,
+            ..Details::new(remains.id.clone(), created_at)
+        };
+        let traces = Traces {
+            container: found.state,
+            forsaken: remains.forsaken,
+            details,
+            policy,
+            last_activity: remains.last_activity,
+        };
+        rehydrate::adopt(traces, fallbacks, now)
+    }
+}

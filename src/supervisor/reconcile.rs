@@ -1,0 +1,161 @@
+//! Comparing sandboxes with the engine: at start, after each reconnect, and from time to time (design, 6.7). If listing
+//! fails, nothing is concluded; and before anything is ended, exactly that container is looked at once more.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::join_all;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use super::{
+    adopt::{Remains, owner_of},
+    requests::Supervisor,
+};
+use crate::{
+    actor::{Entry, SandboxHandle},
+    domain::{
+        Now, Sandbox, Status,
+        lifecycle::{Container, Event},
+    },
+    ports::runtime::{ContainerRef, Listed, Owner},
+};
+
+/// How many sandboxes are asked at the same time.
+const CHUNK: usize = 256;
+
+impl Supervisor {
+    /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
+    pub(super) async fn reconcile_regularly(self: Arc<Self>) {
+        let mut ticks = interval(self.settings.docker.reconcile_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+                () = self.reconcile_now.notified() => {}
+            }
+            self.reconcile().await;
+        }
+    }
+
+    /// One comparison.
+    pub(super) async fn reconcile(&self) {
+        let began = self.world.clock.now();
+        let listed = match self.world.runtime.list().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                warn!(%error, "containers cannot be listed; nothing is concluded from that");
+                return;
+            }
+        };
+        let by_id: HashMap<_, _> =
+            listed.iter().filter_map(|listed| Some((listed.container.container_id.as_deref()?, listed))).collect();
+        let mut handles = Vec::new();
+        self.world.registry.each_live(|handle| handles.push(handle.clone()));
+        for chunk in handles.chunks(CHUNK) {
+            join_all(chunk.iter().map(|handle| self.compare(handle, &by_id, &began))).await;
+        }
+        for listed in &listed {
+            self.account_for(listed, &began).await;
+        }
+    }
+
+    /// Whether a sandbox's container does what the sandbox says.
+    async fn compare(&self, handle: &SandboxHandle, listed: &HashMap<&str, &Listed>, began: &Now) {
+        let Ok(sandbox) = handle.look().await else { return };
+        let status = sandbox.life.status();
+        let settled = matches!(status, Status::Running | Status::Paused) && !sandbox.life.is_pausing_or_resuming();
+        // What has changed since the listing is younger than it.
+        let older = sandbox.details.started_at.is_none_or(|at| at < began.wall());
+        if !settled || !older {
+            return;
+        }
+        let found = sandbox.details.container_id.as_deref().and_then(|id| listed.get(id));
+        match (found.map(|listed| listed.state), status) {
+            (Some(Container::Running), Status::Running) | (Some(Container::Paused), Status::Paused) => {}
+            _ => self.look_closer(handle, &sandbox).await,
+        }
+    }
+
+    /// Looks at exactly this sandbox's container, and tells its actor what it does.
+    pub(super) async fn look_closer(&self, handle: &SandboxHandle, sandbox: &Sandbox) {
+        let container = ContainerRef {
+            sandbox: sandbox.id().clone(),
+            container_id: sandbox.details.container_id.clone(),
+            owner: owner_of(sandbox),
+        };
+        let event = match self.world.runtime.inspect(&container).await {
+            Err(error) => {
+                warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at");
+                return;
+            }
+            Ok(Some(found)) => match found.state {
+                Container::Running => Event::ContainerUnpaused,
+                Container::Paused => Event::ContainerPaused,
+                Container::Stopped(code) => Event::ContainerExited { code, oom_killed: found.oom_killed },
+                Container::Missing => Event::ContainerVanished,
+            },
+            Ok(None) => Event::ContainerVanished,
+        };
+        // Right after a start the engine may still be finding its containers, after a boot for example.
+        if event == Event::ContainerVanished && self.world.clock.now().moment < sandbox.life.not_before() {
+            return;
+        }
+        handle.news(container.container_id, event);
+    }
+
+    /// Whether a container has a sandbox.
+    async fn account_for(&self, listed: &Listed, began: &Now) {
+        // A container of the reference system's is ours only through a record.
+        if listed.container.owner != Owner::Sandglass {
+            return;
+        }
+        let id = &listed.container.sandbox;
+        let age = began.wall() - listed.created_at;
+        let of_age = age > self.settings.docker.orphan_grace.as_secs_f64();
+        match self.world.registry.get(id, began.moment) {
+            Some(Entry::Live(handle)) => {
+                let Ok(sandbox) = handle.look().await else { return };
+                // While it starts or ends, its own actor deals with whatever carries its labels.
+                let known = sandbox.details.container_id.as_ref();
+                let settled = matches!(sandbox.life.status(), Status::Running | Status::Paused);
+                if of_age && settled && known.is_some() && known != listed.container.container_id.as_ref() {
+                    self.remove_left_over(listed, "it belongs to an earlier sandbox of the same id").await;
+                }
+            }
+            Some(Entry::Ended(_)) => self.remove_left_over(listed, "its sandbox has ended").await,
+            None if of_age => self.take_in(listed).await,
+            None => {}
+        }
+    }
+
+    async fn remove_left_over(&self, listed: &Listed, why: &str) {
+        let (sandbox_id, container_id) = (&listed.container.sandbox, listed.container.container_id.as_deref());
+        error!(%sandbox_id, container_id, why, "a container was left over; it is removed");
+        if let Err(error) = self.world.runtime.remove(&listed.container).await {
+            warn!(%sandbox_id, %error, "it could not be removed yet; the next reconcile tries again");
+        }
+    }
+
+    /// A container of ours that no sandbox knows: it becomes one again if its labels say that it should live, else it ends
+    /// as `orphaned`. Either way it has an owner from now on.
+    async fn take_in(&self, listed: &Listed) {
+        let sandbox_id = &listed.container.sandbox;
+        match self.world.runtime.inspect(&listed.container).await {
+            Ok(Some(found)) => {
+                let (now, legacy_ttl) = (self.world.clock.now(), self.settings.lifecycle.legacy_ttl.as_secs_f64());
+                let remains = Remains::orphan(sandbox_id.clone(), listed.created_at, now, &found, legacy_ttl);
+                if remains.forsaken {
+                    info!(%sandbox_id, "a container without a sandbox is past its time; it is removed");
+                } else {
+                    warn!(%sandbox_id, "a container without a sandbox is adopted by its labels");
+                }
+                let fallbacks = self.fallbacks(now);
+                let (sandbox, effects) = self.adopt(&remains, &Owner::Sandglass, found, &fallbacks);
+                self.revive(sandbox, effects, true);
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%sandbox_id, %error, "a container without a sandbox cannot be looked at yet"),
+        }
+    }
+}
