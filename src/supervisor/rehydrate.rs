@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::StreamExt;
 use tracing::{error, info, warn};
 
 use super::requests::{Phase, Supervisor};
@@ -22,6 +23,9 @@ use crate::{
 
 /// Members per page: a pipeline of this many reads is one round trip.
 const PAGE: usize = 1000;
+
+/// How many members without a record are dealt with at the same time.
+const AT_ONCE: usize = 16;
 
 /// A store that cannot be read is asked again soon: nothing works before it answers.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
@@ -82,6 +86,9 @@ impl Supervisor {
         }
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
         restoration.orphans = loose.iter().filter(|member| !member.damaged).count();
+        for member in &loose {
+            self.loose.insert(member.id.clone());
+        }
         if !loose.is_empty() {
             let supervisor = self.clone();
             self.world.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
@@ -125,9 +132,13 @@ impl Supervisor {
                     if u32::is_power_of_two(failures) {
                         warn!(%error, failures, "the store does not answer; the start waits");
                     }
+                    self.world.journal.heard(Err(&error));
                     tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.world.journal.heard(Ok(()));
+                    return outcome;
+                }
             }
         }
     }
@@ -206,34 +217,36 @@ impl Supervisor {
     /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
     /// and only once the engine has answered that there is no container.
     async fn deal_with(&self, loose: Vec<Loose>, fallbacks: Fallbacks) {
-        for member in loose {
-            let mut failures = 0;
-            let (owner, inspected) = loop {
-                match self.find_container(&member.id).await {
-                    Ok(found) => break found,
-                    Err(error) => {
-                        failures += 1;
-                        if u32::is_power_of_two(failures) {
-                            warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
-                        }
-                        tokio::time::sleep(self.world.backoff.jittered_wait(failures)).await;
+        let members = futures_util::stream::iter(loose);
+        members.for_each_concurrent(AT_ONCE, |member| self.deal_with_one(member, &fallbacks)).await;
+    }
+
+    async fn deal_with_one(&self, member: Loose, fallbacks: &Fallbacks) {
+        let mut failures = 0;
+        let (owner, inspected) = loop {
+            match self.find_container(&member.id).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    failures += 1;
+                    if u32::is_power_of_two(failures) {
+                        warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
                     }
-                }
-            };
-            match inspected {
-                Some(inspected) => {
-                    warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
-                    let (sandbox, effects) = self.adopt(&member, &owner, inspected, &fallbacks);
-                    self.revive(sandbox, effects, true);
-                }
-                None => {
-                    // A create may have taken the id meanwhile, and is then what the member stands for.
-                    self.world.registry.if_vacant(&member.id, || {
-                        self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
-                    });
+                    tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
             }
+        };
+        match inspected {
+            Some(inspected) => {
+                warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
+                let (sandbox, effects) = self.adopt(&member, &owner, inspected, fallbacks);
+                self.revive(sandbox, effects, true);
+            }
+            None => {
+                self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
+            }
         }
+        // Until here, nobody could take the id.
+        self.loose.remove(&member.id);
     }
 
     /// Looks for a container with our labels, then for one with the reference system's.
@@ -262,7 +275,7 @@ impl Supervisor {
         };
         let policy = Policy {
             idle_timeout,
-            paused_timeout: labels.paused_timeout,
+            paused_timeout: labels.paused_timeout.or(member.damaged.then_some(fallbacks.legacy_ttl)),
             heartbeat_timeout: labels.heartbeat_timeout,
             active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
             on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),

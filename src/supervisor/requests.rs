@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dashmap::DashSet;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,8 @@ pub struct Supervisor {
     pub(super) runtime_health: watch::Receiver<RuntimeHealth>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) stop: CancellationToken,
+    /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
+    pub(super) loose: DashSet<SandboxId>,
 }
 
 impl Supervisor {
@@ -70,12 +73,14 @@ impl Supervisor {
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             stop,
+            loose: DashSet::new(),
             world,
             arbiters,
             store,
             settings,
         });
         supervisor.world.io.spawn(follow_wall(supervisor.world.clone(), supervisor.stop.clone()));
+        supervisor.world.io.spawn(restore_store(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor
     }
@@ -241,7 +246,7 @@ impl Supervisor {
             // Its actor has left with the threads of all actors.
             Some(Entry::Live(_)) if self.phase() == Phase::Stopping => Rejection::Stopping,
             Some(Entry::Live(_)) => Rejection::Internal(format!("sandbox {id} does not answer")),
-            None if self.phase() == Phase::Starting => Rejection::Starting,
+            None if self.phase() == Phase::Starting || self.loose.contains(id) => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),
         }
     }
@@ -271,7 +276,9 @@ impl Supervisor {
     {
         let first = self.world.registry.with_live(id, &question)?.await;
         match first {
-            Err(Refusal::Unanswered) => Some(self.world.registry.with_live(id, &question)?.await),
+            Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. })) => {
+                Some(self.world.registry.with_live(id, &question)?.await)
+            }
             answer => Some(answer),
         }
     }
@@ -288,6 +295,16 @@ async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
         if let Some(seconds) = world.clock.follow_wall() {
             tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
             world.registry.each_live(SandboxHandle::rewrite);
+        }
+    }
+}
+
+/// Has everything that lives written again when the store has lost what it had.
+async fn restore_store(world: Arc<World>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = world.journal.reverted() => world.registry.each_live(SandboxHandle::rewrite),
+            () = stop.cancelled() => return,
         }
     }
 }

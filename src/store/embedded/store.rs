@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{error::Failure, file::Open, tables};
 use crate::{
-    ports::store::{Cursor, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, Memory, Page, Quarantined, Store, StoreError, Write},
     store::{
         WallClock,
         holder::{Holder, Process},
@@ -204,8 +204,8 @@ impl Store for EmbeddedStore {
         self.blocking(Shared::acquire).await
     }
 
-    async fn renew(&self) -> Result<(), StoreError> {
-        self.blocking(Shared::renew).await
+    async fn renew(&self) -> Result<Memory, StoreError> {
+        self.blocking(Shared::renew).await.map(|()| Memory::Kept)
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -219,7 +219,7 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
         let turn = self.turn().await?;
         let batch = batch.to_vec();
         self.blocking(move |shared| {
@@ -227,6 +227,7 @@ impl Store for EmbeddedStore {
             shared.commit(&batch)
         })
         .await
+        .map(|()| Memory::Kept)
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
