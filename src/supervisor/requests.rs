@@ -154,10 +154,17 @@ impl Supervisor {
         let Some(gone) = self.world.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
             return self.get(id).await;
         };
-        match tokio::time::timeout(wait, gone).await {
-            Ok(Ok(gone)) => Ok(gone),
-            // Nobody answered, since it was gone already; or it takes longer.
-            Ok(Err(_)) | Err(_) => self.get(id).await,
+        let mut phase = self.phase.subscribe();
+        let gone = tokio::select! {
+            gone = gone => gone.ok(),
+            // It takes longer, or longer than this process has.
+            () = tokio::time::sleep(wait) => None,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => None,
+        };
+        match gone {
+            Some(gone) => Ok(gone),
+            // Nobody answered, since it was gone already; or it is not gone yet.
+            None => self.get(id).await,
         }
     }
 
@@ -211,10 +218,15 @@ impl Supervisor {
         })
     }
 
+    /// Takes no new sandboxes from here on, and keeps nobody waiting.
+    pub fn announce_stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
     /// Stops taking new sandboxes, writes everything, and gives the lease back. No sandbox ends by this. Returns how many
     /// writes the store did not take within `within`.
     pub async fn shutdown(&self, within: Duration) -> usize {
-        self.phase.send_replace(Phase::Stopping);
+        self.announce_stop();
         let missing = self.world.journal.close(within).await;
         self.stop.cancel();
         self.arbiters.stop();
@@ -226,7 +238,7 @@ impl Supervisor {
 
     /// Stops without writing anything: what another supervisor is in charge of is not ours to touch.
     pub fn abandon(&self) {
-        self.phase.send_replace(Phase::Stopping);
+        self.announce_stop();
         self.stop.cancel();
         self.arbiters.stop();
     }
