@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{EpochSeconds, OnTimeout, SandboxId, lifecycle::Container as ContainerState, spec::StartSpec};
@@ -78,6 +79,8 @@ pub struct Started {
 pub struct Inspected {
     /// What it is doing.
     pub state: ContainerState,
+    /// Whether the kernel killed a process of it for want of memory since it was last started.
+    pub oom_killed: bool,
     /// Its id and where it is reached.
     pub started: Started,
     /// Its name.
@@ -86,6 +89,56 @@ pub struct Inspected {
     pub image: Option<String>,
     /// What its labels tell; all empty on the reference system's.
     pub labels: Labels,
+}
+
+/// A container as a listing shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Whose it is by its labels, with its id. Of the reference system's containers, the sandbox is the one named like
+    /// the `task_id`; a record may know it under another name.
+    pub container: ContainerRef,
+    /// What it is doing; a listing shows no exit code.
+    pub state: ContainerState,
+    /// Its name.
+    pub name: String,
+    /// Its image's reference.
+    pub image: Option<String>,
+    /// What its labels tell; all empty on the reference system's.
+    pub labels: Labels,
+    /// When the engine made it; in whole seconds, where the engine shows no more.
+    pub created_at: EpochSeconds,
+}
+
+/// Something that happened to a container of ours, whoever did it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerEvent {
+    /// When, by the engine's clock.
+    pub at: EpochSeconds,
+    /// To which one, by its labels, with its id; as in [`Listed`].
+    pub container: ContainerRef,
+    /// What.
+    pub kind: ContainerEventKind,
+}
+
+/// What happened to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerEventKind {
+    /// It runs now.
+    Started,
+    /// It was frozen.
+    Paused,
+    /// It was thawed.
+    Unpaused,
+    /// The kernel killed a process of it for want of memory. If that was its only one, it died: just before or just
+    /// after this, in either order.
+    OutOfMemory,
+    /// Its process has ended.
+    Died {
+        /// With which code, if the engine tells.
+        exit_code: Option<i64>,
+    },
+    /// It was removed.
+    Destroyed,
 }
 
 /// How far a start has come, for whoever waits for it.
@@ -157,6 +210,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// When it is not confirmed gone.
     async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
+
+    /// All containers that carry our labels (of this supervisor's prefix) or the reference system's, whatever they are
+    /// doing. One whose labels name no valid sandbox id is left out.
+    ///
+    /// # Errors
+    /// A listing that fails is an error, never a short list.
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError>;
+
+    /// What happens to those containers, in the engine's order: with `since`, from that time on (inclusive) as far as
+    /// the engine remembers; without, from the moment of the connection on, which is the first poll's. An idle stream
+    /// stays open.
+    ///
+    /// An `Err`, or the end, means that it broke: the caller connects again with the last event's time, and sees that
+    /// event once more. An engine forgets, and drops events without a word for one who reads too slowly, so that only a
+    /// look at the containers closes a gap for certain.
+    fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>>;
 
     /// One cheap round trip: does the engine answer?
     ///

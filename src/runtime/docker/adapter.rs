@@ -3,10 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{engine::Engine, readiness};
-use crate::ports::runtime::{ContainerRef, Inspected, Runtime, RuntimeError, Start, StartProgress, Started};
+use crate::{
+    domain::EpochSeconds,
+    ports::runtime::{
+        ContainerEvent, ContainerRef, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress, Started,
+    },
+};
 
 /// How to reach Docker and how to treat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +73,14 @@ impl Runtime for Docker {
 
     async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
         self.terminate(container).await
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        self.listing().await
+    }
+
+    fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
+        self.happenings(since)
     }
 
     async fn check(&self) -> Result<(), RuntimeError> {

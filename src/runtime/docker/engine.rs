@@ -2,11 +2,16 @@
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bollard::errors::Error;
+use futures_util::{
+    Stream, StreamExt,
+    future::ready,
+    stream::{self, BoxStream},
+};
 use tokio::time::timeout;
 
 use super::{
@@ -70,6 +75,36 @@ impl Engine {
         let outcome = request(client).await.map_err(|error| CallError::new(&self.host, error));
         self.note(&outcome);
         outcome
+    }
+
+    /// A stream without a permit, since it may stay open for ever. Only its opening is bounded, by the time of a call:
+    /// the engine answers at once that there will be something to read, and after that, silence is no failure.
+    pub(super) fn stream<T, S>(
+        self: Arc<Self>,
+        request: impl FnOnce(bollard::Docker) -> S + Send + 'static,
+    ) -> BoxStream<'static, Result<T, CallError>>
+    where
+        T: Send + 'static,
+        S: Stream<Item = Result<T, Error>> + Send + 'static,
+    {
+        let open = async move {
+            let client = match self.client().await {
+                Ok(client) => client,
+                Err(error) => return stream::once(ready(Err(error))).left_stream(),
+            };
+            // The library counts in whole seconds, and rounds down.
+            let limit = Duration::from_secs(self.settings.call_timeout.as_secs().saturating_add(1));
+            let items = request(client.with_timeout(limit)).map(move |item| {
+                let item = item.map_err(|error| match error {
+                    Error::RequestTimeoutError => CallError::TimedOut(limit),
+                    error => CallError::new(&self.host, error),
+                });
+                self.note(&item);
+                item
+            });
+            items.right_stream()
+        };
+        stream::once(open).flatten().boxed()
     }
 
     /// Does it answer? Asked beside the pool: the truth is wanted most when all permits are stuck in a hanging engine.

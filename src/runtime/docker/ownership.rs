@@ -9,7 +9,7 @@ use bollard::{
 
 use super::{Docker, error::CallError};
 use crate::{
-    domain::OnTimeout,
+    domain::{OnTimeout, SandboxId},
     ports::runtime::{ContainerRef, Labels, Owner, Start},
 };
 
@@ -86,11 +86,16 @@ impl Docker {
 
     async fn labelled(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
         let labels = self.proof(container).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let filters = HashMap::from([("label".to_owned(), labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let mut found = self.engine.call(|docker| async move { docker.list_containers(Some(options)).await }).await?;
+        let mut found = self.summaries(labels).await?;
         found.sort_by_key(|summary| std::cmp::Reverse(likelihood(summary)));
         Ok(found.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// The containers that carry all of these labels, whatever they are doing.
+    pub(super) async fn summaries(&self, labels: Vec<String>) -> Result<Vec<ContainerSummary>, CallError> {
+        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.engine.call(|docker| async move { docker.list_containers(Some(options)).await }).await
     }
 
     /// The labels that make a container the one of `container`.
@@ -115,6 +120,34 @@ impl Docker {
         let labels = labels_of(found);
         same_id
             && self.proof(container).iter().all(|(key, value)| labels.is_some_and(|all| all.get(*key) == Some(value)))
+    }
+
+    /// The labels that containers of ours and of the reference system have in common, whatever their sandbox. An engine
+    /// shows those that carry all of a filter's labels, so that each set needs a question of its own.
+    pub(super) fn common_labels(&self) -> [Vec<String>; 2] {
+        let (owner, value) = REFERENCE_OWNER;
+        [
+            vec![format!("{PREFIX}={}", self.engine.settings.prefix)],
+            vec![format!("{owner}={value}"), REFERENCE_TASK.to_owned()],
+        ]
+    }
+
+    /// Whose a container with these labels is; `None`: nobody's here, or of no sandbox that could exist.
+    pub(super) fn claim(&self, container_id: &str, labels: &HashMap<String, String>) -> Option<ContainerRef> {
+        let get = |key: &str| labels.get(key).map(String::as_str);
+        let (name, owner) = if get(PREFIX) == Some(&self.engine.settings.prefix) {
+            (get(ID), Owner::Sandglass)
+        } else if get(REFERENCE_OWNER.0) == Some(REFERENCE_OWNER.1) {
+            let task_id = get(REFERENCE_TASK)?;
+            (Some(task_id), Owner::Reference { task_id: task_id.to_owned() })
+        } else {
+            return None;
+        };
+        let Some(sandbox) = name.and_then(|name| SandboxId::parse(name).ok()) else {
+            tracing::debug!(container_id, ?name, "left a container out whose labels name no valid sandbox id");
+            return None;
+        };
+        Some(ContainerRef { sandbox, container_id: Some(container_id.to_owned()), owner })
     }
 
     /// All labels of a new container.

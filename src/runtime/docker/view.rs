@@ -28,6 +28,7 @@ impl Docker {
 fn inspected(found: &ContainerInspectResponse, owner: &Owner) -> Inspected {
     Inspected {
         state: state(found),
+        oom_killed: found.state.as_ref().and_then(|state| state.oom_killed).unwrap_or(false),
         started: started(found),
         name: found.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
         image: found.config.as_ref().and_then(|config| config.image.clone()),

@@ -1,4 +1,4 @@
-//! The port's calls, and what tests do behind its back.
+//! The port's calls, and what is set to go wrong in them.
 
 use std::{
     future::Future,
@@ -7,16 +7,23 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    containers::{Containers, Look, Mark},
+    containers::{Containers, Look, WallClock},
     faults::{Faults, Point, When},
 };
 use crate::{
-    domain::{SandboxId, lifecycle::Container as State},
-    ports::runtime::{ContainerRef, Inspected, Labels, Runtime, RuntimeError, Start, StartProgress, Started},
+    domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
+    ports::runtime::{
+        ContainerEvent, ContainerRef, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress, Started,
+    },
 };
+
+/// The wall-clock time at which the default clock begins.
+const DEFAULT_EPOCH: EpochSeconds = 1_800_000_000.0;
 
 /// The exit code of a process that SIGTERM ended.
 const TERMINATED: i64 = 143;
@@ -50,18 +57,24 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// An empty engine that notes all calls.
+    /// An empty engine that notes all calls. Its wall clock begins at a fixed day and goes with tokio's time.
     pub fn new() -> Self {
-        Self::with_log(Some(Mutex::default()))
+        Self::with_clock(tokio_wall_clock())
     }
 
-    /// An empty engine that notes nothing, for benchmarks whose memory is measured.
+    /// The same with a wall clock of the caller's: by it, containers are made and events happen.
+    pub fn with_clock(now: WallClock) -> Self {
+        Self::with(Some(Mutex::default()), now)
+    }
+
+    /// An empty engine that notes no calls, for benchmarks whose memory is measured.
     pub fn without_log() -> Self {
-        Self::with_log(None)
+        Self::with(None, tokio_wall_clock())
     }
 
-    fn with_log(calls: Option<Mutex<Vec<Call>>>) -> Self {
-        Self { inner: Arc::new(Inner { containers: Mutex::default(), faults: Faults::default(), calls }) }
+    fn with(calls: Option<Mutex<Vec<Call>>>, now: WallClock) -> Self {
+        let containers = Mutex::new(Containers::new(now));
+        Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls }) }
     }
 
     /// The next `times` passages of the point end with `error`.
@@ -112,59 +125,16 @@ impl Memory {
         calls.map_or(0, |calls| lock(calls).iter().filter(|call| call.point == point).count())
     }
 
-    /// How many containers there are, foreign ones included.
-    pub fn len(&self) -> usize {
-        self.containers().len()
-    }
-
-    /// Whether there is no container at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What the sandbox's container does; `None`: it has none.
-    pub fn state_of(&self, sandbox: &SandboxId) -> Option<State> {
-        self.containers().of_sandbox(sandbox).map(|(_, entry)| entry.state)
-    }
-
-    /// What the container with this id does, whoever it belongs to.
-    pub fn state_of_id(&self, container_id: &str) -> Option<State> {
-        self.containers().get(container_id).map(|entry| entry.state)
-    }
-
-    /// The sandbox's container ends by itself with this exit code. Whether there was one.
-    pub fn exit(&self, sandbox: &SandboxId, code: i64) -> bool {
-        self.set_state(sandbox, State::Stopped(Some(code)))
-    }
-
-    /// Somebody freezes, thaws or stops the sandbox's container by hand. Whether there was one.
-    pub fn set_state(&self, sandbox: &SandboxId, state: State) -> bool {
-        self.containers().of_sandbox(sandbox).map(|(_, entry)| entry.state = state).is_some()
-    }
-
-    /// The sandbox's container is removed by somebody else. Whether there was one.
-    pub fn vanish(&self, sandbox: &SandboxId) -> bool {
-        let mut containers = self.containers();
-        let id = containers.of_sandbox(sandbox).map(|(id, _)| id);
-        id.map(|id| containers.remove(&id)).is_some()
-    }
-
-    /// A running container of somebody else's; its id.
-    pub fn put_foreign(&self, name: &str) -> String {
-        self.containers().put(None, name, Labels::default(), State::Running)
-    }
-
-    /// A container with the labels of `owner` that is there from before; its id. Whatever id `owner` has is ignored.
-    pub fn put(&self, owner: &ContainerRef, name: &str, labels: Labels, state: State) -> String {
-        self.containers().put(Some(Mark::of(owner)), name, labels, state)
-    }
-
-    fn containers(&self) -> MutexGuard<'_, Containers> {
+    pub(super) fn containers(&self) -> MutexGuard<'_, Containers> {
         lock(&self.inner.containers)
     }
 
+    pub(super) fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
     /// One point: its latency, its faults, and its effect between them.
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         point: Point,
         sandbox: Option<&SandboxId>,
@@ -183,8 +153,8 @@ impl Memory {
     async fn turn(&self, point: Point, container: &ContainerRef, from: State, to: State) -> Result<(), RuntimeError> {
         let failed = |why: &str| Err(RuntimeError::Failed(format!("failed to {point:?} the container: {why}")));
         self.step(point, Some(&container.sandbox), |containers| match containers.look(container) {
-            Look::Ours(_, entry) if entry.state == from || entry.state == to => {
-                entry.state = to;
+            Look::Ours(id, entry) if entry.state == from || entry.state == to => {
+                containers.set_state(&id, to);
                 Ok(())
             }
             Look::Ours(..) => failed("it does not run"),
@@ -244,10 +214,10 @@ impl Runtime for Memory {
     async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
         let sandbox = Some(&container.sandbox);
         let stop = |containers: &mut Containers| {
-            if let Look::Ours(_, entry) = containers.look(container)
+            if let Look::Ours(id, entry) = containers.look(container)
                 && entry.state == State::Running
             {
-                entry.state = State::Stopped(Some(TERMINATED));
+                containers.set_state(&id, State::Stopped(Some(TERMINATED)));
             }
             Ok(())
         };
@@ -261,9 +231,22 @@ impl Runtime for Memory {
         self.step(Point::Remove, sandbox, remove).await
     }
 
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        self.step(Point::List, None, |containers| Ok(containers.list())).await
+    }
+
+    fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
+        self.listen(since)
+    }
+
     async fn check(&self) -> Result<(), RuntimeError> {
         self.step(Point::Check, None, |_| Ok(())).await
     }
+}
+
+fn tokio_wall_clock() -> WallClock {
+    let began = Instant::now();
+    Arc::new(move || DEFAULT_EPOCH + began.elapsed().as_secs_f64())
 }
 
 async fn unless_cancelled<T>(
@@ -285,12 +268,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::{
         domain::spec::{Limits, Readiness, StartSpec},
-        ports::runtime::Owner,
+        ports::runtime::{Labels, Owner},
     };
 
     fn start() -> Start {

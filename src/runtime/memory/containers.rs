@@ -1,15 +1,28 @@
-//! The containers, and what they are found by.
+//! The containers, what they are found by, and what happens to them.
 
-use std::collections::{BTreeMap, HashMap};
-
-use crate::{
-    domain::{SandboxId, lifecycle::Container as State},
-    ports::runtime::{ContainerRef, Inspected, Labels, Owner, RuntimeError, Start, Started},
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
+
+use super::events::Log;
+use crate::{
+    domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
+    ports::runtime::{
+        ContainerEvent, ContainerEventKind as Kind, ContainerRef, Inspected, Labels, Listed, Owner, RuntimeError,
+        Start, Started,
+    },
+};
+
+/// Tells the wall-clock time: an argument, so that tests decide how old a container is.
+pub type WallClock = Arc<dyn Fn() -> EpochSeconds + Send + Sync>;
 
 /// Published ports lie here; nothing listens on them.
 const FIRST_HOST_PORT: u64 = 20_000;
 const HOST_PORTS: u64 = 40_000;
+
+/// The exit code of a process that SIGKILL ended.
+const KILLED: i64 = 137;
 
 /// What the owner's labels prove.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +38,25 @@ impl Mark {
             Owner::Reference { task_id } => Self::Reference(task_id.clone()),
         }
     }
+
+    /// The container with this id and these labels; `None`: they name no sandbox that could exist.
+    fn reference(&self, id: &str) -> Option<ContainerRef> {
+        let (sandbox, owner) = match self {
+            Self::Sandglass(sandbox) => (sandbox.clone(), Owner::Sandglass),
+            Self::Reference(task_id) => {
+                (SandboxId::parse(task_id).ok()?, Owner::Reference { task_id: task_id.clone() })
+            }
+        };
+        Some(ContainerRef { sandbox, container_id: Some(id.to_owned()), owner })
+    }
 }
 
 /// One container.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) state: State,
+    oom_killed: bool,
+    created_at: EpochSeconds,
     /// `None`: it is somebody else's.
     mark: Option<Mark>,
     number: u64,
@@ -42,14 +68,15 @@ pub(super) struct Entry {
 
 /// What was found under a reference.
 pub(super) enum Look<'a> {
-    Ours(String, &'a mut Entry),
+    Ours(String, &'a Entry),
     Foreign,
     Missing,
 }
 
 /// All containers.
-#[derive(Default)]
 pub(super) struct Containers {
+    pub(super) log: Log,
+    now: WallClock,
     by_id: HashMap<String, Entry>,
     by_mark: HashMap<Mark, String>,
     by_name: HashMap<String, String>,
@@ -57,6 +84,11 @@ pub(super) struct Containers {
 }
 
 impl Containers {
+    pub(super) fn new(now: WallClock) -> Self {
+        let (by_id, by_mark, by_name) = Default::default();
+        Self { log: Log::default(), now, by_id, by_mark, by_name, created: 0 }
+    }
+
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {
         let mark = Mark::Sandglass(start.id.clone());
         if let Some(holder) = self.by_name.get(&start.name).cloned() {
@@ -65,29 +97,38 @@ impl Containers {
             }
             self.remove(&holder);
         }
-        let (spec, state) = (&start.spec, State::Stopped(None));
-        let entry = Entry {
-            state,
-            mark: Some(mark),
-            number: 0,
-            name: start.name.clone(),
-            image: spec.image.clone(),
-            ports: spec.ports.clone(),
-            labels: start.labels.clone(),
-        };
+        let (spec, mut entry) = (&start.spec, self.entry(Some(mark), &start.name, start.labels.clone()));
+        entry.image.clone_from(&spec.image);
+        entry.ports.clone_from(&spec.ports);
         Ok(self.insert(entry))
     }
 
     /// A container that was there before.
     pub(super) fn put(&mut self, mark: Option<Mark>, name: &str, labels: Labels, state: State) -> String {
-        let (name, image) = (name.to_owned(), "busybox:stable".to_owned());
-        self.insert(Entry { state, mark, number: 0, name, image, ports: Vec::new(), labels })
+        let entry = self.entry(mark, name, labels);
+        let id = self.insert(entry);
+        self.set_state(&id, state);
+        id
     }
 
-    fn insert(&mut self, mut entry: Entry) -> String {
+    /// A container that has never run.
+    fn entry(&mut self, mark: Option<Mark>, name: &str, labels: Labels) -> Entry {
         self.created += 1;
-        entry.number = self.created;
-        let id = format!("{:012x}", self.created);
+        Entry {
+            state: State::Stopped(None),
+            oom_killed: false,
+            created_at: (self.now)(),
+            mark,
+            number: self.created,
+            name: name.to_owned(),
+            image: "busybox:stable".to_owned(),
+            ports: Vec::new(),
+            labels,
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) -> String {
+        let id = format!("{:012x}", entry.number);
         if let Some(mark) = entry.mark.clone() {
             self.by_mark.insert(mark, id.clone());
         }
@@ -96,7 +137,10 @@ impl Containers {
         id
     }
 
+    /// The container is gone; what still ran in it was killed.
     pub(super) fn remove(&mut self, id: &str) {
+        self.set_state(id, State::Stopped(Some(KILLED)));
+        self.tell(id, Kind::Destroyed);
         let Some(entry) = self.by_id.remove(id) else { return };
         if self.by_name.get(&entry.name).is_some_and(|holder| holder == id) {
             self.by_name.remove(&entry.name);
@@ -109,29 +153,60 @@ impl Containers {
     }
 
     /// By its id, else by its labels, and never by its name.
-    pub(super) fn look(&mut self, container: &ContainerRef) -> Look<'_> {
+    pub(super) fn look(&self, container: &ContainerRef) -> Look<'_> {
         let mark = Mark::of(container);
-        let id = container.container_id.clone().or_else(|| self.by_mark.get(&mark).cloned());
-        match id.and_then(|id| self.by_id.get_mut(&id).map(|entry| (id, entry))) {
+        let id = container.container_id.as_ref().or_else(|| self.by_mark.get(&mark));
+        match id.and_then(|id| self.by_id.get(id).map(|entry| (id, entry))) {
             None => Look::Missing,
-            Some((id, entry)) if entry.mark.as_ref() == Some(&mark) => Look::Ours(id, entry),
+            Some((id, entry)) if entry.mark.as_ref() == Some(&mark) => Look::Ours(id.clone(), entry),
             Some(_) => Look::Foreign,
         }
     }
 
-    pub(super) fn of_sandbox(&mut self, id: &SandboxId) -> Option<(String, &mut Entry)> {
-        let container_id = self.by_mark.get(&Mark::Sandglass(id.clone()))?.clone();
-        let entry = self.by_id.get_mut(&container_id)?;
-        Some((container_id, entry))
+    pub(super) fn of_sandbox(&self, id: &SandboxId) -> Option<&str> {
+        self.by_mark.get(&Mark::Sandglass(id.clone())).map(String::as_str)
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Entry> {
         self.by_id.get(id)
     }
 
+    pub(super) fn list(&self) -> Vec<Listed> {
+        self.by_id.iter().filter_map(|(id, entry)| entry.listed(id)).collect()
+    }
+
+    /// Puts the container into this state, and tells what that takes.
     pub(super) fn set_state(&mut self, id: &str, state: State) {
-        if let Some(entry) = self.by_id.get_mut(id) {
-            entry.state = state;
+        let Some(entry) = self.by_id.get_mut(id) else { return };
+        let before = std::mem::replace(&mut entry.state, state);
+        let kinds: &[Kind] = match (before, state) {
+            (State::Running, State::Paused) => &[Kind::Paused],
+            (State::Paused, State::Running) => &[Kind::Unpaused],
+            (State::Running | State::Paused, State::Stopped(exit_code)) => &[Kind::Died { exit_code }],
+            (State::Stopped(_), State::Running) => &[Kind::Started],
+            (State::Stopped(_), State::Paused) => &[Kind::Started, Kind::Paused],
+            _ => &[],
+        };
+        if kinds.contains(&Kind::Started) {
+            entry.oom_killed = false;
+        }
+        for kind in kinds {
+            self.tell(id, *kind);
+        }
+    }
+
+    /// The kernel kills the container for want of memory.
+    pub(super) fn exhaust_memory(&mut self, id: &str) {
+        let Some(entry) = self.by_id.get_mut(id) else { return };
+        entry.oom_killed = true;
+        self.tell(id, Kind::OutOfMemory);
+        self.set_state(id, State::Stopped(Some(KILLED)));
+    }
+
+    fn tell(&mut self, id: &str, kind: Kind) {
+        let mark = self.by_id.get(id).and_then(|entry| entry.mark.as_ref());
+        if let Some(container) = mark.and_then(|mark| mark.reference(id)) {
+            self.log.push(ContainerEvent { at: (self.now)(), container, kind });
         }
     }
 
@@ -160,13 +235,32 @@ impl Entry {
     pub(super) fn inspected(&self, id: &str) -> Inspected {
         Inspected {
             state: self.state,
+            oom_killed: self.oom_killed,
             started: self.started(id),
             name: self.name.clone(),
             image: Some(self.image.clone()),
-            labels: match self.mark {
-                Some(Mark::Sandglass(_)) => self.labels.clone(),
-                _ => Labels::default(),
+            labels: self.shown_labels(),
+        }
+    }
+
+    fn listed(&self, id: &str) -> Option<Listed> {
+        Some(Listed {
+            container: self.mark.as_ref()?.reference(id)?,
+            state: match self.state {
+                State::Stopped(_) => State::Stopped(None),
+                other => other,
             },
+            name: self.name.clone(),
+            image: Some(self.image.clone()),
+            labels: self.shown_labels(),
+            created_at: self.created_at,
+        })
+    }
+
+    fn shown_labels(&self) -> Labels {
+        match self.mark {
+            Some(Mark::Sandglass(_)) => self.labels.clone(),
+            _ => Labels::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::ports::runtime::RuntimeError;
 
@@ -31,6 +31,10 @@ pub enum Point {
     Stop,
     /// In a removal: the container is gone.
     Remove,
+    /// All containers are listed.
+    List,
+    /// A stream of events connects; after that, its next event, or its silence.
+    Events,
     /// Whether the engine answers.
     Check,
 }
@@ -54,7 +58,7 @@ enum Fault {
 #[derive(Default)]
 pub(super) struct Faults {
     set: Mutex<Set>,
-    healed: Notify,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -67,15 +71,17 @@ struct Set {
 impl Faults {
     pub(super) fn fail(&self, point: Point, when: When, times: Option<usize>, error: RuntimeError) {
         self.lock().faults.insert((point, when), Fault::Fail { left: times, error });
+        self.changed.notify_waiters();
     }
 
     pub(super) fn hang(&self, point: Point, when: When) {
         self.lock().faults.insert((point, when), Fault::Hang);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn heal(&self, points: impl Fn(Point) -> bool) {
         self.lock().faults.retain(|(point, _), _| !points(*point));
-        self.healed.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     pub(super) fn set_latency(&self, point: Option<Point>, latency: Duration) {
@@ -84,6 +90,11 @@ impl Faults {
             Some(point) => _ = set.latency_of.insert(point, latency),
             None => set.latency = latency,
         }
+    }
+
+    /// Until a fault is set or healed, from the moment of this call on.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Takes as long as the point takes, and goes wrong if it shall.
@@ -99,11 +110,11 @@ impl Faults {
         }
         loop {
             // Registered before the look, so that a healing between the two is not missed.
-            let healed = self.healed.notified();
+            let changed = self.changed();
             match self.take(point, when) {
                 None => return Ok(()),
                 Some(Fault::Fail { error, .. }) => return Err(error),
-                Some(Fault::Hang) => healed.await,
+                Some(Fault::Hang) => changed.await,
             }
         }
     }

@@ -1,0 +1,103 @@
+//! What happens to the containers of ours (design, 6.6).
+
+use std::collections::HashMap;
+
+use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
+use futures_util::{StreamExt, future::ready, stream::BoxStream};
+
+use super::Docker;
+use crate::{
+    domain::EpochSeconds,
+    ports::runtime::{ContainerEvent, ContainerEventKind as Kind, RuntimeError},
+};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+impl Docker {
+    /// One stream for both owners' containers, and the labels are compared here: an engine cannot ask for "these labels
+    /// or those", and of two streams one may be behind the other when they break, so that no single time would tell
+    /// where to go on.
+    pub(super) fn happenings(
+        &self,
+        since: Option<EpochSeconds>,
+    ) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
+        let actions = ["start", "pause", "unpause", "oom", "die", "destroy"];
+        let filters = HashMap::from([("type", vec!["container"]), ("event", actions.to_vec())]);
+        let mut options = EventsOptionsBuilder::default().filters(&filters);
+        if let Some(since) = since {
+            options = options.since(&timestamp(since));
+        }
+        let options = options.build();
+        let messages = self.engine.clone().stream(move |client| client.events(Some(options)));
+        let docker = self.clone();
+        messages
+            .filter_map(move |message| {
+                ready(match message {
+                    Ok(message) => docker.event(message).map(Ok),
+                    Err(error) => Some(Err(error.during("read the engine's events"))),
+                })
+            })
+            .boxed()
+    }
+
+    /// The event in the port's words, if it is about a container of ours.
+    fn event(&self, message: EventMessage) -> Option<ContainerEvent> {
+        let actor = message.actor?;
+        // An event carries its container's labels among its own attributes.
+        let attributes = actor.attributes.unwrap_or_default();
+        let kind = match message.action.as_deref()? {
+            "start" => Kind::Started,
+            "pause" => Kind::Paused,
+            "unpause" => Kind::Unpaused,
+            "oom" => Kind::OutOfMemory,
+            "die" => Kind::Died { exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()) },
+            "destroy" => Kind::Destroyed,
+            _ => return None,
+        };
+        let container = self.claim(actor.id.as_deref()?, &attributes)?;
+        Some(ContainerEvent { at: at(message.time_nano, message.time)?, container, kind })
+    }
+}
+
+/// Rounded down to whole microseconds, which a float holds exactly enough to find them again: an event's time must
+/// never name a moment after it, or resuming from it would miss it.
+fn at(nanos: Option<i64>, seconds: Option<i64>) -> Option<EpochSeconds> {
+    let whole = || seconds.map(|seconds| seconds.saturating_mul(MICROS_PER_SECOND));
+    let micros = nanos.map(|nanos| nanos.div_euclid(1000)).or_else(whole)?;
+    Some(micros as f64 / MICROS_PER_SECOND as f64)
+}
+
+/// The time as the engine takes it: seconds, and all nine digits of the nanoseconds.
+fn timestamp(at: EpochSeconds) -> String {
+    let micros = ((at * MICROS_PER_SECOND as f64).round() as i64).max(0);
+    format!("{}.{:06}000", micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn resuming_from_an_events_time_never_misses_that_event(nanos in 0_i64..4_000_000_000_000_000_000) {
+            let text = timestamp(at(Some(nanos), None).unwrap());
+            let (seconds, fraction) = text.split_once('.').unwrap();
+            assert_eq!(fraction.len(), 9);
+            let since = seconds.parse::<i64>().unwrap() * 1_000_000_000 + fraction.parse::<i64>().unwrap();
+            assert!(since <= nanos && nanos - since < 1000, "{since} for {nanos}");
+        }
+    }
+
+    #[test]
+    fn any_time_becomes_one_that_the_engine_takes() {
+        for (at, text) in [
+            (0.0, "0.000000000"),
+            (-5.0, "0.000000000"),
+            (f64::NAN, "0.000000000"),
+            (1_795_441_217.506_918, "1795441217.506918000"),
+        ] {
+            assert_eq!(timestamp(at), text);
+        }
+        assert!(timestamp(f64::INFINITY).len() <= "9223372036854.775807000".len());
+    }
+}

@@ -1,0 +1,77 @@
+//! All containers of ours, without a look at each of them.
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
+
+use super::{Docker, ownership};
+use crate::{
+    domain::lifecycle::Container,
+    ports::runtime::{Labels, Listed, Owner, RuntimeError},
+};
+
+impl Docker {
+    /// All containers with our labels, then those with the reference system's.
+    pub(super) async fn listing(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let [ours, theirs] = self.common_labels();
+        let mut listed = self.listed(ours).await?;
+        // One that carries both sets of labels is ours, and is listed as that already.
+        listed.extend(self.listed(theirs).await?.into_iter().filter(|one| one.container.owner != Owner::Sandglass));
+        Ok(listed)
+    }
+
+    async fn listed(&self, labels: Vec<String>) -> Result<Vec<Listed>, RuntimeError> {
+        let found = self.summaries(labels).await.map_err(|error| error.during("list the containers"))?;
+        Ok(found.into_iter().filter_map(|summary| self.summarized(summary)).collect())
+    }
+
+    /// The summary in the port's words, if it is of a container of ours.
+    fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
+        let labels = summary.labels.unwrap_or_default();
+        let container = self.claim(summary.id.as_deref()?, &labels)?;
+        Some(Listed {
+            state: state(summary.state),
+            name: name(summary.names.as_deref().unwrap_or_default()).to_owned(),
+            image: summary.image,
+            labels: match container.owner {
+                Owner::Sandglass => ownership::parse(&labels),
+                Owner::Reference { .. } => Labels::default(),
+            },
+            created_at: summary.created.unwrap_or_default() as f64,
+            container,
+        })
+    }
+}
+
+/// What the container is doing.
+fn state(state: Option<State>) -> Container {
+    match state {
+        Some(State::RUNNING | State::RESTARTING | State::STOPPING) => Container::Running,
+        Some(State::PAUSED) => Container::Paused,
+        _ => Container::Stopped(None),
+    }
+}
+
+/// The container's own name: links of other containers are shown as further ones, such as `/other/alias`.
+fn name(names: &[String]) -> &str {
+    let mut names = names.iter().map(|name| name.trim_start_matches('/'));
+    names.find(|name| !name.contains('/')).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_no_name() {
+        assert_eq!(name(&["/other/alias".to_owned(), "/sandglass-i1".to_owned()]), "sandglass-i1");
+        assert_eq!(name(&[]), "");
+    }
+
+    #[test]
+    fn what_is_on_its_way_out_has_stopped() {
+        for gone in [State::CREATED, State::EXITED, State::DEAD, State::REMOVING] {
+            assert_eq!(state(Some(gone)), Container::Stopped(None));
+        }
+        assert_eq!(state(Some(State::RESTARTING)), Container::Running);
+        assert_eq!(state(Some(State::PAUSED)), Container::Paused);
+    }
+}

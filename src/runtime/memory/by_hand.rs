@@ -1,0 +1,67 @@
+//! What tests do behind the port's back: look at the containers, and be somebody else who touches them.
+
+use super::{Memory, containers::Mark};
+use crate::{
+    domain::{SandboxId, lifecycle::Container as State},
+    ports::runtime::{ContainerRef, Labels},
+};
+
+impl Memory {
+    /// How many containers there are, foreign ones included.
+    pub fn len(&self) -> usize {
+        self.containers().len()
+    }
+
+    /// Whether there is no container at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the sandbox's container does; `None`: it has none.
+    pub fn state_of(&self, sandbox: &SandboxId) -> Option<State> {
+        let containers = self.containers();
+        let id = containers.of_sandbox(sandbox)?;
+        containers.get(id).map(|entry| entry.state)
+    }
+
+    /// What the container with this id does, whoever it belongs to.
+    pub fn state_of_id(&self, container_id: &str) -> Option<State> {
+        self.containers().get(container_id).map(|entry| entry.state)
+    }
+
+    /// The sandbox's container ends by itself with this exit code. Whether there was one.
+    pub fn exit(&self, sandbox: &SandboxId, code: i64) -> bool {
+        self.set_state(sandbox, State::Stopped(Some(code)))
+    }
+
+    /// The kernel kills the sandbox's container for want of memory. Whether there was one.
+    pub fn exhaust_memory(&self, sandbox: &SandboxId) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.exhaust_memory(&id)).is_some()
+    }
+
+    /// Somebody starts, freezes, thaws or stops the sandbox's container by hand. Whether there was one.
+    pub fn set_state(&self, sandbox: &SandboxId, state: State) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.set_state(&id, state)).is_some()
+    }
+
+    /// The sandbox's container is removed by somebody else. Whether there was one.
+    pub fn vanish(&self, sandbox: &SandboxId) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.remove(&id)).is_some()
+    }
+
+    /// A running container of somebody else's; its id.
+    pub fn put_foreign(&self, name: &str) -> String {
+        self.containers().put(None, name, Labels::default(), State::Running)
+    }
+
+    /// A container with the labels of `owner` that is there from before; its id. Whatever id `owner` has is ignored.
+    pub fn put(&self, owner: &ContainerRef, name: &str, labels: Labels, state: State) -> String {
+        self.containers().put(Some(Mark::of(owner)), name, labels, state)
+    }
+}

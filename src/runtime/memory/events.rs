@@ -1,0 +1,201 @@
+//! What happened, as far as it is remembered: one bounded log that those who listen read, each at a pace of its own.
+//! Nobody is told anything one by one, so an engine that nobody listens to pays for the log only.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::{Notify, futures::Notified};
+
+use super::{Memory, Point, When};
+use crate::{
+    domain::EpochSeconds,
+    ports::runtime::{ContainerEvent, RuntimeError},
+};
+
+/// So many events are remembered; whoever is further behind has lost some, and its stream breaks.
+const REMEMBERED: usize = 4096;
+
+/// The events, the oldest first.
+#[derive(Default)]
+pub(super) struct Log {
+    events: VecDeque<ContainerEvent>,
+    /// How many are no longer there: the number of the first that is.
+    forgotten: u64,
+    happened: Arc<Notify>,
+}
+
+impl Log {
+    pub(super) fn push(&mut self, event: ContainerEvent) {
+        if self.events.len() == REMEMBERED {
+            self.events.pop_front();
+            self.forgotten += 1;
+        }
+        self.events.push_back(event);
+        self.happened.notify_waiters();
+    }
+
+    /// The number of the first event since then; of the next one, without a time. As an engine does, it looks from the
+    /// end: a clock that was set back ends the look.
+    fn position(&self, since: Option<EpochSeconds>) -> u64 {
+        let newer = |since| self.events.iter().rev().take_while(|event| event.at >= since).count();
+        self.forgotten + (self.events.len() - since.map_or(0, newer)) as u64
+    }
+
+    /// The event with this number; `None`: it has not happened yet.
+    fn get(&self, number: u64) -> Result<Option<ContainerEvent>, RuntimeError> {
+        match number.checked_sub(self.forgotten).map(usize::try_from) {
+            Some(index) => Ok(index.ok().and_then(|index| self.events.get(index)).cloned()),
+            None => Err(RuntimeError::Failed("events came faster than they were read".to_owned())),
+        }
+    }
+}
+
+/// One that listens, connected or about to.
+struct Listener {
+    memory: Memory,
+    since: Option<EpochSeconds>,
+    /// The number of the next event to tell; `None`: not connected yet.
+    next: Option<u64>,
+}
+
+impl Memory {
+    /// The stream of a new listener.
+    pub(super) fn listen(
+        &self,
+        since: Option<EpochSeconds>,
+    ) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
+        let listener = Listener { memory: self.clone(), since, next: None };
+        stream::unfold(Some(listener), |listener| async {
+            let mut listener = listener?;
+            Some(match listener.next().await {
+                Ok(event) => (Ok(event), Some(listener)),
+                Err(error) => (Err(error), None),
+            })
+        })
+        .boxed()
+    }
+}
+
+impl Listener {
+    async fn next(&mut self) -> Result<ContainerEvent, RuntimeError> {
+        let next = match self.next {
+            Some(next) => next,
+            None => self.memory.step(Point::Events, None, |all| Ok(all.log.position(self.since))).await?,
+        };
+        self.next = Some(next);
+        let happened = Arc::clone(&self.memory.containers().log.happened);
+        loop {
+            // Registered before the looks, so that nothing that comes between is missed.
+            let woken: (Notified<'_>, Notified<'_>) = (happened.notified(), self.memory.faults().changed());
+            self.memory.faults().pass(Point::Events, When::After).await?;
+            let event = self.memory.containers().log.get(next)?;
+            if let Some(event) = event {
+                self.next = Some(next + 1);
+                return Ok(event);
+            }
+            tokio::select! {
+                () = woken.0 => {}
+                () = woken.1 => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::{
+        domain::{SandboxId, lifecycle::Container as State},
+        ports::runtime::{ContainerEventKind as Kind, ContainerRef, Labels, Owner, Runtime},
+    };
+
+    fn put(memory: &Memory) -> SandboxId {
+        let sandbox = SandboxId::generate();
+        let owner = ContainerRef { sandbox: sandbox.clone(), container_id: None, owner: Owner::Sandglass };
+        memory.put(&owner, sandbox.as_str(), Labels::default(), State::Running);
+        sandbox
+    }
+
+    fn lost() -> RuntimeError {
+        RuntimeError::Unreachable("lost".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_by_hand_is_told_with_the_time_it_happened_at() {
+        let memory = Memory::new();
+        let mut events = memory.events(Some(0.0));
+        let sandbox = put(&memory);
+        let deeds: [&dyn Fn() -> bool; 6] = [
+            &|| memory.set_state(&sandbox, State::Paused),
+            &|| memory.set_state(&sandbox, State::Running),
+            &|| memory.exit(&sandbox, 3),
+            &|| memory.set_state(&sandbox, State::Running),
+            &|| memory.exhaust_memory(&sandbox),
+            &|| memory.vanish(&sandbox),
+        ];
+        for deed in deeds {
+            advance(Duration::from_secs(1)).await;
+            assert!(deed());
+        }
+        let began = events.next().await.unwrap().unwrap().at;
+        for (after, kind) in [
+            (1.0, Kind::Paused),
+            (2.0, Kind::Unpaused),
+            (3.0, Kind::Died { exit_code: Some(3) }),
+            (4.0, Kind::Started),
+            (5.0, Kind::OutOfMemory),
+            (5.0, Kind::Died { exit_code: Some(137) }),
+            (6.0, Kind::Destroyed),
+        ] {
+            let event = events.next().await.unwrap().unwrap();
+            assert_eq!((event.at - began, event.kind, event.container.sandbox), (after, kind, sandbox.clone()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_breaks_the_silence_and_a_hang_makes_it() {
+        let memory = Memory::new();
+        memory.fail_next(Point::Events, When::Before, 1, lost());
+        let mut refused = memory.events(None);
+        assert_eq!((refused.next().await, refused.next().await), (Some(Err(lost())), None));
+        let mut events = memory.events(None);
+        assert!(events.next().now_or_never().is_none(), "it is connected, and idle");
+        memory.hang(Point::Events, When::After);
+        put(&memory);
+        assert!(timeout(Duration::from_secs(3600), events.next()).await.is_err(), "it hangs");
+        memory.heal(Point::Events);
+        assert!(matches!(events.next().await, Some(Ok(_))), "nothing was lost");
+        let (item, ()) = tokio::join!(events.next(), async {
+            memory.fail_next(Point::Events, When::After, 1, lost());
+        });
+        assert_eq!((item, events.next().await), (Some(Err(lost())), None));
+        assert_eq!(memory.count(Point::Events), 2, "each stream connects once");
+    }
+
+    #[tokio::test]
+    async fn who_falls_too_far_behind_is_told_so_and_the_log_stays_bounded() {
+        let memory = Memory::new();
+        let mut events = memory.events(None);
+        assert!(events.next().now_or_never().is_none());
+        for _ in 0..=REMEMBERED {
+            put(&memory);
+        }
+        assert!(matches!(events.next().await, Some(Err(RuntimeError::Failed(_)))));
+        assert_eq!(memory.events(Some(0.0)).take(REMEMBERED).count().await, REMEMBERED);
+        assert_eq!(memory.containers().log.events.len(), REMEMBERED);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_fails_is_no_empty_list() {
+        let memory = Memory::new();
+        put(&memory);
+        memory.fail_next(Point::List, When::After, 1, lost());
+        assert_eq!(memory.list().await, Err(lost()));
+        assert_eq!(memory.list().await.map(|all| all.len()), Ok(1));
+    }
+}
