@@ -80,7 +80,12 @@ impl Adapters {
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
         let store: Arc<dyn Store> = match &store.kind {
             StoreKind::Embedded { path } => {
-                let settings = embedded::Settings { path: path.clone(), instance, now: Arc::new(clock::wall_seconds) };
+                let settings = embedded::Settings {
+                    path: path.clone(),
+                    prefix: store.prefix.clone(),
+                    instance,
+                    now: Arc::new(clock::wall_seconds),
+                };
                 Arc::new(EmbeddedStore::open(settings).map_err(AppError::Store)?)
             }
             StoreKind::Redis { url } => {
@@ -202,6 +207,7 @@ impl App {
     /// Answers what is in flight, writes everything down and gives the lease back. No sandbox ends by this. Returns how
     /// many writes the store did not take.
     pub async fn shutdown(self) -> usize {
+        self.supervisor.announce_stop();
         let drained = self.server.stop(true);
         if tokio::time::timeout(self.stop_grace + Duration::from_secs(1), drained).await.is_err() {
             warn!("requests in flight took too long and were dropped");

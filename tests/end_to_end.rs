@@ -201,8 +201,12 @@ async fn a_second_supervisor_on_the_same_prefix_says_who_holds_it_and_does_not_s
     assert!(started.elapsed() < SLACK, "the lease was not given back");
 
     let file = on_a_file(&directory, &corner, &[]).await;
-    let mut second = Program::spawn(directory.path(), &["--prefix", corner.prefix.as_str()]);
-    assert_eq!(second.ended(Duration::from_secs(20)).await.code(), Some(3), "{}", second.log());
+    // The same file, and one of its own in another directory.
+    let elsewhere = self::directory();
+    for place in [&directory, &elsewhere] {
+        let mut second = Program::spawn(place.path(), &["--prefix", corner.prefix.as_str()]);
+        assert_eq!(second.ended(Duration::from_secs(20)).await.code(), Some(3), "{}", second.log());
+    }
     assert_eq!(file.get("/healthz").await.status, 200);
 }
 
@@ -248,6 +252,14 @@ async fn while_redis_is_down_pings_go_on_and_nothing_is_started_or_ended() {
     assert_eq!(kept.status, 200);
     let text: String = redis.raw().hget(format!("{}-session:lives", corner.prefix), "__sandbox__").unwrap();
     assert!(text.contains("\"running\""));
+    // Also what nobody used meanwhile, within a third of the lease's time.
+    program.create(&json!({"id": "silent", "idle_timeout": 600})).await;
+    redis.restart();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while redis.raw().zcard::<_, usize>(format!("{}:active", corner.prefix)).unwrap() < 2 {
+        assert!(Instant::now() < deadline, "what lives was not written again");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

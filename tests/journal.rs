@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use sandglass::{
     clock::Clock,
     domain::{Details, Lifecycle, Moment, OnTimeout, Policy, Sandbox, record::Record},
-    journal::{ActivityCell, Journal, StoreHealth},
+    journal::{ActivityCell, Journal, Outcome, StoreHealth},
     metrics::Metrics,
     ports::store::{Store, StoreError},
     store::{MemoryStore, memory::Point},
@@ -72,7 +72,7 @@ async fn a_ticket_resolves_when_the_store_has_it_and_not_before() {
     let mut ticket = desk.journal.put(desk.sandbox("one"), &desk.cell());
     sleep(Duration::from_secs(30)).await;
     assert!(futures_util::poll!(&mut ticket).is_pending());
-    assert!(!desk.journal.stored_or_down(&mut ticket).await, "pings and deadlines go on in memory");
+    assert_eq!(desk.journal.outcome(&mut ticket).await, Outcome::InMemory, "pings and deadlines go on in memory");
     assert!(matches!(&*desk.journal.health().borrow(), StoreHealth::Down { .. }));
     desk.store.heal_all();
     assert!(ticket.await);
@@ -159,6 +159,29 @@ async fn closing_writes_everything_that_was_acknowledged() {
     assert_eq!(desk.journal.close(Duration::from_secs(5)).await, 0);
     assert_eq!(desk.stored("one").last_activity_at, Some(now.wall()));
     assert!(!desk.journal.put(sandbox, &cell).await, "a closed journal takes nothing and says so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_waits_a_commit_stays_small() {
+    let desk = Desk::new().await;
+    desk.down();
+    let tickets: Vec<_> = (0..12_000).map(|n| desk.journal.put(desk.sandbox(&format!("s{n}")), &desk.cell())).collect();
+    sleep(Duration::from_secs(1)).await;
+    desk.store.heal_all();
+    for ticket in tickets {
+        assert!(ticket.await);
+    }
+    assert!(desk.store.written().largest_batch <= 5000, "{:?}", desk.store.written());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_its_data_is_noticed_by_the_next_commit() {
+    let desk = Desk::new().await;
+    assert!(desk.journal.put(desk.sandbox("one"), &desk.cell()).await);
+    desk.store.wipe();
+    let told = tokio::time::timeout(Duration::from_secs(1), desk.journal.reverted());
+    let (told, stored) = tokio::join!(told, desk.journal.put(desk.sandbox("two"), &desk.cell()));
+    assert!(told.is_ok() && stored);
 }
 
 #[tokio::test(start_paused = true)]

@@ -195,6 +195,18 @@ async fn members_without_a_record_and_without_a_container_leave_the_set() {
 }
 
 #[actix_web::test]
+async fn a_paused_legacy_record_is_not_immortal() {
+    let bench = Bench::over(&[], |store| {
+        store.plant("frozen", NOW, r#"{"status":"pending","metadata":{"paused":true},"created_at":1799999999}"#);
+    })
+    .await;
+    assert_eq!(bench.supervisor.get(&id("frozen")).await.expect("back").life.status(), Status::Paused);
+    tokio::time::sleep(Duration::from_secs_f64(LEGACY + 10.0)).await;
+    assert!(bench.supervisor.get(&id("frozen")).await.is_err() || bench.runtime.is_empty());
+    assert!(bench.store.active_members().is_empty(), "it is still there");
+}
+
+#[actix_web::test]
 async fn members_that_are_no_ids_are_put_aside_with_their_bytes() {
     let bench = Bench::over(&[], |store| {
         store.plant(b"not an id \xff".to_vec(), NOW, r#"{"status":"running"}"#);

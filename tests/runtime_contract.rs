@@ -2,113 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use sandglass::{
-    domain::{
-        OnTimeout, SandboxId,
-        lifecycle::Container,
-        spec::{Readiness, StartSpec},
-    },
-    ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError, Start, StartProgress},
-    runtime::memory::{Memory, Point, When},
+    domain::{OnTimeout, SandboxId, lifecycle::Container, spec::StartSpec},
+    ports::runtime::{ContainerRef, Labels, Owner, RuntimeError, Start, StartProgress},
 };
 use tokio_util::sync::CancellationToken;
 
 #[path = "support/docker.rs"]
 mod docker_support;
+#[path = "support/engines.rs"]
+mod engines;
 
-use docker_support::{Corner, by_id, by_labels, shell, start};
-
-/// An engine under test, and what only its owner can do.
-#[async_trait]
-trait Subject: Sync {
-    fn runtime(&self) -> Arc<dyn Runtime>;
-    /// A running container of nobody's.
-    async fn put_foreign(&self, name: &str) -> String;
-    /// A running container of the reference system's.
-    async fn put_reference(&self, name: &str, task_id: &str) -> String;
-    /// What the container does, whoever it belongs to.
-    async fn state(&self, container_id: &str) -> Option<Container>;
-    /// The container's process ends by itself.
-    async fn end(&self, start: &Start, container_id: &str);
-    /// Makes `spec` one that never gets ready.
-    fn never_ready(&self, spec: &mut StartSpec);
-}
-
-#[async_trait]
-impl Subject for Memory {
-    fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(self.clone())
-    }
-
-    async fn put_foreign(&self, name: &str) -> String {
-        Memory::put_foreign(self, name)
-    }
-
-    async fn put_reference(&self, name: &str, task_id: &str) -> String {
-        self.put(&reference(None, task_id), name, Labels::default(), Container::Running)
-    }
-
-    async fn state(&self, container_id: &str) -> Option<Container> {
-        self.state_of_id(container_id)
-    }
-
-    async fn end(&self, start: &Start, _container_id: &str) {
-        assert!(self.exit(&start.id, 137));
-    }
-
-    fn never_ready(&self, _spec: &mut StartSpec) {
-        self.hang(Point::Ready, When::Before);
-    }
-}
-
-#[async_trait]
-impl Subject for Corner {
-    fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(Corner::runtime(self))
-    }
-
-    async fn put_foreign(&self, name: &str) -> String {
-        self.put(name, &[]).await
-    }
-
-    async fn put_reference(&self, name: &str, task_id: &str) -> String {
-        self.put(name, &[("owner", "executor_manager"), ("task_id", task_id)]).await
-    }
-
-    async fn state(&self, container_id: &str) -> Option<Container> {
-        let state = self.client.inspect_container(container_id, None).await.ok()?.state?;
-        Some(match (state.running, state.paused) {
-            (_, Some(true)) => Container::Paused,
-            (Some(true), _) => Container::Running,
-            _ => Container::Stopped(state.exit_code),
-        })
-    }
-
-    async fn end(&self, _start: &Start, container_id: &str) {
-        let options = bollard::query_parameters::StopContainerOptionsBuilder::default().t(0).build();
-        self.client.stop_container(container_id, Some(options)).await.expect("it ends");
-    }
-
-    fn never_ready(&self, spec: &mut StartSpec) {
-        spec.ports = vec![80];
-        spec.readiness = Readiness::Tcp(80);
-    }
-}
-
-/// Each law once per adapter.
-macro_rules! laws {
-    ($($law:ident)+) => {
-        mod memory {
-            $(#[tokio::test] async fn $law() { super::bounded(super::$law(&super::Memory::new())).await; })+
-        }
-        mod docker {
-            $(#[tokio::test] async fn $law() { super::bounded(super::$law(&super::Corner::new().await)).await; })+
-        }
-    };
-}
+use docker_support::{by_id, by_labels, shell, start};
+use engines::{Subject, laws, quiet, reference, started};
 
 laws! {
     a_started_container_is_found_by_its_id_and_by_its_labels
@@ -125,25 +33,6 @@ laws! {
     the_reference_systems_container_is_ours_by_its_task_id_only
     a_start_that_is_cancelled_before_it_begins_makes_nothing
     a_start_that_is_cancelled_while_it_waits_leaves_what_a_removal_finds
-}
-
-/// No law takes minutes; what hangs shall fail.
-async fn bounded(law: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_secs(120), law).await.expect("the law is done in time");
-}
-
-fn quiet(_: StartProgress) {}
-
-async fn started(runtime: &dyn Runtime, start: &Start) -> String {
-    runtime.start(start, &CancellationToken::new(), &quiet).await.expect("it starts").container_id
-}
-
-fn reference(container_id: Option<&str>, task_id: &str) -> ContainerRef {
-    ContainerRef {
-        sandbox: SandboxId::parse("1001").unwrap(),
-        container_id: container_id.map(str::to_owned),
-        owner: Owner::Reference { task_id: task_id.to_owned() },
-    }
 }
 
 async fn a_started_container_is_found_by_its_id_and_by_its_labels(subject: &dyn Subject) {

@@ -5,8 +5,11 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::spec::{Limits, Mount, Readiness},
-    ports::runtime::{Runtime, RuntimeError, Start, StartProgress, Started},
+    domain::{
+        SandboxId,
+        spec::{Limits, Mount, Readiness},
+    },
+    ports::runtime::{Owner, Runtime, RuntimeError, Start, StartProgress, Started},
     runtime::docker::Docker,
 };
 use tokio::time::timeout;
@@ -212,4 +215,33 @@ async fn a_removal_that_somebody_else_began_is_waited_for() {
     let outcomes = tokio::join!(one.remove(&container), two.remove(&container));
     assert_eq!(outcomes, (Ok(()), Ok(())));
     assert_eq!(corner.containers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn labels_that_name_no_sandbox_are_left_out_of_the_list() {
+    let corner = Corner::new().await;
+    let prefix = ("sandglass.prefix", corner.prefix.as_str());
+    for labels in [&[prefix][..], &[prefix, ("sandglass.id", "")], &[prefix, ("sandglass.id", "../1")]] {
+        corner.create(&format!("damaged-{}", SandboxId::generate()), labels).await;
+    }
+    let start = start();
+    run(&corner.runtime(), &start).await.unwrap();
+    let listed = corner.runtime().list().await.unwrap();
+    let ours: Vec<_> = listed.into_iter().filter(|one| one.container.owner == Owner::Sandglass).collect();
+    assert_eq!(ours.iter().map(|one| &one.container.sandbox).collect::<Vec<_>>(), [&start.id]);
+}
+
+#[tokio::test]
+async fn a_container_with_both_sets_of_labels_is_listed_once_and_is_ours() {
+    let (corner, start) = (Corner::new().await, start());
+    let labels = [
+        ("sandglass.prefix", corner.prefix.as_str()),
+        ("sandglass.id", start.id.as_str()),
+        ("owner", "executor_manager"),
+        ("task_id", start.id.as_str()),
+    ];
+    let id = corner.create(&start.name, &labels).await;
+    let mut listed = corner.runtime().list().await.unwrap();
+    listed.retain(|one| one.container.sandbox == start.id);
+    assert_eq!(listed.into_iter().map(|one| one.container).collect::<Vec<_>>(), [by_id(&start, &id)]);
 }

@@ -5,9 +5,13 @@
 
 use std::{future::Future, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{join_all, ready},
+    stream::BoxStream,
+};
 use sandglass::{
-    ports::runtime::{Runtime, RuntimeError, Start, Started},
+    ports::runtime::{ContainerEvent, ContainerEventKind, Owner, Runtime, RuntimeError, Start, Started},
     runtime::docker::{Docker, Settings},
 };
 use tokio::time::{sleep, timeout};
@@ -57,6 +61,8 @@ async fn an_engine_that_is_away_is_unreachable_and_is_found_when_it_comes() {
         runtime.inspect(&by_labels(&start)).await.map(drop),
         runtime.pause(&by_labels(&start)).await,
         runtime.remove(&by_labels(&start)).await,
+        runtime.list().await.map(drop),
+        runtime.events(None).next().await.expect("an error is told before the end").map(drop),
     ] {
         assert!(matches!(refusal, Err(RuntimeError::Unreachable(_))), "{refusal:?}");
     }
@@ -247,4 +253,70 @@ async fn removals_that_hang_leave_room_for_a_start_and_never_exceed_the_concurre
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(corner.containers().await, Vec::<String>::new());
     assert!(relay.most_at_once() <= CONCURRENCY, "{} calls at once", relay.most_at_once());
+}
+
+#[tokio::test]
+async fn a_list_that_is_half_lost_is_an_error() {
+    let (corner, start) = (Corner::new().await, start());
+    // The second question, for the reference system's containers.
+    let relay = Relay::new(Some(("executor_manager", Fate::AnswerLost))).await;
+    let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
+    run(&runtime, &start).await.unwrap();
+    let refusal = runtime.list().await;
+    assert!(matches!(refusal, Err(RuntimeError::Unreachable(_))), "{refusal:?}");
+    assert_eq!(relay.count("/containers/json"), 2, "and nobody was looked at one by one");
+}
+
+#[tokio::test]
+async fn events_may_be_silent_for_longer_than_a_call_may_take_and_take_no_permit() {
+    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
+    let call_timeout = Duration::from_secs(1);
+    let runtime = Docker::connect(Settings { call_timeout, concurrency: 2, ..behind(&relay, &corner) }).unwrap();
+    // The reference system's containers are not of this corner alone.
+    let ours = |events: BoxStream<'static, Result<ContainerEvent, RuntimeError>>| {
+        events.try_filter(|event| ready(event.container.owner == Owner::Sandglass)).boxed()
+    };
+    let mut streams: Vec<_> = (0..4).map(|_| ours(runtime.events(None))).collect();
+    let silence = join_all(streams.iter_mut().map(|events| timeout(call_timeout * 4, events.next())));
+    assert!(silence.await.iter().all(Result::is_err), "nothing happens, and nothing breaks");
+    run(&Docker::connect(behind(&relay, &corner)).unwrap(), &start).await.unwrap();
+    runtime.inspect(&by_labels(&start)).await.expect("there is a permit");
+    for events in &mut streams {
+        let event = timeout(BOUND, events.next()).await.expect("soon").expect("the stream lasts").unwrap();
+        assert_eq!((event.container.sandbox, event.kind), (start.id.clone(), ContainerEventKind::Started));
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_cut_off_are_told_so_and_can_be_resumed() {
+    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
+    let address = relay.host().trim_start_matches("tcp://").to_owned();
+    let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
+    run(&runtime, &start).await.unwrap();
+    let mut events = runtime.events(Some(0.0));
+    let seen = loop {
+        let event = timeout(BOUND, events.next()).await.expect("soon").expect("the stream lasts").unwrap();
+        if event.container.sandbox == start.id {
+            break event;
+        }
+    };
+    drop(relay);
+    // Whatever else happened in between is still told first.
+    let cut = timeout(BOUND, events.skip_while(|item| ready(item.is_ok())).next()).await.expect("soon");
+    assert!(matches!(cut, None | Some(Err(RuntimeError::Unreachable(_)))), "{cut:?}");
+    let _relay = Relay::at(&address, None).await;
+    let first = timeout(BOUND, runtime.events(Some(seen.at)).next()).await.expect("soon");
+    assert!(first.is_some_and(|first| first.is_ok_and(|first| first.at >= seen.at)));
+}
+
+#[tokio::test]
+async fn events_that_never_begin_are_an_error_in_time() {
+    let corner = Corner::new().await;
+    let relay = Relay::new(Some(("/events", Fate::Held))).await;
+    let call_timeout = Duration::from_millis(200);
+    let runtime = Docker::connect(Settings { call_timeout, ..behind(&relay, &corner) }).unwrap();
+    let mut events = runtime.events(None);
+    let refusal = timeout(BOUND, events.next()).await.expect("in time");
+    assert!(matches!(refusal, Some(Err(RuntimeError::Failed(_)))), "{refusal:?}");
+    assert_eq!(events.next().await, None);
 }

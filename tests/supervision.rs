@@ -442,6 +442,70 @@ async fn who_loses_the_lease_stops_writing_and_terminating_at_once() {
 }
 
 #[actix_web::test]
+async fn whoever_lost_the_lease_acknowledges_nothing_more() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("mine", 600)).await;
+    sleep(100.0).await;
+    bench.store.usurp("somebody else");
+    // The first one finds out by its own write, the others are refused at once.
+    for _ in 0..3 {
+        let refused = bench.supervisor.touch(&id("mine"), ActivitySource::Ping).await;
+        assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    }
+    let refused = bench.supervisor.pause(&id("mine")).await;
+    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+}
+
+#[actix_web::test]
+async fn while_the_store_is_down_pings_pile_nothing_up() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("busy", 600)).await;
+    sleep(10.0).await;
+    bench.store.go_down();
+    bench.supervisor.keep_alive(&id("busy"), 60 * SECOND).await.expect("in memory");
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..1000 {
+        bench.supervisor.touch(&id("busy"), ActivitySource::Ping).await.expect("in memory");
+        bench.supervisor.keep_alive(&id("busy"), 60 * SECOND).await.expect("in memory");
+    }
+    sleep(5.0).await;
+    assert!(tasks() <= before + 5, "{before} tasks became {}", tasks());
+    let refused = bench.supervisor.pause(&id("busy")).await;
+    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+}
+
+#[actix_web::test]
+async fn a_store_that_comes_back_empty_is_written_again_from_memory() {
+    let bench = Bench::new(&[]).await;
+    for name in ["one", "two", "three"] {
+        bench.create(idle(name, 600)).await;
+    }
+    sleep(10.0).await;
+    bench.store.wipe();
+    // Nobody uses any of them: the renewal of the lease finds out.
+    sleep(10.0).await;
+    assert_eq!(bench.store.active_members().len(), 3);
+    let bench = bench.crash_and_restart().await;
+    assert_eq!(bench.restoration.sandboxes, 3);
+}
+
+#[actix_web::test]
+async fn an_id_whose_record_is_lost_is_nobodys_until_its_container_was_looked_for() {
+    let bench = Bench::over(&[], |store| store.plant("odd", 1_799_999_990.0, "{not json")).await;
+    bench.runtime.set_latency_of(Point::Inspect, 5 * SECOND);
+    let bench = bench.crash_and_restart().await;
+    let left = ContainerRef { sandbox: id("odd"), container_id: None, owner: Owner::Sandglass };
+    bench.runtime.put(&left, "sandglass-odd", Labels::default(), Container::Running);
+    let refused = bench.try_create(idle("odd", 3)).await;
+    assert!(matches!(refused, Err(Rejection::Starting)), "{refused:?}");
+    assert!(matches!(bench.supervisor.get(&id("odd")).await, Err(Rejection::Starting)));
+    sleep(11.0).await;
+    assert_eq!(status(&bench, "odd").await, Status::Running);
+    assert_eq!(bench.runtime.len(), 1);
+}
+
+#[actix_web::test]
 async fn a_container_that_ends_by_itself_ends_its_sandbox_with_the_code() {
     use sandglass::domain::lifecycle::Event;
     let bench = Bench::new(&[]).await;

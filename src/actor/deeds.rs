@@ -7,15 +7,22 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{handle::Refusal, sandbox::SandboxActor};
+use super::{
+    handle::Refusal,
+    sandbox::{SandboxActor, Tell},
+};
 use crate::{
     domain::{
         Details, Sandbox,
         lifecycle::{Container, Deed, Event},
         rehydrate::task_id,
     },
+    journal::StoreHealth,
     ports::runtime::{ContainerRef, Inspected, Owner, RuntimeError, StartProgress, Started},
 };
+
+/// How long a pause by the `on_timeout` rule is held back while the store is down, before it is looked at again.
+const PAUSE_HELD_BACK: Duration = Duration::from_secs(2);
 
 /// How a deed came out.
 #[derive(Message)]
@@ -45,6 +52,13 @@ impl SandboxActor {
             Deed::Bury => self.bury(ctx),
             Deed::Resolve => self.look_at_container(ctx),
             Deed::Pause => {
+                // Without the store, a crash would leave a record that runs and a container that does not; and whoever
+                // took over meanwhile may know better.
+                if let StoreHealth::Down { error, .. } = &*self.world.journal.health().borrow() {
+                    self.refuse_waiting_for_steady(&Refusal::StoreDown(error.clone()));
+                    ctx.address().do_send(Tell(Event::PauseFailed(PAUSE_HELD_BACK)));
+                    return;
+                }
                 let (runtime, container) = (self.world.runtime.clone(), self.container());
                 self.run(ctx, Outcome::Pause, async move { runtime.pause(&container).await });
             }
@@ -145,7 +159,8 @@ impl SandboxActor {
                 Event::Started
             }
             Err(error) => {
-                warn!(sandbox_id = %self.sandbox.id(), %error, "start failed");
+                // Quoted: the message may hold what the container printed.
+                warn!(sandbox_id = %self.sandbox.id(), error = ?error.to_string(), "start failed");
                 self.details().error_message = Some(error.to_string());
                 Event::StartFailed
             }
@@ -213,7 +228,16 @@ impl Handler<Outcome> for SandboxActor {
 
     fn handle(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
         let event = match outcome {
-            Outcome::Start(outcome) => self.started(outcome),
+            Outcome::Start(outcome) => {
+                let event = self.started(outcome);
+                self.step(event, ctx);
+                if let Some((container_id, news)) = self.early_news.take()
+                    && container_id == self.sandbox.details.container_id
+                {
+                    self.step(news, ctx);
+                }
+                return;
+            }
             Outcome::Look(outcome) => self.looked(outcome),
             Outcome::Pause(Ok(())) => Event::Paused,
             Outcome::Resume(Ok(())) => Event::Resumed,

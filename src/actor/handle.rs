@@ -27,6 +27,12 @@ pub enum Refusal {
     /// The container engine failed at it. The sandbox is as it was.
     #[error("{0}")]
     Runtime(String),
+    /// The store is down, and this needs its record before the deed.
+    #[error("the store is unavailable: {0}")]
+    StoreDown(String),
+    /// Another supervisor is in charge, or this one has stopped: nothing can be promised any more.
+    #[error("this supervisor is not in charge any more")]
+    NotInCharge,
     /// Nobody answered: the actor is gone, and not because its sandbox ended.
     #[error("the sandbox does not answer")]
     Unanswered,
@@ -77,18 +83,23 @@ impl SandboxHandle {
         async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
     }
 
-    /// Tells what happened to a container; it counts only if that is still the sandbox's own, not one of an earlier
-    /// sandbox of the same id.
+    /// Whether both are the address of the same actor.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.addr == other.addr
+    }
+
+    /// Tells what happened to a container; it counts only if that is the sandbox's own, not one of an earlier sandbox of
+    /// the same id.
     pub fn news(&self, container_id: Option<String>, event: Event) {
         self.addr.do_send(News { container_id, event });
     }
 
-    /// Tells what happened to it.
+    /// Tells what happened to its container.
     pub fn tell(&self, event: Event) {
         self.addr.do_send(Tell(event));
     }
 
-    /// Has its record written anew: moments have other wall-clock times now.
+    /// Has its record written anew: moments have other wall-clock times now, or the store has lost it.
     pub fn rewrite(&self) {
         self.addr.do_send(Rewrite);
     }

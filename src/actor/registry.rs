@@ -70,13 +70,6 @@ impl Registry {
         }
     }
 
-    /// Calls `act` if no actor stands under `id`, and lets none appear meanwhile.
-    pub fn if_vacant(&self, id: &SandboxId, act: impl FnOnce()) {
-        if let Slot::Vacant(_vacant) = self.live.entry(id.clone()) {
-            act();
-        }
-    }
-
     /// Puts a tombstone where the actor was, in this order: who looks always finds one of the two.
     pub(super) fn bury(&self, sandbox: Sandbox, until: Moment) {
         let id = sandbox.id().clone();

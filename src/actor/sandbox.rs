@@ -16,7 +16,7 @@ use crate::{
         Denied, Moment, Now, Sandbox,
         lifecycle::{Effects, End, Event, Persist},
     },
-    journal::{ActivityCell, Ticket},
+    journal::{ActivityCell, Outcome, Ticket},
     ports::runtime::Start,
 };
 
@@ -59,7 +59,7 @@ pub(super) struct News {
     pub(super) event: Event,
 }
 
-/// The record has to be written anew, since moments have other wall-clock times now.
+/// The record has to be written anew: moments have other wall-clock times now, or the store has lost it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Rewrite;
@@ -81,6 +81,8 @@ pub(super) struct SandboxActor {
     /// How many looks at the container have failed in a row.
     pub(super) failed_looks: u32,
     pub(super) waiting: Vec<Wait>,
+    /// What was last told of a container while the start had not reported which one it is.
+    pub(super) early_news: Option<(Option<String>, Event)>,
     first: Effects,
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
@@ -112,6 +114,7 @@ impl SandboxActor {
             cancel: None,
             failed_looks: 0,
             waiting: Vec::new(),
+            early_news: None,
             first,
             queued_in: None,
             alarm: None,
@@ -194,21 +197,24 @@ impl SandboxActor {
         }
     }
 
-    /// Reports the write to the state machine once it is stored, and answers when it is stored or the store is down.
-    fn tell_when_stored(&self, ticket: Ticket, replies: Vec<Reply>, ctx: &mut Context<Self>) {
+    /// Reports the write to the state machine, if that waits for it, and answers: when it is stored, or the store is down and
+    /// it holds in memory.
+    fn tell_when_stored(&self, mut ticket: Ticket, replies: Vec<Reply>, ctx: &mut Context<Self>) {
+        let waits = self.sandbox.life.awaits_record();
+        if replies.is_empty() && !waits {
+            return;
+        }
         let (addr, journal) = (ctx.address(), self.world.journal.clone());
         let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.life.revision());
         self.world.io.spawn(async move {
-            let mut ticket = ticket;
-            let mut stored = false;
-            if !replies.is_empty() {
-                stored = journal.stored_or_down(&mut ticket).await;
-                for reply in replies {
-                    // Whoever hung up does not need the answer.
-                    let _ = reply.send(Ok(sandbox.clone()));
-                }
+            let outcome = journal.outcome(&mut ticket).await;
+            for reply in replies {
+                let answer = if outcome == Outcome::Refused { Err(Refusal::NotInCharge) } else { Ok(sandbox.clone()) };
+                // Whoever hung up does not need the answer.
+                let _ = reply.send(answer);
             }
-            if stored || ticket.await {
+            // What nobody waits for is dropped here: while the store is down, nothing piles up.
+            if waits && ticket.await {
                 addr.do_send(Tell(Event::Recorded(revision)));
             }
         });
@@ -272,6 +278,11 @@ impl Handler<Ask> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
+        // Whoever is not in charge any more promises nothing.
+        if self.world.journal.lost().is_cancelled() {
+            let _ = reply.send(Err(Refusal::NotInCharge));
+            return;
+        }
         // A pause or resume is answered when it is done, everything else when it is applied.
         let refused = if matches!(event, Event::Pause | Event::Resume) {
             self.waiting.push(Wait { until: Until::Steady, reply });
@@ -319,6 +330,9 @@ impl Handler<News> for SandboxActor {
     fn handle(&mut self, News { container_id, event }: News, ctx: &mut Context<Self>) {
         if container_id == self.sandbox.details.container_id {
             self.step(event, ctx);
+        } else if self.sandbox.life.is_starting() {
+            // Its start has not reported yet which container it has: this may be about that one.
+            self.early_news = Some((container_id, event));
         }
     }
 }
@@ -327,8 +341,8 @@ impl Handler<Rewrite> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, _: Rewrite, ctx: &mut Context<Self>) {
-        // What is on its way out keeps the record of its intent; its times are history.
-        if self.sandbox.life.is_alive() {
+        if self.sandbox.life.has_record() {
+            self.world.journal.distrust(&self.cell);
             let now = self.world.clock.now();
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
         }

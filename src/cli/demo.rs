@@ -133,23 +133,25 @@ impl Stage {
     }
 
     async fn create(&self, name: &str) -> anyhow::Result<()> {
-        let body = json!({ "id": name, "idle_timeout": IDLE_TIMEOUT, "metadata": { "demo": true } });
+        let body = json!({ "id": id_of(name), "idle_timeout": IDLE_TIMEOUT, "metadata": { "demo": true } });
         let answer = self.client.post(format!("{}/v1/sandboxes", self.url)).body(body.to_string()).send().await?;
         if answer.status().is_success() {
             return Ok(());
         }
-        let problem = answer.text().await?;
+        let text = answer.text().await?;
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let problem = answer["error"]["message"].as_str().unwrap_or(&text);
         Err(CannotStart(format!("{name} could not be created: {problem}")).into())
     }
 
     async fn look(&self, name: &str) -> anyhow::Result<Seen> {
-        let answer = self.client.get(format!("{}/v1/sandboxes/{name}", self.url)).send().await?;
+        let answer = self.client.get(format!("{}/v1/sandboxes/{}", self.url, id_of(name))).send().await?;
         let text = answer.text().await?;
         serde_json::from_str(&text).with_context(|| format!("failed to read the answer {text}"))
     }
 
     async fn ping(&self) -> anyhow::Result<bool> {
-        let answer = self.client.post(format!("{}/v1/sandboxes/{USED}/activity", self.url)).send().await?;
+        let answer = self.client.post(format!("{}/v1/sandboxes/{}/activity", self.url, id_of(USED))).send().await?;
         Ok(answer.status().is_success())
     }
 
@@ -188,7 +190,7 @@ impl Stage {
         let supervisor = self.app.supervisor().clone();
         let mut left = Vec::new();
         for name in NAMES {
-            let id = SandboxId::parse(name)?;
+            let id = SandboxId::parse(&id_of(name))?;
             // Unknown or gone already is as good.
             let _ = supervisor.terminate(&id, Duration::from_secs(15)).await;
             let container = ContainerRef { sandbox: id, container_id: None, owner: Owner::Sandglass };
@@ -203,6 +205,11 @@ impl Stage {
         std::fs::remove_dir_all(&self.directory)
             .with_context(|| format!("failed to remove {}", self.directory.display()))
     }
+}
+
+/// A container's name holds the id: demonstrations at the same time, and users' own sandboxes, must not clash.
+fn id_of(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
 }
 
 impl Seen {

@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, env};
 
-use super::{error::Origin, layers::Layers};
+use super::{
+    error::{Origin, Problem},
+    layers::Layers,
+};
 
 const PREFIX: &str = "SANDGLASS_";
 const SEPARATOR: &str = "__";
+const ONE_UNDERSCORE: &str = "unknown key; two underscores separate a section and its key, as in SANDGLASS_HTTP__BIND";
 
 /// Names that others gave, and the keys they set: those of the reference system, and the Docker client's own. Empty ones
 /// count as unset, as they do there; a variable of ours wins over them.
@@ -31,9 +35,17 @@ pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers:
         }
     }
     for (name, value) in &variables {
-        // Without a separator it is no key of ours, but may be a flag's, such as SANDGLASS_CONFIG.
-        if let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains(SEPARATOR)) {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        if path.contains(SEPARATOR) {
             layers.text(&key(path, layers), value, &Origin::Environment(name.clone()));
+        } else {
+            // Who set it meant something by it: better no start than one without.
+            layers.add(Problem {
+                origin: Origin::Environment(name.clone()),
+                key: path.to_ascii_lowercase(),
+                value: None,
+                rule: ONE_UNDERSCORE.to_owned(),
+            });
         }
     }
 }
@@ -116,12 +128,17 @@ mod tests {
 
     #[test]
     fn variables_that_are_no_keys_are_left_alone_and_empty_borrowed_ones_are_unset() {
-        let variables = [("SANDGLASS_CONFIG", "x"), ("HTTP__BIND", "x"), ("PATH", "x")];
+        let variables = [("HTTP__BIND", "x"), ("PATH", "x")];
         let borrowed = [("REDIS_URL", ""), ("DOCKER_HOST", ""), ("SANDBOX_INACTIVE_TIMEOUT", "")];
         assert_eq!(load("", &[&variables[..], &borrowed].concat(), &[]), load("", &[], &[]));
         // An empty key is not "no key": it is refused.
         assert!(load("", &[("SANDGLASS_HTTP__API_KEY", "")], &[]).is_err());
         assert!(load("", &[("SANDGLASS_HTTP__", "x")], &[]).is_err());
+        // Nor is one underscore too few.
+        let refused =
+            load("", &[("SANDGLASS_HTTP_API_KEY", "secret")], &[]).map_err(|error| format!("{error}")).unwrap_err();
+        assert!(refused.contains("SANDGLASS_HTTP_API_KEY") && refused.contains("two underscores"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
     }
 
     #[test]

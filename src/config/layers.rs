@@ -130,7 +130,7 @@ impl Layers {
         }
     }
 
-    fn add(&mut self, problem: Problem) {
+    pub(super) fn add(&mut self, problem: Problem) {
         // A section that does not exist is refused once, not once for each of its keys.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);

@@ -1,7 +1,7 @@
 //! The record: a sandbox written down as JSON, with the reference system's field names and ours beside them
 //! (design, 4.3). Times are epoch seconds. Fields that we do not know are kept through a rewrite, byte for byte.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{
     Deserialize, Serialize, Serializer,
@@ -114,6 +114,8 @@ record! {
     v: Option<u32>,
     /// Seconds; `null` is "none", absent is a record that was never ours.
     idle_timeout: Presence<Seconds>,
+    /// Seconds of activity that it may lack.
+    flush_interval: Option<Seconds>,
     /// Seconds.
     active_timeout: Option<Seconds>,
     /// Seconds.
@@ -144,16 +146,20 @@ record! {
 
 /// A duration as records spell it: seconds, greater than 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seconds(pub std::time::Duration);
+pub struct Seconds(pub Duration);
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        std::time::Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|duration| !duration.is_zero())
+        let wrong = || serde::de::Error::custom("expected seconds, a number greater than 0");
+        let seconds = f64::deserialize(deserializer).map_err(|_| wrong())?;
+        if seconds.is_nan() || seconds <= 0.0 {
+            return Err(wrong());
+        }
+        // What is too long for a duration is as good as the longest; whoever bounds it says so.
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+            .filter(|it| !it.is_zero())
             .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("expected seconds, greater than 0"))
+            .ok_or_else(wrong)
     }
 }
 
@@ -228,15 +234,17 @@ fn without_position(error: &serde_json::Error) -> String {
     }
 }
 
-/// Writes a sandbox down. `last_activity` overrides the machine's own: the journal knows of later pings.
-pub fn encode(sandbox: &Sandbox, last_activity: Moment, now: &Now) -> Vec<u8> {
+/// Writes a sandbox down. `last_activity` overrides the machine's own: the journal knows of later pings, of which a record
+/// may lack those of its last `flush_interval`.
+pub fn encode(sandbox: &Sandbox, last_activity: Moment, flush_interval: Duration, now: &Now) -> Vec<u8> {
     // A record is a map of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
-    serde_json::to_vec(&Written { sandbox, last_activity, now }).unwrap_or_default()
+    serde_json::to_vec(&Written { sandbox, last_activity, flush_interval, now }).unwrap_or_default()
 }
 
 struct Written<'a> {
     sandbox: &'a Sandbox,
     last_activity: Moment,
+    flush_interval: Duration,
     now: &'a Now,
 }
 
@@ -245,7 +253,7 @@ impl Serialize for Written<'_> {
         let Sandbox { details, life } = self.sandbox;
         let policy = life.policy();
         let wall = |moment| self.now.wall_at(moment);
-        let seconds = |timeout: Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
+        let seconds = |timeout: Option<Duration>| timeout.map(|timeout| timeout.as_secs_f64());
         let mut map = serializer.serialize_map(None)?;
         // The reference reads each of its fields without a fallback: they are always there.
         map.serialize_entry("sandbox_id", &details.id)?;
@@ -266,6 +274,7 @@ impl Serialize for Written<'_> {
         map.serialize_entry("idle_timeout", &seconds(policy.idle_timeout))?;
         map.serialize_entry("active_timeout", &policy.active_timeout.as_secs_f64())?;
         map.serialize_entry("on_timeout", &policy.on_timeout)?;
+        map.serialize_entry("flush_interval", &self.flush_interval.as_secs_f64())?;
         let mut optional = Optional(map);
         optional.entry("paused_timeout", seconds(policy.paused_timeout))?;
         optional.entry("heartbeat_timeout", seconds(policy.heartbeat_timeout))?;

@@ -66,7 +66,8 @@ pub fn rehydrate(
         policy: policy_of(&record, legacy, fallbacks),
         last_activity,
         expires_at,
-        idle_slack: fallbacks.idle_slack,
+        // It was written by whoever flushed that often; the interval may have been changed since.
+        idle_slack: record.flush_interval.map_or(fallbacks.idle_slack, |Seconds(own)| own.max(fallbacks.idle_slack)),
         not_before: fallbacks.not_before,
     };
     let (life, effects) = Lifecycle::restore(restored, now);
@@ -178,8 +179,17 @@ fn policy_of(record: &Record, legacy: bool, fallbacks: &Fallbacks) -> Policy {
     let configured = fallbacks.policy;
     match record.idle_timeout {
         Presence::Absent => {
-            let idle_timeout = if legacy { Some(fallbacks.legacy_ttl) } else { configured.idle_timeout };
-            Policy { idle_timeout, heartbeat_timeout: None, ..configured }
+            if !legacy {
+                return Policy { heartbeat_timeout: None, ..configured };
+            }
+            // Never immortal, also while it is paused and its idle clock stands still.
+            let ttl = Some(fallbacks.legacy_ttl);
+            Policy {
+                idle_timeout: ttl,
+                paused_timeout: configured.paused_timeout.or(ttl),
+                heartbeat_timeout: None,
+                ..configured
+            }
         }
         Presence::Null | Presence::Value(_) => Policy {
             idle_timeout: match record.idle_timeout {

@@ -50,6 +50,9 @@ impl Future for Ticket {
     }
 }
 
+/// The most entries of one commit. However much waits, a commit stays small enough to be done within the store's time.
+const BATCH: usize = 5_000;
+
 /// How a sandbox's newest state is to be written.
 #[derive(Debug)]
 enum Kind {
@@ -107,6 +110,8 @@ impl Inbox {
         if let Some(older) = self.transitions.remove(&id) {
             entry.since = older.since;
             entry.waiting = older.waiting;
+            // Whoever no longer waits is not remembered either: memory is bounded also while nothing is written.
+            entry.waiting.retain(|sender| !sender.is_closed());
         }
         if !self.closed {
             entry.waiting.push(sender);
@@ -143,17 +148,19 @@ impl Inbox {
         !self.touched.is_empty()
     }
 
-    /// All that waits; without the touched sandboxes unless their time has come, which begins a new generation.
+    /// What is to be written next, at most [`BATCH`] of it: transitions first, the touched sandboxes only when their time
+    /// has come. Begins a new generation.
     pub(super) fn take(&mut self, with_touched: bool, generation: &AtomicU64) -> Batch {
-        let mut entries = std::mem::take(&mut self.transitions);
+        let mut entries = take_some(&mut self.transitions, BATCH);
         if with_touched {
-            entries.extend(std::mem::take(&mut self.touched));
+            entries.extend(take_some(&mut self.touched, BATCH - entries.len()));
         }
+        let others = self.others.len().min(BATCH);
         // Every entry that is taken is about to be read: who moves its cell from now on has to queue again. The counter
         // moves before the cells are read, so whoever still saw the old one has moved the cell before.
         self.generation += 1;
         generation.store(self.generation, Ordering::SeqCst);
-        Batch { entries, others: std::mem::take(&mut self.others) }
+        Batch { entries, others: self.others.drain(..others).collect() }
     }
 
     /// Takes back what could not be written. What has come since is newer and stays; it inherits who waits.
@@ -174,6 +181,11 @@ impl Inbox {
         self.others.extend(newer);
     }
 
+    /// Whether anything is left of a turn that took as much as a batch holds.
+    pub(super) fn has_more(&self, with_touched: bool) -> bool {
+        self.has_transitions() || (with_touched && self.has_touched())
+    }
+
     /// When the oldest thing that waits began to.
     pub(super) fn oldest(&self) -> Option<Moment> {
         self.transitions.values().chain(self.touched.values()).map(|entry| entry.since).min()
@@ -183,6 +195,21 @@ impl Inbox {
     pub(super) fn len(&self) -> usize {
         self.transitions.len() + self.touched.len() + self.others.len()
     }
+}
+
+/// Takes up to `most` entries out, all at once where that is all of them.
+fn take_some(entries: &mut HashMap<SandboxId, Entry>, most: usize) -> HashMap<SandboxId, Entry> {
+    if entries.len() <= most {
+        return std::mem::take(entries);
+    }
+    let mut left = most;
+    entries
+        .extract_if(|_, _| {
+            let taken = left > 0;
+            left = left.saturating_sub(1);
+            taken
+        })
+        .collect()
 }
 
 impl Batch {
@@ -196,9 +223,9 @@ impl Batch {
     }
 
     /// The writes. Other members' come first: they belong to the past.
-    pub(super) fn writes(&mut self, now: &Now) -> Vec<Write> {
+    pub(super) fn writes(&mut self, now: &Now, flush_interval: Duration) -> Vec<Write> {
         let others = self.others.iter().map(|(write, _)| write.clone());
-        others.chain(self.entries.values_mut().map(|entry| entry.write(now))).collect()
+        others.chain(self.entries.values_mut().map(|entry| entry.write(now, flush_interval))).collect()
     }
 
     /// Tells everyone who waits that it is stored.
@@ -219,10 +246,10 @@ impl Entry {
         Self { sandbox, cell, kind, since, waiting: Vec::new(), written: Moment::DISTANT_PAST }
     }
 
-    fn write(&mut self, now: &Now) -> Write {
+    fn write(&mut self, now: &Now, flush_interval: Duration) -> Write {
         let last_activity = self.cell.load().max(self.sandbox.life.last_activity());
         self.written = last_activity;
-        let record = record::encode(&self.sandbox, last_activity, now);
+        let record = record::encode(&self.sandbox, last_activity, flush_interval, now);
         let id = self.sandbox.id().clone();
         match self.kind {
             Kind::Put => Write::Put { id, record, last_activity: now.wall_at(last_activity) },

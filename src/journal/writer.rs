@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     domain::{EpochSeconds, Moment, Sandbox, retry::Backoff},
     metrics::Metrics,
-    ports::store::{Store, StoreError, Write},
+    ports::store::{Memory, Store, StoreError, Write},
 };
 
 /// A store that is down is asked again soon: everything waits for it.
@@ -49,6 +49,17 @@ pub enum StoreHealth {
     },
 }
 
+/// What became of a write, for whoever asked for what it records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The store has it.
+    Stored,
+    /// The store is down: pings and deadlines go on in memory (design, 4.6), and it is written as soon as possible.
+    InMemory,
+    /// It will never be written: another supervisor is in charge, or this one has stopped.
+    Refused,
+}
+
 impl StoreHealth {
     /// Whether new sandboxes can be recorded.
     pub fn is_up(&self) -> bool {
@@ -70,6 +81,7 @@ struct Shared {
     generation: AtomicU64,
     flush_interval: Duration,
     health: watch::Sender<StoreHealth>,
+    reverted: Notify,
     /// Set when the lease is lost: stop writing and terminating at once (design, 4.5).
     lost: CancellationToken,
     closing: CancellationToken,
@@ -94,6 +106,7 @@ impl Journal {
             generation: AtomicU64::new(0),
             flush_interval,
             health: watch::Sender::new(StoreHealth::Up),
+            reverted: Notify::new(),
             lost: CancellationToken::new(),
             closing: CancellationToken::new(),
             done: CancellationToken::new(),
@@ -139,9 +152,15 @@ impl Journal {
     }
 
     /// Whether activity at `moment` may be acknowledged before the store has it: only if the store has activity of at most
-    /// a flush interval before it. That is what a restart adds to idle deadlines, so no crash can break the promise.
+    /// a flush interval before it. That is what a restart adds to idle deadlines, so no crash can break the promise. While
+    /// the store is down there is nothing to wait for.
     pub fn covers(&self, cell: &ActivityCell, moment: Moment) -> bool {
-        cell.stored().plus(self.shared.flush_interval) >= moment
+        cell.stored().plus(self.shared.flush_interval) >= moment || self.shared.is_down()
+    }
+
+    /// The store may have lost what it had of this sandbox: nothing covers its activity before it is written again.
+    pub fn distrust(&self, cell: &ActivityCell) {
+        cell.set_stored(Moment::DISTANT_PAST);
     }
 
     /// The store's health, and its changes.
@@ -149,15 +168,27 @@ impl Journal {
         self.shared.health.subscribe()
     }
 
-    /// Resolves when `ticket` does, or as soon as the store is known to be down: pings and deadlines go on in memory then
-    /// (design, 4.6). True: it is stored.
-    pub async fn stored_or_down(&self, ticket: &mut Ticket) -> bool {
+    /// Waits until `ticket` resolves, or the store is known to be down.
+    pub async fn outcome(&self, ticket: &mut Ticket) -> Outcome {
         let mut health = self.health();
         tokio::select! {
             biased;
-            stored = ticket => stored,
-            _ = health.wait_for(|health| !health.is_up()) => false,
+            stored = ticket => if stored { Outcome::Stored } else { Outcome::Refused },
+            changed = health.wait_for(|health| !health.is_up()) => match changed.as_deref() {
+                Ok(StoreHealth::Down { .. }) => Outcome::InMemory,
+                _ => Outcome::Refused,
+            },
         }
+    }
+
+    /// Resolves when the store is found to have lost what it had: everything that lives has to be written again.
+    pub async fn reverted(&self) {
+        self.shared.reverted.notified().await;
+    }
+
+    /// Tells the journal what the store says of its memory.
+    pub fn check(&self, memory: Memory) {
+        self.shared.check(memory);
     }
 
     /// Cancelled when the lease is lost.
@@ -235,9 +266,20 @@ impl Shared {
         down_since.map(|since| self.clock.now().wall() - since)
     }
 
+    fn is_down(&self) -> bool {
+        matches!(*self.health.borrow(), StoreHealth::Down { .. })
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         // Nothing that holds the lock can panic half-way through a change.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, memory: Memory) {
+        if memory == Memory::Reverted {
+            warn!("the store has lost what it had; everything that lives is written again");
+            self.reverted.notify_one();
+        }
     }
 
     fn lose(&self, holder: &str) {
@@ -264,9 +306,18 @@ impl Writer {
                 _ = flush.tick() => (true, false),
                 () = self.shared.wake.notified() => (false, false),
             };
-            let batch = self.shared.inbox().take(due, &self.shared.generation);
-            if !batch.is_empty() && !self.commit(batch).await {
-                return;
+            loop {
+                let batch = self.shared.inbox().take(due, &self.shared.generation);
+                if batch.is_empty() {
+                    break;
+                }
+                if !self.commit(batch).await {
+                    return;
+                }
+                // A batch is bounded; what is left of this turn follows at once.
+                if !self.shared.inbox().has_more(due) {
+                    break;
+                }
             }
             if closing && !self.anything_waits() {
                 return;
@@ -283,10 +334,11 @@ impl Writer {
     async fn commit(&self, mut batch: Batch) -> bool {
         let mut failures = 0;
         loop {
-            let writes = batch.writes(&self.shared.clock.now());
+            let writes = batch.writes(&self.shared.clock.now(), self.shared.flush_interval);
             match self.store.commit(&writes).await {
-                Ok(()) => {
+                Ok(memory) => {
                     self.succeeded(batch, writes.len());
+                    self.shared.check(memory);
                     return true;
                 }
                 Err(StoreError::Held { holder }) => {

@@ -108,6 +108,15 @@ pub enum StoreError {
     },
 }
 
+/// Whether the store still has what was written to it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// As far as anyone can tell.
+    Kept,
+    /// It came back empty, or as it was some time ago: everything that lives has to be written again. Said once.
+    Reverted,
+}
+
 /// A sandbox store. Implementations reconnect by themselves and bound every call in time.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -119,11 +128,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Held`] when a living supervisor holds it.
     async fn acquire(&self) -> Result<(), StoreError>;
 
-    /// Keeps the lease; called at a third of its time to live or more often.
+    /// Keeps the lease; called at a third of its time to live or more often. Tells whether the store has kept what was
+    /// written.
     ///
     /// # Errors
     /// [`StoreError::Held`] when it is lost.
-    async fn renew(&self) -> Result<(), StoreError>;
+    async fn renew(&self) -> Result<Memory, StoreError>;
 
     /// Gives the lease back, if this process holds it.
     ///
@@ -131,11 +141,12 @@ pub trait Store: Send + Sync + 'static {
     /// As every call; the lease then runs out by itself.
     async fn release(&self) -> Result<(), StoreError>;
 
-    /// Applies all of `batch` in one round trip, durably, or none of it. Only the holder of the lease can write.
+    /// Applies all of `batch` in one round trip, durably, or none of it. Only the holder of the lease can write. Tells
+    /// whether the store has kept what was written before.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may or may not have been applied; writing it again is harmless.
-    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError>;
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError>;
 
     /// A page of the active set with its records; about `limit` members.
     ///

@@ -1,8 +1,9 @@
 //! Sandboxes of which only a container is left: it is adopted by its labels, so that it is never without an owner.
 
+use futures_util::StreamExt;
 use tracing::warn;
 
-use super::requests::Supervisor;
+use super::{rehydrate::RETRY, requests::Supervisor};
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
@@ -14,6 +15,9 @@ use crate::{
         store::Write,
     },
 };
+
+/// How many members without a record are dealt with at the same time.
+const AT_ONCE: usize = 16;
 
 /// What is known of a sandbox whose record is lost, beside its container.
 pub(super) struct Remains {
@@ -68,34 +72,36 @@ impl Supervisor {
     /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
     /// and only once the engine has answered that there is no container.
     pub(super) async fn deal_with(&self, loose: Vec<Remains>, fallbacks: Fallbacks) {
-        for member in loose {
-            let mut failures = 0;
-            let (owner, inspected) = loop {
-                match self.find_container(&member.id).await {
-                    Ok(found) => break found,
-                    Err(error) => {
-                        failures += 1;
-                        if u32::is_power_of_two(failures) {
-                            warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
-                        }
-                        tokio::time::sleep(self.world.backoff.jittered_wait(failures)).await;
+        let members = futures_util::stream::iter(loose);
+        members.for_each_concurrent(AT_ONCE, |member| self.deal_with_one(member, &fallbacks)).await;
+    }
+
+    async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
+        let mut failures = 0;
+        let (owner, inspected) = loop {
+            match self.find_container(&member.id).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    failures += 1;
+                    if u32::is_power_of_two(failures) {
+                        warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
                     }
-                }
-            };
-            match inspected {
-                Some(inspected) => {
-                    warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
-                    let (sandbox, effects) = self.adopt(&member, &owner, inspected, &fallbacks);
-                    self.revive(sandbox, effects, true);
-                }
-                None => {
-                    // A create may have taken the id meanwhile, and is then what the member stands for.
-                    self.world.registry.if_vacant(&member.id, || {
-                        self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
-                    });
+                    tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
             }
+        };
+        match inspected {
+            Some(inspected) => {
+                warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
+                let (sandbox, effects) = self.adopt(&member, &owner, inspected, fallbacks);
+                self.revive(sandbox, effects, true);
+            }
+            None => {
+                self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
+            }
         }
+        // Until here, nobody could take the id.
+        self.loose.remove(&member.id);
     }
 
     /// Looks for a container with our labels, then for one with the reference system's.
@@ -131,7 +137,7 @@ impl Supervisor {
         };
         let policy = Policy {
             idle_timeout,
-            paused_timeout: labels.paused_timeout,
+            paused_timeout: labels.paused_timeout.or(remains.damaged.then_some(fallbacks.legacy_ttl)),
             heartbeat_timeout: labels.heartbeat_timeout,
             active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
             on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),

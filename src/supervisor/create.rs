@@ -77,11 +77,16 @@ impl Supervisor {
         loop {
             // Until everything is brought back, nobody knows whether the id is taken.
             self.must_be_ready()?;
+            if self.loose.contains(&id) {
+                return Err(Rejection::Starting);
+            }
             if let Some(Entry::Live(handle)) = self.world.registry.get(&id, self.world.clock.now().moment) {
-                match self.reuse(&id, &handle, &request, wait).await {
-                    Err(Rejection::Gone(_)) => {}
-                    outcome => return outcome,
+                match self.reuse(&id, &handle, &request, wait).await? {
+                    Some(reused) => return Ok(reused),
+                    // It left between the look-up and the question. Look again.
+                    None => tokio::task::yield_now().await,
                 }
+                continue;
             }
             let permit = self.admit()?;
             let inserted = self.world.registry.insert_with(&id, || self.spawn(&id, &request, &plan));
@@ -170,10 +175,10 @@ impl Supervisor {
         handle: &SandboxHandle,
         request: &Create,
         wait: bool,
-    ) -> Result<Created, Rejection> {
+    ) -> Result<Option<Created>, Rejection> {
         let timeout = request.timeout.map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
         let alike = |sandbox: &Sandbox| self.is_made_as_asked(sandbox, request);
-        let present = handle.look().await.map_err(|refusal| Rejection::of(id, refusal))?;
+        let Ok(present) = handle.look().await else { return self.left(id, handle) };
         if present.life.is_alive() && !alike(&present) {
             return Err(Rejection::Conflict(format!(
                 "id {id} belongs to a sandbox from template {} and image {}",
@@ -184,13 +189,18 @@ impl Supervisor {
         match handle.ask(Event::Reuse(timeout)).await {
             Ok(sandbox) if wait && sandbox.life.is_starting() => {
                 let started = handle.wait(Until::Started).await.map_err(|refusal| Rejection::of(id, refusal))?;
-                self.running(started).map(Created::Reused)
+                self.running(started).map(Created::Reused).map(Some)
             }
-            Ok(sandbox) => Ok(Created::Reused(sandbox)),
-            // It left between the look-up and the question: the id is free.
-            Err(Refusal::Denied(Denied::Gone { .. }) | Refusal::Unanswered) => Err(self.absent(id)),
+            Ok(sandbox) => Ok(Some(Created::Reused(sandbox))),
+            Err(Refusal::Denied(Denied::Gone { .. }) | Refusal::Unanswered) => self.left(id, handle),
             Err(refusal) => Err(Rejection::of(id, refusal)),
         }
+    }
+
+    /// Nobody answered. If the actor has left, the id is free or somebody else's; one that still stands there is broken.
+    fn left(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Option<Created>, Rejection> {
+        let stands = self.world.registry.with_live(id, |standing| standing.is_same(handle)).unwrap_or(false);
+        if stands { Err(Rejection::of(id, Refusal::Unanswered)) } else { Ok(None) }
     }
 
     /// A client that names what it wants gets that or a conflict; one that names nothing takes what is there. Records that

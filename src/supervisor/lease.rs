@@ -20,7 +20,10 @@ pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Dur
             () = journal.lost().cancelled() => return,
         }
         match store.renew().await {
-            Ok(()) => journal.heard(Ok(())),
+            Ok(memory) => {
+                journal.heard(Ok(()));
+                journal.check(memory);
+            }
             // Writes are fenced by the lease: while the store cannot be asked, nothing is recorded, so nothing begins.
             Err(StoreError::Unavailable(error)) => {
                 warn!(%error, "cannot renew the lease yet");

@@ -7,12 +7,18 @@ use crate::{
     config::{BASE_TEMPLATE, Settings, Template, rules},
     domain::{
         Policy,
+        sandbox::RawFields,
         spec::{Limits, Readiness, StartSpec},
     },
     ports::runtime::Labels,
 };
 
 const MAX_PORTS: usize = 64;
+/// As in the configuration.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+/// Metadata comes back in every list: what others cannot read must not get into it.
+const MAX_METADATA_BYTES: usize = 64 * 1024;
+const MAX_METADATA_DEPTH: usize = 32;
 
 /// What a new sandbox will be.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, Rejection> {
         let (name, template) = template_of(request, settings)?;
+        check_metadata(&request.metadata)?;
         let spec = StartSpec {
             image: image_of(request, template, settings)?,
             command: command_of(request, template)?,
@@ -63,6 +70,9 @@ impl Plan {
 
 /// A timeout that a request may ask for.
 pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, Rejection> {
+    if timeout < LEAST_TIMEOUT {
+        return Err(Rejection::invalid(field, format!("at least {} s", LEAST_TIMEOUT.as_secs_f64())));
+    }
     let most = settings.lifecycle.max_timeout;
     if timeout > most {
         let rule = format!("at most {} s (lifecycle.max_timeout), not {}", most.as_secs_f64(), timeout.as_secs_f64());
@@ -88,6 +98,38 @@ pub(super) fn template_of<'a>(
     Ok((name, template))
 }
 
+fn check_metadata(metadata: &RawFields) -> Result<(), Rejection> {
+    let bytes: usize = metadata.iter().map(|(name, raw)| name.len() + raw.get().len()).sum();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(Rejection::invalid("metadata", format!("at most {MAX_METADATA_BYTES} bytes, not {bytes}")));
+    }
+    match metadata.iter().find(|(_, raw)| depth_of(raw.get()) >= MAX_METADATA_DEPTH) {
+        Some((name, _)) => {
+            Err(Rejection::invalid(format!("metadata.{name}"), format!("at most {MAX_METADATA_DEPTH} levels deep")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// How deep the arrays and objects of a JSON text go.
+fn depth_of(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, Rejection> {
     let Some(image) = &request.image else { return Ok(template.start.image.clone()) };
     if !rules::is_image(image) {
@@ -102,7 +144,7 @@ fn image_of(request: &Create, template: &Template, settings: &Settings) -> Resul
 fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, Rejection> {
     match &request.command {
         // Another image's command is its own, not that of the template's image.
-        None if request.image.is_some() => Ok(None),
+        None if request.image.as_ref().is_some_and(|image| *image != template.start.image) => Ok(None),
         None => Ok(template.start.command.clone()),
         Some(command) if command.is_empty() => Err(Rejection::invalid("command", "at least the program's name")),
         Some(command) if command.iter().any(|word| word.contains('\0')) => {
@@ -190,6 +232,18 @@ fn idle_timeout_of(request: &Create, template: &Template, settings: &Settings) -
         Some(None) if settings.lifecycle.allow_no_idle_timeout => Ok(None),
         Some(None) => {
             Err(Rejection::invalid("idle_timeout", "null is allowed only by lifecycle.allow_no_idle_timeout"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_arrays_and_objects_and_not_what_texts_say() {
+        for (json, depth) in [("1", 0), ("[]", 1), (r#"{"a":[{}]}"#, 3), (r#""[[[\\\"[[["#, 0), (r#"["]",[]]"#, 2)] {
+            assert_eq!(depth_of(json), depth, "{json}");
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 const PAGE: usize = 1000;
 
 /// A store that cannot be read is asked again soon: nothing works before it answers.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
+pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
 
 /// What a start has brought back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,9 @@ impl Supervisor {
         }
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
         restoration.orphans = loose.iter().filter(|member| !member.damaged).count();
+        for member in &loose {
+            self.loose.insert(member.id.clone());
+        }
         if !loose.is_empty() {
             let supervisor = self.clone();
             self.world.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
@@ -118,9 +121,13 @@ impl Supervisor {
                     if u32::is_power_of_two(failures) {
                         warn!(%error, failures, "the store does not answer; the start waits");
                     }
+                    self.world.journal.heard(Err(&error));
                     tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.world.journal.heard(Ok(()));
+                    return outcome;
+                }
             }
         }
     }

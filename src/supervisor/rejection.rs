@@ -89,6 +89,8 @@ impl Rejection {
             }
             Refusal::Denied(Denied::WrongState { status, rule }) => Self::WrongState { id, status, rule },
             Refusal::Runtime(problem) => Self::RuntimeFailed(problem),
+            Refusal::StoreDown(problem) => Self::StoreUnavailable(problem),
+            Refusal::NotInCharge => Self::StoreUnavailable(refusal.to_string()),
             Refusal::Unanswered => Self::Internal(format!("sandbox {id} does not answer")),
         }
     }

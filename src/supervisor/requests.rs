@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dashmap::DashSet;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,8 @@ pub struct Supervisor {
     pub(super) runtime_health: watch::Receiver<RuntimeHealth>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) stop: CancellationToken,
+    /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
+    pub(super) loose: DashSet<SandboxId>,
     /// Asks for a reconcile out of turn.
     pub(super) reconcile_now: Notify,
 }
@@ -72,6 +75,7 @@ impl Supervisor {
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             stop,
+            loose: DashSet::new(),
             reconcile_now: Notify::new(),
             world,
             arbiters,
@@ -79,6 +83,7 @@ impl Supervisor {
             settings,
         });
         supervisor.world.io.spawn(follow_wall(supervisor.world.clone(), supervisor.stop.clone()));
+        supervisor.world.io.spawn(restore_store(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
         supervisor
     }
@@ -155,10 +160,17 @@ impl Supervisor {
         let Some(gone) = self.world.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
             return self.get(id).await;
         };
-        match tokio::time::timeout(wait, gone).await {
-            Ok(Ok(gone)) => Ok(gone),
-            // Nobody answered, since it was gone already; or it takes longer.
-            Ok(Err(_)) | Err(_) => self.get(id).await,
+        let mut phase = self.phase.subscribe();
+        let gone = tokio::select! {
+            gone = gone => gone.ok(),
+            // It takes longer, or longer than this process has.
+            () = tokio::time::sleep(wait) => None,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => None,
+        };
+        match gone {
+            Some(gone) => Ok(gone),
+            // Nobody answered, since it was gone already; or it is not gone yet.
+            None => self.get(id).await,
         }
     }
 
@@ -212,10 +224,15 @@ impl Supervisor {
         })
     }
 
+    /// Takes no new sandboxes from here on, and keeps nobody waiting.
+    pub fn announce_stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
     /// Stops taking new sandboxes, writes everything, and gives the lease back. No sandbox ends by this. Returns how many
     /// writes the store did not take within `within`.
     pub async fn shutdown(&self, within: Duration) -> usize {
-        self.phase.send_replace(Phase::Stopping);
+        self.announce_stop();
         let missing = self.world.journal.close(within).await;
         self.stop.cancel();
         self.arbiters.stop();
@@ -227,7 +244,7 @@ impl Supervisor {
 
     /// Stops without writing anything: what another supervisor is in charge of is not ours to touch.
     pub fn abandon(&self) {
-        self.phase.send_replace(Phase::Stopping);
+        self.announce_stop();
         self.stop.cancel();
         self.arbiters.stop();
     }
@@ -247,7 +264,7 @@ impl Supervisor {
             // Its actor has left with the threads of all actors.
             Some(Entry::Live(_)) if self.phase() == Phase::Stopping => Rejection::Stopping,
             Some(Entry::Live(_)) => Rejection::Internal(format!("sandbox {id} does not answer")),
-            None if self.phase() == Phase::Starting => Rejection::Starting,
+            None if self.phase() == Phase::Starting || self.loose.contains(id) => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),
         }
     }
@@ -277,7 +294,9 @@ impl Supervisor {
     {
         let first = self.world.registry.with_live(id, &question)?.await;
         match first {
-            Err(Refusal::Unanswered) => Some(self.world.registry.with_live(id, &question)?.await),
+            Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. })) => {
+                Some(self.world.registry.with_live(id, &question)?.await)
+            }
             answer => Some(answer),
         }
     }
@@ -294,6 +313,16 @@ async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
         if let Some(seconds) = world.clock.follow_wall() {
             tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
             world.registry.each_live(SandboxHandle::rewrite);
+        }
+    }
+}
+
+/// Has everything that lives written again when the store has lost what it had.
+async fn restore_store(world: Arc<World>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = world.journal.reverted() => world.registry.each_live(SandboxHandle::rewrite),
+            () = stop.cancelled() => return,
         }
     }
 }

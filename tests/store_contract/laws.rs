@@ -39,7 +39,7 @@ fn names(entries: &[Stored]) -> Vec<String> {
 }
 
 /// Checks that a refusal is one, in words.
-pub(crate) fn assert_held(result: Result<(), StoreError>) -> String {
+pub(crate) fn assert_held<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Held { holder }) if !holder.trim().is_empty() => holder,
         other => panic!("expected a refusal with the holder's name, got {other:?}"),

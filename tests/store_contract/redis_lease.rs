@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use redis::Commands;
 use sandglass::{
-    ports::store::{Found, Store},
+    ports::store::{Found, Memory, Store},
     store::{RedisStore, redis::Settings},
 };
 use serde_json::Value;
@@ -125,13 +125,29 @@ async fn a_server_that_restarted_empty_lets_the_holder_go_on() {
     let mut world = Redis::new();
     let store = world.store("the first");
     store.acquire().await.unwrap();
+    assert_eq!(store.commit(&[put("a", "1")]).await, Ok(Memory::Kept));
+    world.server.restart();
+    assert_eq!(store.commit(&[put("b", "2")]).await, Ok(Memory::Reverted), "nobody is told that `a` is lost");
+    assert_eq!(store.commit(&[put("b", "3")]).await, Ok(Memory::Kept), "said once");
+    assert_eq!(all(&store, Set::Active).await[0].found, Found::Record(b"3".to_vec()));
+    assert_eq!(lease(&world)["instance"], "the first");
+    world.server.restart();
+    assert_eq!(store.renew().await, Ok(Memory::Reverted));
+    assert_eq!(store.renew().await, Ok(Memory::Kept));
+    assert_eq!(lease(&world)["instance"], "the first");
+}
+
+#[tokio::test]
+async fn a_server_that_went_back_to_an_older_snapshot_is_noticed() {
+    let world = Redis::new();
+    let store = world.store("the first");
+    store.acquire().await.unwrap();
     store.commit(&[put("a", "1")]).await.unwrap();
-    world.server.restart();
-    store.commit(&[put("b", "2")]).await.unwrap();
-    assert_eq!(lease(&world)["instance"], "the first");
-    world.server.restart();
-    store.renew().await.unwrap();
-    assert_eq!(lease(&world)["instance"], "the first");
+    let mut raw = world.server.raw();
+    let snapshot: String = raw.get("law:sequence").unwrap();
+    store.commit(&[put("a", "2")]).await.unwrap();
+    let _: () = raw.set("law:sequence", snapshot).unwrap();
+    assert_eq!(store.renew().await, Ok(Memory::Reverted));
 }
 
 #[tokio::test]

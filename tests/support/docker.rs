@@ -72,6 +72,13 @@ impl Corner {
 
     /// A running container with these labels, made behind the runtime's back; its id.
     pub async fn put(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let id = self.create(name, labels).await;
+        self.client.start_container(&id, None).await.expect("the container starts");
+        id
+    }
+
+    /// The same, without starting it.
+    pub async fn create(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let mut labels: HashMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         labels.insert(TEST.to_owned(), self.prefix.clone());
@@ -83,9 +90,7 @@ impl Corner {
             ..Default::default()
         };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        let id = self.client.create_container(Some(options), body).await.expect("a container for the test").id;
-        self.client.start_container(&id, None).await.expect("the container starts");
-        id
+        self.client.create_container(Some(options), body).await.expect("a container for the test").id
     }
 }
 

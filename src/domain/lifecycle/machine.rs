@@ -224,6 +224,24 @@ impl Lifecycle {
         matches!(self.phase, Phase::Pending(Birth::Recording(_)))
     }
 
+    /// Whether it goes on only when its record is stored: to start, or to be removed.
+    pub fn awaits_record(&self) -> bool {
+        match &self.phase {
+            Phase::Pending(Birth::Recording(_)) => true,
+            Phase::Ending(ending) => matches!(ending.step, Step::Recording(_)),
+            Phase::Pending(_) | Phase::Up(_) | Phase::Gone(_) => false,
+        }
+    }
+
+    /// Whether the store should have a record of it, and not its tombstone.
+    pub fn has_record(&self) -> bool {
+        match &self.phase {
+            Phase::Pending(_) | Phase::Up(_) => true,
+            Phase::Ending(ending) => ending.step != Step::Burying,
+            Phase::Gone(_) => false,
+        }
+    }
+
     /// Whether a pause or resume is under way.
     pub fn is_pausing_or_resuming(&self) -> bool {
         matches!(self.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))

@@ -51,6 +51,10 @@ fn why_it_ends(end: &End, life: &Lifecycle) -> String {
         |timeout: Option<Duration>| timeout.map_or_else(String::new, |timeout| format!(" of {}", for_people(timeout)));
     let policy = life.policy();
     match end.reason {
+        // While it is paused, another timeout takes the idle one's place.
+        EndReason::Idle if policy.idle_timeout.is_none_or(|idle| end.decided_at.since(life.last_activity()) < idle) => {
+            format!("nobody resumed it for its paused timeout{}", timeout(policy.paused_timeout))
+        }
         EndReason::Idle => format!("nobody used it for its idle timeout{}", timeout(policy.idle_timeout)),
         EndReason::Expired => "its active timeout passed without a keep-alive".to_owned(),
         EndReason::Requested => "somebody asked for it".to_owned(),

@@ -10,7 +10,10 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Docker, engine::Engine, error::CallError, hardening, start::unless_cancelled};
-use crate::ports::runtime::{ContainerRef, Owner, RuntimeError, Start};
+use crate::{
+    domain::retry::Backoff,
+    ports::runtime::{ContainerRef, Owner, RuntimeError, Start},
+};
 
 const CREATE: &str = "create the container";
 
@@ -110,13 +113,19 @@ async fn create_or_discard(
         .map(|created| created.id);
     let Err(Ok(id)) = outcome.send(created) else { return };
     tracing::warn!(container_id = id, name, "a container was created after its start had ended: removing it");
-    let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
-    let _lane = engine.pool.removal().await;
-    match engine.call(|docker| async move { docker.remove_container(&id, Some(options)).await }).await {
-        Err(error) if !error.is_not_found() => {
-            // The next reconcile finds it by its labels.
-            tracing::warn!(name, %error, "failed to remove a container that was created too late");
+    let mut failures = 0;
+    loop {
+        let (id, options) = (id.clone(), RemoveContainerOptionsBuilder::default().v(true).force(true).build());
+        let lane = engine.pool.removal().await;
+        let removed = engine.call(|docker| async move { docker.remove_container(&id, Some(options)).await }).await;
+        drop(lane);
+        match removed {
+            Err(error) if !error.is_not_found() => {
+                failures += 1;
+                tracing::warn!(name, %error, failures, "failed to remove a container that was created too late");
+                tokio::time::sleep(Backoff::STANDARD.jittered_wait(failures)).await;
+            }
+            _ => return,
         }
-        _ => {}
     }
 }

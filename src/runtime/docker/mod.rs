@@ -6,7 +6,8 @@
 //!   ([`ownership`]). Labels cannot change while a container lives and ids are never given twice, so one look covers
 //!   the whole of one deed. A name never proves anything.
 //! - **Bounded.** Every call has a timeout ([`engine`]) and holds one of `concurrency` permits ([`pool`]); removals
-//!   and pulls pass lanes of their own, so that neither starves a create.
+//!   and pulls pass lanes of their own, so that neither starves a create. Only the stream of events holds none and may
+//!   be silent for ever.
 //! - **A create is never left half done.** It runs in a task of its own, which removes what it made when nobody waits
 //!   for it any more ([`create`]).
 //!

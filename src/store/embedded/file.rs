@@ -99,13 +99,13 @@ fn check_format(database: &Database) -> Result<(), Failure> {
 
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-fn id_of(metadata: &fs::Metadata) -> Option<FileId> {
+pub(super) fn id_of(metadata: &fs::Metadata) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
     Some((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
-fn id_of(_: &fs::Metadata) -> Option<FileId> {
+pub(super) fn id_of(_: &fs::Metadata) -> Option<FileId> {
     None
 }
 

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{error::Failure, file::Open, tables};
+use super::{error::Failure, file::Open, host_lock::HostLock, tables};
 use crate::{
-    ports::store::{Cursor, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, Memory, Page, Quarantined, Store, StoreError, Write},
     store::{
         WallClock,
         holder::{Holder, Process},
@@ -33,6 +33,8 @@ const COMMITS_PER_EXPIRY: u64 = 500;
 pub struct Settings {
     /// The file. It is made, with its directory, if it is missing.
     pub path: PathBuf,
+    /// What is supervised by one process on this host, whatever its file.
+    pub prefix: String,
     /// What this supervisor is called, for whoever finds the file in use.
     pub instance: String,
     /// Tells when tombstones have expired.
@@ -49,6 +51,7 @@ pub struct EmbeddedStore {
 struct Shared {
     settings: Settings,
     open: RwLock<Option<Open>>,
+    host_lock: std::sync::Mutex<Option<HostLock>>,
     /// An error of the disk made the open database useless; the next call opens it again.
     broken: AtomicBool,
     commits: AtomicU64,
@@ -67,7 +70,7 @@ impl EmbeddedStore {
             )));
         }
         let (open, broken, commits) = (RwLock::new(None), AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { settings, open, broken, commits });
+        let shared = Arc::new(Shared { settings, open, host_lock: std::sync::Mutex::default(), broken, commits });
         Ok(Self { shared, order: Arc::new(Mutex::new(())) })
     }
 
@@ -104,20 +107,28 @@ impl Shared {
     fn acquire(&self) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.is_none() {
-            *open = Some(self.open_file()?);
+            // The file first: its holder is the one to be told of, where both are held.
+            let file = self.open_file()?;
+            *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) =
+                HostLock::take(&self.settings.prefix, &self.holder())?;
+            *open = Some(file);
             self.broken.store(false, Ordering::Release);
         }
         Ok(())
     }
 
     fn open_file(&self) -> Result<Open, StoreError> {
-        let Settings { path, instance, now } = &self.settings;
-        let holder = Holder { instance: instance.clone(), process: Process::this(), since: now() };
-        Open::at(path, &holder)
+        Open::at(&self.settings.path, &self.holder())
+    }
+
+    fn holder(&self) -> Holder {
+        let Settings { instance, now, .. } = &self.settings;
+        Holder { instance: instance.clone(), process: Process::this(), since: now() }
     }
 
     fn release(&self) {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // What is not held is not to be opened again either.
         self.broken.store(false, Ordering::Release);
     }
@@ -204,8 +215,8 @@ impl Store for EmbeddedStore {
         self.blocking(Shared::acquire).await
     }
 
-    async fn renew(&self) -> Result<(), StoreError> {
-        self.blocking(Shared::renew).await
+    async fn renew(&self) -> Result<Memory, StoreError> {
+        self.blocking(Shared::renew).await.map(|()| Memory::Kept)
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -219,7 +230,7 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
         let turn = self.turn().await?;
         let batch = batch.to_vec();
         self.blocking(move |shared| {
@@ -227,6 +238,7 @@ impl Store for EmbeddedStore {
             shared.commit(&batch)
         })
         .await
+        .map(|()| Memory::Kept)
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Cursor, Found, Page, Quarantined, StoreError, Stored, Write},
+    ports::store::{Cursor, Found, Memory, Page, Quarantined, StoreError, Stored, Write},
 };
 
 /// How much has been written since the store was made or last asked to count afresh.
@@ -44,6 +44,8 @@ pub(super) struct Content {
     pub(super) tombstones: Set,
     pub(super) quarantine: BTreeMap<Vec<u8>, Quarantined>,
     pub(super) lease: Option<Holder>,
+    /// Everything was lost, and nobody has come since.
+    pub(super) wiped: bool,
     pub(super) written: Written,
     pub(super) log: Option<Vec<Vec<Write>>>,
 }
@@ -118,9 +120,15 @@ impl Content {
     }
 
     /// Whether `identity` holds the lease.
-    pub(super) fn held_by(&self, identity: &Weak<String>) -> Result<(), StoreError> {
+    /// Whether this supervisor holds the lease, or may take it again since everything was lost.
+    pub(super) fn hold(&mut self, identity: &Arc<String>) -> Result<Memory, StoreError> {
+        let alive = Arc::downgrade(identity);
         match &self.lease {
-            Some(holder) if holder.alive.ptr_eq(identity) => Ok(()),
+            Some(holder) if holder.alive.ptr_eq(&alive) => Ok(Memory::Kept),
+            None if std::mem::take(&mut self.wiped) => {
+                self.lease = Some(Holder { alive, words: (**identity).clone(), immortal: None });
+                Ok(Memory::Reverted)
+            }
             Some(holder) => Err(StoreError::Held { holder: holder.words.clone() }),
             None => Err(StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }),
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Cursor, Found, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, Found, Memory, Page, Quarantined, Store, StoreError, Write},
     store::WallClock,
 };
 
@@ -249,11 +249,11 @@ impl MemoryStore {
         content.records.insert(member, found);
     }
 
-    /// Loses everything, the lease included: a server that restarted empty.
+    /// Loses everything, the lease included: a server that restarted empty. Whoever comes first may go on.
     pub fn wipe(&self) {
         let mut content = self.content();
         let (written, log) = (content.written, content.log.take());
-        *content = Content { written, log, ..Content::default() };
+        *content = Content { written, log, wiped: true, ..Content::default() };
     }
 }
 
@@ -273,8 +273,8 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn renew(&self) -> Result<(), StoreError> {
-        self.at(Point::Renew, |content, _| content.held_by(&self.identity())).await
+    async fn renew(&self) -> Result<Memory, StoreError> {
+        self.at(Point::Renew, |content, _| content.hold(&self.identity)).await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -285,11 +285,11 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
         self.at(Point::Commit, |content, now| {
-            content.held_by(&self.identity())?;
+            let memory = content.hold(&self.identity)?;
             content.apply(batch, now);
-            Ok(())
+            Ok(memory)
         })
         .await
     }

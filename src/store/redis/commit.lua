@@ -1,7 +1,8 @@
 -- Applies a batch if the caller holds the lease, and extends the lease. Without writes, it only extends the lease.
 -- KEYS: lease, epoch, sequence, active, tombstones, quarantine.
 -- ARGV: the caller's lease, its epoch, its time to live in milliseconds, the commit's number or '', what the keys of
--- hashes begin with, what the keys of things renamed aside begin with, the record's field; then the writes.
+-- hashes begin with, what the keys of things renamed aside begin with, the record's field, the number of the last commit
+-- that the caller knows to be applied; then the writes.
 local mine, my_epoch = ARGV[1], tonumber(ARGV[2])
 
 -- A key of a wrong type is found before anything is written, so that nothing is written by halves.
@@ -33,9 +34,15 @@ end
 -- First of all writes: a server that is full, read-only or cannot save refuses this one, and thereby the whole batch.
 redis.call('SET', KEYS[1], mine, 'PX', ARGV[3])
 
+local last = tonumber(redis.call('GET', KEYS[3]) or '0') or 0
+-- A server that has forgotten a commit has lost its data, or went back to an older snapshot. Nothing is written before
+-- the caller knows.
+if last < tonumber(ARGV[8]) then
+  return {'reverted'}
+end
+
 if ARGV[4] ~= '' then
   local number = tonumber(ARGV[4])
-  local last = tonumber(redis.call('GET', KEYS[3]) or '0') or 0
   -- The same number again is the same commit, sent twice.
   if last > number then
     return {'late'}
@@ -66,7 +73,7 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local buried = false
-local index = 8
+local index = 9
 while index <= #ARGV do
   local verb, subject = ARGV[index], ARGV[index + 1]
   if verb == 'put' then

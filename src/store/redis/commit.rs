@@ -1,5 +1,7 @@
 //! Commits: a batch as calls of the script that applies it.
 
+use std::sync::atomic::Ordering;
+
 use redis::Cmd;
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::EpochSeconds,
-    ports::store::{StoreError, Write},
+    ports::store::{Memory, StoreError, Write},
 };
 
 /// The most writes in one call of the script: the server answers nobody else while it runs.
@@ -17,28 +19,52 @@ const WRITES_PER_CALL: usize = 1_000;
 
 impl RedisStore {
     /// Applies a batch: one round trip, all of it or nothing.
-    pub(super) async fn apply(&self, batch: &[Write]) -> Result<(), StoreError> {
+    pub(super) async fn apply(&self, batch: &[Write]) -> Result<Memory, StoreError> {
         if batch.is_empty() {
             return self.keep_lease().await;
         }
         // One at a time, so that the order of the numbers is the order in which commits are sent.
         let mut last = self.last_commit.lock().await;
         let lease = self.lease()?;
+        if !self.send_commit(&lease, &mut last, batch).await? {
+            self.note_reversal();
+            self.send_commit(&lease, &mut last, batch).await?;
+        }
+        self.confirmed.store(*last, Ordering::Release);
+        Ok(self.memory())
+    }
+
+    /// Sends a batch. False: the server has lost what was written before, and has not written this either.
+    async fn send_commit(&self, lease: &Lease, last: &mut u64, batch: &[Write]) -> Result<bool, StoreError> {
         let mut calls = Vec::with_capacity(batch.len().div_ceil(WRITES_PER_CALL));
         for writes in batch.chunks(WRITES_PER_CALL) {
             *last = lease.epoch.max(*last) + 1;
-            let mut call = self.commit_call(&lease, Some(*last));
+            let mut call = self.commit_call(lease, Some(*last));
             writes.iter().for_each(|write| add(&mut call, write));
             calls.push(call);
         }
         let reply = self.scripts.commit.run_all(&self.connection, calls).await?;
-        if reply.word != "applied" {
-            return Err(self.refusal(&reply));
+        match &*reply.word {
+            "applied" => {}
+            "reverted" => return Ok(false),
+            _ => return Err(self.refusal(&reply)),
         }
         for key in reply.texts() {
             tracing::warn!(key, "a key stood where a record belongs; it was renamed and is kept");
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// The server has lost what was written: nothing is expected of it any more, and whoever asks next is told.
+    pub(super) fn note_reversal(&self) {
+        tracing::error!("the server came back empty, or as it was some time ago");
+        self.confirmed.store(0, Ordering::Release);
+        self.reverted.store(true, Ordering::Release);
+    }
+
+    /// Whether the server has kept what was written; said once.
+    pub(super) fn memory(&self) -> Memory {
+        if self.reverted.swap(false, Ordering::AcqRel) { Memory::Reverted } else { Memory::Kept }
     }
 
     /// A call of the script without writes; `number` is the commit's.
@@ -49,6 +75,7 @@ impl RedisStore {
         call.arg(&lease.value).arg(lease.epoch).arg(milliseconds(self.settings.lease_ttl));
         call.arg(number.map(|number| number.to_string()).unwrap_or_default());
         call.arg(&keys.session).arg(&keys.foreign).arg(super::keys::RECORD_FIELD);
+        call.arg(self.confirmed.load(Ordering::Acquire));
         call
     }
 }

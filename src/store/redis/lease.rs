@@ -9,7 +9,10 @@ use super::{
     script::{Reply, with},
     store::RedisStore,
 };
-use crate::{ports::store::StoreError, store::holder::Holder};
+use crate::{
+    ports::store::{Memory, StoreError},
+    store::holder::Holder,
+};
 
 /// How much longer than its time to live a lease is watched before the watch is given up.
 const WATCH_SLACK: Duration = Duration::from_secs(1);
@@ -94,11 +97,15 @@ impl RedisStore {
     }
 
     /// Extends the lease.
-    pub(super) async fn keep_lease(&self) -> Result<(), StoreError> {
+    pub(super) async fn keep_lease(&self) -> Result<Memory, StoreError> {
         let lease = self.lease()?;
         let reply = self.scripts.commit.run(&self.connection, self.commit_call(&lease, None)).await?;
         match &*reply.word {
-            "applied" => Ok(()),
+            "applied" => Ok(self.memory()),
+            "reverted" => {
+                self.note_reversal();
+                Ok(self.memory())
+            }
             _ => Err(self.refusal(&reply)),
         }
     }

@@ -1,13 +1,20 @@
 //! The store and its settings.
 
-use std::{fmt, sync::Mutex, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{connection::Connection, keys::Keys, lease::Lease, script::Script};
 use crate::{
-    ports::store::{Cursor, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, Memory, Page, Quarantined, Store, StoreError, Write},
     store::holder::Process,
 };
 
@@ -54,6 +61,10 @@ pub struct RedisStore {
     pub(super) lease: Mutex<Option<Lease>>,
     /// The number of the last commit.
     pub(super) last_commit: tokio::sync::Mutex<u64>,
+    /// The number of the last commit that the server is known to have applied.
+    pub(super) confirmed: AtomicU64,
+    /// Whether the server was found to have lost what it had, and nobody has been told yet.
+    pub(super) reverted: AtomicBool,
 }
 
 /// What a lease says of its holder; its number and time are put in front by the server.
@@ -96,6 +107,8 @@ impl RedisStore {
             identity,
             lease: Mutex::new(None),
             last_commit: tokio::sync::Mutex::new(0),
+            confirmed: AtomicU64::new(0),
+            reverted: AtomicBool::new(false),
         })
     }
 }
@@ -107,7 +120,7 @@ impl Store for RedisStore {
         self.take_lease().await
     }
 
-    async fn renew(&self) -> Result<(), StoreError> {
+    async fn renew(&self) -> Result<Memory, StoreError> {
         self.connection.bounded(self.keep_lease()).await
     }
 
@@ -115,7 +128,7 @@ impl Store for RedisStore {
         self.connection.bounded(self.give_lease_back()).await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
         self.connection.bounded(self.apply(batch)).await
     }
 
