@@ -136,7 +136,7 @@ mod tests {
         assert!(load("", &[("SANDGLASS_HTTP__", "x")], &[]).is_err());
         // Nor is one underscore too few.
         let refused =
-            load("", &[("SANDGLASS_HTTP_API_KEY", "secret")], &[]).map_err(|error| format!("{error}")).unwrap_err();
+            load("", &[("SANDGLASS_HTTP_API_KEY", "secret")], &[]).map_err(|error| error.to_string()).unwrap_err();
         assert!(refused.contains("SANDGLASS_HTTP_API_KEY") && refused.contains("two underscores"), "{refused}");
         assert!(!refused.contains("secret"), "{refused}");
     }
