@@ -301,6 +301,70 @@ async fn the_reference_systems_data_is_taken_over_in_place() {
 }
 
 #[tokio::test]
+async fn what_happens_to_containers_by_themselves_and_by_hand_is_noticed_at_once() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    let shell =
+        |id: &str, script: &str| json!({"id": id, "command": ["sh", "-c", script], "limits": {"memory_mb": 16}});
+    let bodies = [
+        shell("ends-well", "sleep 1"),
+        shell("ends-badly", "sleep 1; exit 3"),
+        shell("greedy", "sleep 1; exec tail /dev/zero"),
+        json!({"id": "removed"}),
+        json!({"id": "killed"}),
+        json!({"id": "frozen"}),
+    ];
+    let mut created = BTreeMap::new();
+    for sandbox in futures_util::future::join_all(bodies.iter().map(|body| program.create(body))).await {
+        let text = |name: &str| sandbox[name].as_str().expect("text").to_owned();
+        created.insert(text("sandbox_id"), text("container_id"));
+    }
+    let remove = bollard::query_parameters::RemoveContainerOptionsBuilder::default().force(true).build();
+    corner.client.remove_container(&created["removed"], Some(remove)).await.expect("removed by hand");
+    corner.client.kill_container(&created["killed"], None).await.expect("killed by hand");
+    corner.client.pause_container(&created["frozen"]).await.expect("paused by hand");
+    for (id, status, reason, exit_code) in [
+        ("ends-well", "succeeded", "exited", json!(0)),
+        ("ends-badly", "failed", "exited", json!(3)),
+        ("greedy", "failed", "oom_killed", json!(137)),
+        ("removed", "failed", "vanished", Value::Null),
+        ("killed", "failed", "exited", json!(137)),
+    ] {
+        let ended = program.until(id, status, Duration::from_secs(2) + SLACK).await;
+        assert_eq!((&ended["reason"], &ended["exit_code"]), (&json!(reason), &exit_code), "{ended}");
+    }
+    program.until("frozen", "paused", SLACK).await;
+    corner.client.unpause_container(&created["frozen"]).await.expect("thawed by hand");
+    program.until("frozen", "running", SLACK).await;
+    let deadline = Instant::now() + SLACK;
+    while corner.containers().await.len() > 1 {
+        assert!(Instant::now() < deadline, "what has ended is not removed");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn containers_that_outlive_their_records_are_adopted_or_removed() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    program.create(&json!({"id": "young", "idle_timeout": 600})).await;
+    program.create(&json!({"id": "old", "idle_timeout": 4})).await;
+    program.kill().await;
+    std::fs::remove_dir_all(directory.path().join(".sandglass")).expect("the store is lost");
+    sleep(Duration::from_secs(4)).await;
+    let program = on_a_file(&directory, &corner, &["--set", "docker.orphan_grace=1"]).await;
+    let deadline = Instant::now() + SLACK;
+    while program.get("/v1/sandboxes/old").await.status == 404 {
+        assert!(Instant::now() < deadline, "nobody cares for a container without a sandbox");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(program.until("old", "terminated", STOP_GRACE + SLACK).await["reason"], "orphaned");
+    let young = program.until("young", "running", SLACK).await;
+    assert_eq!(young["idle_timeout"], 600.0);
+    assert_eq!(program.post("/v1/sandboxes/young/activity", &Value::Null).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_wrong_setting_ends_the_start_with_the_key_the_value_and_the_rule() {
     let directory = directory();
     let output = command(&["serve", "--set", "lifecycle.idle_timeout=0"]).current_dir(&directory).output().unwrap();

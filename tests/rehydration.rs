@@ -36,8 +36,9 @@ async fn taken_over() -> (Fixtures, Bench) {
     let fixtures = Fixtures::at(NOW);
     let bench = Bench::over(&[("store.prefix", "wegent-sandbox")], |store| plant(store, &fixtures)).await;
     for entry in &fixtures.entries {
-        let labels = Labels::default();
-        bench.runtime.put(&reference(&entry.id), &format!("wegent-task-{}", entry.id), labels, Container::Running);
+        let state = if entry.variant == "bad-status" { Container::Paused } else { Container::Running };
+        let name = format!("wegent-task-{}", entry.id);
+        bench.runtime.put(&reference(&entry.id), &name, Labels::default(), state);
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     (fixtures, bench)

@@ -92,7 +92,10 @@ impl Supervisor {
             Ok(Some(found)) => match found.state {
                 Container::Running => Event::ContainerUnpaused,
                 Container::Paused => Event::ContainerPaused,
-                Container::Stopped(code) => Event::ContainerExited { code, oom_killed: found.oom_killed },
+                // The kernel may have killed a child of it, which it survived and ended well.
+                Container::Stopped(code) => {
+                    Event::ContainerExited { code, oom_killed: found.oom_killed && code != Some(0) }
+                }
                 Container::Missing => Event::ContainerVanished,
             },
             Ok(None) => Event::ContainerVanished,

@@ -63,9 +63,10 @@ impl Bench {
         let jumps = jumped.clone();
         let wall: WallClock = Arc::new(move || going() + jumps.load(Ordering::Relaxed));
         let seconds = wall.clone();
-        let store = MemoryStore::with_clock(Arc::new(move || seconds() as f64 / 1e9));
+        let seconds: sandglass::store::WallClock = Arc::new(move || seconds() as f64 / 1e9);
+        let (store, runtime) = (MemoryStore::with_clock(seconds.clone()), Memory::with_clock(seconds));
         plant(&store);
-        let (settings, runtime) = (settings(overrides), Memory::new());
+        let settings = settings(overrides);
         let supervisor = supervisor(&settings, &store, &runtime, &wall);
         let restoration = supervisor.begin().await.expect("the lease is free");
         Self { settings, store, runtime, supervisor, restoration, wall, jumped }

@@ -1,0 +1,213 @@
+//! What happens to containers behind the supervisor's back: by their own doing, by hand, and while nobody looked.
+
+mod support;
+
+use std::time::Duration;
+
+use sandglass::{
+    domain::{ActivitySource, EndReason, Sandbox, Status, lifecycle::Container},
+    ports::runtime::{ContainerRef, Labels, Owner, RuntimeError},
+    runtime::memory::{Point, When},
+};
+use support::bench::{Bench, id, idle};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn sleep(seconds: f64) {
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+}
+
+async fn get(bench: &Bench, name: &str) -> Sandbox {
+    bench.supervisor.get(&id(name)).await.expect("readable")
+}
+
+fn reason(sandbox: &Sandbox) -> EndReason {
+    sandbox.life.end().expect("an end").reason
+}
+
+/// A container with our labels that no sandbox knows.
+fn orphan(name: &str) -> ContainerRef {
+    ContainerRef { sandbox: id(name), container_id: None, owner: Owner::Sandglass }
+}
+
+fn labels(idle_timeout: u64) -> Labels {
+    Labels { idle_timeout: Some(Some(Duration::from_secs(idle_timeout))), ..Labels::default() }
+}
+
+fn broken() -> RuntimeError {
+    RuntimeError::Unreachable("on purpose".into())
+}
+
+#[actix_web::test]
+async fn a_container_that_ends_by_itself_ends_its_sandbox_at_once_and_says_how() {
+    let bench = Bench::new(&[]).await;
+    for name in ["done", "broken", "greedy"] {
+        bench.create(idle(name, 600)).await;
+    }
+    bench.runtime.exit(&id("done"), 0);
+    bench.runtime.exit(&id("broken"), 3);
+    bench.runtime.exhaust_memory(&id("greedy"));
+    sleep(1.0).await;
+    for (name, why, status) in [
+        ("done", EndReason::Exited, Status::Succeeded),
+        ("broken", EndReason::Exited, Status::Failed),
+        ("greedy", EndReason::OomKilled, Status::Failed),
+    ] {
+        let ended = get(&bench, name).await;
+        assert_eq!((reason(&ended), ended.life.status(), ended.life.is_gone()), (why, status, true), "{name}");
+    }
+    assert_eq!(get(&bench, "broken").await.life.end().expect("an end").exit_code, Some(3));
+    assert!(bench.runtime.is_empty());
+}
+
+#[actix_web::test]
+async fn a_container_that_is_removed_by_hand_is_reported_as_vanished() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("taken", 600)).await;
+    sleep(100.0).await;
+    bench.runtime.vanish(&id("taken"));
+    sleep(1.0).await;
+    let ended = get(&bench, "taken").await;
+    assert_eq!((reason(&ended), ended.life.status()), (EndReason::Vanished, Status::Failed));
+}
+
+#[actix_web::test]
+async fn a_container_that_is_paused_by_hand_stops_the_idle_clock_until_it_is_thawed() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("frozen", 30)).await;
+    bench.runtime.set_state(&id("frozen"), Container::Paused);
+    sleep(1000.0).await;
+    assert_eq!(get(&bench, "frozen").await.life.status(), Status::Paused);
+    bench.runtime.set_state(&id("frozen"), Container::Running);
+    sleep(29.0).await;
+    assert_eq!(get(&bench, "frozen").await.life.status(), Status::Running);
+    sleep(2.0).await;
+    assert_eq!(reason(&get(&bench, "frozen").await), EndReason::Idle);
+}
+
+#[actix_web::test]
+async fn what_happens_while_the_event_stream_is_broken_is_noticed_after_it() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "3600")]).await;
+    for name in ["ends", "goes", "stays"] {
+        bench.create(idle(name, 7200)).await;
+    }
+    sleep(5.0).await;
+    bench.runtime.fail_always(Point::Events, When::Before, broken());
+    bench.runtime.fail_next(Point::Events, When::After, 1, broken());
+    bench.runtime.exit(&id("ends"), 7);
+    bench.runtime.vanish(&id("goes"));
+    sleep(60.0).await;
+    bench.runtime.heal_all();
+    sleep(15.0).await;
+    assert_eq!(get(&bench, "ends").await.life.end().expect("an end").exit_code, Some(7));
+    assert_eq!(reason(&get(&bench, "goes").await), EndReason::Vanished);
+    assert_eq!(get(&bench, "stays").await.life.status(), Status::Running);
+}
+
+#[actix_web::test]
+async fn a_list_that_fails_concludes_nothing() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "1")]).await;
+    bench.create(idle("lives", 7200)).await;
+    bench.runtime.put(&orphan("stray"), "stray", labels(1), Container::Running);
+    bench.runtime.fail_always(Point::List, When::Before, broken());
+    sleep(100.0).await;
+    assert_eq!(get(&bench, "lives").await.life.status(), Status::Running);
+    assert_eq!(bench.runtime.len(), 2);
+    bench.runtime.heal_all();
+    sleep(10.0).await;
+    assert_eq!(reason(&get(&bench, "stray").await), EndReason::Orphaned);
+    assert_eq!(bench.runtime.len(), 1);
+}
+
+#[actix_web::test]
+async fn an_orphan_is_adopted_if_its_labels_say_that_it_should_live_and_removed_if_not() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "10"), ("docker.orphan_grace", "60")]).await;
+    bench.runtime.put(&orphan("young"), "young", labels(500), Container::Running);
+    bench.runtime.put(&orphan("old"), "old", labels(30), Container::Running);
+    bench.runtime.put(&orphan("dead"), "dead", labels(500), Container::Stopped(Some(1)));
+    sleep(55.0).await;
+    assert_eq!(bench.runtime.len(), 3, "nothing is done within the grace");
+    assert!(bench.supervisor.get(&id("young")).await.is_err());
+    sleep(20.0).await;
+    let adopted = get(&bench, "young").await;
+    assert_eq!(adopted.life.status(), Status::Running);
+    assert_eq!(adopted.life.policy().idle_timeout, Some(500 * SECOND));
+    assert!(bench.store.record("young").is_some(), "it has a record from now on");
+    for name in ["old", "dead"] {
+        assert_eq!(reason(&get(&bench, name).await), EndReason::Orphaned, "{name}");
+    }
+    assert_eq!(bench.runtime.len(), 1);
+    // Nobody knows when it was last used: it has its whole timeout, and then ends like any other.
+    sleep(510.0).await;
+    assert!(bench.runtime.is_empty());
+}
+
+#[actix_web::test]
+async fn a_container_that_runs_under_a_tombstone_is_removed() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "10")]).await;
+    bench.create(idle("gone", 600)).await;
+    bench.supervisor.terminate(&id("gone"), 10 * SECOND).await.expect("ended");
+    bench.runtime.put(&orphan("gone"), "gone-again", labels(600), Container::Running);
+    sleep(15.0).await;
+    assert!(bench.runtime.is_empty());
+}
+
+#[actix_web::test]
+async fn a_left_over_of_an_earlier_sandbox_is_removed_and_the_new_one_is_not_touched() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "10"), ("docker.orphan_grace", "30")]).await;
+    let current = bench.create(idle("twice", 6000)).await;
+    bench.runtime.put(&orphan("twice"), "an-earlier-one", labels(6000), Container::Running);
+    sleep(50.0).await;
+    assert_eq!(bench.runtime.len(), 1);
+    let container = current.details.container_id.as_deref().expect("a container");
+    assert_eq!(bench.runtime.state_of_id(container), Some(Container::Running));
+    bench.supervisor.touch(&id("twice"), ActivitySource::Ping).await.expect("alive");
+}
+
+#[actix_web::test]
+async fn a_resume_that_a_crash_parts_from_its_record_is_found_out() {
+    let mut bench = Bench::new(&[]).await;
+    bench.create(idle("thawed", 300)).await;
+    bench.supervisor.pause(&id("thawed")).await.expect("paused");
+    sleep(2.0).await;
+    bench.store.go_down();
+    sleep(10.0).await;
+    bench.supervisor.resume(&id("thawed")).await.expect("in memory");
+    bench.store.heal_all();
+    bench.store.usurp("the crash comes first");
+    sleep(2.0).await;
+    bench = bench.crash_and_restart().await;
+    sleep(5.0).await;
+    assert_eq!(get(&bench, "thawed").await.life.status(), Status::Running);
+    sleep(400.0).await;
+    assert!(bench.runtime.is_empty(), "it was forgotten as paused");
+}
+
+#[actix_web::test]
+async fn after_a_restart_a_missing_container_is_believed_only_after_the_grace() {
+    let mut bench = Bench::new(&[("docker.reconcile_interval", "10")]).await;
+    bench.create(idle("lost", 6000)).await;
+    bench.create(idle("kept", 6000)).await;
+    sleep(5.0).await;
+    bench.store.bury_holder();
+    bench.runtime.vanish(&id("lost"));
+    sleep(1.0).await;
+    bench = bench.crash_and_restart().await;
+    sleep(50.0).await;
+    assert_eq!(get(&bench, "lost").await.life.status(), Status::Running);
+    sleep(30.0).await;
+    assert_eq!(reason(&get(&bench, "lost").await), EndReason::Vanished);
+    assert_eq!(get(&bench, "kept").await.life.status(), Status::Running);
+}
+
+#[actix_web::test]
+async fn containers_of_other_prefixes_and_of_strangers_are_left_alone() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "1")]).await;
+    let stranger = bench.runtime.put_foreign("sandglass-somebody");
+    let reference = ContainerRef { owner: Owner::Reference { task_id: "77".into() }, ..orphan("77") };
+    let reference = bench.runtime.put(&reference, "task-77", Labels::default(), Container::Running);
+    sleep(100.0).await;
+    for container in [stranger, reference] {
+        assert_eq!(bench.runtime.state_of_id(&container), Some(Container::Running));
+    }
+}
