@@ -61,6 +61,8 @@ pub struct Metrics {
     store_failures: Counter,
     journal_lag: Histogram,
     quarantined: Counter,
+    actor_losses: Counter,
+    sweep_rescues: Counter,
     rehydrated: Counter,
     journal_backlog: Gauge<f64, AtomicU64>,
     journal_oldest: Gauge<f64, AtomicU64>,
@@ -124,6 +126,8 @@ impl Metrics {
             store_records: counter("store_records", "Records written to the store"),
             store_failures: counter("store_failures", "Commits that failed and are tried again"),
             quarantined: counter("quarantined", "Records that were not understood and are kept aside"),
+            actor_losses: counter("actor_losses", "Actors that died and were brought back; 0 in a healthy build"),
+            sweep_rescues: counter("sweep_rescues", "Deadlines that only the sweep noticed; 0 in a healthy build"),
             rehydrated: counter("rehydrated", "Sandboxes brought back at start"),
             activity: std::array::from_fn(|index| {
                 activity_family.get_or_create(&BySource { source: Word(ActivitySource::ALL[index]) }).clone()
@@ -189,6 +193,16 @@ impl Metrics {
     /// A record was not understood.
     pub fn quarantined(&self) {
         self.quarantined.inc();
+    }
+
+    /// An actor ended without its sandbox, which was brought back.
+    pub fn actor_lost(&self) {
+        self.actor_losses.inc();
+    }
+
+    /// A deadline passed without its timer, and the sweep drove it on.
+    pub fn rescued(&self) {
+        self.sweep_rescues.inc();
     }
 
     /// A sandbox was brought back.

@@ -267,6 +267,7 @@ impl SandboxActor {
         self.world.registry.bury(self.as_tombstone(), until);
         self.step(Event::Buried, ctx);
         self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
+        self.counted = false;
         ctx.address().do_send(Farewell);
     }
 }

@@ -83,6 +83,23 @@ impl SandboxHandle {
         async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
     }
 
+    /// Whether the actor has ended: it has left, or it died.
+    pub fn is_dead(&self) -> bool {
+        !self.addr.connected()
+    }
+
+    /// Has the actor panic at its next message.
+    #[cfg(test)]
+    pub fn panic_now(&self) {
+        self.addr.do_send(super::sandbox::Sabotage::Panic);
+    }
+
+    /// Has the actor lose its armed timer.
+    #[cfg(test)]
+    pub fn lose_timer(&self) {
+        self.addr.do_send(super::sandbox::Sabotage::LoseTimer);
+    }
+
     /// Whether both are the address of the same actor.
     pub fn is_same(&self, other: &Self) -> bool {
         self.addr == other.addr

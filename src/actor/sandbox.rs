@@ -83,6 +83,8 @@ pub(super) struct SandboxActor {
     pub(super) waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
     pub(super) early_news: Option<(Option<String>, Event)>,
+    /// Whether it is among the sandboxes that the metrics show.
+    pub(super) counted: bool,
     first: Effects,
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
@@ -97,8 +99,18 @@ impl Actor for SandboxActor {
         let now = self.world.clock.now();
         let first = std::mem::take(&mut self.first);
         self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
+        self.counted = true;
         self.perform(first, None, now, ctx);
         self.arm(now, ctx);
+    }
+}
+
+impl Drop for SandboxActor {
+    /// However it ends, by leaving, by a panic, or with its thread: it is not counted any more. Nothing else happens here.
+    fn drop(&mut self) {
+        if self.counted {
+            self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
+        }
     }
 }
 
@@ -115,6 +127,7 @@ impl SandboxActor {
             failed_looks: 0,
             waiting: Vec::new(),
             early_news: None,
+            counted: false,
             first,
             queued_in: None,
             alarm: None,
@@ -345,6 +358,31 @@ impl Handler<Rewrite> for SandboxActor {
             self.world.journal.distrust(&self.cell);
             let now = self.world.clock.now();
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
+        }
+    }
+}
+
+/// What tests do to an actor.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum Sabotage {
+    Panic,
+    LoseTimer,
+}
+
+#[cfg(test)]
+impl Handler<Sabotage> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, sabotage: Sabotage, ctx: &mut Context<Self>) {
+        match sabotage {
+            Sabotage::Panic => panic!("on purpose"),
+            Sabotage::LoseTimer => {
+                if let Some(alarm) = self.alarm.as_mut() {
+                    ctx.cancel_future(alarm.handle);
+                }
+            }
         }
     }
 }

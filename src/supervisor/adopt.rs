@@ -76,7 +76,7 @@ impl Supervisor {
         members.for_each_concurrent(AT_ONCE, |member| self.deal_with_one(member, &fallbacks)).await;
     }
 
-    async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
+    pub(super) async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
         let mut failures = 0;
         let (owner, inspected) = loop {
             match self.find_container(&member.id).await {

@@ -12,6 +12,7 @@ mod reconcile;
 mod rehydrate;
 mod rejection;
 mod requests;
+mod sweep;
 
 pub use create::{Create, Created};
 pub use health::RuntimeHealth;

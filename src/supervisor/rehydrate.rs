@@ -42,7 +42,7 @@ pub struct Restoration {
 }
 
 /// What became of a member.
-enum Member {
+pub(super) enum Member {
     Back { completed: bool },
     Loose(Remains),
     Nothing,
@@ -132,7 +132,7 @@ impl Supervisor {
         }
     }
 
-    fn bring_back(&self, stored: Stored, fallbacks: &Fallbacks, restoration: &mut Restoration) -> Member {
+    pub(super) fn bring_back(&self, stored: Stored, fallbacks: &Fallbacks, restoration: &mut Restoration) -> Member {
         let Some(id) = std::str::from_utf8(&stored.member).ok().and_then(|text| SandboxId::parse(text).ok()) else {
             // No container of ours can have such an id: nothing is lost by taking it out of the set.
             restoration.quarantined += 1;

@@ -60,6 +60,8 @@ pub struct Supervisor {
     pub(super) loose: DashSet<SandboxId>,
     /// Asks for a reconcile out of turn.
     pub(super) reconcile_now: Notify,
+    /// Asks for a sweep out of turn.
+    pub(super) sweep_now: Notify,
 }
 
 impl Supervisor {
@@ -77,6 +79,7 @@ impl Supervisor {
             stop,
             loose: DashSet::new(),
             reconcile_now: Notify::new(),
+            sweep_now: Notify::new(),
             world,
             arbiters,
             store,
@@ -100,6 +103,7 @@ impl Supervisor {
         let restoration = self.rehydrate().await?;
         self.world.io.spawn(self.clone().follow_events());
         self.world.io.spawn(self.clone().reconcile_regularly());
+        self.world.io.spawn(self.clone().sweep_regularly());
         Ok(restoration)
     }
 
@@ -263,7 +267,10 @@ impl Supervisor {
             Some(Entry::Ended(tombstone)) => Rejection::Gone(tombstone.sandbox),
             // Its actor has left with the threads of all actors.
             Some(Entry::Live(_)) if self.phase() == Phase::Stopping => Rejection::Stopping,
-            Some(Entry::Live(_)) => Rejection::Internal(format!("sandbox {id} does not answer")),
+            Some(Entry::Live(_)) => {
+                self.sweep_now.notify_one();
+                Rejection::Internal(format!("sandbox {id} does not answer"))
+            }
             None if self.phase() == Phase::Starting || self.loose.contains(id) => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),
         }

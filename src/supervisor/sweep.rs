@@ -1,0 +1,167 @@
+//! The backstop (design, 3.9): a slow sweep over all actors. In a healthy build it finds nothing; what it finds, it drives
+//! on, counts, and logs as an error, since something that should not happen did.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{error, warn};
+
+use super::{
+    adopt::Remains,
+    rehydrate::{Member, Restoration},
+    requests::Supervisor,
+};
+use crate::{
+    actor::{Refusal, SandboxHandle},
+    domain::SandboxId,
+    ports::store::{StoreError, Stored},
+};
+
+/// How many actors are asked at the same time.
+const CHUNK: usize = 256;
+/// How late a deadline may be before its timer counts as lost. Far more than any lateness of a machine that is busy.
+const OVERDUE: Duration = Duration::from_secs(2);
+/// How long an actor may take to answer before its thread counts as stuck.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Sweeps every `sweep_interval`, and whenever an actor did not answer, until the supervisor stops.
+    pub(super) async fn sweep_regularly(self: Arc<Self>) {
+        let mut ticks = interval(self.settings.lifecycle.sweep_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+                () = self.sweep_now.notified() => {}
+            }
+            self.sweep().await;
+        }
+    }
+
+    async fn sweep(&self) {
+        let mut actors = Vec::new();
+        self.world.registry.each_live_id(|id, handle| actors.push((id.clone(), handle.clone())));
+        for chunk in actors.chunks(CHUNK) {
+            join_all(chunk.iter().map(|(id, handle)| self.check(id, handle))).await;
+        }
+    }
+
+    async fn check(&self, id: &SandboxId, handle: &SandboxHandle) {
+        match timeout(ANSWER_WITHIN, handle.look()).await {
+            Ok(Ok(sandbox)) => {
+                let now = self.world.clock.now().moment;
+                let due = sandbox.life.next_action().map(|(at, _)| at.plus(OVERDUE));
+                if due.is_some_and(|due| due < now) {
+                    error!(sandbox_id = %id, "a deadline passed and its timer did not fire; it is driven on");
+                    self.world.metrics.rescued();
+                    handle.tell(crate::domain::lifecycle::Event::TimerFired);
+                }
+            }
+            // It may have left for good meanwhile, which is how it should be.
+            Ok(Err(Refusal::Unanswered)) if handle.is_dead() => self.replace(id, handle).await,
+            Ok(Err(_)) => {}
+            Err(_) => warn!(sandbox_id = %id, "an actor does not answer; its thread may be stuck"),
+        }
+    }
+
+    /// An actor that ended without its sandbox, by a panic, is brought back from what the store has: its last transition,
+    /// and its activity but for what was acknowledged since the last flush, which the slack makes up for.
+    async fn replace(&self, id: &SandboxId, dead: &SandboxHandle) {
+        let stored = match self.find_member(id).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                warn!(sandbox_id = %id, %error, "an actor is dead, and its record cannot be read yet");
+                return;
+            }
+        };
+        // From here on nobody stands under the id; until it is dealt with, nobody else may.
+        self.loose.insert(id.clone());
+        if !self.world.registry.remove_dead(id, dead) {
+            self.loose.remove(id);
+            return;
+        }
+        error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
+        self.world.metrics.actor_lost();
+        let fallbacks = self.fallbacks(self.world.clock.now());
+        let member = match stored {
+            Some(stored) => self.bring_back(stored, &fallbacks, &mut Restoration::default()),
+            None => Member::Loose(Remains::of_member(id.clone(), f64::NAN, false)),
+        };
+        match member {
+            Member::Back { .. } | Member::Nothing => _ = self.loose.remove(id),
+            Member::Loose(remains) => self.deal_with_one(remains, &fallbacks).await,
+        }
+    }
+
+    /// Reads the active set until the member is found: this hardly ever happens, and needs no access of its own.
+    async fn find_member(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        let mut from = None;
+        loop {
+            let page = self.store.active(from, 1000).await?;
+            if let Some(stored) = page.entries.into_iter().find(|stored| stored.member == id.as_str().as_bytes()) {
+                return Ok(Some(stored));
+            }
+            let Some(next) = page.next else { return Ok(None) };
+            from = Some(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        actor::Arbiters,
+        app::{Adapters, assemble},
+        config::{Overrides, Settings},
+        domain::{ActivitySource, Status},
+        runtime::Memory,
+        store::MemoryStore,
+        supervisor::Create,
+    };
+
+    #[actix_web::test]
+    async fn an_actor_that_died_is_noticed_counted_and_brought_back_with_its_deadline() {
+        tokio::time::pause();
+        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        let id = SandboxId::parse("victim").unwrap();
+        let create = Create { id: Some(id.clone()), ..Create::default() };
+        supervisor.create(create, true).await.unwrap();
+        let promised = supervisor.touch(&id, ActivitySource::Ping).await.unwrap().life.idle_deadline().unwrap();
+
+        supervisor.world.registry.handle(&id).unwrap().panic_now();
+        // Whoever asks meanwhile has it looked after at once.
+        let _ = supervisor.touch(&id, ActivitySource::Ping).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let back = supervisor.get(&id).await.unwrap();
+        assert_eq!(back.life.status(), Status::Running);
+        assert!(back.life.idle_deadline().unwrap().plus(Duration::from_micros(1)) >= promised);
+        supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
+        let text = supervisor.metrics();
+        assert!(text.contains("sandglass_actor_losses_total 1"), "{text}");
+        assert!(text.contains("sandglass_sandboxes{status=\"running\"} 1"), "{text}");
+        assert!(text.contains("sandglass_sweep_rescues_total 0"), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn a_timer_that_was_lost_is_driven_on_and_counted() {
+        tokio::time::pause();
+        let mut flags = Overrides::default();
+        flags.set("lifecycle.idle_timeout", "5", "a test");
+        let settings = Settings::load(None, Vec::new(), flags).unwrap();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        let id = SandboxId::parse("late").unwrap();
+        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
+        supervisor.world.registry.handle(&id).unwrap().lose_timer();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert!(supervisor.get(&id).await.unwrap().life.is_gone());
+        assert!(supervisor.metrics().contains("sandglass_sweep_rescues_total 1"));
+    }
+}
