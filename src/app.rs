@@ -116,6 +116,12 @@ fn hostname() -> String {
     hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
+/// What to do when another supervisor is in charge.
+enum WhenHeld {
+    End,
+    Wait,
+}
+
 /// A running Sandglass.
 pub struct App {
     supervisor: Arc<Supervisor>,
@@ -143,6 +149,24 @@ impl App {
     /// # Errors
     /// [`AppError`].
     pub async fn new(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
+        Self::start(settings, adapters, listener, WhenHeld::End).await
+    }
+
+    /// [`App::new`], but while another supervisor is in charge, waits on standby for its end. Meanwhile `/readyz` tells who
+    /// that is.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn standby(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
+        Self::start(settings, adapters, listener, WhenHeld::Wait).await
+    }
+
+    async fn start(
+        settings: Settings,
+        adapters: Adapters,
+        listener: TcpListener,
+        when_held: WhenHeld,
+    ) -> Result<Self, AppError> {
         let address = listener.local_addr()?;
         let cores = available_parallelism().map_or(1, usize::from);
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
@@ -150,7 +174,16 @@ impl App {
         let server = http::server(supervisor.clone(), listener, cores)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
-        let restoration = match supervisor.begin().await {
+        let begun = match when_held {
+            WhenHeld::End => supervisor.begin().await,
+            WhenHeld::Wait => {
+                let tell = |holder: &str| {
+                    info!("standing by on http://{address}; in charge of prefix {prefix:?} is {holder}");
+                };
+                supervisor.begin_when_free(tell).await
+            }
+        };
+        let restoration = match begun {
             Ok(restoration) => restoration,
             Err(error) => {
                 handle.stop(false).await;
