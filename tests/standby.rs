@@ -42,20 +42,25 @@ impl Place {
         arguments
     }
 
+    /// The sandbox. Its container is named after it, and tests share one engine.
+    fn sandbox(&self) -> String {
+        format!("/v1/sandboxes/{}", self.corner.prefix)
+    }
+
     /// A holder with one sandbox, and its standby.
     async fn two(&self) -> (Program, Program) {
         let arguments = self.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let holder = Program::serve(self.path(), &arguments).await;
-        holder.create(&json!({"id": "kept", "idle_timeout": 600})).await;
+        holder.create(&json!({"id": self.corner.prefix, "idle_timeout": 600})).await;
         let standby = Program::stand_by(self.path(), &arguments).await;
         (holder, standby)
     }
 }
 
 /// One ping, as a client that gives up soon sends it.
-async fn ping(client: &reqwest::Client, url: &str) -> bool {
-    let request = client.post(format!("{url}/v1/sandboxes/kept/activity")).timeout(Duration::from_secs(1));
+async fn ping(client: &reqwest::Client, sandbox: &str) -> bool {
+    let request = client.post(format!("{sandbox}/activity")).timeout(Duration::from_secs(1));
     request.send().await.is_ok_and(|answer| answer.status().is_success())
 }
 
@@ -84,36 +89,45 @@ async fn hands_over(place: &Place) {
     assert_eq!((ready.status, &ready.body["status"]), (503, &json!("standby")), "{}", ready.body);
     let reason = ready.body["reasons"][0]["error"].as_str().expect("a reason");
     assert!(reason.contains("another supervisor is in charge: instance"), "{reason}");
-    for refused in [standby.get("/v1/sandboxes").await, standby.post("/v1/sandboxes/kept/activity", &Value::Null).await]
+    for refused in
+        [standby.get("/v1/sandboxes").await, standby.post(&format!("{}/activity", place.sandbox()), &Value::Null).await]
     {
         assert_eq!((refused.status, &refused.body["error"]["code"]), (503, &json!("standby")), "{}", refused.body);
     }
-    let before = holder.get("/v1/sandboxes/kept").await.body;
-    let client = tokio::spawn(gap(holder.url.clone(), standby.url.clone()));
-    sleep(Duration::from_millis(500)).await;
+    let before = holder.get(&place.sandbox()).await.body;
+    // Due while nobody is in charge.
+    let due = format!("{}-due", place.corner.prefix);
+    let deadline = holder.create(&json!({"id": due, "idle_timeout": 1.5})).await["idle_deadline"].clone();
+    let deadline = deadline.as_f64().expect("a deadline");
+    let client = tokio::spawn(gap(holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox()));
+    let stops_at = deadline - 0.02;
+    sleep(Duration::try_from_secs_f64(stops_at - sandglass::clock::wall_seconds()).unwrap_or_default()).await;
     holder.stop().await;
     let gap = client.await.expect("the client's story");
     println!("refused for {gap:?}");
     assert!(gap < Duration::from_secs(1), "pings were refused for {gap:?}");
     standby.wait_until_ready().await;
-    let after = standby.get("/v1/sandboxes/kept").await.body;
+    let after = standby.get(&place.sandbox()).await.body;
     assert_eq!((&after["status"], &after["container_id"]), (&json!("running"), &before["container_id"]));
     assert_eq!(standby.log().matches("standing by").count(), 1, "{}", standby.log());
     assert_eq!(standby.get("/readyz").await.status, 200);
+    let ended = standby.until(&due, "terminated", ENDS_WITHIN).await["ended_at"].as_f64().expect("a time");
+    println!("late by {:.3} s", ended - deadline);
+    assert!((0.0..1.0).contains(&(ended - deadline)), "late by {:.3} s", ended - deadline);
     assert_eq!(place.corner.containers().await.len(), 1);
     standby.stop().await;
 }
 
 async fn replaces_the_dead(place: &Place) {
     let (holder, standby) = place.two().await;
-    let client = tokio::spawn(gap(holder.url.clone(), standby.url.clone()));
-    sleep(Duration::from_millis(500)).await;
+    let client = tokio::spawn(gap(holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox()));
+    sleep(Duration::from_millis(530)).await;
     holder.kill().await;
     let gap = client.await.expect("the client's story");
     println!("nobody for {gap:?}");
     // Far less than a lease lives: a dead process of this host is known to be dead.
     assert!(gap < Duration::from_secs(5), "nobody answered for {gap:?}");
-    assert_eq!(standby.get("/v1/sandboxes/kept").await.body["status"], "running");
+    assert_eq!(standby.get(&place.sandbox()).await.body["status"], "running");
 }
 
 async fn leaves_cleanly(place: &Place) {
@@ -121,7 +135,7 @@ async fn leaves_cleanly(place: &Place) {
     standby.signal(Signal::SIGINT);
     let status = standby.ended(ENDS_WITHIN).await;
     assert_eq!(status.code(), Some(0), "{}", standby.log());
-    assert_eq!(holder.post("/v1/sandboxes/kept/activity", &Value::Null).await.status, 200);
+    assert_eq!(holder.post(&format!("{}/activity", place.sandbox()), &Value::Null).await.status, 200);
     assert_eq!(holder.get("/readyz").await.status, 200);
 }
 
