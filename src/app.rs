@@ -241,11 +241,23 @@ impl App {
     /// many writes the store did not take.
     pub async fn shutdown(self) -> usize {
         self.supervisor.announce_stop();
-        let drained = self.server.stop(true);
-        if tokio::time::timeout(self.stop_grace + Duration::from_secs(1), drained).await.is_err() {
+        let mut draining = tokio::spawn(self.server.stop(true));
+        // The server looks only once a second whether its connections are closed. Whoever takes over need not wait for
+        // that: once every request is answered, nothing new is acknowledged.
+        self.supervisor.in_flight().close();
+        let answered = async {
+            tokio::select! {
+                () = self.supervisor.in_flight().wait() => {}
+                _ = &mut draining => {}
+            }
+        };
+        let within = self.stop_grace + Duration::from_secs(1);
+        let overdue = tokio::time::timeout(within, answered).await.is_err();
+        let missing = self.supervisor.shutdown(FLUSH_GRACE).await;
+        let dropped = !draining.is_finished() && tokio::time::timeout(within, draining).await.is_err();
+        if overdue || dropped {
             warn!("requests in flight took too long and were dropped");
         }
-        let missing = self.supervisor.shutdown(FLUSH_GRACE).await;
         if missing > 0 {
             warn!(missing, "the store did not take the last writes; their sandboxes come back as they were before");
         }

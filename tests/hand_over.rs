@@ -142,3 +142,16 @@ async fn a_standby_survives_a_store_that_is_down_and_takes_over_from_a_holder_th
     assert_eq!(begun.await.expect("it ends").expect("the lease").sandboxes, 1);
     standby.touch(&id("mine"), ActivitySource::Ping).await.expect("taken over");
 }
+
+#[actix_web::test]
+async fn a_stop_is_not_clean_when_activity_was_acknowledged_after_the_last_write() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("due", 10)).await;
+    sleep(9 * SECOND).await;
+    bench.supervisor.touch(&id("due"), ActivitySource::Ping).await.expect("stored");
+    assert_eq!(bench.supervisor.world().journal.close(SECOND).await, 0);
+    bench.supervisor.touch(&id("due"), ActivitySource::Ping).await.expect("the next start's slack covers it");
+    let bench = bench.stop_and_restart().await;
+    let grace = bench.settings.lifecycle.restart_grace;
+    assert!(ended(&bench, grace + 2 * SECOND).await >= grace);
+}

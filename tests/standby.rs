@@ -165,3 +165,21 @@ on_both! {
         on_redis_a_standby_that_is_told_to_stop_ends_cleanly_and_changes_nothing,
         on_a_file_a_standby_that_is_told_to_stop_ends_cleanly_and_changes_nothing;
 }
+
+#[tokio::test]
+async fn a_standby_takes_over_from_a_holder_that_hangs_when_its_lease_runs_out_and_the_holder_ends() {
+    let place = Place::with(Some(RedisServer::start())).await;
+    let arguments = [place.arguments(), vec!["--set".to_owned(), "store.lease_ttl=3".to_owned()]].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut holder = Program::serve(place.path(), &arguments).await;
+    let mut standby = Program::stand_by(place.path(), &arguments).await;
+    holder.signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
+    standby.wait_until_ready().await;
+    // It was renewed at most a third of its time before.
+    assert!(stopped.elapsed() > Duration::from_millis(1900), "taken from a holder that might have gone on");
+    assert!(stopped.elapsed() < Duration::from_secs(3) + ENDS_WITHIN, "{:?}", stopped.elapsed());
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.ended(ENDS_WITHIN).await.code(), Some(3), "{}", holder.log());
+    assert_eq!(standby.get("/readyz").await.status, 200);
+}

@@ -7,7 +7,7 @@ use std::{
 
 use dashmap::DashSet;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     health::{RuntimeHealth, watch_runtime},
@@ -62,6 +62,8 @@ pub struct Supervisor {
     pub(super) phase: watch::Sender<Phase>,
     /// Who was in charge when this one came.
     pub(super) holder: watch::Sender<Option<String>>,
+    /// The requests that are being answered.
+    in_flight: TaskTracker,
     /// Since when nobody new is answered, once it stops.
     silent_since: OnceLock<Moment>,
     pub(super) stop: CancellationToken,
@@ -84,6 +86,7 @@ impl Supervisor {
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             holder: watch::Sender::new(None),
+            in_flight: TaskTracker::new(),
             silent_since: OnceLock::new(),
             stop,
             loose: DashSet::new(),
@@ -240,6 +243,11 @@ impl Supervisor {
         })
     }
 
+    /// The requests that are being answered: whoever stops waits for them before the last write.
+    pub fn in_flight(&self) -> &TaskTracker {
+        &self.in_flight
+    }
+
     /// Takes no new sandboxes from here on, and keeps nobody waiting.
     pub fn announce_stop(&self) {
         self.silent_since.get_or_init(|| self.world.clock.now().moment);
@@ -253,8 +261,9 @@ impl Supervisor {
         let missing = self.world.journal.close(within).await;
         self.stop.cancel();
         self.arbiters.stop();
-        let silent_since = self.silent_since.get().copied();
-        let released = match silent_since.filter(|_| missing == 0) {
+        // A request that outlived its grace may have been acknowledged after the last write.
+        let clean = missing == 0 && !self.world.journal.has_missed();
+        let released = match self.silent_since.get().copied().filter(|_| clean) {
             Some(since) => self.store.hand_over(self.world.clock.now().moment.since(since)).await,
             None => self.store.release().await,
         };
