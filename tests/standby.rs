@@ -99,13 +99,17 @@ async fn hands_over(place: &Place) {
     let due = format!("{}-due", place.corner.prefix);
     let deadline = holder.create(&json!({"id": due, "idle_timeout": 1.5})).await["idle_deadline"].clone();
     let deadline = deadline.as_f64().expect("a deadline");
-    let client = tokio::spawn(gap(holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox()));
+    // Several, so that some request is always in flight.
+    let (old, new) = (holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox());
+    let clients: Vec<_> = (0..8).map(|_| tokio::spawn(gap(old.clone(), new.clone()))).collect();
     let stops_at = deadline - 0.02;
     sleep(Duration::try_from_secs_f64(stops_at - sandglass::clock::wall_seconds()).unwrap_or_default()).await;
     holder.stop().await;
-    let gap = client.await.expect("the client's story");
-    println!("refused for {gap:?}");
-    assert!(gap < Duration::from_secs(1), "pings were refused for {gap:?}");
+    for client in clients {
+        let gap = client.await.expect("the client's story");
+        println!("refused for {gap:?}");
+        assert!(gap < Duration::from_secs(1), "pings were refused for {gap:?}");
+    }
     standby.wait_until_ready().await;
     let after = standby.get(&place.sandbox()).await.body;
     assert_eq!((&after["status"], &after["container_id"]), (&json!("running"), &before["container_id"]));
