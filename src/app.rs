@@ -116,6 +116,12 @@ fn hostname() -> String {
     hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
+/// What to do when another supervisor is in charge.
+enum WhenHeld {
+    End,
+    Wait,
+}
+
 /// A running Sandglass.
 pub struct App {
     supervisor: Arc<Supervisor>,
@@ -143,6 +149,24 @@ impl App {
     /// # Errors
     /// [`AppError`].
     pub async fn new(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
+        Self::start(settings, adapters, listener, WhenHeld::End).await
+    }
+
+    /// [`App::new`], but while another supervisor is in charge, waits on standby for its end. Meanwhile `/readyz` tells who
+    /// that is.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn standby(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
+        Self::start(settings, adapters, listener, WhenHeld::Wait).await
+    }
+
+    async fn start(
+        settings: Settings,
+        adapters: Adapters,
+        listener: TcpListener,
+        when_held: WhenHeld,
+    ) -> Result<Self, AppError> {
         let address = listener.local_addr()?;
         let cores = available_parallelism().map_or(1, usize::from);
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
@@ -150,7 +174,16 @@ impl App {
         let server = http::server(supervisor.clone(), listener, cores)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
-        let restoration = match supervisor.begin().await {
+        let begun = match when_held {
+            WhenHeld::End => supervisor.begin().await,
+            WhenHeld::Wait => {
+                let tell = |holder: &str| {
+                    info!("standing by on http://{address}; in charge of prefix {prefix:?} is {holder}");
+                };
+                supervisor.begin_when_free(tell).await
+            }
+        };
+        let restoration = match begun {
             Ok(restoration) => restoration,
             Err(error) => {
                 handle.stop(false).await;
@@ -208,11 +241,23 @@ impl App {
     /// many writes the store did not take.
     pub async fn shutdown(self) -> usize {
         self.supervisor.announce_stop();
-        let drained = self.server.stop(true);
-        if tokio::time::timeout(self.stop_grace + Duration::from_secs(1), drained).await.is_err() {
+        let mut draining = tokio::spawn(self.server.stop(true));
+        // The server looks only once a second whether its connections are closed. Whoever takes over need not wait for
+        // that: once every request is answered, nothing new is acknowledged.
+        self.supervisor.in_flight().close();
+        let answered = async {
+            tokio::select! {
+                () = self.supervisor.in_flight().wait() => {}
+                _ = &mut draining => {}
+            }
+        };
+        let within = self.stop_grace + Duration::from_secs(1);
+        let overdue = tokio::time::timeout(within, answered).await.is_err();
+        let missing = self.supervisor.shutdown(FLUSH_GRACE).await;
+        let dropped = !draining.is_finished() && tokio::time::timeout(within, draining).await.is_err();
+        if overdue || dropped {
             warn!("requests in flight took too long and were dropped");
         }
-        let missing = self.supervisor.shutdown(FLUSH_GRACE).await;
         if missing > 0 {
             warn!(missing, "the store did not take the last writes; their sandboxes come back as they were before");
         }

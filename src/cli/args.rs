@@ -36,6 +36,7 @@ const SERVE_EXAMPLES: &str = "Examples:
   sandglass serve
   sandglass serve --config /etc/sandglass.toml --log-format json
   sandglass serve --redis-url redis://127.0.0.1:6379 --prefix wegent-sandbox
+  sandglass serve --standby --bind 127.0.0.1:8081
   sandglass serve --set lifecycle.idle_timeout=1800 --set templates.base.image=alpine:3
 
 Every setting, its default and its variable: config/default.toml, or `sandglass serve --manual`.";
@@ -66,6 +67,10 @@ pub(super) struct Serve {
     /// Any other setting, by its dotted key; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Wait while another supervisor is in charge of the prefix, and take over as soon as it stops or dies, instead of ending
+    /// with exit code 3. Meanwhile /healthz answers 200, /readyz 503 and who is in charge, and everything else 503 `standby`.
+    #[arg(long)]
+    pub(super) standby: bool,
     /// Print the manual of all settings and end.
     #[arg(long)]
     pub(super) manual: bool,

@@ -22,7 +22,12 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     logging::init(&settings.log)?;
     let listener = App::listen(&settings)?;
     let adapters = Adapters::from_settings(&settings)?;
-    let starting = App::new(settings, adapters, listener);
+    let starting = async {
+        match args.standby {
+            true => App::standby(settings, adapters, listener).await,
+            false => App::new(settings, adapters, listener).await,
+        }
+    };
     let mut app = tokio::select! {
         started = starting => started?,
         signal = signals.next() => {

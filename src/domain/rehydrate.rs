@@ -18,8 +18,8 @@ pub struct Fallbacks {
     pub policy: Policy,
     /// The idle timeout of legacy records.
     pub legacy_ttl: Duration,
-    /// How much activity an unclean stop may have lost (design, 4.7).
-    pub idle_slack: Duration,
+    /// How much activity an unclean stop may have lost (design, 4.7); `None` after a clean one, which has lost nothing.
+    pub idle_slack: Option<Duration>,
     /// When deadlines may act again.
     pub not_before: Moment,
 }
@@ -67,7 +67,9 @@ pub fn rehydrate(
         last_activity,
         expires_at,
         // It was written by whoever flushed that often; the interval may have been changed since.
-        idle_slack: record.flush_interval.map_or(fallbacks.idle_slack, |Seconds(own)| own.max(fallbacks.idle_slack)),
+        idle_slack: fallbacks.idle_slack.map_or(Duration::ZERO, |configured| {
+            record.flush_interval.map_or(configured, |Seconds(own)| own.max(configured))
+        }),
         not_before: fallbacks.not_before,
     };
     let (life, effects) = Lifecycle::restore(restored, now);
@@ -123,7 +125,7 @@ pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effec
         policy: traces.policy,
         last_activity,
         expires_at: last_activity.plus(traces.policy.active_timeout),
-        idle_slack: fallbacks.idle_slack,
+        idle_slack: fallbacks.idle_slack.unwrap_or_default(),
         not_before: fallbacks.not_before,
     };
     let (life, effects) = Lifecycle::restore(restored, now);

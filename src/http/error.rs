@@ -77,6 +77,8 @@ codes! {
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
     /// The container engine is down.
     RuntimeUnavailable = "runtime_unavailable", SERVICE_UNAVAILABLE;
+    /// Another supervisor is in charge of the prefix; this one takes over when that one stops.
+    Standby = "standby", SERVICE_UNAVAILABLE;
     /// Sandboxes are still being brought back.
     Starting = "starting", SERVICE_UNAVAILABLE;
     /// It is about to stop.
@@ -87,7 +89,7 @@ impl Code {
     /// After how many seconds trying again may help.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::Starting => Some("1"),
+            Self::Standby | Self::Starting => Some("1"),
             Self::LimitReached | Self::StoreUnavailable | Self::RuntimeUnavailable => Some("2"),
             Self::Stopping => Some("5"),
             _ => None,
@@ -192,6 +194,7 @@ impl ApiError {
             Rejection::RuntimeUnavailable(_) => Code::RuntimeUnavailable,
             Rejection::RuntimeFailed(_) => Code::RuntimeFailed,
             Rejection::StartFailed(_) => Code::StartFailed,
+            Rejection::Standby => Code::Standby,
             Rejection::Starting => Code::Starting,
             Rejection::Stopping => Code::Stopping,
             Rejection::Internal(_) => Code::Internal,

@@ -15,6 +15,8 @@ use actix_web::{
     http::header::{self, HeaderMap, HeaderValue},
 };
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::auth::Asked;
 use crate::{config::Secret, domain::Moment, supervisor::Supervisor};
 
@@ -78,7 +80,7 @@ where
             Ok(()) => Step::Inside(self.service.call(request)),
             Err(refusal) => Step::Refused(Some(request.into_response(refusal.error_response()))),
         };
-        Passage { step, watch }
+        Passage { step, watch, _in_flight: self.supervisor.in_flight().token() }
     }
 }
 
@@ -86,6 +88,7 @@ where
 pub(super) struct Passage<F> {
     step: Step<F>,
     watch: Option<Watch>,
+    _in_flight: TaskTrackerToken,
 }
 
 enum Step<F> {

@@ -35,6 +35,8 @@ enum ReadinessStatus {
     Ready,
     /// Pings and reads work; what needs the part that is down waits or is refused.
     Degraded,
+    /// Another supervisor is in charge, and this one takes over when that one stops.
+    Standby,
     /// Sandboxes are being brought back.
     Starting,
     /// It is about to stop.
@@ -64,6 +66,10 @@ impl Readiness {
         let part = |part, since, error: &str| Reason { part, since, error: error.to_owned() };
         let phase = supervisor.phase();
         let own = match phase {
+            Phase::Standby => {
+                let holder = supervisor.holder().unwrap_or_default();
+                Some(part("supervisor", None, &format!("another supervisor is in charge: {holder}")))
+            }
             Phase::Starting => Some(part("supervisor", None, "sandboxes are being brought back from the store")),
             Phase::Stopping => Some(part("supervisor", None, "it is stopping")),
             Phase::Ready => None,
@@ -80,6 +86,7 @@ impl Readiness {
         };
         let reasons: Vec<_> = [own, store, runtime].into_iter().flatten().collect();
         let status = match phase {
+            Phase::Standby => ReadinessStatus::Standby,
             Phase::Starting => ReadinessStatus::Starting,
             Phase::Stopping => ReadinessStatus::Stopping,
             Phase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
@@ -100,7 +107,7 @@ pub(super) async fn healthz() -> HttpResponse {
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operation", security(()),
     responses(
         (status = 200, description = "All is well", body = Readiness),
-        (status = 503, description = "It starts, stops, or a part of it is down; the reasons say which", body = Readiness),
+        (status = 503, description = "It starts, stops, waits for another one, or a part of it is down; the reasons say which", body = Readiness),
     ))]
 pub(super) async fn readyz(supervisor: Data<Supervisor>) -> HttpResponse {
     let readiness = Readiness::of(&supervisor);

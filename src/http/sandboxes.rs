@@ -48,13 +48,18 @@ pub(super) struct KeepAliveRequest {
     responses(
         (status = 200, description = "A page", body = ListAnswer),
         (status = 400, description = "`invalid_request`", body = ErrorAnswer),
-        (status = 503, description = "`starting`: not all of them are known yet", body = ErrorAnswer),
+        (status = 503, description = "`standby` or `starting`: not all of them are known yet", body = ErrorAnswer),
     ))]
 pub(super) async fn list(supervisor: Data<Supervisor>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let ListQuery { filter, after, limit } = ListQuery::of(&request)?;
     // Whoever compares such a list with their own would take what is missing for gone.
-    if supervisor.phase() == Phase::Starting {
-        return Err(ApiError::of(&Rejection::Starting, &supervisor.world().clock.now()));
+    let unknown = match supervisor.phase() {
+        Phase::Standby => Some(Rejection::Standby),
+        Phase::Starting => Some(Rejection::Starting),
+        Phase::Ready | Phase::Stopping => None,
+    };
+    if let Some(rejection) = unknown {
+        return Err(ApiError::of(&rejection, &supervisor.world().clock.now()));
     }
     let listing = supervisor.list(&filter, after.as_ref(), limit).await;
     let now = supervisor.world().clock.now();

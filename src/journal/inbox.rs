@@ -83,6 +83,8 @@ pub(super) struct Inbox {
     /// How many times the touched sandboxes were taken.
     generation: u64,
     pub(super) closed: bool,
+    /// Whether activity came after the end, which is not written any more.
+    pub(super) missed: bool,
 }
 
 /// What one commit carries.
@@ -124,6 +126,7 @@ impl Inbox {
     /// as long as that is the current one.
     pub(super) fn touch(&mut self, sandbox: &Sandbox, cell: &ActivityCell, since: Moment) -> u64 {
         let id = sandbox.id();
+        self.missed |= self.closed;
         // A transition that still waits reads the same cell when it is written.
         if !self.closed && !self.transitions.contains_key(id) {
             let entry = || Entry::new(sandbox.clone(), cell.clone(), Kind::Put, since);

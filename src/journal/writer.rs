@@ -228,6 +228,11 @@ impl Journal {
         inbox.len()
     }
 
+    /// Whether there was activity after [`Self::close`], which the store will never have.
+    pub fn has_missed(&self) -> bool {
+        self.inbox().missed
+    }
+
     fn moment(&self) -> Moment {
         self.shared.clock.now().moment
     }

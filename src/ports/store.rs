@@ -117,16 +117,37 @@ pub enum Memory {
     Reverted,
 }
 
+/// How the supervisor before this one stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastStop {
+    /// It crashed, lost the lease, could not write everything, or there was none.
+    Unclean,
+    /// It had written everything when it gave the lease back.
+    Clean {
+        /// For how long nobody has been there to answer.
+        ago: Duration,
+    },
+}
+
 /// A sandbox store. Implementations reconnect by themselves and bound every call in time.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Takes the lease: from here on, this process alone supervises the prefix (design, 4.5). Called before anything is
     /// read or written. A holder that is known to be dead is replaced at once, one that may live is waited for long
-    /// enough to see whether it renews.
+    /// enough to see whether it renews. Tells how the last one stopped, once: the note of a clean stop is gone with this.
     ///
     /// # Errors
     /// [`StoreError::Held`] when a living supervisor holds it.
-    async fn acquire(&self) -> Result<(), StoreError>;
+    async fn acquire(&self) -> Result<LastStop, StoreError>;
+
+    /// [`Store::acquire`] for a standby, which asks again and again, several times a second: it is cheap, never watches
+    /// anyone, and does not disturb the holder. A lease that was given back, or that ran out while it was looked at, is
+    /// taken at once. One that is missing for another reason, for example because the store lost its data, is its holder's
+    /// for as long as a lease lives: it still has everything in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when somebody holds it, or may come back for it.
+    async fn try_acquire(&self) -> Result<LastStop, StoreError>;
 
     /// Keeps the lease; called at a third of its time to live or more often. Tells whether the store has kept what was
     /// written.
@@ -140,6 +161,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As every call; the lease then runs out by itself.
     async fn release(&self) -> Result<(), StoreError>;
+
+    /// [`Store::release`] after everything was written, with a note that says so: the next one to take the lease is told
+    /// [`LastStop::Clean`]. `silent_for` is for how long nobody has been answered already.
+    ///
+    /// # Errors
+    /// As every call; the lease then runs out by itself, and the note may be missing.
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError>;
 
     /// Applies all of `batch` in one round trip, durably, or none of it. Only the holder of the lease can write. Tells
     /// whether the store has kept what was written before.

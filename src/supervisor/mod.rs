@@ -4,6 +4,7 @@
 mod adopt;
 mod create;
 mod events;
+mod hand_over;
 mod health;
 mod lease;
 mod list;

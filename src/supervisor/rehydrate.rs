@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 
 use super::{
     adopt::Remains,
+    hand_over::Absence,
     requests::{Phase, Supervisor},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         rehydrate::{self, Fallbacks},
         retry::Backoff,
     },
-    ports::store::{Cursor, Found, StoreError, Stored, Write},
+    ports::store::{Cursor, Found, LastStop, StoreError, Stored, Write},
 };
 
 /// Members per page: a pipeline of this many reads is one round trip.
@@ -51,15 +52,19 @@ pub(super) enum Member {
 impl Supervisor {
     /// Reads the active set and the tombstones, and starts an actor for each sandbox. An error is never taken for an empty
     /// set: what cannot be read is read again. When it returns, everything is known, and requests are served.
-    pub(super) async fn rehydrate(self: &Arc<Self>) -> Result<Restoration, StoreError> {
+    pub(super) async fn rehydrate(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
         let mut loose = Vec::new();
-        let fallbacks = self.fallbacks(self.world.clock.now());
+        let began = self.world.clock.now();
+        let fallbacks = self.fallbacks(began);
+        let absence = Absence { last_stop, known_at: began.moment };
         let mut from = None;
         loop {
             let page = self.patiently(|| self.store.active(from.clone(), PAGE)).await?;
+            // Each page as it comes: until then, nobody could ping its sandboxes.
+            let fitting = absence.fit(fallbacks, self.world.clock.now());
             for stored in page.entries {
-                match self.bring_back(stored, &fallbacks, &mut restoration) {
+                match self.bring_back(stored, &fitting, &mut restoration) {
                     Member::Back { completed } => {
                         restoration.sandboxes += 1;
                         restoration.completed += usize::from(completed);
@@ -81,13 +86,7 @@ impl Supervisor {
             let supervisor = self.clone();
             self.world.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
         }
-        self.phase.send_if_modified(|phase| {
-            let starting = *phase == Phase::Starting;
-            if starting {
-                *phase = Phase::Ready;
-            }
-            starting
-        });
+        self.move_on(Phase::Starting, Phase::Ready);
         Ok(restoration)
     }
 
@@ -103,7 +102,7 @@ impl Supervisor {
                 on_timeout: lifecycle.on_timeout,
             },
             legacy_ttl: lifecycle.legacy_ttl,
-            idle_slack: self.settings.store.flush_interval,
+            idle_slack: Some(self.settings.store.flush_interval),
             not_before: now.moment.plus(lifecycle.restart_grace),
         }
     }

@@ -60,6 +60,9 @@ pub enum Rejection {
     /// The sandbox did not start; it is being removed.
     #[error("sandbox {} did not start: {}", .0.id(), .0.details.error_message.as_deref().unwrap_or("it was terminated"))]
     StartFailed(Box<Sandbox>),
+    /// Another supervisor is in charge: ask that one.
+    #[error("sandglass is on standby: another supervisor is in charge, and this one takes over when that one stops")]
+    Standby,
     /// The supervisor is still bringing sandboxes back.
     #[error("sandglass is starting: sandboxes are being brought back from the store")]
     Starting,

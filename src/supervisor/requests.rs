@@ -1,10 +1,13 @@
 //! The supervisor itself, and what is asked of one sandbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use dashmap::DashSet;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     health::{RuntimeHealth, watch_runtime},
@@ -16,15 +19,17 @@ use super::{
 use crate::{
     actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
     config::Settings,
-    domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, lifecycle::Event},
+    domain::{ActivitySource, Denied, EndReason, Moment, Sandbox, SandboxId, Status, lifecycle::Event},
     journal::StoreHealth,
     metrics::Scrape,
-    ports::store::{Store, StoreError},
+    ports::store::{LastStop, Store, StoreError},
 };
 
 /// How far the supervisor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Another supervisor is in charge, and this one waits for its end.
+    Standby,
     /// Sandboxes are being brought back.
     Starting,
     /// Everything that the store has is known.
@@ -55,6 +60,12 @@ pub struct Supervisor {
     pub(super) store_health: watch::Receiver<StoreHealth>,
     pub(super) runtime_health: watch::Receiver<RuntimeHealth>,
     pub(super) phase: watch::Sender<Phase>,
+    /// Who was in charge when this one came.
+    pub(super) holder: watch::Sender<Option<String>>,
+    /// The requests that are being answered.
+    in_flight: TaskTracker,
+    /// Since when nobody new is answered, once it stops.
+    silent_since: OnceLock<Moment>,
     pub(super) stop: CancellationToken,
     /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
     pub(super) loose: DashSet<SandboxId>,
@@ -76,6 +87,9 @@ impl Supervisor {
             store_health: world.journal.health(),
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
+            holder: watch::Sender::new(None),
+            in_flight: TaskTracker::new(),
+            silent_since: OnceLock::new(),
             stop,
             loose: DashSet::new(),
             reconcile_now: Notify::new(),
@@ -97,10 +111,15 @@ impl Supervisor {
     /// # Errors
     /// [`StoreError::Held`] when somebody else supervises the prefix.
     pub async fn begin(self: &Arc<Self>) -> Result<Restoration, StoreError> {
-        self.patiently(|| self.store.acquire()).await?;
+        let last_stop = self.patiently(|| self.store.acquire()).await?;
+        self.begin_after(last_stop).await
+    }
+
+    /// Keeps the lease, which was just taken, and brings back what the store has.
+    pub(super) async fn begin_after(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let ttl = self.settings.store.lease_ttl;
         self.world.io.spawn(keep_lease(self.store.clone(), self.world.journal.clone(), ttl, self.stop.clone()));
-        let restoration = self.rehydrate().await?;
+        let restoration = self.rehydrate(last_stop).await?;
         self.world.io.spawn(self.clone().follow_events());
         self.world.io.spawn(self.clone().reconcile_regularly());
         self.world.io.spawn(self.clone().sweep_regularly());
@@ -228,8 +247,14 @@ impl Supervisor {
         })
     }
 
+    /// The requests that are being answered: whoever stops waits for them before the last write.
+    pub fn in_flight(&self) -> &TaskTracker {
+        &self.in_flight
+    }
+
     /// Takes no new sandboxes from here on, and keeps nobody waiting.
     pub fn announce_stop(&self) {
+        self.silent_since.get_or_init(|| self.world.clock.now().moment);
         self.phase.send_replace(Phase::Stopping);
     }
 
@@ -240,7 +265,13 @@ impl Supervisor {
         let missing = self.world.journal.close(within).await;
         self.stop.cancel();
         self.arbiters.stop();
-        if let Err(error) = self.store.release().await {
+        // A request that outlived its grace may have been acknowledged after the last write.
+        let clean = missing == 0 && !self.world.journal.has_missed();
+        let released = match self.silent_since.get().copied().filter(|_| clean) {
+            Some(since) => self.store.hand_over(self.world.clock.now().moment.since(since)).await,
+            None => self.store.release().await,
+        };
+        if let Err(error) = released {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
         missing
@@ -256,6 +287,7 @@ impl Supervisor {
     pub(super) fn must_be_ready(&self) -> Result<(), Rejection> {
         match self.phase() {
             Phase::Ready => Ok(()),
+            Phase::Standby => Err(Rejection::Standby),
             Phase::Starting => Err(Rejection::Starting),
             Phase::Stopping => Err(Rejection::Stopping),
         }
@@ -271,6 +303,7 @@ impl Supervisor {
                 self.sweep_now.notify_one();
                 Rejection::Internal(format!("sandbox {id} does not answer"))
             }
+            None if self.phase() == Phase::Standby => Rejection::Standby,
             None if self.phase() == Phase::Starting || self.loose.contains(id) => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),
         }

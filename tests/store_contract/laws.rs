@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sandglass::{
     domain::SandboxId,
-    ports::store::{Cursor, Found, Page, Quarantined, Store, StoreError, Stored, Write},
+    ports::store::{Cursor, Found, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
 };
 
 use crate::support::stores::{Set, World, all, page};
@@ -238,6 +238,68 @@ pub(crate) async fn a_released_lease_can_be_taken_at_once(world: &dyn World) {
     first.acquire().await.unwrap();
     first.commit(&[put("b", "1")]).await.unwrap();
     assert_eq!(names(&all(&*first, Set::Active).await), ["a", "b"]);
+}
+
+pub(crate) async fn a_clean_stop_is_told_to_the_next_one_and_to_nobody_after_it(world: &dyn World) {
+    let first = holder(world).await;
+    first.commit(&[put("a", "1")]).await.unwrap();
+    let (silent_for, pause) = (Duration::from_secs(3), Duration::from_millis(200));
+    first.hand_over(silent_for).await.unwrap();
+    assert_held(first.commit(&[put("a", "2")]).await);
+    world.pass(pause).await;
+    let second = world.supervisor("the second");
+    let LastStop::Clean { ago } = second.acquire().await.unwrap() else { panic!("the clean stop is not told") };
+    // Times are kept to the millisecond.
+    let least = silent_for + pause - Duration::from_millis(2);
+    assert!((least..least + Duration::from_secs(20)).contains(&ago), "{ago:?}");
+    assert_eq!(names(&all(&*second, Set::Active).await), ["a"]);
+    second.release().await.unwrap();
+    assert_eq!(world.supervisor("the third").acquire().await, Ok(LastStop::Unclean));
+}
+
+pub(crate) async fn a_stop_that_is_not_known_to_be_clean_is_not_told_as_one(world: &dyn World) {
+    let first = world.supervisor("the first");
+    assert_eq!(first.acquire().await, Ok(LastStop::Unclean), "there was nobody");
+    assert_eq!(first.acquire().await, Ok(LastStop::Unclean), "it did not stop");
+    first.release().await.unwrap();
+    let second = world.supervisor("the second");
+    second.hand_over(Duration::ZERO).await.unwrap();
+    assert_eq!(second.acquire().await, Ok(LastStop::Unclean), "who had nothing to give back left a note");
+    second.hand_over(Duration::ZERO).await.unwrap();
+    second.hand_over(Duration::ZERO).await.unwrap();
+    assert!(matches!(first.acquire().await, Ok(LastStop::Clean { .. })));
+    // A crash, in the middle of things.
+    drop(first);
+    if let Ok(last) = second.acquire().await {
+        assert_eq!(last, LastStop::Unclean);
+    }
+}
+
+pub(crate) async fn a_standby_takes_the_lease_when_it_is_given_back_and_disturbs_nobody_before(world: &dyn World) {
+    let (first, second) = (holder(world).await, world.supervisor("the second"));
+    for round in 0..5 {
+        let holder = assert_held(second.try_acquire().await);
+        assert!(holder.contains("the first"), "{holder}");
+        first.commit(&[put("a", round.to_string())]).await.unwrap();
+        first.renew().await.unwrap();
+        assert_held(second.commit(&[put("a", "stolen")]).await);
+    }
+    first.hand_over(Duration::ZERO).await.unwrap();
+    assert!(matches!(second.try_acquire().await, Ok(LastStop::Clean { .. })));
+    second.commit(&[put("b", "1")]).await.unwrap();
+    assert_eq!(names(&all(&*second, Set::Active).await), ["a", "b"]);
+    // Back again, and this time not everything was written.
+    assert!(assert_held(first.try_acquire().await).contains("the second"));
+    second.release().await.unwrap();
+    assert_eq!(first.try_acquire().await, Ok(LastStop::Unclean));
+    first.commit(&[put("c", "1")]).await.unwrap();
+}
+
+pub(crate) async fn a_standby_takes_a_free_lease_at_once(world: &dyn World) {
+    let first = world.supervisor("the first");
+    assert_eq!(first.try_acquire().await, Ok(LastStop::Unclean));
+    first.commit(&[put("a", "1")]).await.unwrap();
+    assert_held(world.supervisor("the second").try_acquire().await);
 }
 
 pub(crate) async fn nothing_is_written_without_the_lease(world: &dyn World) {

@@ -107,3 +107,13 @@ async fn what_is_planted_is_found() {
     store.wipe();
     assert_eq!((store.active_members(), store.holder()), (vec![], None));
 }
+
+#[tokio::test]
+async fn a_standby_leaves_a_store_that_lost_everything_to_its_holder() {
+    let first = holder().await;
+    let standby = first.reopen_as("a standby");
+    first.wipe();
+    assert_held(standby.try_acquire().await);
+    first.commit(&[put("a", "1")]).await.unwrap();
+    assert_held(standby.try_acquire().await);
+}

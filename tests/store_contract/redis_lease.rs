@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use redis::Commands;
 use sandglass::{
-    ports::store::{Found, Memory, Store},
+    ports::store::{Found, LastStop, Memory, Store},
     store::{RedisStore, redis::Settings},
 };
 use serde_json::Value;
@@ -165,4 +165,81 @@ async fn a_lease_taken_on_a_server_that_restarted_empty_outranks_the_old_one() {
     second.commit(&[put("a", "2")]).await.unwrap();
     assert_held(first.commit(&[put("a", "1")]).await);
     assert_eq!(all(&second, Set::Active).await[0].found, Found::Record(b"2".to_vec()));
+}
+
+/// Asks as a standby does, until it is in charge.
+async fn stand_by(store: &RedisStore) -> LastStop {
+    loop {
+        match store.try_acquire().await {
+            Ok(last) => return last,
+            held => _ = assert_held(held),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_standby_takes_a_lease_that_runs_out_before_its_eyes_at_once() {
+    let world = Redis::new();
+    let ttl = Duration::from_millis(600);
+    let first = with_ttl(&world, "the first", ttl);
+    let began = Instant::now();
+    first.acquire().await.unwrap();
+    // Its own time to live is a minute, for which it does not wait.
+    let second = world.store("the second");
+    assert_eq!(stand_by(&second).await, LastStop::Unclean);
+    assert!((ttl * 9 / 10..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!(assert_held(first.commit(&[put("a", "1")]).await).contains("the second"));
+}
+
+#[tokio::test]
+async fn a_standby_leaves_a_lease_that_the_server_lost_to_its_holder() {
+    let mut world = Redis::new();
+    let (first, second) = (world.store("the first"), world.store("the second"));
+    first.acquire().await.unwrap();
+    first.commit(&[put("a", "1")]).await.unwrap();
+    assert!(assert_held(second.try_acquire().await).contains("the first"));
+    world.server.restart();
+    for _ in 0..3 {
+        // The first call may find the connection broken.
+        if let Ok(last) = second.try_acquire().await {
+            panic!("taken from a holder that has everything in memory ({last:?})");
+        }
+    }
+    assert_eq!(first.commit(&[put("a", "1")]).await, Ok(Memory::Reverted));
+    assert!(assert_held(second.try_acquire().await).contains("the first"));
+    first.hand_over(Duration::ZERO).await.unwrap();
+    assert!(matches!(second.try_acquire().await, Ok(LastStop::Clean { .. })));
+}
+
+#[tokio::test]
+async fn a_standby_takes_a_vanished_lease_when_nobody_comes_back_for_it() {
+    let world = Redis::new();
+    let ttl = Duration::from_millis(500);
+    let (first, second) = (world.store("the first"), with_ttl(&world, "the second", ttl));
+    first.acquire().await.unwrap();
+    assert_held(second.try_acquire().await);
+    let _: () = world.server.raw().del(LEASE).unwrap();
+    let began = Instant::now();
+    assert_eq!(stand_by(&second).await, LastStop::Unclean);
+    assert!(began.elapsed() >= ttl * 9 / 10, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_note_of_an_earlier_stop_is_not_believed() {
+    let world = Redis::new();
+    let store = world.store("the first");
+    store.acquire().await.unwrap();
+    store.hand_over(Duration::ZERO).await.unwrap();
+    let note: String = world.server.raw().get("law:stopped").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&note).unwrap()["clean"], true);
+    store.acquire().await.unwrap();
+    assert!(!world.server.raw().exists::<_, bool>("law:stopped").unwrap());
+    store.release().await.unwrap();
+    // As a server has it that went back to an older snapshot of some of it, or that somebody wrote to.
+    for odd in [&*note, "{}", "null", "7", "not json"] {
+        let _: () = world.server.raw().set("law:stopped", odd).unwrap();
+        assert_eq!(store.acquire().await, Ok(LastStop::Unclean), "{odd}");
+        store.release().await.unwrap();
+    }
 }

@@ -63,11 +63,24 @@ impl Program {
         Self { child, log, client, url: String::new() }
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Starts it as a standby, and waits until it says that it is one.
+    pub async fn stand_by(directory: &Path, arguments: &[&str]) -> Self {
+        let mut program = Self::spawn(directory, &[arguments, &["--standby"]].concat());
+        program.wait_until("standing by on ").await;
+        program
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn wait_until_ready(&mut self) {
+        self.wait_until("ready on ").await;
+    }
+
+    /// Waits until it says this, and then its address.
+    async fn wait_until(&mut self, words: &str) {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            if let Some(url) = self.log().split("ready on ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-                self.url = url.trim_matches(|c: char| c.is_control() || c == '"').to_owned();
+            if let Some(url) = self.log().split(words).nth(1).and_then(|rest| rest.split_whitespace().next()) {
+                self.url = url.trim_matches(|c: char| c.is_control() || "\";".contains(c)).to_owned();
                 return;
             }
             let ended = self.child.try_wait().expect("its state");

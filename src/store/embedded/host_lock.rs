@@ -5,11 +5,23 @@ use std::{
     env,
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    path::PathBuf,
+    path::{self, Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::file::id_of;
 use crate::{ports::store::StoreError, store::holder::Holder};
+
+/// What the lock's file says: for people only.
+#[derive(Serialize, Deserialize)]
+struct Words {
+    #[serde(flatten)]
+    holder: Holder,
+    /// The holder's store file.
+    #[serde(default)]
+    store: PathBuf,
+}
 
 /// The lock of a prefix, held until it is dropped or the process ends.
 pub(super) struct HostLock {
@@ -24,7 +36,8 @@ impl HostLock {
     ///
     /// # Errors
     /// [`StoreError::Held`] when another process has it.
-    pub(super) fn take(prefix: &str, holder: &Holder) -> Result<Option<Self>, StoreError> {
+    pub(super) fn take(prefix: &str, store: &Path, holder: Holder) -> Result<Option<Self>, StoreError> {
+        let words = Words { holder, store: path::absolute(store).unwrap_or_else(|_| store.to_owned()) };
         let path = env::temp_dir().join(format!("{prefix}.sandglass-lock"));
         loop {
             let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -37,7 +50,9 @@ impl HostLock {
             };
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(StoreError::Held { holder: words_in(&mut file) }),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Held { holder: words_in(&mut file, &words.store) });
+                }
                 Err(TryLockError::Error(error)) => {
                     tracing::warn!(path = %path.display(), %error, "no lock for this prefix on this host");
                     return Ok(None);
@@ -47,7 +62,7 @@ impl HostLock {
             let current = fs::metadata(&path).ok().map(|metadata| id_of(&metadata));
             if current == file.metadata().ok().map(|metadata| id_of(&metadata)) {
                 // Only people read it.
-                let _ = file.set_len(0).and_then(|()| file.write_all(serde_json::json!(holder).to_string().as_bytes()));
+                let _ = file.set_len(0).and_then(|()| file.write_all(serde_json::json!(words).to_string().as_bytes()));
                 return Ok(Some(Self { path, _file: file }));
             }
         }
@@ -61,10 +76,13 @@ impl Drop for HostLock {
     }
 }
 
-fn words_in(file: &mut File) -> String {
+/// Who holds it, for somebody with the file `ours`.
+fn words_in(file: &mut File, ours: &Path) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    let holder = read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
-    let words = holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
-    format!("{words}, with another store file on this host")
+    match read.ok().and_then(|_| serde_json::from_str::<Words>(&text).ok()) {
+        Some(Words { holder, store }) if store == ours => format!("{holder}, which has {} open", store.display()),
+        Some(Words { holder, store }) => format!("{holder}, with another store file on this host: {}", store.display()),
+        None => "another process on this host".to_owned(),
+    }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{error::Failure, file::Open, host_lock::HostLock, tables};
 use crate::{
-    ports::store::{Cursor, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::{
         WallClock,
         holder::{Holder, Process},
@@ -91,6 +91,17 @@ impl EmbeddedStore {
         }
     }
 
+    async fn give_back(&self, silent_for: Option<Duration>) -> Result<(), StoreError> {
+        // After the commits that are under way.
+        let turn = self.turn().await?;
+        self.blocking(move |shared| {
+            let _turn = turn;
+            shared.release(silent_for);
+            Ok(())
+        })
+        .await
+    }
+
     /// A turn in the order of commits, to be held by the work itself.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
         tokio::time::timeout(CALL_TIMEOUT, Arc::clone(&self.order).lock_owned()).await.map_err(|_| {
@@ -103,18 +114,22 @@ impl EmbeddedStore {
 }
 
 impl Shared {
-    /// Opens the file unless it is open already.
-    fn acquire(&self) -> Result<(), StoreError> {
+    /// Opens the file unless it is open already, and tells what the last one noted when it stopped.
+    fn acquire(&self) -> Result<LastStop, StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.is_none() {
-            // The file first: its holder is the one to be told of, where both are held.
-            let file = self.open_file()?;
-            *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) =
-                HostLock::take(&self.settings.prefix, &self.holder())?;
-            *open = Some(file);
-            self.broken.store(false, Ordering::Release);
+        if open.is_some() {
+            return Ok(LastStop::Unclean);
         }
-        Ok(())
+        // The prefix' own lock first: whoever asks often then opens no file, neither the holder's nor another one.
+        let host_lock = HostLock::take(&self.settings.prefix, &self.settings.path, self.holder())?;
+        let file = self.open_file()?;
+        self.broken.store(false, Ordering::Release);
+        let stopped = self.database(&file, tables::take_stop_note)?;
+        *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) = host_lock;
+        *open = Some(file);
+        // A note from the future tells that the clock was set, and nothing else.
+        let ago = stopped.and_then(|stopped| Duration::try_from_secs_f64((self.settings.now)() - stopped).ok());
+        Ok(ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago }))
     }
 
     fn open_file(&self) -> Result<Open, StoreError> {
@@ -126,8 +141,17 @@ impl Shared {
         Holder { instance: instance.clone(), process: Process::this(), since: now() }
     }
 
-    fn release(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Gives everything back; `silent_for` is told after a clean stop.
+    fn release(&self, silent_for: Option<Duration>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(file), Some(silent_for)) = (&*open, silent_for) {
+            let stopped = (self.settings.now)() - silent_for.as_secs_f64();
+            if let Err(error) = self.database(file, |database| tables::note_stop(database, stopped)) {
+                tracing::warn!(%error, "failed to note the clean stop; the next start is as careful as after a crash");
+            }
+        }
+        *open = None;
+        // Last, so that whoever waits for it finds the file free as well.
         *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // What is not held is not to be opened again either.
         self.broken.store(false, Ordering::Release);
@@ -211,8 +235,13 @@ fn not_held() -> StoreError {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn acquire(&self) -> Result<(), StoreError> {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
         self.blocking(Shared::acquire).await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        // The system knows who lives: nobody is ever watched.
+        self.acquire().await
     }
 
     async fn renew(&self) -> Result<Memory, StoreError> {
@@ -220,14 +249,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        // After the commits that are under way.
-        let turn = self.turn().await?;
-        self.blocking(move |shared| {
-            let _turn = turn;
-            shared.release();
-            Ok(())
-        })
-        .await
+        self.give_back(None).await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.give_back(Some(silent_for)).await
     }
 
     async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {

@@ -13,7 +13,8 @@ use crate::{
 /// The layout that this version writes.
 pub(super) const FORMAT: u64 = 1;
 
-/// `format`: the layout's number.
+/// `format`: the layout's number. `stopped`: since when nobody answers, in milliseconds since the epoch; there after a
+/// clean stop, until the file is next taken.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// A member, with a time and a record.
@@ -37,6 +38,24 @@ pub(super) fn create(database: &Database) -> Result<(), Failure> {
     }
     transaction.open_table(QUARANTINE)?;
     Ok(transaction.commit()?)
+}
+
+/// Notes that everything is written, and that nobody answers since `stopped`.
+pub(super) fn note_stop(database: &Database, stopped: EpochSeconds) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert("stopped", (stopped * 1000.0) as u64)?;
+    Ok(transaction.commit()?)
+}
+
+/// What the last one noted when it stopped; it is gone with this. Without a note, nothing is written.
+pub(super) fn take_stop_note(database: &Database) -> Result<Option<EpochSeconds>, Failure> {
+    if database.begin_read()?.open_table(META)?.get("stopped")?.is_none() {
+        return Ok(None);
+    }
+    let transaction = database.begin_write()?;
+    let stopped = transaction.open_table(META)?.remove("stopped")?.map(|stopped| stopped.value() as f64 / 1000.0);
+    transaction.commit()?;
+    Ok(stopped)
 }
 
 /// Applies all writes in their order, durably, or none. `now` dates the tombstones.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Cursor, Found, Memory, Page, Quarantined, StoreError, Stored, Write},
+    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, StoreError, Stored, Write},
 };
 
 /// How much has been written since the store was made or last asked to count afresh.
@@ -44,6 +44,8 @@ pub(super) struct Content {
     pub(super) tombstones: Set,
     pub(super) quarantine: BTreeMap<Vec<u8>, Quarantined>,
     pub(super) lease: Option<Holder>,
+    /// Since when nobody answers, if the last supervisor stopped cleanly and nobody has come since.
+    pub(super) stopped: Option<EpochSeconds>,
     /// Everything was lost, and nobody has come since.
     pub(super) wiped: bool,
     pub(super) written: Written,
@@ -119,7 +121,19 @@ impl Content {
         self.records.get(member).cloned().unwrap_or(Found::Nothing)
     }
 
-    /// Whether `identity` holds the lease.
+    /// Gives `identity` the lease, unless another one that lives holds it.
+    pub(super) fn take_lease(&mut self, identity: &Arc<String>, now: EpochSeconds) -> Result<LastStop, StoreError> {
+        let alive = Arc::downgrade(identity);
+        if let Some(holder) = &self.lease
+            && !holder.alive.ptr_eq(&alive)
+            && holder.alive.strong_count() > 0
+        {
+            return Err(StoreError::Held { holder: holder.words.clone() });
+        }
+        self.lease = Some(Holder { alive, words: (**identity).clone(), immortal: None });
+        Ok(last_stop(self.stopped.take(), now))
+    }
+
     /// Whether this supervisor holds the lease, or may take it again since everything was lost.
     pub(super) fn hold(&mut self, identity: &Arc<String>) -> Result<Memory, StoreError> {
         let alive = Arc::downgrade(identity);
@@ -133,6 +147,12 @@ impl Content {
             None => Err(StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }),
         }
     }
+}
+
+/// What a note means. One from the future tells that the clock was set, and nothing else.
+fn last_stop(stopped: Option<EpochSeconds>, now: EpochSeconds) -> LastStop {
+    let ago = stopped.and_then(|stopped| Duration::try_from_secs_f64(now - stopped).ok());
+    ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago })
 }
 
 /// When a tombstone that is written now expires.

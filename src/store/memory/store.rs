@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Cursor, Found, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::WallClock,
 };
 
@@ -259,16 +259,17 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn acquire(&self) -> Result<(), StoreError> {
-        let identity = self.identity();
-        self.at(Point::Acquire, |content, _| match &content.lease {
-            Some(holder) if !holder.alive.ptr_eq(&identity) && holder.alive.strong_count() > 0 => {
-                Err(StoreError::Held { holder: holder.words.clone() })
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
+        self.at(Point::Acquire, |content, now| content.take_lease(&self.identity, now)).await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.at(Point::Acquire, |content, now| {
+            // Its holder still has everything in memory.
+            if content.wiped {
+                return Err(StoreError::Held { holder: "whoever held it before everything was lost".to_owned() });
             }
-            _ => {
-                content.lease = Some(Holder { alive: identity, words: (*self.identity).clone(), immortal: None });
-                Ok(())
-            }
+            content.take_lease(&self.identity, now)
         })
         .await
     }
@@ -280,6 +281,16 @@ impl Store for MemoryStore {
     async fn release(&self) -> Result<(), StoreError> {
         self.at(Point::Release, |content, _| {
             content.lease.take_if(|holder| holder.alive.ptr_eq(&self.identity()));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.at(Point::Release, |content, now| {
+            if content.lease.take_if(|holder| holder.alive.ptr_eq(&self.identity())).is_some() {
+                content.stopped = Some(now - silent_for.as_secs_f64());
+            }
             Ok(())
         })
         .await

@@ -9,6 +9,8 @@ pub(super) struct Keys {
     pub(super) lease: String,
     pub(super) epoch: String,
     pub(super) sequence: String,
+    /// The note of whoever gave the lease back last.
+    pub(super) stopped: String,
     pub(super) active: String,
     pub(super) tombstones: String,
     pub(super) quarantine: String,
@@ -24,6 +26,7 @@ impl Keys {
             lease: format!("{prefix}:lease"),
             epoch: format!("{prefix}:epoch"),
             sequence: format!("{prefix}:sequence"),
+            stopped: format!("{prefix}:stopped"),
             active: format!("{prefix}:active"),
             tombstones: format!("{prefix}:tombstones"),
             quarantine: format!("{prefix}:quarantine"),

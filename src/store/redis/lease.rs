@@ -10,7 +10,7 @@ use super::{
     store::RedisStore,
 };
 use crate::{
-    ports::store::{Memory, StoreError},
+    ports::store::{LastStop, Memory, StoreError},
     store::holder::Holder,
 };
 
@@ -35,8 +35,8 @@ struct Readable {
 }
 
 /// How an attempt to take the lease ended.
-enum Attempt {
-    Taken,
+pub(super) enum Attempt {
+    Taken(LastStop),
     /// Somebody holds it.
     Held {
         value: String,
@@ -47,16 +47,16 @@ enum Attempt {
 
 impl RedisStore {
     /// Takes the lease, or watches its holder for long enough to see whether it lives.
-    pub(super) async fn take_lease(&self) -> Result<(), StoreError> {
+    pub(super) async fn take_lease(&self) -> Result<LastStop, StoreError> {
         let poll = (self.settings.lease_ttl / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
         let began = Instant::now();
         let mut seen: Option<(String, Duration)> = None;
         let mut patience = self.settings.lease_ttl;
         loop {
-            let Attempt::Held { value, time_left } = self.try_to_take("").await? else { return Ok(()) };
-            if self.is_abandoned(&value) && matches!(self.try_to_take(&value).await?, Attempt::Taken) {
-                return Ok(());
-            }
+            let (value, time_left) = match self.try_once().await? {
+                Attempt::Taken(last) => return Ok(last),
+                Attempt::Held { value, time_left } => (value, time_left),
+            };
             let Some(time_left) = time_left else { return Err(held(&value)) };
             // A holder that lives extends its lease, and one that takes over changes it.
             let lives = seen.is_some_and(|(before, left)| before != value || time_left > left);
@@ -69,9 +69,18 @@ impl RedisStore {
         }
     }
 
+    /// Takes the lease if it is free, or if nobody will ever keep it.
+    pub(super) async fn try_once(&self) -> Result<Attempt, StoreError> {
+        let attempt = self.try_to_take("").await?;
+        match &attempt {
+            Attempt::Held { value, .. } if self.is_abandoned(value) => self.try_to_take(value).await,
+            _ => Ok(attempt),
+        }
+    }
+
     /// Tries to take the lease, also in the place of `abandoned`.
     async fn try_to_take(&self, abandoned: &str) -> Result<Attempt, StoreError> {
-        let keys = [&*self.keys.lease, &self.keys.epoch, &self.keys.sequence];
+        let keys = [&*self.keys.lease, &self.keys.epoch, &self.keys.sequence, &self.keys.stopped];
         let call = with(with(self.scripts.acquire.call(&keys), abandoned), &self.identity);
         let call = with(call, milliseconds(self.settings.lease_ttl));
         let reply = self.connection.bounded(self.scripts.acquire.run(&self.connection, call)).await?;
@@ -80,7 +89,8 @@ impl RedisStore {
                 let epoch = reply.text(1).parse().map_err(|_| self.unexpected(&reply))?;
                 *self.lease.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(Lease { value: reply.text(0), epoch });
-                Ok(Attempt::Taken)
+                let ago = reply.text(2).parse().ok().map(Duration::from_millis);
+                Ok(Attempt::Taken(ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago })))
             }
             "held" => {
                 let time_left = reply.text(1).parse().ok().map(Duration::from_millis);
@@ -91,7 +101,7 @@ impl RedisStore {
     }
 
     /// Whether a lease is one that nobody will ever keep: one of our own whose answer was lost, or a dead process'.
-    fn is_abandoned(&self, value: &str) -> bool {
+    pub(super) fn is_abandoned(&self, value: &str) -> bool {
         serde_json::from_str::<Readable>(value)
             .is_ok_and(|lease| lease.token == self.token || lease.holder.process.is_dead(&self.process))
     }
@@ -110,11 +120,14 @@ impl RedisStore {
         }
     }
 
-    /// Gives the lease back. Nothing can be written from here on, whether or not the server hears of it.
-    pub(super) async fn give_lease_back(&self) -> Result<(), StoreError> {
+    /// Gives the lease back; `silent_for` is told after a clean stop. Nothing can be written from here on, whether or not
+    /// the server hears of it.
+    pub(super) async fn give_lease_back(&self, silent_for: Option<Duration>) -> Result<(), StoreError> {
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(lease) = lease else { return Ok(()) };
-        let call = with(self.scripts.release.call(&[&*self.keys.lease]), &lease.value);
+        let mut call = self.scripts.release.call(&[&*self.keys.lease, &self.keys.stopped]);
+        call.arg(&lease.value).arg(lease.epoch).arg(u8::from(silent_for.is_some()));
+        call.arg(silent_for.unwrap_or_default().as_millis().to_string());
         self.scripts.release.run(&self.connection, call).await.map(|_| ())
     }
 
@@ -145,7 +158,7 @@ impl RedisStore {
 }
 
 /// The error for a lease that somebody else holds.
-fn held(value: &str) -> StoreError {
+pub(super) fn held(value: &str) -> StoreError {
     let holder = match serde_json::from_str::<Readable>(value) {
         Ok(lease) => lease.holder.to_string(),
         Err(_) => format!("something that wrote {:?}", value.chars().take(100).collect::<String>()),

@@ -8,6 +8,7 @@
 //! | `P:quarantine`, a hash | bytes that could not be understood, by member |
 //! | `P:lease`, a string that expires | who supervises the prefix |
 //! | `P:epoch`, `P:sequence`, strings | the number of the last lease, and of the last commit |
+//! | `P:stopped`, a string | from a stop to the next start: whose stop, since when, and whether everything was written |
 //! | `P:foreign:{id}` | what stood where a record belongs, renamed aside |
 //!
 //! Who may write is decided in the server, by the same script that writes. Leases and commits are numbered in one
@@ -24,6 +25,7 @@ mod lease;
 mod pages;
 mod quarantine;
 mod script;
+mod standby;
 mod store;
 
 pub use store::{RedisStore, Settings};

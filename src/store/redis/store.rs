@@ -12,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{connection::Connection, keys::Keys, lease::Lease, script::Script};
+use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, standby::Vigil};
 use crate::{
-    ports::store::{Cursor, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::holder::Process,
 };
 
@@ -59,6 +59,7 @@ pub struct RedisStore {
     /// An [`Identity`] as JSON, without its first brace.
     pub(super) identity: String,
     pub(super) lease: Mutex<Option<Lease>>,
+    pub(super) vigil: Mutex<Vigil>,
     /// The number of the last commit.
     pub(super) last_commit: tokio::sync::Mutex<u64>,
     /// The number of the last commit that the server is known to have applied.
@@ -106,6 +107,7 @@ impl RedisStore {
             token,
             identity,
             lease: Mutex::new(None),
+            vigil: Mutex::default(),
             last_commit: tokio::sync::Mutex::new(0),
             confirmed: AtomicU64::new(0),
             reverted: AtomicBool::new(false),
@@ -115,9 +117,13 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn acquire(&self) -> Result<(), StoreError> {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
         // Bounded by the lease's time to live; each of its calls is bounded by itself.
         self.take_lease().await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.try_take_lease().await
     }
 
     async fn renew(&self) -> Result<Memory, StoreError> {
@@ -125,7 +131,11 @@ impl Store for RedisStore {
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        self.connection.bounded(self.give_lease_back()).await
+        self.connection.bounded(self.give_lease_back(None)).await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.connection.bounded(self.give_lease_back(Some(silent_for))).await
     }
 
     async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {

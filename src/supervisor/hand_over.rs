@@ -1,0 +1,131 @@
+//! From one supervisor to the next: waiting for the lease of one that lives, and how careful to be after one that stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    rehydrate::Restoration,
+    requests::{Phase, Supervisor},
+};
+use crate::{
+    domain::{Moment, Now, rehydrate::Fallbacks},
+    ports::store::{LastStop, StoreError},
+};
+
+/// How often a standby asks for the lease.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a client needs beside the time that it was not answered for, to notice that it is answered again.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// For how long nobody could ping.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absence {
+    pub(super) last_stop: LastStop,
+    /// When the store told it.
+    pub(super) known_at: Moment,
+}
+
+impl Absence {
+    /// How careful to be with what is brought back `now`. A clean stop has lost nothing, and owes clients only as long as
+    /// they were not answered; after any other one, `whole` holds.
+    pub(super) fn fit(self, whole: Fallbacks, now: Now) -> Fallbacks {
+        let LastStop::Clean { ago } = self.last_stop else { return whole };
+        let away = ago.saturating_add(now.moment.since(self.known_at));
+        let answered = now.moment.plus(away.saturating_add(MARGIN));
+        Fallbacks { idle_slack: None, not_before: whole.not_before.min(answered), ..whole }
+    }
+}
+
+impl Supervisor {
+    /// [`Supervisor::begin`], but waits for as long as somebody else supervises the prefix, and takes over when that ends.
+    /// `tell` hears who it is, and who comes after that.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when the lease is lost again before everything is back.
+    pub async fn begin_when_free(self: &Arc<Self>, tell: impl Fn(&str)) -> Result<Restoration, StoreError> {
+        let mut last_seen = String::new();
+        let last_stop = loop {
+            match self.patiently(|| self.store.try_acquire()).await {
+                Err(StoreError::Held { holder }) => {
+                    // While a holder leaves or comes, its words may be missing for a moment: whoever is seen twice is told.
+                    let lasts = last_seen.is_empty() || holder == last_seen;
+                    if lasts && self.stand_by(&holder) {
+                        tell(&holder);
+                    }
+                    last_seen = holder;
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+                outcome => break outcome?,
+            }
+        };
+        self.move_on(Phase::Standby, Phase::Starting);
+        self.begin_after(last_stop).await
+    }
+
+    /// Who is in charge, while this is a standby.
+    pub fn holder(&self) -> Option<String> {
+        self.holder.borrow().clone().filter(|_| self.phase() == Phase::Standby)
+    }
+
+    /// From one phase to the next, unless it has left that already.
+    pub(super) fn move_on(&self, from: Phase, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let moves = *phase == from;
+            if moves {
+                *phase = to;
+            }
+            moves
+        });
+    }
+
+    /// Waits for `holder`. Whether that is news.
+    fn stand_by(&self, holder: &str) -> bool {
+        self.move_on(Phase::Starting, Phase::Standby);
+        self.holder.send_if_modified(|known| {
+            let news = known.as_deref() != Some(holder);
+            if news {
+                *known = Some(holder.to_owned());
+            }
+            news
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Policy;
+
+    const STARTED: Moment = Moment::from_nanos(1_000_000_000_000);
+    const GRACE: Duration = Duration::from_secs(60);
+
+    fn not_before(last_stop: LastStop, loaded_after: Duration) -> (Duration, Option<Duration>) {
+        let whole = Fallbacks {
+            policy: Policy {
+                idle_timeout: None,
+                paused_timeout: None,
+                heartbeat_timeout: None,
+                active_timeout: GRACE,
+                on_timeout: crate::domain::OnTimeout::Deactivate,
+            },
+            legacy_ttl: GRACE,
+            idle_slack: Some(Duration::from_secs(1)),
+            not_before: STARTED.plus(GRACE),
+        };
+        let now = Now { moment: STARTED.plus(loaded_after), epoch_offset: 0 };
+        let fit = Absence { last_stop, known_at: STARTED }.fit(whole, now);
+        (fit.not_before.since(STARTED), fit.idle_slack)
+    }
+
+    #[test]
+    fn after_a_clean_stop_clients_get_as_long_as_they_were_not_answered() {
+        let second = Duration::from_secs(1);
+        let clean = |seconds| LastStop::Clean { ago: second * seconds };
+        assert_eq!(not_before(clean(2), Duration::ZERO), (second * 2 + MARGIN, None));
+        // What is brought back later was away for longer, and begins later.
+        assert_eq!(not_before(clean(2), second * 3), (second * 8 + MARGIN, None));
+        assert_eq!(not_before(clean(3600), Duration::ZERO), (GRACE, None));
+        assert_eq!(not_before(LastStop::Clean { ago: Duration::MAX }, second), (GRACE, None));
+        assert_eq!(not_before(LastStop::Unclean, second * 3), (GRACE, Some(second)));
+    }
+}
