@@ -89,18 +89,11 @@ impl Client<'_> {
     /// What the question alone may change.
     fn announce(&self, ask: Ask) {
         let (now, mut model) = (self.now(), self.stage.model());
-        if let Ask::Create { idle, active, on_timeout } = ask {
+        if let Ask::Create { idle, on_timeout, .. } = ask {
             let old = model.life(self.name);
+            let former = old.as_ref().and_then(|life| life.gone);
             if old.is_none_or(|life| life.gone.is_some()) {
-                let create = create(self.name, idle, active, on_timeout);
-                let policy = sandglass::domain::Policy {
-                    idle_timeout: create.idle_timeout.flatten(),
-                    paused_timeout: None,
-                    heartbeat_timeout: None,
-                    active_timeout: Duration::from_secs(active),
-                    on_timeout,
-                };
-                model.begin(self.name, Life::asked(&policy, now));
+                model.begin(self.name, Life::asked(ask, idle, on_timeout, former, now));
             }
         }
         let Some(life) = model.life(self.name) else { return };

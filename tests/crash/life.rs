@@ -1,6 +1,10 @@
 //! What one sandbox was promised, and what may become of it.
 
-use sandglass::domain::{EndReason, OnTimeout, Policy, Sandbox};
+use std::time::Duration;
+
+use sandglass::domain::{EndReason, OnTimeout, Sandbox};
+
+use crate::client::Ask;
 
 /// Times in records are floats of epoch seconds: so much may be lost on the way.
 pub(crate) const ROUNDING: f64 = 0.002;
@@ -30,9 +34,13 @@ pub(crate) struct Promise {
 /// One sandbox as its clients know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
+    /// What was asked for. Whoever asks again asks for the same.
+    pub(crate) create: Ask,
     pub(crate) idle_timeout: f64,
     pub(crate) on_timeout: OnTimeout,
     pub(crate) birth: Birth,
+    /// Why the one before it ended: so says its tombstone until this one has begun.
+    pub(crate) former: Option<EndReason>,
     /// What was promised last.
     pub(crate) held: Promise,
     /// What was promised last while the store was well: all that a crash in an outage leaves.
@@ -52,19 +60,21 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn asked(policy: &Policy, now: f64) -> Self {
+    pub(crate) fn asked(create: Ask, idle: u64, on_timeout: OnTimeout, former: Option<EndReason>, now: f64) -> Self {
         let nothing = Promise { idle: f64::NEG_INFINITY, expiry: f64::NEG_INFINITY, end: false };
         Self {
-            idle_timeout: policy.idle_timeout.expect("every sandbox here has one").as_secs_f64(),
-            on_timeout: policy.on_timeout,
+            create,
+            idle_timeout: Duration::from_secs(idle).as_secs_f64(),
+            on_timeout,
             birth: Birth::Asked,
+            former,
             held: nothing,
             firm: nothing,
             last_use: now,
             unsure: false,
             awaited: false,
             end_asked: false,
-            pause_asked: policy.on_timeout == OnTimeout::Pause,
+            pause_asked: on_timeout == OnTimeout::Pause,
             harmed: false,
             gone: None,
         }
@@ -95,6 +105,7 @@ impl Life {
             EndReason::Requested if self.end_asked => None,
             EndReason::Exited | EndReason::OomKilled | EndReason::Vanished if self.harmed => None,
             EndReason::StartFailed if self.birth != Birth::Confirmed => None,
+            former if self.birth != Birth::Confirmed && self.former == Some(former) => None,
             _ => Some(format!("{reason}, and there was no reason for that ({:?})", self.birth)),
         }
     }

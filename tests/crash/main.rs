@@ -5,10 +5,9 @@
 //! of its own, which is dropped in mid-step: that is as dead as `kill -9`. [`model`] remembers what clients were promised,
 //! and judges everything that happens by it. [`scenarios`] are crashed at every single point, [`histories`] at random ones.
 
-#![allow(dead_code)]
-
+mod chaos;
 mod client;
-
+mod histories;
 mod life;
 mod model;
 mod random;

@@ -56,10 +56,9 @@ struct Play {
 /// Plays `script`; the first supervisors crash at the points that `crashes` tells.
 fn play(script: &[Step], crashes: &[usize]) -> Play {
     let stage = Stage::new(7);
-    let (mut passed, mut crashes, mut next) = (Vec::new(), crashes.to_vec().into_iter(), 0);
-    let shown = crashes.as_slice().to_vec();
+    let (mut passed, mut fuses, mut next) = (Vec::new(), crashes.iter().copied(), 0);
     loop {
-        let end = stage.live(crashes.next(), async |supervisor| {
+        let end = stage.live(fuses.next(), async |supervisor| {
             supervisor.begin().await.expect("the lease is free");
             let first = next;
             while next < script.len() {
@@ -76,7 +75,7 @@ fn play(script: &[Step], crashes: &[usize]) -> Play {
         match end {
             Some((points, end)) => {
                 passed.push(points);
-                stage.model().must_be_clean(|| format!("{script:?} with crashes at {shown:?}"));
+                stage.model().must_be_clean(|| format!("{script:?} with crashes at {crashes:?}"));
                 return Play { passed, end };
             }
             None => {
