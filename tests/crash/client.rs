@@ -57,6 +57,7 @@ pub(crate) struct Client<'a> {
 impl Client<'_> {
     /// Asks, and waits for the answer for at most `patience`. What is not answered may still happen.
     pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Told {
+        self.stage.look_at_containers();
         let before = self.stage.model().life(self.name).cloned();
         self.stage.model().tell(self.now(), &format!("{} asks: {ask:?}", self.name));
         self.announce(ask);
@@ -163,7 +164,17 @@ impl Client<'_> {
         match (ask, model.life(self.name)) {
             (Ask::Get, _) | (_, None) => {}
             (_, Some(life)) => {
-                life.acknowledged(deadline, expires_at, firmly);
+                // A resume that somebody hung up on may thaw it at any time from now on.
+                let thawed = life.unsure.then_some(now + life.idle_timeout);
+                life.acknowledged(deadline.or(thawed), expires_at, firmly);
+                // A start and a thaw count when they are done.
+                if matches!(ask, Ask::Create { .. } | Ask::Resume) {
+                    life.last_use = now;
+                }
+                // While it starts, it may still fail to.
+                if !sandbox.life.is_starting() {
+                    life.birth = Birth::Confirmed;
+                }
                 return Told::Yes;
             }
         }
@@ -224,7 +235,10 @@ impl Client<'_> {
 
 /// The idle deadline and the end of the active timeout, in epoch seconds.
 pub(crate) fn deadlines(sandbox: &Sandbox, now: &sandglass::domain::Now) -> (Option<f64>, f64) {
-    let idle = sandbox.life.idle_deadline().map(|at| now.wall_at(at));
+    // While it starts it has no deadline; but it will have one, from a later moment on.
+    let idle_timeout = sandbox.life.policy().idle_timeout.filter(|_| sandbox.life.is_starting());
+    let starting = idle_timeout.map(|timeout| now.moment.plus(timeout));
+    let idle = sandbox.life.idle_deadline().or(starting).map(|at| now.wall_at(at));
     (idle, now.wall_at(sandbox.life.expires_at()))
 }
 

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// So many of them take about half a minute in a debug build.
-const HISTORIES: u64 = 400;
+const HISTORIES: u64 = 2000;
 /// Seeds that have found something once.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[1295];
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 /// Idle timeouts are below a minute: after this, nothing is left but what is paused.

@@ -90,7 +90,7 @@ impl Life {
 
     /// Whether a create makes a new one: none is there, or the last is gone, or it never was certain.
     pub(crate) fn may_be_created(&self) -> bool {
-        self.gone.is_some() || self.birth == Birth::Asked
+        self.gone.is_some() || (self.birth == Birth::Asked && !self.end_asked)
     }
 
     /// Why `reason` at `at` is no reason that it may end for; `None`: it may.
@@ -104,23 +104,23 @@ impl Life {
             EndReason::Expired if self.on_timeout == OnTimeout::Terminate => too_early(self.held.expiry),
             EndReason::Requested if self.end_asked => None,
             EndReason::Exited | EndReason::OomKilled | EndReason::Vanished if self.harmed => None,
-            EndReason::StartFailed if self.birth != Birth::Confirmed => None,
+            // That it had started may have been told without a store, and forgotten in a crash.
+            EndReason::StartFailed if self.birth != Birth::Confirmed || self.harmed => None,
             former if self.birth != Birth::Confirmed && self.former == Some(former) => None,
             _ => Some(format!("{reason}, and there was no reason for that ({:?})", self.birth)),
         }
     }
 
-    /// Why its container may not be ended at `now`; `None`: it may.
+    /// Why its container may not have ended at `now`; `None`: it may.
     pub(crate) fn container_objection(&self, now: f64) -> Option<String> {
         let certain = self.birth == Birth::Confirmed && !self.end_asked && !self.harmed;
         let reasons = [EndReason::Idle, EndReason::Expired];
         let objects = certain && reasons.iter().all(|reason| self.objection(*reason, now).is_some());
-        objects.then(|| format!("its container is stopped, {:.3} s before its time", self.held.idle - now))
+        objects.then(|| format!("its container has ended, {:.3} s before its time", self.held.idle - now))
     }
 
     /// An answer acknowledged use of it.
     pub(crate) fn acknowledged(&mut self, idle_deadline: Option<f64>, expires_at: f64, firmly: bool) {
-        self.birth = Birth::Confirmed;
         self.held = Promise { idle: idle_deadline.unwrap_or(f64::INFINITY), expiry: expires_at, end: self.held.end };
         if firmly {
             self.firm = self.held;

@@ -116,8 +116,8 @@ impl Model {
         self.lives.keys().cloned().collect()
     }
 
-    /// Its container is about to be stopped.
-    pub(crate) fn container_ends(&mut self, id: &str, now: f64) {
+    /// Its container does not run.
+    pub(crate) fn container_has_ended(&mut self, id: &str, now: f64) {
         if let Some(objection) = self.lives.get(id).and_then(|life| life.container_objection(now)) {
             self.violated(now, &format!("{id}: {objection}"));
         }
@@ -150,8 +150,9 @@ impl Model {
 
     /// Somebody is told that there never was such a sandbox.
     pub(crate) fn told_unknown(&mut self, id: &str, now: f64) {
-        if self.lives.get(id).is_some_and(|life| life.birth == Birth::Confirmed) {
-            self.violated(now, &format!("{id}: it is forgotten"));
+        match self.lives.get(id).map(|life| life.birth) {
+            Some(Birth::Confirmed) => self.violated(now, &format!("{id}: it is forgotten")),
+            _ => _ = self.lives.remove(id),
         }
     }
 
@@ -174,7 +175,6 @@ impl Model {
         let Some(life) = self.lives.get(id) else { return };
         let problem = match reason_of(sandbox) {
             Some(_) => return,
-            None if life.harmed => Some("its container has ended, and it lives on".to_owned()),
             None if life.birth == Birth::Refused => Some("its create was refused, and it lives".to_owned()),
             None => idle_deadline.and_then(|deadline| at(life, deadline)),
         };

@@ -9,19 +9,16 @@ use actix::System;
 use async_trait::async_trait;
 use sandglass::{
     config::Settings,
-    domain::retry,
+    domain::{lifecycle::Container as State, retry},
     ports::store::{Cursor, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
-    runtime::{
-        Memory,
-        memory::{Point, When},
-    },
+    runtime::{Memory, memory::When},
     store::MemoryStore,
     supervisor::Supervisor,
 };
 use tokio::{runtime::Builder, sync::Notify, time::Instant};
 
 use crate::{
-    bench::{settings, supervisor_over},
+    bench::{id, settings, supervisor_over},
     model::Model,
 };
 
@@ -137,10 +134,6 @@ impl Stage {
                     _ if burnt => model.passage(now, &what, true),
                     _ => {}
                 }
-                // What is stopped now is lost to its user, whatever follows.
-                if let (Some(id), Point::Stop, When::Before, true) = (&call.sandbox, call.point, when, goes_on) {
-                    model.container_ends(id.as_str(), now);
-                }
                 goes_on
             }
         };
@@ -150,6 +143,16 @@ impl Stage {
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         lock(&self.model)
+    }
+
+    /// Whoever was promised that a sandbox lives has a container that does.
+    pub(crate) fn look_at_containers(&self) {
+        let (now, mut model) = (self.clock.now(), self.model());
+        for name in model.ids() {
+            if !matches!(self.engine.state_of(&id(&name)), Some(State::Running | State::Paused)) {
+                model.container_has_ended(&name, now);
+            }
+        }
     }
 
     /// Nobody is there for so long.

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Longer than the graces after a restart, two reconciles and the retries of a fresh supervisor.
-pub(crate) const SETTLED: Duration = Duration::from_secs(40);
+/// No whole number of seconds, or a deadline might fall right into the look.
+pub(crate) const SETTLED: Duration = Duration::from_micros(40_777_300);
 
 /// Compares the supervisor, the store and the engine with what was promised, and with each other.
 pub(crate) async fn verify(stage: &Stage, supervisor: &Supervisor) {
