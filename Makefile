@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint
+.PHONY: help run demo test soak lint
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
@@ -24,6 +24,9 @@ demo: ## watch sandboxes live and run out
 test: ## run every test, with a real Docker and a real Redis; ARGS="NAME" for some
 	@config/setup.sh rust docker image redis
 	cargo test --no-fail-fast $(LOCKED) $(ARGS)
+
+soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number
+	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test crash histories
 
 lint: ## check the formatting, and clippy's advice
 	cargo fmt --check

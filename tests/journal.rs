@@ -193,6 +193,15 @@ async fn closing_gives_up_on_a_store_that_is_down_and_says_what_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_counts_as_missing_what_a_store_that_hangs_was_given() {
+    let desk = Desk::new().await;
+    desk.store.hang(Point::Commit);
+    drop(desk.journal.put(desk.sandbox("one"), &desk.cell()));
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(desk.journal.close(Duration::from_secs(5)).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_lost_the_lease_writes_nothing_more() {
     let desk = Desk::new().await;
     desk.store.usurp("somebody else");

@@ -82,6 +82,8 @@ pub(super) struct Inbox {
     others: Vec<(Write, oneshot::Sender<()>)>,
     /// How many times the touched sandboxes were taken.
     generation: u64,
+    /// How much was taken and is neither written nor put back: a store that hangs has it, and may never take it.
+    under_way: usize,
     pub(super) closed: bool,
     /// Whether activity came after the end, which is not written any more.
     pub(super) missed: bool,
@@ -163,11 +165,19 @@ impl Inbox {
         // moves before the cells are read, so whoever still saw the old one has moved the cell before.
         self.generation += 1;
         generation.store(self.generation, Ordering::SeqCst);
-        Batch { entries, others: self.others.drain(..others).collect() }
+        let batch = Batch { entries, others: self.others.drain(..others).collect() };
+        self.under_way = batch.entries.len() + batch.others.len();
+        batch
+    }
+
+    /// The store has what was taken last.
+    pub(super) fn written(&mut self) {
+        self.under_way = 0;
     }
 
     /// Takes back what could not be written. What has come since is newer and stays; it inherits who waits.
     pub(super) fn put_back(&mut self, batch: Batch) {
+        self.under_way = 0;
         for (id, older) in batch.entries {
             self.touched.remove(&id);
             match self.transitions.get_mut(&id) {
@@ -194,9 +204,9 @@ impl Inbox {
         self.transitions.values().chain(self.touched.values()).map(|entry| entry.since).min()
     }
 
-    /// How many things wait.
+    /// How many things the store does not have yet.
     pub(super) fn len(&self) -> usize {
-        self.transitions.len() + self.touched.len() + self.others.len()
+        self.transitions.len() + self.touched.len() + self.others.len() + self.under_way
     }
 }
 

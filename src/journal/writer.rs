@@ -366,6 +366,7 @@ impl Writer {
     }
 
     fn succeeded(&self, batch: Batch, records: usize) {
+        self.shared.inbox().written();
         if let Some(seconds) = self.shared.came_up() {
             info!(records, seconds, "the store takes writes again; everything that waited is written");
         }

@@ -15,6 +15,7 @@ use sandglass::{
     domain::{Sandbox, SandboxId, retry::Backoff},
     journal::Journal,
     metrics::Metrics,
+    ports::store::Store,
     runtime::Memory,
     store::MemoryStore,
     supervisor::{Create, Created, Rejection, Restoration, Supervisor, SupervisorParts},
@@ -127,8 +128,17 @@ impl Bench {
 }
 
 pub fn supervisor(settings: &Settings, store: &MemoryStore, runtime: &Memory, wall: &WallClock) -> Arc<Supervisor> {
+    supervisor_over(settings, Arc::new(store.clone()), runtime, wall)
+}
+
+/// The same over any store.
+pub fn supervisor_over(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    runtime: &Memory,
+    wall: &WallClock,
+) -> Arc<Supervisor> {
     let (clock, metrics) = (Clock::with_wall(wall.clone()), Arc::new(Metrics::new()));
-    let store = Arc::new(store.clone());
     let flush = settings.store.flush_interval;
     let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &Handle::current());
     let world = World {

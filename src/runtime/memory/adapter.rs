@@ -37,6 +37,10 @@ pub struct Call {
     pub sandbox: Option<SandboxId>,
 }
 
+/// Is asked before and after each point's effect; a call that it does not let pass never goes on, since whoever made it is
+/// about to die.
+pub type Gate = Arc<dyn Fn(&Call, When) -> bool + Send + Sync>;
+
 /// An engine in memory. Clones are the same engine: a test keeps one and gives away another.
 #[derive(Clone)]
 pub struct Memory {
@@ -48,6 +52,7 @@ struct Inner {
     faults: Faults,
     /// `None`: nobody wants to know.
     calls: Option<Mutex<Vec<Call>>>,
+    gate: Option<Gate>,
 }
 
 impl Default for Memory {
@@ -64,17 +69,22 @@ impl Memory {
 
     /// The same with a wall clock of the caller's: by it, containers are made and events happen.
     pub fn with_clock(now: WallClock) -> Self {
-        Self::with(Some(Mutex::default()), now)
+        Self::with(Some(Mutex::default()), now, None)
     }
 
     /// An empty engine that notes no calls, for benchmarks whose memory is measured.
     pub fn without_log() -> Self {
-        Self::with(None, tokio_wall_clock())
+        Self::with(None, tokio_wall_clock(), None)
     }
 
-    fn with(calls: Option<Mutex<Vec<Call>>>, now: WallClock) -> Self {
+    /// An empty engine that notes no calls, and asks `gate` at each point.
+    pub fn with_gate(now: WallClock, gate: Gate) -> Self {
+        Self::with(None, now, Some(gate))
+    }
+
+    fn with(calls: Option<Mutex<Vec<Call>>>, now: WallClock, gate: Option<Gate>) -> Self {
         let containers = Mutex::new(Containers::new(now));
-        Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls }) }
+        Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls, gate }) }
     }
 
     /// The next `times` passages of the point end with `error`.
@@ -144,9 +154,18 @@ impl Memory {
             lock(calls).push(Call { point, sandbox: sandbox.cloned() });
         }
         self.inner.faults.pass(point, When::Before).await?;
+        self.gate(point, sandbox, When::Before).await;
         let outcome = effect(&mut self.containers())?;
+        self.gate(point, sandbox, When::After).await;
         self.inner.faults.pass(point, When::After).await?;
         Ok(outcome)
+    }
+
+    async fn gate(&self, point: Point, sandbox: Option<&SandboxId>, when: When) {
+        let Some(gate) = &self.inner.gate else { return };
+        if !gate(&Call { point, sandbox: sandbox.cloned() }, when) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// From one state into another; done already counts as done.

@@ -77,7 +77,8 @@ pub(super) enum Look<'a> {
 pub(super) struct Containers {
     pub(super) log: Log,
     now: WallClock,
-    by_id: HashMap<String, Entry>,
+    /// In order, so that a listing is the same each time.
+    by_id: BTreeMap<String, Entry>,
     by_mark: HashMap<Mark, String>,
     by_name: HashMap<String, String>,
     created: u64,
@@ -85,8 +86,8 @@ pub(super) struct Containers {
 
 impl Containers {
     pub(super) fn new(now: WallClock) -> Self {
-        let (by_id, by_mark, by_name) = Default::default();
-        Self { log: Log::default(), now, by_id, by_mark, by_name, created: 0 }
+        let (by_mark, by_name) = Default::default();
+        Self { log: Log::default(), now, by_id: BTreeMap::new(), by_mark, by_name, created: 0 }
     }
 
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {

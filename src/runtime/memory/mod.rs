@@ -14,6 +14,6 @@ mod containers;
 mod events;
 mod faults;
 
-pub use adapter::{Call, Memory};
+pub use adapter::{Call, Gate, Memory};
 pub use containers::WallClock;
 pub use faults::{Point, When};
