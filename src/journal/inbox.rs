@@ -1,7 +1,7 @@
 //! What waits to be written: the newest state of each sandbox, and who waits for it.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
@@ -73,11 +73,11 @@ struct Entry {
     written: Moment,
 }
 
-/// What is to be written next.
+/// What is to be written next. In the order of ids: a history that is played again is the same to the last step.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    transitions: HashMap<SandboxId, Entry>,
-    touched: HashMap<SandboxId, Entry>,
+    transitions: BTreeMap<SandboxId, Entry>,
+    touched: BTreeMap<SandboxId, Entry>,
     /// Writes that belong to no sandbox of ours, in their order.
     others: Vec<(Write, oneshot::Sender<()>)>,
     /// How many times the touched sandboxes were taken.
@@ -92,7 +92,7 @@ pub(super) struct Inbox {
 /// What one commit carries.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    entries: HashMap<SandboxId, Entry>,
+    entries: BTreeMap<SandboxId, Entry>,
     others: Vec<(Write, oneshot::Sender<()>)>,
 }
 
@@ -211,18 +211,11 @@ impl Inbox {
 }
 
 /// Takes up to `most` entries out, all at once where that is all of them.
-fn take_some(entries: &mut HashMap<SandboxId, Entry>, most: usize) -> HashMap<SandboxId, Entry> {
+fn take_some(entries: &mut BTreeMap<SandboxId, Entry>, most: usize) -> BTreeMap<SandboxId, Entry> {
     if entries.len() <= most {
         return std::mem::take(entries);
     }
-    let mut left = most;
-    entries
-        .extract_if(|_, _| {
-            let taken = left > 0;
-            left = left.saturating_sub(1);
-            taken
-        })
-        .collect()
+    std::iter::from_fn(|| entries.pop_first()).take(most).collect()
 }
 
 impl Batch {

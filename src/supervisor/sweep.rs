@@ -43,6 +43,8 @@ impl Supervisor {
     async fn sweep(&self) {
         let mut actors = Vec::new();
         self.world.registry.each_live_id(|id, handle| actors.push((id.clone(), handle.clone())));
+        // In the order of ids, not in the map's, which is another one each time: what was seen once can be played again.
+        actors.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         for chunk in actors.chunks(CHUNK) {
             join_all(chunk.iter().map(|(id, handle)| self.check(id, handle))).await;
         }

@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use actix::System;
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use sandglass::{
     config::Settings,
     domain::{lifecycle::Container as State, retry},
-    ports::store::{Cursor, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, LastStop, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
     runtime::{Memory, memory::When},
     store::MemoryStore,
     supervisor::Supervisor,
@@ -226,8 +227,16 @@ impl Fused {
 
 #[async_trait]
 impl Store for Fused {
-    async fn acquire(&self) -> Result<(), StoreError> {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
         self.around("acquire", self.store.acquire()).await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.around("try_acquire", self.store.try_acquire()).await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.around("hand_over", self.store.hand_over(silent_for)).await
     }
 
     async fn renew(&self) -> Result<Kept, StoreError> {
