@@ -15,10 +15,9 @@ use crate::{
     domain::{
         Details, Sandbox,
         lifecycle::{Container, Deed, Event},
-        rehydrate::task_id,
     },
     journal::StoreHealth,
-    ports::runtime::{ContainerRef, Inspected, Owner, RuntimeError, StartProgress, Started},
+    ports::runtime::{ContainerRef, Inspected, RuntimeError, StartProgress, Started},
 };
 
 /// How long a pause by the `on_timeout` rule is held back while the store is down, before it is looked at again.
@@ -59,15 +58,15 @@ impl SandboxActor {
                     ctx.address().do_send(Tell(Event::PauseFailed(PAUSE_HELD_BACK)));
                     return;
                 }
-                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Pause, async move { runtime.pause(&container).await });
             }
             Deed::Resume => {
-                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Resume, async move { runtime.resume(&container).await });
             }
             Deed::Remove => {
-                let (runtime, container) = (self.world.runtime.clone(), self.container());
+                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Remove, async move { runtime.remove(&container).await });
             }
         }
@@ -105,7 +104,7 @@ impl SandboxActor {
     }
 
     fn look_at_container(&self, ctx: &mut Context<Self>) {
-        let (runtime, container) = (self.world.runtime.clone(), self.container());
+        let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
         self.run(ctx, Outcome::Look, async move { runtime.inspect(&container).await });
     }
 
@@ -126,16 +125,6 @@ impl SandboxActor {
         // `Buried` is never refused.
         let _ = tombstone.life.apply(Event::Buried, self.world.clock.now());
         tombstone
-    }
-
-    fn container(&self) -> ContainerRef {
-        let details = &self.sandbox.details;
-        let owner = if details.taken_over {
-            Owner::Reference { task_id: task_id(&details.id, &details.metadata) }
-        } else {
-            Owner::Sandglass
-        };
-        ContainerRef { sandbox: details.id.clone(), container_id: details.container_id.clone(), owner }
     }
 
     fn details(&mut self) -> &mut Details {

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{EpochSeconds, OnTimeout, SandboxId, lifecycle::Container as ContainerState, spec::StartSpec};
+use crate::domain::{
+    EpochSeconds, OnTimeout, Sandbox, SandboxId, lifecycle::Container as ContainerState, rehydrate::task_id,
+    spec::StartSpec,
+};
 
 /// Which container: whose it is, and its id once it has one. Names prove nothing and are never used to find one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,19 @@ pub struct ContainerRef {
     pub container_id: Option<String>,
     /// Whose labels it carries.
     pub owner: Owner,
+}
+
+impl ContainerRef {
+    /// A sandbox's own container: one that was taken over carries the reference system's labels.
+    pub fn of(sandbox: &Sandbox) -> Self {
+        let details = &sandbox.details;
+        let owner = if details.taken_over {
+            Owner::Reference { task_id: task_id(&details.id, &details.metadata) }
+        } else {
+            Owner::Sandglass
+        };
+        Self { sandbox: details.id.clone(), container_id: details.container_id.clone(), owner }
+    }
 }
 
 /// Whose labels a container carries (design, 6.1 and 6.2).

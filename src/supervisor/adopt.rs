@@ -8,7 +8,7 @@ use crate::{
     domain::{
         Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
         lifecycle::{Container, Effects},
-        rehydrate::{self, Fallbacks, Traces, task_id},
+        rehydrate::{self, Fallbacks, Traces},
     },
     ports::{
         runtime::{ContainerRef, Inspected, Owner, RuntimeError},
@@ -56,15 +56,6 @@ impl Remains {
             Container::Stopped(_) | Container::Missing => true,
         };
         Self { id, last_activity: None, damaged: false, forsaken }
-    }
-}
-
-/// Whose labels a sandbox's container carries.
-pub(super) fn owner_of(sandbox: &Sandbox) -> Owner {
-    if sandbox.details.taken_over {
-        Owner::Reference { task_id: task_id(sandbox.id(), &sandbox.details.metadata) }
-    } else {
-        Owner::Sandglass
     }
 }
 

@@ -7,10 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{
-    adopt::{Remains, owner_of},
-    requests::Supervisor,
-};
+use super::{adopt::Remains, requests::Supervisor};
 use crate::{
     actor::{Entry, SandboxHandle},
     domain::{
@@ -79,11 +76,7 @@ impl Supervisor {
 
     /// Looks at exactly this sandbox's container, and tells its actor what it does.
     pub(super) async fn look_closer(&self, handle: &SandboxHandle, sandbox: &Sandbox) {
-        let container = ContainerRef {
-            sandbox: sandbox.id().clone(),
-            container_id: sandbox.details.container_id.clone(),
-            owner: owner_of(sandbox),
-        };
+        let container = ContainerRef::of(sandbox);
         let event = match self.world.runtime.inspect(&container).await {
             Err(error) => {
                 warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at");
