@@ -26,6 +26,7 @@
 //! | [`config`] | defaults, file, environment and flags, merged and checked |
 //! | [`metrics`], [`logging`] | what is counted and what is told |
 //! | [`app`] | puts the parts together and takes them apart |
+//! | [`drill`] | breaks things on purpose, and counts what was lost by it |
 //! | [`cli`] | the commands |
 //!
 //! # What always holds
@@ -65,6 +66,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod drill;
 pub mod http;
 pub mod journal;
 pub mod logging;

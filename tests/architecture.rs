@@ -36,7 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
-    ("cli", &["actor", "app", "config", "domain", "logging", "ports"]),
+    ("drill", &["actor", "app", "clock", "config", "domain", "ports", "runtime", "store"]),
+    ("cli", &["actor", "app", "config", "domain", "drill", "logging", "ports"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -45,8 +46,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix::", &["actor"]),
     ("actix_web::", &["http", "app"]),
-    ("bollard::", &["runtime"]),
-    ("::redis::", &["store"]),
+    ("bollard::", &["drill", "runtime"]),
+    ("::redis::", &["drill", "store"]),
     ("redb::", &["store"]),
     ("clap::", &["cli", "main"]),
 ];

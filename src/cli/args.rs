@@ -16,7 +16,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 something you can act on (the message says what), 2 wrong flags or \
-configuration, 3 another supervisor is in charge of the prefix, 4 a demonstration did not go as told, 70 a bug.";
+configuration, 3 another supervisor is in charge of the prefix, 4 a demonstration did not go as told, 5 a drill broke a \
+promise, 70 a bug.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -30,6 +31,48 @@ pub(super) enum Command {
     /// Starts an instance of its own on a free port with a store of its own, touches nothing that it did not start, and
     /// cleans up, also on Ctrl-C.
     Demo(Demo),
+    /// Break Sandglass on purpose, on this machine, and count what is lost by it: nothing, or the exit code is 5.
+    ///
+    /// Each drill starts throw-away instances on a prefix of their own, with real containers, and with a real Redis if one is
+    /// configured. Between them and Docker or Redis stands a relay that fails in their place, so that yours go on undisturbed.
+    /// Nothing is touched that the drill did not start, and everything that it started is removed, also on Ctrl-C.
+    #[command(after_help = DRILL_EXAMPLES)]
+    Drill(Drill),
+}
+
+const DRILL_EXAMPLES: &str = "Examples:
+  sandglass drill --quick
+  sandglass drill --redis-url redis://127.0.0.1:6379
+  sandglass drill --only crowd --only kills
+  sandglass drill --json > report.json
+
+`early`: sandboxes that ended before the time that a client was promised. `leaked`: containers that were left over. `lost`: \
+sandboxes that were acknowledged, and of which nothing is known. `lateness`: from deadlines to ends; where something had to \
+be waited for (an outage, a restart), from its end.";
+
+#[derive(Debug, Args)]
+pub(super) struct Drill {
+    /// Only this drill; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub(super) only: Vec<String>,
+    /// A tenth of the rounds, and of the outages' minute.
+    #[arg(long)]
+    pub(super) quick: bool,
+    /// List the drills and end.
+    #[arg(long)]
+    pub(super) list: bool,
+    /// Print the report as JSON, and nothing else on standard output.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// A configuration whose Docker, Redis and base image are used; nothing else of it is.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Drill with this Redis too, under keys of the drill's own (store.redis_url).
+    #[arg(long, value_name = "URL")]
+    pub(super) redis_url: Option<String>,
+    /// The image to run; it has to have `sh` and `sleep` (templates.base.image).
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: Option<String>,
 }
 
 const SERVE_EXAMPLES: &str = "Examples:

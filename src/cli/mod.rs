@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod drill;
 mod screen;
 mod serve;
 
@@ -19,6 +20,8 @@ const USAGE: u8 = 2;
 const HELD: u8 = 3;
 /// A demonstration did not go as told.
 const NOT_AS_TOLD: u8 = 4;
+/// A drill broke a promise.
+const BROKEN_PROMISE: u8 = 5;
 /// A bug of ours.
 const BUG: u8 = 70;
 
@@ -28,6 +31,7 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             args::Command::Serve(serve) => serve::serve(serve).await,
             args::Command::Demo(demo) => demo::demo(demo).await,
+            args::Command::Drill(drill) => drill::drill(drill).await,
         }
     });
     match outcome.map_err(anyhow::Error::from).flatten() {
@@ -44,9 +48,11 @@ fn code_of(error: &anyhow::Error) -> u8 {
         USAGE
     } else if error.is::<demo::NotAsTold>() {
         NOT_AS_TOLD
+    } else if error.is::<drill::PromiseBroken>() {
+        BROKEN_PROMISE
     } else if matches!(error.downcast_ref(), Some(AppError::Held { .. })) {
         HELD
-    } else if error.is::<AppError>() || error.is::<demo::CannotStart>() {
+    } else if error.is::<AppError>() || error.is::<demo::CannotStart>() || error.is::<drill::CannotDrill>() {
         OPERATOR
     } else {
         BUG

@@ -1,0 +1,188 @@
+//! `sandglass drill`: runs the drills and reports.
+
+use std::{
+    io::{IsTerminal, Write, stdout},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::{args, serve::Signals};
+use crate::{
+    config::{BASE_TEMPLATE, Overrides, Settings, StoreKind, process_environment},
+    drill::{DRILLS, Drill, Ground, Options, Outcome, Pace, run},
+};
+
+/// At least one promise did not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("not everything held: {0}")]
+pub(super) struct PromiseBroken(String);
+
+/// The drills could not begin, or were stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct CannotDrill(String);
+
+/// Runs what was asked for, one drill after the other.
+pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
+    if args.list {
+        for Drill { name, what, .. } in DRILLS {
+            println!("{name:<12} {what}");
+        }
+        return Ok(());
+    }
+    let chosen = chosen(&args.only)?;
+    let mut signals = Signals::new()?;
+    let options = options(&args)?;
+    let screen = Arc::new(Screen { terminal: stdout().is_terminal(), silent: args.json });
+    check_docker(&options).await?;
+    screen.begin(&options);
+    let mut outcomes = Vec::with_capacity(chosen.len());
+    for drill in chosen {
+        let (told, name) = (screen.clone(), drill.name);
+        let ground = Arc::new(Ground::new(options.clone(), Box::new(move |text| told.progress(name, text)))?);
+        let stopped = tokio::select! {
+            outcome = run(drill, ground.clone()) => {
+                screen.outcome(drill, &outcome);
+                outcomes.push((drill, outcome));
+                None
+            }
+            signal = signals.next() => Some(signal),
+        };
+        if let Some(signal) = stopped {
+            // The instances went down with the drill's own task, which is dropped by now; their containers are left.
+            ground.clear().await.context("failed to clean up")?;
+            return Err(CannotDrill(format!("stopped by {signal}; everything that was started is removed")).into());
+        }
+    }
+    if args.json {
+        println!("{}", report(&outcomes));
+    }
+    screen.end(&outcomes);
+    let broken: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.holds()).map(|(drill, _)| drill.name).collect();
+    if broken.is_empty() { Ok(()) } else { Err(PromiseBroken(broken.join(", ")).into()) }
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Drill>, CannotDrill> {
+    if let Some(unknown) = only.iter().find(|name| !DRILLS.iter().any(|drill| drill.name == name.as_str())) {
+        let names: Vec<_> = DRILLS.iter().map(|drill| drill.name).collect();
+        return Err(CannotDrill(format!("there is no drill {unknown:?}; there are {}", names.join(", "))));
+    }
+    Ok(DRILLS.iter().filter(|drill| only.is_empty() || only.iter().any(|name| name == drill.name)).collect())
+}
+
+/// From the flags, the configuration they name, and the environment, as `serve` has it; of all settings only the three that
+/// a drill needs.
+fn options(args: &args::Drill) -> anyhow::Result<Options> {
+    let mut overrides = Overrides::default();
+    if let Some(url) = &args.redis_url {
+        overrides.set("store.redis_url", url, "--redis-url");
+    }
+    if let Some(image) = &args.image {
+        overrides.set("templates.base.image", image, "--image");
+    }
+    let settings = Settings::load(args.config.as_deref(), process_environment(), overrides)?;
+    let redis_url = match &settings.store.kind {
+        StoreKind::Redis { url } => Some(url.expose().to_owned()),
+        StoreKind::Embedded { .. } => None,
+    };
+    let base = settings.templates.get(BASE_TEMPLATE).context("every configuration has a base template")?;
+    Ok(Options {
+        program: std::env::current_exe().context("failed to find this program's own file")?,
+        image: base.start.image.clone(),
+        docker_host: settings.docker.host.clone(),
+        redis_url,
+        pace: if args.quick { Pace::Quick } else { Pace::Full },
+    })
+}
+
+/// Better one sentence now than the same one from every drill.
+async fn check_docker(options: &Options) -> anyhow::Result<()> {
+    let ground = Ground::new(options.clone(), Box::new(|_| {}))?;
+    let reached = ground.hand().docker().ping().await;
+    std::fs::remove_dir_all(ground.directory())?;
+    let host = &options.docker_host;
+    reached.map_err(|error| CannotDrill(format!("Docker at {host} does not answer ({error}); start it first")))?;
+    Ok(())
+}
+
+/// Where it is told.
+struct Screen {
+    terminal: bool,
+    silent: bool,
+}
+
+impl Screen {
+    fn begin(&self, options: &Options) {
+        let store = if options.redis_url.is_some() { "Redis and a file" } else { "a file; for Redis give --redis-url" };
+        self.line(&format!("Drilling on Docker at {} with records in {store}.\n", options.docker_host));
+        self.line(&format!(
+            "{:<12} {:>6} {:>6} {:>6}   {:<24}",
+            "", "early", "leaked", "lost", "late by p50/p99/max, ms"
+        ));
+    }
+
+    /// On a terminal, in place of the line before; elsewhere not at all.
+    fn progress(&self, name: &str, text: &str) {
+        if self.terminal && !self.silent {
+            print!("\r\x1b[K{name:<12} … {text}");
+            // A terminal that is gone shows nothing, and that is no failure of the drill.
+            let _ = stdout().flush();
+        }
+    }
+
+    fn outcome(&self, drill: &Drill, outcome: &Outcome) {
+        if self.terminal && !self.silent {
+            print!("\r\x1b[K");
+        }
+        let name = drill.name;
+        match outcome {
+            Outcome::Done(findings) => {
+                let (early, leaked, lost) = (findings.early, findings.leaked, findings.lost);
+                let late = findings.lateness.summary();
+                let verdict = if findings.hold() { "held" } else { "BROKEN" };
+                self.line(&format!(
+                    "{name:<12} {early:>6} {leaked:>6} {lost:>6}   {late:<24} {verdict}: {}",
+                    findings.done
+                ));
+                for (what, value) in &findings.measured {
+                    self.line(&format!("{:<12} {what}: {value}", ""));
+                }
+                for wrong in &findings.wrong {
+                    self.line(&format!("{:<12} wrong: {wrong}", ""));
+                }
+            }
+            Outcome::Broken(error) => self.line(&format!("{name:<12} could not be done: {error}")),
+            Outcome::Skipped(why) => self.line(&format!("{name:<12} left out: {why}")),
+        }
+    }
+
+    fn end(&self, outcomes: &[(&Drill, Outcome)]) {
+        let left_out = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
+        if outcomes.iter().all(|(_, outcome)| outcome.holds()) {
+            let note = if left_out > 0 { format!(", {left_out} left out") } else { String::new() };
+            self.line(&format!("\nBoth promises held in {} drills{note}. Nothing is left.", outcomes.len() - left_out));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.silent {
+            println!("{}", text.trim_end());
+        }
+    }
+}
+
+fn report(outcomes: &[(&Drill, Outcome)]) -> serde_json::Value {
+    let drills = outcomes.iter().map(|(drill, outcome)| {
+        let mut told = match outcome {
+            Outcome::Done(findings) => json!(findings),
+            Outcome::Broken(error) => json!({ "error": error }),
+            Outcome::Skipped(why) => json!({ "left_out": why }),
+        };
+        told["drill"] = json!(drill.name);
+        told["holds"] = json!(outcome.holds());
+        told
+    });
+    json!({ "holds": outcomes.iter().all(|(_, outcome)| outcome.holds()), "drills": drills.collect::<Vec<_>>() })
+}

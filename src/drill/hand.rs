@@ -1,0 +1,163 @@
+//! Docker by hand: what somebody does to containers behind Sandglass's back.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    models::{ContainerCreateBody, ContainerInspectResponse, HostConfig},
+    query_parameters::{
+        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    },
+};
+
+use super::Options;
+
+const TIMEOUT_SECONDS: u64 = 120;
+
+/// What marks containers that a drill made itself.
+const DRILL: &str = "sandglass.drill";
+
+/// A client of the engine, for the containers of one drill.
+pub struct Hand {
+    docker: Docker,
+    prefix: String,
+    image: String,
+}
+
+impl Hand {
+    pub(super) fn new(options: &Options, prefix: &str) -> anyhow::Result<Self> {
+        let host = options.docker_host.as_str();
+        let docker = match host.split_once("://") {
+            Some(("tcp" | "http", _)) => Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+            _ => Docker::connect_with_unix(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+        };
+        let docker = docker.with_context(|| format!("failed to reach Docker at {host}"))?;
+        Ok(Self { docker, prefix: prefix.to_owned(), image: options.image.clone() })
+    }
+
+    /// The client itself.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The ids of all containers that instances of this drill have made, whatever they are doing.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
+        self.labelled(&format!("sandglass.prefix={}", self.prefix)).await
+    }
+
+    /// The same of one sandbox.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn containers_of(&self, sandbox: &str) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for id in self.labelled(&format!("sandglass.id={sandbox}")).await? {
+            if self.containers().await?.contains(&id) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn labelled(&self, label: &str) -> anyhow::Result<Vec<String>> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = self.docker.list_containers(Some(options)).await.context("failed to list the containers")?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// Everything that the engine knows of a container; `None`: there is none.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn inspect(&self, id: &str) -> anyhow::Result<Option<ContainerInspectResponse>> {
+        match self.docker.inspect_container(id, None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(error).context("failed to inspect a container"),
+        }
+    }
+
+    /// `docker kill`.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn kill(&self, id: &str) -> anyhow::Result<()> {
+        let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+        self.docker.kill_container(id, Some(options)).await.context("failed to kill a container")
+    }
+
+    /// `docker stop`, at once.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn stop(&self, id: &str) -> anyhow::Result<()> {
+        let options = StopContainerOptionsBuilder::default().t(0).build();
+        self.docker.stop_container(id, Some(options)).await.context("failed to stop a container")
+    }
+
+    /// `docker pause`.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn pause(&self, id: &str) -> anyhow::Result<()> {
+        self.docker.pause_container(id).await.context("failed to pause a container")
+    }
+
+    /// `docker unpause`.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn unpause(&self, id: &str) -> anyhow::Result<()> {
+        self.docker.unpause_container(id).await.context("failed to unpause a container")
+    }
+
+    /// `docker rm --force --volumes`; what is gone already counts as done.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn remove(&self, id: &str) -> anyhow::Result<()> {
+        use bollard::errors::Error::DockerResponseServerError as Refused;
+        let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) | Err(Refused { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(error).context("failed to remove a container"),
+        }
+    }
+
+    /// Runs a container that no instance has asked for, with these labels; its id. It only sleeps.
+    ///
+    /// # Errors
+    /// What Docker says.
+    pub async fn run(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<String> {
+        let mut labels: HashMap<String, String> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        labels.insert(DRILL.to_owned(), self.prefix.clone());
+        let body = ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(["sleep", "3600"].map(str::to_owned).to_vec()),
+            labels: Some(labels),
+            host_config: Some(HostConfig { init: Some(true), ..Default::default() }),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let id = self.docker.create_container(Some(options), body).await.context("failed to create a container")?.id;
+        self.docker.start_container(&id, None).await.context("failed to start a container")?;
+        Ok(id)
+    }
+
+    /// Removes everything of this drill.
+    pub(super) async fn clear(&self) -> anyhow::Result<()> {
+        let mut left = self.containers().await?;
+        left.extend(self.labelled(&format!("{DRILL}={}", self.prefix)).await?);
+        for id in left {
+            self.remove(&id).await?;
+        }
+        Ok(())
+    }
+}

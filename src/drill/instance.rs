@@ -1,0 +1,221 @@
+//! A throw-away `sandglass serve`.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::domain::SandboxId;
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A running instance; killed when it is dropped.
+pub struct Instance {
+    child: Child,
+    log: PathBuf,
+    client: reqwest::Client,
+    url: String,
+}
+
+/// An answer: its status and its body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body: JSON, or a text where it is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The code of an error, or an empty text.
+    pub fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl Instance {
+    /// Starts `program serve` with these settings and waits for nothing. Of the environment it gets only what finds
+    /// programs and directories.
+    pub(super) fn spawn(program: &Path, directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let log = directory.join(format!("log-{}", SandboxId::generate()));
+        let mut command = Command::new(program);
+        command.arg("serve").env_clear().current_dir(directory).kill_on_drop(true);
+        for (key, value) in settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        for name in ["PATH", "HOME", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        // Ctrl-C is for the drill alone, which ends its instances itself.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        let child = command.spawn().with_context(|| format!("failed to start {}", program.display()))?;
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+        Ok(Self { child, log, client, url: String::new() })
+    }
+
+    /// Waits until it says that it is ready, and where.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes too long; with its log.
+    pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        self.wait_until("ready on ", READY_WITHIN).await
+    }
+
+    /// Waits until its log says `words` and then its address.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes too long; with its log.
+    pub async fn wait_until(&mut self, words: &str, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let log = self.log()?;
+            let rest = log.split(words).nth(1);
+            // A line that is whole ends with a newline: half an address would be another one.
+            if let Some(rest) = rest.filter(|rest| rest.contains('\n')) {
+                let url = rest.split_whitespace().next().unwrap_or_default();
+                self.url = url.trim_matches(|c: char| c.is_control() || "\";".contains(c)).to_owned();
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("an instance ended with {status} instead of being ready:\n{log}");
+            }
+            ensure!(Instant::now() < deadline, "an instance was not ready within {within:?}:\n{log}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// All that it has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// Where it listens: `http://` and its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// A request.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(self.client.get(format!("{}{path}", self.url))).await
+    }
+
+    /// A request; a null is no body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        let request = self.client.post(format!("{}{path}", self.url));
+        self.send(if body.is_null() { request } else { request.body(body.to_string()) }).await
+    }
+
+    /// A request.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(self.client.delete(format!("{}{path}", self.url))).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    /// A counter's value from its metrics; 0 when it has not appeared yet.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let answer = self.get("/metrics").await?;
+        let text = answer.body.as_str().unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{name} is {value}")))
+    }
+
+    /// Waits until a sandbox has this status.
+    ///
+    /// # Errors
+    /// When it has not in time, or there is no answer.
+    pub async fn until(&self, id: &str, status: &str, within: Duration) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + within;
+        loop {
+            let Answer { body, .. } = self.get(&format!("/v1/sandboxes/{id}")).await?;
+            if body["status"] == status {
+                return Ok(body);
+            }
+            ensure!(Instant::now() < deadline, "{id} is not {status} within {within:?}: {body}");
+            sleep(LOOK_EVERY * 2).await;
+        }
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.child.id().context("the instance has ended")?;
+        kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it has not in time, with its log.
+    pub async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        match timeout(within, self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("an instance still runs after {within:?}:\n{}", self.log()?),
+        }
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("failed to kill an instance")
+    }
+
+    /// SIGTERM, and a clean end.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not cleanly.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        let status = self.ended(STOPPED_WITHIN).await?;
+        ensure!(status.success(), "an instance ended with {status}:\n{}", self.log()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! What clients were promised, kept apart from Sandglass, and what became of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{Answer, Findings, Instance, Lateness};
+
+/// Times in answers are floats: a microsecond is rounding, not haste.
+const ROUNDING: f64 = 1e-6;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The promises of one drill. Clients write into it what was acknowledged, from any task.
+#[derive(Default)]
+pub struct Ledger {
+    promises: Mutex<BTreeMap<String, Promise>>,
+}
+
+/// What is known of one sandbox.
+#[derive(Clone, Debug, Default)]
+struct Promise {
+    /// The latest idle deadline that a client was told, in epoch seconds.
+    deadline: f64,
+    /// The reasons for which it may end; none: for idleness alone.
+    allowed: Vec<&'static str>,
+    /// Until when its end is excused from being late, in epoch seconds: an outage that it has to wait for.
+    excused: f64,
+}
+
+/// How promises were kept.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Ended for idleness before the promised time.
+    pub early: usize,
+    /// Acknowledged, and nothing is known of them.
+    pub lost: usize,
+    /// Of those that ended for idleness.
+    pub lateness: Lateness,
+    /// Everything else.
+    pub wrong: Vec<String>,
+}
+
+impl Ledger {
+    /// A create, a ping or a keep-alive was acknowledged with `answer`: a sandbox, or the deadlines of one.
+    pub fn acknowledged(&self, answer: &Value) {
+        let Some(id) = answer["sandbox_id"].as_str() else { return };
+        let deadline = answer["idle_deadline"].as_f64().unwrap_or_default();
+        let mut promises = self.promises();
+        let promise = promises.entry(id.to_owned()).or_default();
+        promise.deadline = promise.deadline.max(deadline);
+    }
+
+    /// A new incarnation of an id was acknowledged: what was promised of the one before is over.
+    pub fn renewed(&self, answer: &Value) {
+        if let Some(id) = answer["sandbox_id"].as_str() {
+            self.promises().remove(id);
+        }
+        self.acknowledged(answer);
+    }
+
+    /// Pings, and keeps what is acknowledged. Any answer is returned.
+    ///
+    /// # Errors
+    /// When there is no answer: then nothing was acknowledged.
+    pub async fn ping(&self, instance: &Instance, id: &str) -> anyhow::Result<Answer> {
+        let answer = instance.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await?;
+        if answer.status == 200 {
+            self.acknowledged(&answer.body);
+        }
+        Ok(answer)
+    }
+
+    /// Pings all of these in one request, and keeps what is acknowledged. How many were.
+    ///
+    /// # Errors
+    /// When there is no answer: then nothing was acknowledged.
+    pub async fn ping_all(&self, instance: &Instance, ids: &[String]) -> anyhow::Result<usize> {
+        let answer = instance.post("/v1/activity", &json!({ "ids": ids })).await?;
+        let results = answer.body["results"].as_array().map_or(&[][..], Vec::as_slice);
+        let acknowledged = results.iter().filter(|result| result["ok"] == true);
+        Ok(acknowledged.inspect(|result| self.acknowledged(result)).count())
+    }
+
+    /// Creates, and keeps what is acknowledged (200, 201 or 202). Any answer is returned.
+    ///
+    /// # Errors
+    /// When there is no answer: then nothing was acknowledged.
+    pub async fn create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Answer> {
+        let answer = instance.post("/v1/sandboxes", body).await?;
+        if matches!(answer.status, 200..=202) {
+            self.acknowledged(&answer.body);
+        }
+        Ok(answer)
+    }
+
+    /// [`Ledger::create`], which has to succeed; the sandbox.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn must_create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Value> {
+        let answer = self.create(instance, body).await?;
+        anyhow::ensure!(matches!(answer.status, 200..=202), "a create was refused: {}", answer.body);
+        Ok(answer.body)
+    }
+
+    /// This sandbox may end for these reasons too, besides idleness.
+    pub fn allow(&self, id: &str, reasons: &[&'static str]) {
+        self.promises().entry(id.to_owned()).or_default().allowed.extend(reasons);
+    }
+
+    /// Until `time` (epoch seconds) nothing could end: lateness counts from there.
+    pub fn excuse_until(&self, time: f64) {
+        for promise in self.promises().values_mut() {
+            promise.excused = promise.excused.max(time);
+        }
+    }
+
+    /// The ids of all sandboxes.
+    pub fn ids(&self) -> Vec<String> {
+        self.promises().keys().cloned().collect()
+    }
+
+    /// The latest idle deadline that was promised, in epoch seconds.
+    pub fn deadline(&self, id: &str) -> Option<f64> {
+        self.promises().get(id).map(|promise| promise.deadline)
+    }
+
+    /// Waits until each has ended, and judges how. What has not ended within the time is a broken rule.
+    ///
+    /// # Errors
+    /// When the instance does not answer.
+    pub async fn settle(&self, instance: &Instance, within: Duration) -> anyhow::Result<Settled> {
+        let until = Instant::now() + within;
+        let promises = self.promises().clone();
+        let mut settled = Settled::default();
+        for (id, promise) in &promises {
+            loop {
+                let answer = instance.get(&format!("/v1/sandboxes/{id}")).await?;
+                if answer.status == 404 {
+                    settled.lost += 1;
+                    settled.wrong.push(format!("nothing is known of {id}, which was acknowledged"));
+                    break;
+                }
+                if is_gone(&answer.body) {
+                    settled.judge(id, promise, &answer.body);
+                    break;
+                }
+                if Instant::now() > until {
+                    settled.wrong.push(format!("{id} has not ended within {within:?}: {}", answer.body));
+                    break;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Judges the end of one sandbox that an answer tells of, into `findings`.
+    pub fn judge(&self, end: &Value, findings: &mut Findings) {
+        let id = end["sandbox_id"].as_str().unwrap_or_default();
+        let promise = self.promises().get(id).cloned().unwrap_or_default();
+        let mut settled = Settled::default();
+        settled.judge(id, &promise, end);
+        findings.early += settled.early;
+        findings.lateness.extend(&settled.lateness);
+        findings.wrong.extend(settled.wrong);
+    }
+
+    fn promises(&self) -> MutexGuard<'_, BTreeMap<String, Promise>> {
+        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settled {
+    fn judge(&mut self, id: &str, promise: &Promise, end: &Value) {
+        let reason = end["reason"].as_str().unwrap_or_default();
+        if promise.allowed.contains(&reason) {
+            return;
+        }
+        if reason != "idle" {
+            self.wrong.push(format!("{id} ended for the reason {reason:?}: {end}"));
+            return;
+        }
+        let Some(ended) = end["ended_at"].as_f64() else {
+            self.wrong.push(format!("{id} has ended, and does not say when: {end}"));
+            return;
+        };
+        if ended < promise.deadline - ROUNDING {
+            self.early += 1;
+            let early = promise.deadline - ended;
+            self.wrong.push(format!("{id} ended {early:.6} s before its time: {end}"));
+            return;
+        }
+        self.lateness.add((ended - promise.deadline.max(promise.excused)).max(0.0));
+    }
+}
+
+/// Whether the answer tells of a sandbox that has ended. Whether its container is gone is for Docker to say.
+pub(super) fn is_gone(sandbox: &Value) -> bool {
+    let ended = matches!(sandbox["status"].as_str(), Some("terminated" | "failed" | "succeeded"));
+    ended && !sandbox["ended_at"].is_null()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(promised: f64, end: &Value) -> Settled {
+        let mut settled = Settled::default();
+        settled.judge("one", &Promise { deadline: promised, ..Promise::default() }, end);
+        settled
+    }
+
+    #[test]
+    fn an_end_before_the_promise_is_early_and_one_after_it_is_late() {
+        let end = json!({ "sandbox_id": "one", "status": "terminated", "reason": "idle", "ended_at": 100.0 });
+        let early = judged(100.5, &end);
+        assert_eq!((early.early, early.lateness.count(), early.wrong.len()), (1, 0, 1));
+        let late = judged(99.5, &end);
+        assert_eq!((late.early, late.lateness.quantile(1.0), late.wrong.len()), (0, Some(0.5), 0));
+    }
+
+    #[test]
+    fn only_the_allowed_reasons_count() {
+        let end = json!({ "sandbox_id": "one", "status": "failed", "reason": "vanished", "ended_at": 100.0 });
+        assert_eq!(judged(1000.0, &end).wrong.len(), 1);
+        let mut settled = Settled::default();
+        settled.judge("one", &Promise { deadline: 1000.0, allowed: vec!["vanished"], excused: 0.0 }, &end);
+        assert!(settled.wrong.is_empty());
+    }
+
+    #[test]
+    fn the_latest_promise_counts() {
+        let ledger = Ledger::default();
+        for deadline in [10.0, 30.0, 20.0] {
+            ledger.acknowledged(&json!({ "sandbox_id": "one", "idle_deadline": deadline }));
+        }
+        assert_eq!(ledger.deadline("one"), Some(30.0));
+        ledger.renewed(&json!({ "sandbox_id": "one", "idle_deadline": 5.0 }));
+        assert_eq!(ledger.deadline("one"), Some(5.0));
+    }
+}
