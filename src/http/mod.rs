@@ -9,6 +9,7 @@
 //! - `body`, `query`, `extract`: what comes in;
 //! - [`answers`]: what comes out;
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
+//! - `page`: the dashboard and the specification's page;
 //! - [`openapi`]: the specification, from the handlers and types themselves.
 
 mod activity;
@@ -21,6 +22,7 @@ mod extract;
 mod gate;
 mod health;
 pub mod openapi;
+mod page;
 mod query;
 mod routes;
 mod sandboxes;

@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{activity, create, health, sandboxes, why};
+use super::{activity, create, health, page, sandboxes, why};
 
 /// The whole specification.
 #[derive(OpenApi)]
@@ -40,11 +40,15 @@ use super::{activity, create, health, sandboxes, why};
         health::readyz,
         health::metrics,
         specification,
+        page::dashboard,
+        page::docs,
+        page::asset,
     ),
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),
         (name = "operation", description = "How Sandglass itself is"),
+        (name = "pages", description = "For people"),
     ),
     modifiers(&Keys),
 )]
