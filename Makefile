@@ -21,8 +21,8 @@ demo: ## watch sandboxes live and run out
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass demo $(ARGS)
 
-test: ## run every test, with a real Docker and a real Redis; ARGS="NAME" for some
-	@config/setup.sh rust docker image redis
+test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
+	@config/setup.sh rust docker image redis browser
 	cargo test --no-fail-fast $(LOCKED) $(ARGS)
 
 soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number

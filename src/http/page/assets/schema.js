@@ -10,6 +10,10 @@ function resolve(schema, specification) {
   return schema.$ref.slice(2).split("/").reduce((place, name) => place?.[name], specification) ?? {};
 }
 
+/** A text in which `code` is marked as such. */
+export const prose = (text) =>
+  el("span", {}, ...(text ?? "").split("`").map((part, index) => (index % 2 === 1 ? el("code", {}, part) : part)));
+
 const nameOf = (schema) => schema.$ref?.split("/").at(-1);
 
 /** Its type in a few words. */
@@ -38,7 +42,7 @@ export function drawSchema(schema, specification, depth = 0) {
       el(
         "td",
         {},
-        field.description ?? known.description ?? "",
+        prose(field.description ?? known.description),
         " ",
         el("span", { class: "type" }, [typeOf(field, specification), required && "required"].filter(Boolean).join(", ")),
         inner && el("details", {}, el("summary", { class: "type" }, "its fields"), drawSchema(inner, specification, depth + 1)),
