@@ -78,7 +78,7 @@ impl Browser {
         Self { client, driver, process, session, http, _profile: profile }
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of Chromium's own debugging protocol.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.command("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
     }

@@ -159,6 +159,12 @@ impl Page {
         self.element(selector).await.send_keys(text).await.expect("the keys are taken");
     }
 
+    /// Presses keys, wherever the focus is.
+    pub(crate) async fn keys(&self, keys: &str) {
+        let focused = self.browser.client.active_element().await.expect("a focus");
+        focused.send_keys(keys).await.expect("the keys are taken");
+    }
+
     /// The ids of the rows in sight, from the top down.
     pub(crate) async fn ids(&self) -> Vec<String> {
         let ids = self.value("[...document.querySelectorAll('#rows tr')].map((row) => row.dataset.id)").await;

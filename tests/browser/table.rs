@@ -143,28 +143,24 @@ async fn the_table_is_one_stop_for_the_tab_key_and_arrows_move_within_it() {
     assert_eq!(page.value("document.querySelectorAll('#rows [tabindex=\"0\"]').length").await, json!(1));
     page.run("document.querySelector('#rows [tabindex=\"0\"]').focus()").await;
     let focused = "`${document.activeElement.closest('tr')?.dataset.id} ${document.activeElement.ariaLabel}`";
-    let keys = |text: &'static str| async {
-        page.browser.client.active_element().await.expect("a focus").send_keys(text).await.expect("keys")
-    };
     let (down, right, end, home, enter, escape) =
         ("\u{e015}", "\u{e014}", "\u{e010}", "\u{e011}", "\u{e007}", "\u{e00c}");
-    keys(down).await;
+    page.keys(down).await;
     assert_eq!(page.text(focused).await, "k-01 Details of k-01");
-    keys(right).await;
+    page.keys(right).await;
     assert_eq!(page.text(focused).await, "k-01 Keep k-01 alive");
-    keys(end).await;
+    page.keys(end).await;
     assert_eq!(page.text(focused).await, "k-99 Keep k-99 alive");
-    keys(home).await;
+    page.keys(home).await;
     assert_eq!(page.text(focused).await, "k-00 Keep k-00 alive");
-    keys("\u{e012}").await;
-    keys(enter).await;
+    page.keys(left).await;
+    page.keys(enter).await;
     page.until("the details open", "document.getElementById('details').open").await;
-    keys(escape).await;
+    page.keys(escape).await;
     page.until("they are closed", "!document.getElementById('details').open").await;
     assert_eq!(page.text(focused).await, "k-00 Details of k-00", "the focus is back where it was");
     // What has the focus ends: the focus goes to what takes its place, and is not lost.
     let focused_row = "document.activeElement.closest('#rows tr')?.dataset.id";
-    page.browser.client.active_element().await.expect("a focus");
     sandglass.delete("/v1/sandboxes/k-00").await;
     page.until_no_row("k-00").await;
     page.until("the next one has it", &format!("{focused_row} === 'k-01'")).await;

@@ -1,7 +1,8 @@
 // The log of recent ends with their reasons, and their announcement to those who listen to the page.
 
-import { dateAndTime, timeOfDay } from "./clock.js";
+import { dateAndTime, now, timeOfDay } from "./clock.js";
 import { byId, el, setText } from "./dom.js";
+import { HISTORY } from "./store.js";
 import { count, endedBadly, reason } from "./words.js";
 
 /** How many are listed; the filter by status has them all. */
@@ -20,7 +21,8 @@ export class Ends {
   }
 
   update() {
-    const all = [...this.#store.ends.values()].sort((a, b) => b.ended_at - a.ended_at);
+    const oldest = now() - HISTORY;
+    const all = [...this.#store.ends.values()].filter(({ ended_at }) => ended_at >= oldest).sort((a, b) => b.ended_at - a.ended_at);
     const latest = all.slice(0, LISTED);
     const shown = latest.map((sandbox) => `${sandbox.sandbox_id} ${sandbox.created_at} ${sandbox.reason}`).join("\n") + all.length;
     if (shown === this.#shown) return;

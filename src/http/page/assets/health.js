@@ -1,6 +1,6 @@
 // How Sandglass itself is: its store and its container engine, by `GET /readyz`.
 
-import { ago } from "./clock.js";
+import { duration, now } from "./clock.js";
 import { byId, setAttribute, setClass, setText } from "./dom.js";
 import { banner } from "./notice.js";
 
@@ -45,7 +45,9 @@ export class Health {
       setText(chip.lastElementChild, word);
       setClass(chip, readiness === null ? "unknown" : wrong ? "bad" : "good");
       setAttribute(chip, "title", wrong?.error);
-      banner(part, wrong && `${NAMES[part]} does not answer${wrong.since === null ? "" : `, since ${ago(wrong.since).replace(" ago", "")}`}: ${wrong.error}. ${MEANING[part]}`);
+      banner(part, wrong && `${NAMES[part]} ${silent(wrong)}: ${wrong.error}. ${MEANING[part]}`);
     }
   }
 }
+
+const silent = ({ since }) => (since === null ? "does not answer" : `has not answered for ${duration(now() - since)}`);

@@ -11,7 +11,7 @@ const WORDS = { live: "live", connecting: "connecting", waiting: "not connected"
 const KINDS = { live: "good", connecting: "unknown", waiting: "bad" };
 
 /** `retry()`: at once, not when its time comes. */
-export function showLink(state, retry) {
+export function showLink(state, isLoaded, retry) {
   const chip = byId("health-link");
   setText(chip.lastElementChild, WORDS[state.kind]);
   setClass(chip, KINDS[state.kind]);
@@ -21,7 +21,7 @@ export function showLink(state, retry) {
     banner("link", null);
     return;
   }
-  const old = `Not connected for ${duration(lost / 1000)}; what is shown is as it was then.`;
+  const old = `Not connected for ${duration(lost / 1000)}${isLoaded ? "; what is shown is as it was then" : ""}.`;
   const next = state.until === undefined ? "Trying…" : `${capital(state.because)}; next try in ${duration(Math.ceil((state.until - performance.now()) / 1000))}.`;
   banner("link", `${old} ${next}`, { title: "Try now", run: retry });
 }

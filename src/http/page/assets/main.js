@@ -40,6 +40,7 @@ function redraw(changes = nothing) {
 function show(group) {
   view.show(group);
   summary.showGroup(group);
+  table.showGroup(group);
   parts.scroller.scrollTop = 0;
   redraw();
 }
@@ -96,7 +97,7 @@ const stream = new Stream({
     if (ended) ends.announce(ended);
   },
   state(state) {
-    showLink(state, () => stream.nudge());
+    showLink(state, store.loaded, () => stream.nudge());
     health.look();
   },
 });
@@ -120,10 +121,11 @@ addEventListener("keydown", (event) => {
 });
 
 setInterval(() => {
+  if (view.isOwed) redraw();
   table.tick();
   summary.tick();
   details.tick();
-  showLink(stream.state, () => stream.nudge());
+  showLink(stream.state, store.loaded, () => stream.nudge());
 }, TICK * 1000);
 setInterval(redrawChart, 15_000);
 askForKeepers(store, () => table.visible(), isLive);

@@ -28,6 +28,8 @@ export function banner(name, text, action) {
     line = el("div", { id, class: "banner" }, el("span", {}));
     if (action) line.append(el("button", { type: "button", onclick: action.run }, action.title));
     byId("banners").append(line);
+    // Once: its text may count seconds.
+    byId("announcer").replaceChildren(el("p", {}, text));
   }
   setText(line.firstElementChild, text);
 }

@@ -83,7 +83,7 @@ export function createRow({ open, act }) {
       const over = DONE.has(group);
       setText(keeper, over ? words.reason(sandbox) : keeperOf(entry));
       keeper.classList.toggle("bad", over && words.endedBadly(sandbox));
-      setAttribute(keeper, "title", sandbox.error_message ?? (progress && progress.detail) ?? null);
+      setAttribute(keeper, "title", sandbox.error_message ?? progress?.detail ?? (over ? words.reason(sandbox) : null));
       const paused = group === "paused";
       setIcon(pause, paused ? "resume" : "pause");
       label(keep, `Keep ${id} alive`, over || group === "pending");

@@ -51,6 +51,7 @@ export class Stream {
     this.#timer = setTimeout(() => socket.close(), OPEN_BOUND);
     let opened = false;
     socket.onmessage = ({ data }) => {
+      if (this.#socket !== socket) return;
       this.#heard();
       const message = JSON.parse(data);
       if (message.type === "hello") {

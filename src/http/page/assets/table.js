@@ -1,6 +1,6 @@
 // The visible rows, out of any number. The table is a grid with one stop for the Tab key; arrows move within it.
 
-import { el, setAttribute } from "./dom.js";
+import { el, setAttribute, setText } from "./dom.js";
 import { now } from "./clock.js";
 import { createRow } from "./row.js";
 
@@ -46,6 +46,13 @@ export class Table {
       const direction = reverse ? "descending" : "ascending";
       setAttribute(this.#parts.head.children[index], "aria-sort", by === order ? direction : null);
     });
+  }
+
+  /** What has ended has no time left, and is kept alive by nothing. */
+  showGroup(group) {
+    const [left, used] = group === "ended" ? ["Ended", "Why"] : ["Time left", "Kept alive by"];
+    setText(this.#parts.head.querySelector(".left button"), left);
+    setText(this.#parts.head.querySelector(".used button"), used);
   }
 
   /** What is in sight, as the view has it. */

@@ -30,6 +30,8 @@ export class View {
   reverse = false;
   /** While somebody points at a row, rows do not move away from under the pointer. */
   held = false;
+  /** Whether an order by moving times has yet to be looked at again. */
+  isOwed = false;
   #store;
   #sortedAt = 0;
   #stale = true;
@@ -63,8 +65,8 @@ export class View {
 
   /** Brings the rows up to date, with as little work as `changes` allow. */
   refresh({ changed, order }, time = performance.now()) {
-    const moves = ORDERS[this.order].moves && time - this.#sortedAt > RESORT;
-    if (this.#stale || order || (moves && changed.size > 0)) this.#arrange(time);
+    this.isOwed ||= Boolean(ORDERS[this.order].moves) && changed.size > 0;
+    if (this.#stale || order || (this.isOwed && time - this.#sortedAt > RESORT)) this.#arrange(time);
     else this.rows = this.rows.map((entry) => (changed.has(entry.id) ? this.#store.entries.get(entry.id) ?? entry : entry));
   }
 
@@ -73,7 +75,7 @@ export class View {
     for (const entry of this.#store.entries.values()) if (this.#isShown(entry)) rows.push(entry);
     if (this.held && ORDERS[this.order].moves && !this.#stale) this.#keepPlaces(rows);
     else this.#sort(rows);
-    [this.rows, this.#sortedAt, this.#stale] = [rows, time, false];
+    [this.rows, this.#sortedAt, this.#stale, this.isOwed] = [rows, time, false, false];
   }
 
   #sort(rows) {

@@ -1,6 +1,6 @@
 // Why a sandbox is alive and until when, or why it ended: the answer of `GET /v1/sandboxes/{id}/why`.
 
-import { ago, dateAndTime, left, timeout } from "./clock.js";
+import { ago, dateAndTime, left, now, timeout } from "./clock.js";
 import { el } from "./dom.js";
 import { count, source } from "./words.js";
 
@@ -40,7 +40,7 @@ function rule({ rule, timeout: seconds, at, acts_next, sentence: words }) {
     "li",
     { class: acts_next ? "next" : null },
     el("span", { class: "head" }, el("b", {}, RULES[rule] ?? rule), seconds !== null && el("span", { class: "quiet" }, ` ${timeout(seconds)}`), acts_next && el("span", { class: "tag" }, "acts next")),
-    at !== null && ticking(() => left(at), { class: "count", title: dateAndTime(at) }),
+    at !== null && ticking(() => (at > now() ? left(at) : "passed"), { class: "count", title: dateAndTime(at) }),
     el("span", { class: "quiet words" }, sentence(words)),
   );
 }
