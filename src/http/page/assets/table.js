@@ -34,7 +34,12 @@ export class Table {
       head.append(el("th", { role: "columnheader", scope: "col", class: kind }, sort || el("span", { class: "unseen" }, "Actions")));
     }
     scroller.addEventListener("scroll", () => this.render(), { passive: true });
-    new ResizeObserver(() => this.render()).observe(scroller);
+    // The height of a row is the style's business, and another one where it is narrow.
+    new ResizeObserver(() => {
+      this.#measure();
+      this.render();
+    }).observe(scroller);
+    this.#measure();
     body.addEventListener("keydown", (event) => this.#key(event));
     body.addEventListener("focusin", (event) => this.#focused(event));
     body.addEventListener("pointerenter", () => (view.held = true));
@@ -55,11 +60,14 @@ export class Table {
     setText(this.#parts.head.querySelector(".used button"), used);
   }
 
+  #measure() {
+    this.#height = parseFloat(getComputedStyle(this.#parts.body).getPropertyValue("--row"));
+  }
+
   /** What is in sight, as the view has it. */
   render() {
     const { scroller, table, body } = this.#parts;
     const { rows } = this.#view;
-    this.#height = parseFloat(getComputedStyle(body).getPropertyValue("--row")) || 48;
     setAttribute(table, "aria-rowcount", rows.length + 1);
     body.style.height = `${rows.length * this.#height}px`;
     const first = Math.max(0, Math.floor(scroller.scrollTop / this.#height) - MARGIN);
