@@ -2,15 +2,16 @@
 
 import { byId, el, setText } from "./dom.js";
 
+const place = byId("notices");
 const [BRIEF, LONG, MOST] = [4000, 12_000, 4];
 
 /** A line that goes by itself. */
 export function notice(text, bad = false) {
   const line = el("p", { class: bad ? "notice bad" : "notice" }, text);
-  const place = byId("notices");
   // Above an open dialog, which is above everything else.
   const top = [...document.querySelectorAll("dialog[open]")].at(-1);
   (top ?? document.body).append(place);
+  top?.addEventListener("close", () => document.body.append(place), { once: true });
   place.append(line);
   while (place.children.length > MOST) place.firstElementChild.remove();
   setTimeout(() => line.remove(), bad ? LONG : BRIEF);

@@ -130,10 +130,10 @@ export class Table {
     // To be put elsewhere costs an element its focus.
     if (hadFocus && document.activeElement !== active && active.isConnected) active.focus({ preventScroll: true });
     if (this.#moveFocusTo !== null) {
-      // What had the focus is gone: whatever took its place has it now.
+      // What had the focus is gone: the name of whatever took its place has it now, and no button that ends it.
       const place = Math.min(this.#moveFocusTo, rows.length - 1);
       this.#moveFocusTo = null;
-      if (place >= 0) this.#go(place, this.#focus.column);
+      if (place >= 0) this.#go(place, 0);
     }
     this.#rove();
   }
