@@ -10,6 +10,7 @@
 //! - [`answers`]: what comes out;
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
 //! - `page`: the dashboard and the specification's page;
+//! - `stream`: the status stream;
 //! - [`openapi`]: the specification, from the handlers and types themselves.
 
 mod activity;
@@ -27,6 +28,7 @@ mod query;
 mod routes;
 mod sandboxes;
 mod server;
+mod stream;
 mod why;
 
 pub use error::{ApiError, Code};

@@ -10,6 +10,8 @@ mod list;
 mod openapi;
 mod page;
 mod security;
+mod stream;
+mod watcher;
 mod wire;
 
 // Only a part of what is shared: the rest wants servers that these tests don't have.

@@ -87,7 +87,7 @@ export class Stream {
         this.#passed(message.seq);
         this.#handlers.event(message);
         break;
-      case "progress":
+      case "position":
         this.#passed(message.seq);
         break;
       default:
