@@ -13,7 +13,9 @@ use crate::{
 #[tokio::test]
 async fn after_kill_minus_nine_the_page_recovers_without_a_reload_and_shows_what_is_true_then() {
     let (directory, corner) = (tempfile::tempdir().expect("a directory"), Corner::new().await);
-    let arguments = ["--prefix", corner.prefix.as_str()];
+    // What is missing after a restart counts as gone only when clients could have come back.
+    let soon = ["--set", "lifecycle.restart_grace=1", "--set", "docker.reconcile_interval=1"];
+    let arguments = [&["--prefix", corner.prefix.as_str()], soon.as_slice()].concat();
     let program = Program::serve(directory.path(), &arguments).await;
     program.create(&json!({"id": "stays", "idle_timeout": 3600})).await;
     let lost = program.create(&json!({"id": "lost", "idle_timeout": 3600})).await;
@@ -86,20 +88,4 @@ async fn a_broken_connection_is_resumed_where_it_broke_with_exactly_what_was_mis
     assert_eq!(after, Some(before + 1), "it goes on with the next event");
     page.must_not_have_reloaded().await;
     page.end(&[]).await;
-}
-
-#[tokio::test]
-async fn a_store_that_is_down_is_said_with_what_it_means_until_it_is_back() {
-    let sandglass = InMemory::start(&[]).await;
-    let page = Page::live(&sandglass.url).await;
-    page.until("the store is well", "document.getElementById('health-store').className === 'good'").await;
-    sandglass.store.go_down();
-    page.until("it is said", "document.getElementById('banner-store')?.textContent.includes('creates are refused')")
-        .await;
-    assert_eq!(page.text("document.querySelector('#health-store .word').textContent").await, "store down");
-    assert_eq!(page.text("document.querySelector('#health-runtime .word').textContent").await, "Docker ok");
-    sandglass.store.heal_all();
-    page.until("the store is well", "document.getElementById('health-store').className === 'good'").await;
-    page.until("nothing is said", "document.getElementById('banner-store') === null").await;
-    page.end(&[Allowed::Status(503)]).await;
 }

@@ -56,7 +56,7 @@ async fn a_bar_drains_and_a_ping_from_elsewhere_fills_it_again() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
     let page = Page::live(&program.url).await;
-    program.create(&json!({"id": "drains", "idle_timeout": 20})).await;
+    program.create(&json!({"id": "drains", "idle_timeout": 30})).await;
     page.until_row("drains", "running").await;
     let before = page.share("drains").await;
     assert!(before > 0.5, "it begins full: {before}");

@@ -13,7 +13,7 @@ async fn usual_day() -> InMemory {
     let teams = ["search", "infra", "growth"];
     for (n, name) in ["agent", "build", "notebook", "crawler", "preview", "eval", "agent", "build"].iter().enumerate() {
         let body = json!({
-            "id": format!("{name}-{n}"), "idle_timeout": ([7200, 900, 25, 120, 1800][n % 5]), "timeout": 1800,
+            "id": format!("{name}-{n}"), "idle_timeout": ([7200, 900, 45, 120, 1800][n % 5]), "timeout": 1800,
             "on_timeout": if n == 5 { "terminate" } else { "deactivate" }, "user_name": (n % 2 == 1).then_some("mara"),
             "metadata": {"team": (teams[n % 3]), "pr": format!("{}", 1200 + n), "branch": "fix/timeouts"},
         });

@@ -10,6 +10,7 @@ mod looks;
 mod memory;
 mod page;
 mod table;
+mod troubles;
 
 #[path = "../support/bench.rs"]
 #[allow(dead_code, unreachable_pub)]

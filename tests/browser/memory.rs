@@ -16,6 +16,7 @@ use crate::bench::settings;
 pub(crate) struct InMemory {
     pub(crate) url: String,
     pub(crate) store: MemoryStore,
+    pub(crate) runtime: Memory,
     http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +27,7 @@ impl InMemory {
     pub(crate) async fn start(overrides: &[(&str, &str)]) -> Self {
         let settings = settings(&[&[("docker.max_sandboxes", "10000")], overrides].concat());
         let (store, runtime) = (MemoryStore::new(), Memory::new());
-        let adapters = Adapters { store: Arc::new(store.clone()), runtime: Arc::new(runtime) };
+        let adapters = Adapters { store: Arc::new(store.clone()), runtime: Arc::new(runtime.clone()) };
         let (started, starting) = oneshot::channel();
         let (stop, stopping) = oneshot::channel();
         // The actors want a system of their own.
@@ -42,13 +43,19 @@ impl InMemory {
         });
         let url = starting.await.expect("it starts");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { url, store, http, stop: Some(stop), thread: Some(thread) }
+        Self { url, store, runtime, http, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Creates a sandbox, which has to succeed.
     pub(crate) async fn create(&self, body: &Value) {
         let answer = self.http.post(format!("{}/v1/sandboxes", self.url)).body(body.to_string()).send().await;
         assert_eq!(answer.expect("an answer").status(), 201, "{body}");
+    }
+
+    /// Creates a sandbox, and does not wait until it runs.
+    pub(crate) async fn begin(&self, body: &Value) {
+        let request = self.http.post(format!("{}/v1/sandboxes?wait=0", self.url)).body(body.to_string());
+        assert_eq!(request.send().await.expect("an answer").status(), 202, "{body}");
     }
 
     /// Posts something else, which has to succeed: a ping, a pause.

@@ -202,7 +202,8 @@ impl Allowed {
         match self {
             Self::Unreachable => {
                 let is_from_the_network = message.contains("net::ERR_") || message.contains("WebSocket connection to");
-                let refused = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"];
+                let refused =
+                    ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_CONNECTION_CLOSED", "ERR_EMPTY_RESPONSE"];
                 is_from_the_network && refused.iter().any(|error| message.contains(error))
             }
             Self::Status(status) => {
