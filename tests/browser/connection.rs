@@ -100,6 +100,7 @@ async fn a_page_of_which_a_part_was_not_loaded_loads_itself_again_until_it_is_wh
         page.browser.client.goto(&sandglass.url).await.expect("the page itself opens");
         page.until("it has tried", "Number(sessionStorage.getItem('sandglass.tries')) > 1").await;
         page.browser.devtools("Network.setBlockedURLs", json!({"urls": []})).await;
+        page.until("it is whole", "document.body?.dataset.loaded !== undefined").await;
         page.until_live().await;
         assert_eq!(page.value("sessionStorage.length").await, json!(0));
     }

@@ -7,8 +7,9 @@ const [MOST, FIRST_WAIT] = [8, 150];
 const tries = Number(sessionStorage.getItem(NAME) ?? 0);
 try {
   await import(document.body.dataset.module);
-  // A style that was dropped is not asked for again, either.
-  if ([...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.sheet === null)) throw new Error("no style");
+  // A style that was dropped is not asked for again, either: it is there, with nothing in it.
+  const isEmpty = ({ sheet }) => !sheet || sheet.cssRules.length === 0;
+  if ([...document.querySelectorAll("link[rel=stylesheet]")].some(isEmpty)) throw new Error("a style is missing");
   sessionStorage.removeItem(NAME);
   document.body.dataset.loaded = "";
 } catch (error) {
