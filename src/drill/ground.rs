@@ -82,6 +82,11 @@ impl Ground {
         if self.options.redis_url.is_some() { StoreChoice::Redis } else { StoreChoice::Embedded }
     }
 
+    /// A second prefix on the same Docker and the same Redis, cleared like the first.
+    pub fn other_prefix(&self) -> String {
+        other(&self.prefix)
+    }
+
     /// An id that no other drill on this Docker has: names of containers are shared by all.
     pub fn id(&self, name: &str) -> String {
         format!("{name}-{}", &self.prefix[self.prefix.len() - 8..])
@@ -111,6 +116,19 @@ impl Ground {
     /// # Errors
     /// When the program cannot be started.
     pub fn spawn_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
+        self.spawn_by(&[], store, settings)
+    }
+
+    /// The same by way of another program, which gets the instance's command line after its own and becomes it.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn_by(
+        &self,
+        wrapper: &[&str],
+        store: StoreChoice,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Instance> {
         let path = self.directory.join("store.redb").display().to_string();
         let mut all = vec![
             ("http.bind", "127.0.0.1:0"),
@@ -131,7 +149,7 @@ impl Ground {
             (StoreChoice::Embedded, _) => all.extend([("store.kind", "embedded"), ("store.path", &path)]),
         }
         all.extend(settings);
-        Instance::spawn(&self.options.program, &self.directory, &all)
+        Instance::spawn(wrapper, &self.options.program, &self.directory, &all)
     }
 
     /// Waits until every sandbox of the ledger has ended, stops the instance cleanly, looks for what is left, and judges.
@@ -162,7 +180,9 @@ impl Ground {
     pub async fn clear(&self) -> anyhow::Result<()> {
         self.hand.clear().await?;
         if let Some(url) = &self.options.redis_url {
-            clear_redis(url, &self.prefix).await.context("failed to remove the drill's keys from Redis")?;
+            for prefix in [&self.prefix, &other(&self.prefix)] {
+                clear_redis(url, prefix).await.context("failed to remove the drill's keys from Redis")?;
+            }
         }
         match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -171,6 +191,10 @@ impl Ground {
             _ => Ok(()),
         }
     }
+}
+
+pub(super) fn other(prefix: &str) -> String {
+    format!("{prefix}-other")
 }
 
 /// Removes every key of this prefix, and no other.
