@@ -59,9 +59,9 @@ impl<'a> Clients<'a> {
         loop {
             let chance = rand::rng().random_range(0..10);
             let outcome = match chance {
-                0..3 if self.room() => self.create(instance).await,
-                0..6 => self.ping(instance).await,
-                6 | 7 => self.freeze_or_thaw(instance).await,
+                0..4 if self.room() => self.create(instance).await,
+                0..8 => self.ping(instance).await,
+                8 => self.freeze_or_thaw(instance).await,
                 _ => self.delete(instance).await,
             };
             match outcome {
@@ -122,7 +122,8 @@ impl<'a> Clients<'a> {
     /// # Errors
     /// When there is no answer.
     pub(super) async fn ping_all(&self, instance: &Instance) -> anyhow::Result<()> {
-        let ids = self.of(&[Certainty::Certain]);
+        // Also those whose delete may never have come.
+        let ids = self.of(&[Certainty::Certain, Certainty::Leaving]);
         self.ledger.ping_all(instance, &ids).await?;
         Ok(())
     }

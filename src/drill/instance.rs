@@ -67,11 +67,13 @@ impl Instance {
         for (key, value) in settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        for name in ["PATH", "HOME", "TMPDIR"] {
+        for name in ["PATH", "HOME"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
+        // What it puts beside its store, the lock of its prefix, goes with the directory.
+        command.env("TMPDIR", directory);
         // Ctrl-C is for the drill alone, which ends its instances itself.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let child = command.spawn().with_context(|| format!("failed to start {}", program.display()))?;

@@ -19,9 +19,9 @@ const LONG: u64 = 600;
 const SHORT: Duration = Duration::from_secs(4);
 /// Of the disk in memory; what is not the store's is taken by the drill.
 const SIZE: &str = "size=24m";
-/// What a create writes, so that it needs room.
-const PADDING: usize = 700_000;
-const CREATES: usize = 30;
+/// What a create writes at least, so that it needs room: almost as much as metadata may have.
+const PADDING: usize = 60_000;
+const CREATES: usize = 40;
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
@@ -87,7 +87,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
         findings.expect(kept, || format!("{id} was promised {promised:?}, and is {back} after kill -9"));
         instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
     }
-    ledger.excuse_until(wall_seconds() + 2.0);
+    ledger.ping(&instance, &short).await?;
     findings.done = format!("{} with the embedded store on it, and {} pings", disk.what(), used.len());
     ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
     Ok(findings)
@@ -184,7 +184,7 @@ impl Disk {
                 let log = std::fs::metadata(instance.log_path())?.len();
                 let store = instance.log_path().with_file_name("store.redb");
                 // The log has to go on, and is the smaller one.
-                let size = std::fs::metadata(store)?.len().max(log + (1 << 20));
+                let size = std::fs::metadata(store)?.len().max(log + (1 << 18));
                 limit(instance, &format!("{size}:unlimited")).await
             }
         }

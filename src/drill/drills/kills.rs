@@ -9,9 +9,9 @@ use tokio::time::sleep;
 use crate::drill::{Findings, Ground, clients::Clients};
 
 /// Longer than a round: what lives is pinged in each.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The longest that an instance lives after it was ready, and before.
-const READY_FOR: Duration = Duration::from_millis(600);
+const READY_FOR: Duration = Duration::from_millis(1000);
 const STARTING_FOR: Duration = Duration::from_millis(150);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 

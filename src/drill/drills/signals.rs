@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::drill::{Fault, Findings, Ground, Relay, clients::Clients};
 
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 const READY_FOR: Duration = Duration::from_millis(1500);
 /// `http.stop_grace` of the instances.
 const STOP_GRACE: &str = "5";
