@@ -128,12 +128,12 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Thaws whatever is frozen, so that all of it falls due.
+    /// Thaws whatever is frozen, also what should be gone and may not be, so that all of it falls due.
     ///
     /// # Errors
     /// When there is no answer, or something cannot be thawed.
     pub(super) async fn thaw_all(&self, instance: &Instance) -> anyhow::Result<()> {
-        for id in self.of(&[Certainty::Certain]) {
+        for id in self.of(&[Certainty::Certain, Certainty::Asked, Certainty::Leaving]) {
             // One that was frozen by the last instance is known to be so after the first look at the engine.
             for _ in 0..100 {
                 let sandbox = instance.get(&format!("/v1/sandboxes/{id}")).await?;
@@ -142,6 +142,9 @@ impl<'a> Clients<'a> {
                     Some(container) => self.ground.hand().is_frozen(container).await?,
                     None => false,
                 };
+                if sandbox.status == 404 || is_gone(&sandbox.body) || sandbox.body["status"] == "terminating" {
+                    break;
+                }
                 if sandbox.body["status"] == "paused" {
                     let answer = instance.post(&format!("/v1/sandboxes/{id}/resume"), &Value::Null).await?;
                     if answer.status == 200 {

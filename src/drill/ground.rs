@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::time::{Instant, sleep};
 
 use super::{Findings, Hand, Instance, Ledger, Options, Pace, Settled};
 use crate::domain::SandboxId;
+
+/// How long containers may be left when everything that was promised has ended.
+const LEFT_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Whom to tell how far a drill is.
 pub(super) type Say = Box<dyn Fn(&str) + Send + Sync>;
@@ -168,9 +173,17 @@ impl Ground {
         findings.lost += lost;
         findings.lateness.extend(&lateness);
         findings.wrong.extend(wrong);
-        instance.stop().await?;
-        findings.leaked += self.hand.containers().await?.len();
-        Ok(())
+        // Beside those there may be some whose create was never answered, and what an engine has made of a request that
+        // was cut off. They have an owner, or the next comparisons with the engine find them.
+        let until = Instant::now() + LEFT_WITHIN;
+        while !self.hand.containers().await?.is_empty() && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+        }
+        for container in self.hand.containers().await? {
+            findings.leaked += 1;
+            findings.wrong(format!("{} is left", self.hand.describe(&container).await?));
+        }
+        instance.stop().await
     }
 
     /// Removes whatever is left: containers by their ids, keys in Redis, the directory.

@@ -78,6 +78,14 @@ impl Hand {
         Ok(found.and_then(|found| found.state?.running).unwrap_or(false))
     }
 
+    /// A container in words: its id, its name and what it is doing.
+    pub(super) async fn describe(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.inspect(id).await?;
+        let name = found.as_ref().and_then(|found| found.name.clone()).unwrap_or_default();
+        let state = found.and_then(|found| found.state?.status).map(|status| status.to_string()).unwrap_or_default();
+        Ok(format!("the container {} ({id}, {state})", name.trim_start_matches('/')))
+    }
+
     /// Whether a container is there and frozen.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
-    let rounds = ground.rounds(20).max(3);
+    let rounds = ground.rounds(15).max(3);
     let clients = Clients::new(&ground, IDLE_TIMEOUT);
     let relay = Relay::to_docker(&ground.options.docker_host).await?;
     let host = relay.docker_host();
