@@ -96,7 +96,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 /// A disk that can be full.
 enum Disk {
     /// In memory, mounted where only the holder and those who join it see it; needs root. It goes with the holder.
-    InMemory { holder: Child, directory: PathBuf },
+    InMemory { holder: Box<Child>, directory: PathBuf },
     /// The file may not grow: what anybody can do to a process of theirs.
     Limit,
 }
@@ -126,7 +126,7 @@ impl Disk {
         loop {
             let Some(pid) = holder.id() else { return Ok(None) };
             if std::path::Path::new(&format!("/proc/{pid}/root{}/mounted", directory.display())).exists() {
-                return Ok(Some(Self::InMemory { holder, directory }));
+                return Ok(Some(Self::InMemory { holder: Box::new(holder), directory }));
             }
             if holder.try_wait()?.is_some() || Instant::now() > until {
                 return Ok(None);
