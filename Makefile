@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak lint
+.PHONY: help run demo drill test soak lint
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
@@ -20,6 +20,11 @@ demo: ## watch sandboxes live and run out
 	@config/setup.sh rust docker image
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass demo $(ARGS)
+
+drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for a tenth of it
+	@config/setup.sh rust docker image
+	cargo build --release $(LOCKED)
+	@exec $(TARGET)/release/sandglass drill $(ARGS)
 
 test: ## run every test, with a real Docker and a real Redis; ARGS="NAME" for some
 	@config/setup.sh rust docker image redis
