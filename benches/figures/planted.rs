@@ -106,9 +106,9 @@ impl Planter {
             image: Some("busybox:stable".to_owned()),
             container_id: Some(format!("{number:064x}")),
             base_url: Some(format!("http://{port}")),
-            ports: [("80".to_owned(), port)].into(),
+            ports: [("80", port.into())].into_iter().collect(),
             started_at: Some(created_at + 0.5),
-            metadata: [("task_id".to_owned(), raw(number.to_string()))].into(),
+            metadata: [("task_id", raw(number.to_string()))].into_iter().collect(),
             user_id: Some(raw(number.to_string())),
             user_name: Some(format!("user-{number}")),
             ..Details::new(id(number), created_at)
