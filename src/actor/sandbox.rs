@@ -82,10 +82,11 @@ pub(super) struct SandboxActor {
     pub(super) failed_looks: u32,
     pub(super) waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
-    pub(super) early_news: Option<(Option<String>, Event)>,
+    pub(super) early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
     pub(super) counted: bool,
-    first: Effects,
+    /// What to do first; gone once it is done.
+    first: Option<Box<Effects>>,
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
     queued_in: Option<u64>,
@@ -97,7 +98,7 @@ impl Actor for SandboxActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let now = self.world.clock.now();
-        let first = std::mem::take(&mut self.first);
+        let first = self.first.take().map(|first| *first).unwrap_or_default();
         self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
         self.counted = true;
         self.perform(first, None, now, ctx);
@@ -128,7 +129,7 @@ impl SandboxActor {
             waiting: Vec::new(),
             early_news: None,
             counted: false,
-            first,
+            first: Some(Box::new(first)),
             queued_in: None,
             alarm: None,
         }
@@ -345,7 +346,7 @@ impl Handler<News> for SandboxActor {
             self.step(event, ctx);
         } else if self.sandbox.life.is_starting() {
             // Its start has not reported yet which container it has: this may be about that one.
-            self.early_news = Some((container_id, event));
+            self.early_news = Some(Box::new((container_id, event)));
         }
     }
 }
