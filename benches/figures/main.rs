@@ -30,6 +30,10 @@ use std::{path::Path, process::ExitCode};
 
 use figures::{FIGURES, Figure, Pace};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| first.strip_prefix("--role=")) {
