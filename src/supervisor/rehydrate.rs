@@ -66,10 +66,10 @@ impl Supervisor {
             let next = page.next.take();
             let more = next.is_some();
             // The store reads the next page while the sandboxes of this one are made.
-            let (made, coming) = tokio::join!(
-                self.bring_all_back(page.entries, absence, &fallbacks, &mut restoration),
-                async { if more { self.active_page(next).await } else { Ok(Page::default()) } },
-            );
+            let (made, coming) =
+                tokio::join!(self.bring_all_back(page.entries, absence, &fallbacks, &mut restoration), async {
+                    if more { self.active_page(next).await } else { Ok(Page::default()) }
+                },);
             loose.extend(made);
             if !more {
                 break;
