@@ -6,7 +6,7 @@
 #![cfg(target_arch = "x86_64")]
 
 #[path = "support/bench.rs"]
-#[allow(dead_code, reason = "the others use the rest of it")]
+#[allow(dead_code, unreachable_pub, reason = "the other tests use the rest of it")]
 mod bench;
 
 use std::{env, fs, io, process::Command};
@@ -43,7 +43,9 @@ fn a_ping_takes_as_many_instructions_as_it_did() {
         (ratio / BASELINE - 1.0) * 100.0
     );
     if ratio < BASELINE / TOLERANCE {
-        println!("that is better than the baseline of {BASELINE}: put {ratio:.3} into tests/instructions.rs to keep it");
+        println!(
+            "that is better than the baseline of {BASELINE}: put {ratio:.3} into tests/instructions.rs to keep it"
+        );
     }
 }
 
@@ -60,16 +62,17 @@ fn instructions_of(function: &str) -> f64 {
     command.args(["--exact", "requests_go_through_the_service", "--test-threads=1"]);
     let ran = command.env(REQUESTS, COUNTED.to_string()).output();
     let ran = match ran {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => panic!(
-            "valgrind is needed: run `make test`, which installs it on Debian and Ubuntu, or install it by hand"
-        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            panic!("valgrind is needed: run `make test`, which installs it on Debian and Ubuntu, or install it by hand")
+        }
         ran => ran.expect("valgrind can be started"),
     };
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stdout));
     let text = fs::read_to_string(out).expect("what callgrind has counted");
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<f64>().ok());
-    let total = total.filter(|total| *total > 0.0).unwrap_or_else(|| panic!("nothing was counted in {function}:\n{said}"));
+    let total =
+        total.filter(|total| *total > 0.0).unwrap_or_else(|| panic!("nothing was counted in {function}:\n{said}"));
     total / COUNTED as f64
 }
 

@@ -79,7 +79,8 @@ impl Planter {
         self.began.plus(due).minus(IDLE_TIMEOUT + FLUSH_INTERVAL)
     }
 
-    fn sandbox(&self, number: usize) -> Sandbox {
+    /// The sandbox with this number.
+    pub(crate) fn sandbox(&self, number: usize) -> Sandbox {
         let now = self.clock.now();
         let last_activity = self.last_activity(number);
         let policy = Policy {

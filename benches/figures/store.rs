@@ -9,9 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandglass::ports::store::{
-    Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write,
-};
+use sandglass::ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write};
 
 use crate::planted::{Planter, id_text};
 

@@ -154,7 +154,7 @@ impl Table {
             let _ = writeln!(text, "| {} |", row.cells().join(" | "));
         }
         text.push('\n');
-        for Named { row, .. } in self.rows.iter() {
+        for Named { row, .. } in &self.rows {
             if let Some(note) = &row.note {
                 let _ = writeln!(text, "- {}: {note}", row.what);
             }

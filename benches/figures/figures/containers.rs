@@ -83,10 +83,13 @@ impl Side {
         let overhead = median(starts.iter().map(|(ours, alone)| ours - alone));
         let ratio = median(removals.iter().map(|(ours, alone)| ours / alone));
         vec![
-            Row::of(format!("{count} containers due in the same second: until the last is gone"), value(ours(&removals), "s"))
-                .against(value(alone(&removals), "s"), ratio)
-                .at_most(1.15)
-                .note(format!("against stopping and removing them through the Docker API, {CONCURRENCY} at a time")),
+            Row::of(
+                format!("{count} containers due in the same second: until the last is gone"),
+                value(ours(&removals), "s"),
+            )
+            .against(value(alone(&removals), "s"), ratio)
+            .at_most(1.15)
+            .note(format!("against stopping and removing them through the Docker API, {CONCURRENCY} at a time")),
             Row::of("a create until it runs", value(ours(&starts), "ms"))
                 .against(value(alone(&starts), "ms"), median(starts.iter().map(|(ours, alone)| ours / alone)))
                 .note(format!("against create and start through the Docker API: {overhead:.1} ms more")),

@@ -109,10 +109,7 @@ fn request(kind: Kind) -> (Vec<u8>, Vec<usize>) {
         Kind::Batch(count) => {
             let ids = vec![format!("\"{id}\""); count].join(",");
             let body = format!("{{\"ids\":[{ids}]}}");
-            format!(
-                "POST /v1/activity HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
+            format!("POST /v1/activity HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         }
     };
     let holes = text.match_indices(&id).map(|(at, _)| at).collect();

@@ -53,8 +53,7 @@ fn read_file(path: &std::path::Path) -> usize {
     let database = redb::Builder::new().set_cache_size(32 * 1024 * 1024).open(path).expect("the file");
     let (mut last, mut count): (Option<Vec<u8>>, _) = (None, 0);
     loop {
-        let table = database.begin_read().and_then(|read| Ok(read.open_table(Records::new("sandboxes")))).expect("a read");
-        let table = table.expect("the table");
+        let table = database.begin_read().expect("a read").open_table(Records::new("sandboxes")).expect("the table");
         let after = last.as_deref().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let rows = table.range::<&[u8]>((after, std::ops::Bound::Unbounded)).expect("rows");
         let page: Vec<_> = rows
