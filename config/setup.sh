@@ -5,6 +5,7 @@
 #   config/setup.sh docker   a container engine that answers
 #   config/setup.sh image    the image of the template `base`, with or without a registry
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
+#   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
 #   config/setup.sh rust     the tools to build with (looks only)
 #   config/setup.sh all      all of these
 set -eu
@@ -261,12 +262,19 @@ setup_redis() {
     apt_install redis-server
 }
 
+setup_valgrind() {
+    if have valgrind; then return 0; fi
+    can_install || fail "valgrind is missing: install it (valgrind on Debian and Ubuntu, and nearly everywhere else)."
+    # The second package tells valgrind what it replaces in the C library.
+    apt_install valgrind libc6-dbg
+}
+
 setup_rust() {
     have cargo || fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|image|redis|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|image|redis|rust|valgrind|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -275,11 +283,13 @@ for wanted in "$@"; do
     image) setup_image ;;
     redis) setup_redis ;;
     rust) setup_rust ;;
+    valgrind) setup_valgrind ;;
     all)
         setup_rust
         setup_docker
         setup_image
         setup_redis
+        setup_valgrind
         ;;
     *) usage ;;
     esac

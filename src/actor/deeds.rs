@@ -164,7 +164,7 @@ impl SandboxActor {
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
                 details.container_id = Some(started.container_id);
-                details.ports = started.ports;
+                details.ports = started.ports.into();
                 details.base_url = started.base_url;
                 details.started_at = Some(wall);
                 Event::Started
@@ -189,7 +189,7 @@ impl SandboxActor {
                 details.started_at = details.started_at.or(Some(wall));
                 details.base_url = details.base_url.take().or(inspected.started.base_url);
                 details.container_id = Some(inspected.started.container_id);
-                details.ports = inspected.started.ports;
+                details.ports = inspected.started.ports.into();
                 if let Container::Stopped(code) = inspected.state {
                     details.error_message =
                         Some(format!("its container had stopped with exit code {code:?} after a restart"));
@@ -250,7 +250,7 @@ impl Handler<Outcome> for SandboxActor {
             Outcome::Start(outcome) => {
                 let event = self.started(outcome);
                 self.step(event, ctx);
-                if let Some((container_id, news)) = self.early_news.take()
+                if let Some((container_id, news)) = self.early_news.take().map(|news| *news)
                     && container_id == self.sandbox.details.container_id
                 {
                     self.step(news, ctx);
