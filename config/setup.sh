@@ -6,6 +6,7 @@
 #   config/setup.sh image    the image of the template `base`, with or without a registry
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
 #   config/setup.sh browser  Chromium and its driver, for the tests of the pages
+#   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
 #   config/setup.sh rust     the tools to build with (looks only)
 #   config/setup.sh all      all of these
 set -eu
@@ -262,6 +263,13 @@ setup_redis() {
     apt_install redis-server
 }
 
+setup_valgrind() {
+    if have valgrind; then return 0; fi
+    can_install || fail "valgrind is missing: install it (valgrind on Debian and Ubuntu, and nearly everywhere else)."
+    # The second package tells valgrind what it replaces in the C library.
+    apt_install valgrind libc6-dbg
+}
+
 setup_browser() {
     if have chromedriver && have_chromium; then return 0; fi
     can_install || fail "a Chromium with its driver is missing: install both in the same version (chromium and chromium-driver" \
@@ -284,7 +292,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|image|redis|browser|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|image|redis|browser|valgrind|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -294,11 +302,13 @@ for wanted in "$@"; do
     redis) setup_redis ;;
     browser) setup_browser ;;
     rust) setup_rust ;;
+    valgrind) setup_valgrind ;;
     all)
         setup_rust
         setup_docker
         setup_image
         setup_redis
+        setup_valgrind
         setup_browser
         ;;
     *) usage ;;

@@ -171,7 +171,7 @@ impl App {
         let address = listener.local_addr()?;
         let cores = available_parallelism().map_or(1, usize::from);
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
-        let supervisor = assemble(settings, adapters, Arbiters::start(cores));
+        let supervisor = assemble(settings, adapters, Arbiters::start(cores.div_ceil(2)));
         let server = http::server(supervisor.clone(), listener, cores)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);

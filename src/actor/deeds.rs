@@ -30,11 +30,17 @@ const PAUSE_HELD_BACK: Duration = Duration::from_secs(2);
 #[rtype(result = "()")]
 pub(super) enum Outcome {
     Start(Result<Started, RuntimeError>),
-    Look(Result<Option<Inspected>, RuntimeError>),
+    Look(Result<Option<Box<Looked>>, RuntimeError>),
     Pause(Result<(), RuntimeError>),
     Resume(Result<(), RuntimeError>),
     Remove(Result<(), RuntimeError>),
     Buried,
+}
+
+/// What a look at a container after a crash has found, and whether it is ready; else why not.
+pub(super) struct Looked {
+    found: Inspected,
+    ready: Result<(), String>,
 }
 
 impl SandboxActor {
@@ -110,7 +116,18 @@ impl SandboxActor {
 
     fn look_at_container(&self, ctx: &mut Context<Self>) {
         let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
-        self.run(ctx, Outcome::Look, async move { runtime.inspect(&container).await });
+        self.run(ctx, Outcome::Look, async move {
+            let Some(found) = runtime.inspect(&container).await? else { return Ok(None) };
+            // The crash may have come before it was ready: it is waited for now.
+            let ready = match found.state {
+                Container::Running => match runtime.await_ready(&found).await {
+                    Err(unreachable @ RuntimeError::Unreachable(_)) => return Err(unreachable),
+                    asked => asked.map_err(|error| error.to_string()),
+                },
+                _ => Ok(()),
+            };
+            Ok(Some(Box::new(Looked { found, ready })))
+        });
     }
 
     /// Writes the tombstone: the sandbox as it will be once this is stored.
@@ -147,7 +164,7 @@ impl SandboxActor {
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
                 details.container_id = Some(started.container_id);
-                details.ports = started.ports;
+                details.ports = started.ports.into();
                 details.base_url = started.base_url;
                 details.started_at = Some(wall);
                 Event::Started
@@ -161,22 +178,30 @@ impl SandboxActor {
         }
     }
 
-    /// After a crash in mid-create: what runs is adopted, with what a look at it tells.
-    fn looked(&mut self, outcome: Result<Option<Inspected>, RuntimeError>) -> Event {
+    /// After a crash in mid-create: what runs and is ready is adopted, with what a look at it tells.
+    fn looked(&mut self, outcome: Result<Option<Box<Looked>>, RuntimeError>) -> Event {
         match outcome {
-            Ok(Some(inspected)) => {
+            Ok(Some(looked)) => {
+                let Looked { found: inspected, ready } = *looked;
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
                 details.container_name = inspected.name;
                 details.started_at = details.started_at.or(Some(wall));
                 details.base_url = details.base_url.take().or(inspected.started.base_url);
                 details.container_id = Some(inspected.started.container_id);
-                details.ports = inspected.started.ports;
+                details.ports = inspected.started.ports.into();
                 if let Container::Stopped(code) = inspected.state {
                     details.error_message =
                         Some(format!("its container had stopped with exit code {code:?} after a restart"));
                 }
-                Event::Resolved(inspected.state)
+                match ready {
+                    Ok(()) => Event::Resolved(inspected.state),
+                    Err(problem) => {
+                        warn!(sandbox_id = %self.sandbox.id(), error = ?problem, "start failed after a restart");
+                        self.details().error_message = Some(problem);
+                        Event::Resolved(Container::Stopped(None))
+                    }
+                }
             }
             Ok(None) => {
                 self.details().error_message = Some("its start was interrupted before it had a container".into());
@@ -225,7 +250,7 @@ impl Handler<Outcome> for SandboxActor {
             Outcome::Start(outcome) => {
                 let event = self.started(outcome);
                 self.step(event, ctx);
-                if let Some((container_id, news)) = self.early_news.take()
+                if let Some((container_id, news)) = self.early_news.take().map(|news| *news)
                     && container_id == self.sandbox.details.container_id
                 {
                     self.step(news, ctx);

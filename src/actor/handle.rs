@@ -16,6 +16,7 @@ use crate::{
         Denied, Sandbox,
         lifecycle::{Effects, Event},
     },
+    journal::{Journal, Outcome, Ticket},
     ports::runtime::Start,
 };
 
@@ -52,7 +53,30 @@ pub enum Until {
     Gone,
 }
 
-pub(super) type Answer = Result<Sandbox, Refusal>;
+type Answer = Result<Sandbox, Refusal>;
+
+/// What an actor answers.
+pub(super) enum Reply {
+    /// It holds.
+    Now(Sandbox),
+    /// It holds once this is written, or the store is known to be down.
+    Once(Sandbox, Ticket, Journal),
+    /// It is refused.
+    Refused(Refusal),
+}
+
+/// What an actor has answered, when it holds.
+async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {
+    match reply.await {
+        Ok(Reply::Now(sandbox)) => Ok(sandbox),
+        Ok(Reply::Once(sandbox, mut ticket, journal)) => match journal.outcome(&mut ticket).await {
+            Outcome::Stored | Outcome::InMemory => Ok(sandbox),
+            Outcome::Refused => Err(Refusal::NotInCharge),
+        },
+        Ok(Reply::Refused(refusal)) => Err(refusal),
+        Err(_) => Err(Refusal::Unanswered),
+    }
+}
 
 /// The address of a sandbox's actor. Every message carries its own reply channel, so that a client who hangs up loses
 /// the answer and never the message.
@@ -81,7 +105,7 @@ impl SandboxHandle {
     pub fn ask(&self, event: Event) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.addr.do_send(Ask { event, reply });
-        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+        answer_of(answer)
     }
 
     /// Whether the actor has ended: it has left, or it died.
@@ -131,13 +155,13 @@ impl SandboxHandle {
     pub fn look(&self) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.addr.do_send(Look { reply });
-        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+        answer_of(answer)
     }
 
     /// Waits until something is over. Dropping the future ends the wait and nothing else.
     pub fn wait(&self, until: Until) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.addr.do_send(Wait { until, reply });
-        async { answer.await.unwrap_or(Err(Refusal::Unanswered)) }
+        answer_of(answer)
     }
 }

@@ -109,13 +109,6 @@ impl Registry {
         }
     }
 
-    /// Calls `use_it` with every actor and the id it stands under.
-    pub fn each_live_id(&self, mut use_it: impl FnMut(&SandboxId, &SandboxHandle)) {
-        for entry in &self.live {
-            use_it(entry.key(), entry.value());
-        }
-    }
-
     /// Takes a dead actor away, if it is still the one that stands under `id`.
     pub fn remove_dead(&self, id: &SandboxId, dead: &SandboxHandle) -> bool {
         self.live.remove_if(id, |_, standing| standing.is_same(dead)).is_some()

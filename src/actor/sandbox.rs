@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::{
     announce::Announced,
-    handle::{Answer, Refusal, Until},
+    handle::{Refusal, Reply, Until},
     world::World,
 };
 use crate::{
@@ -23,21 +23,21 @@ use crate::{
 };
 
 /// Where an answer goes.
-type Reply = oneshot::Sender<Answer>;
+type Asker = oneshot::Sender<Reply>;
 
 /// Somebody asks for something.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Ask {
     pub(super) event: Event,
-    pub(super) reply: Reply,
+    pub(super) reply: Asker,
 }
 
 /// Somebody looks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Look {
-    pub(super) reply: Reply,
+    pub(super) reply: Asker,
 }
 
 /// Somebody waits.
@@ -45,7 +45,7 @@ pub(super) struct Look {
 #[rtype(result = "()")]
 pub(super) struct Wait {
     pub(super) until: Until,
-    pub(super) reply: Reply,
+    pub(super) reply: Asker,
 }
 
 /// Something happened, and nobody waits for an answer.
@@ -84,11 +84,12 @@ pub(super) struct SandboxActor {
     pub(super) failed_looks: u32,
     pub(super) waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
-    pub(super) early_news: Option<(Option<String>, Event)>,
+    pub(super) early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
     pub(super) counted: bool,
     pub(super) announced: Announced,
-    first: Effects,
+    /// What to do first; gone once it is done.
+    first: Option<Box<Effects>>,
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
     queued_in: Option<u64>,
@@ -100,7 +101,7 @@ impl Actor for SandboxActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let now = self.world.clock.now();
-        let first = std::mem::take(&mut self.first);
+        let first = self.first.take().map(|first| *first).unwrap_or_default();
         self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
         self.counted = true;
         self.announce(Change::Appeared, now);
@@ -133,7 +134,7 @@ impl SandboxActor {
             early_news: None,
             counted: false,
             announced: Announced::default(),
-            first,
+            first: Some(Box::new(first)),
             queued_in: None,
             alarm: None,
         }
@@ -150,9 +151,9 @@ impl SandboxActor {
     fn try_step(
         &mut self,
         event: Event,
-        reply: Option<Reply>,
+        reply: Option<Asker>,
         ctx: &mut Context<Self>,
-    ) -> Result<(), (Denied, Option<Reply>)> {
+    ) -> Result<(), (Denied, Option<Asker>)> {
         let now = self.world.clock.now();
         let before = self.sandbox.life.status();
         let effects = match self.sandbox.life.apply(event, now) {
@@ -185,7 +186,7 @@ impl SandboxActor {
     }
 
     /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
-    fn perform(&mut self, effects: Effects, reply: Option<Reply>, now: Now, ctx: &mut Context<Self>) {
+    fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
         if let Some(source) = effects.used {
             self.world.metrics.activity(source);
         }
@@ -223,9 +224,13 @@ impl SandboxActor {
 
     /// Reports the write to the state machine, if that waits for it, and answers: when it is stored, or the store is down and
     /// it holds in memory.
-    fn tell_when_stored(&self, mut ticket: Ticket, replies: Vec<Reply>, ctx: &mut Context<Self>) {
+    fn tell_when_stored(&self, mut ticket: Ticket, mut replies: Vec<Asker>, ctx: &mut Context<Self>) {
         let waits = self.sandbox.life.awaits_record();
-        if replies.is_empty() && !waits {
+        if !waits && replies.len() <= 1 {
+            // Whoever asked waits by itself: that is every ping after a longer silence, and needs nobody between.
+            if let Some(reply) = replies.pop() {
+                let _ = reply.send(Reply::Once(self.sandbox.clone(), ticket, self.world.journal.clone()));
+            }
             return;
         }
         let (addr, journal) = (ctx.address(), self.world.journal.clone());
@@ -233,9 +238,11 @@ impl SandboxActor {
         self.world.io.spawn(async move {
             let outcome = journal.outcome(&mut ticket).await;
             for reply in replies {
-                let answer = if outcome == Outcome::Refused { Err(Refusal::NotInCharge) } else { Ok(sandbox.clone()) };
                 // Whoever hung up does not need the answer.
-                let _ = reply.send(answer);
+                let _ = reply.send(match outcome {
+                    Outcome::Stored | Outcome::InMemory => Reply::Now(sandbox.clone()),
+                    Outcome::Refused => Reply::Refused(Refusal::NotInCharge),
+                });
             }
             // What nobody waits for is dropped here: while the store is down, nothing piles up.
             if waits && ticket.await {
@@ -256,13 +263,13 @@ impl SandboxActor {
     /// Those who wait for a pause or resume learn that it failed.
     pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
         for wait in self.waiting.extract_if(.., |wait| wait.until == Until::Steady) {
-            let _ = wait.reply.send(Err(refusal.clone()));
+            let _ = wait.reply.send(Reply::Refused(refusal.clone()));
         }
     }
 
-    fn answer(&self, replies: impl Iterator<Item = Reply>) {
+    fn answer(&self, replies: impl Iterator<Item = Asker>) {
         for reply in replies {
-            let _ = reply.send(Ok(self.sandbox.clone()));
+            let _ = reply.send(Reply::Now(self.sandbox.clone()));
         }
     }
 
@@ -306,7 +313,7 @@ impl Handler<Ask> for SandboxActor {
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
         // Whoever is not in charge any more promises nothing.
         if self.world.journal.lost().is_cancelled() {
-            let _ = reply.send(Err(Refusal::NotInCharge));
+            let _ = reply.send(Reply::Refused(Refusal::NotInCharge));
             return;
         }
         // A pause or resume is answered when it is done, everything else when it is applied.
@@ -317,7 +324,7 @@ impl Handler<Ask> for SandboxActor {
             self.try_step(event, Some(reply), ctx)
         };
         if let Err((denied, Some(reply))) = refused {
-            let _ = reply.send(Err(denied.into()));
+            let _ = reply.send(Reply::Refused(denied.into()));
         }
     }
 }
@@ -326,7 +333,7 @@ impl Handler<Look> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Look { reply }: Look, _: &mut Context<Self>) {
-        let _ = reply.send(Ok(self.sandbox.clone()));
+        let _ = reply.send(Reply::Now(self.sandbox.clone()));
     }
 }
 
@@ -358,7 +365,7 @@ impl Handler<News> for SandboxActor {
             self.step(event, ctx);
         } else if self.sandbox.life.is_starting() {
             // Its start has not reported yet which container it has: this may be about that one.
-            self.early_news = Some((container_id, event));
+            self.early_news = Some(Box::new((container_id, event)));
         }
     }
 }

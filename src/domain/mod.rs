@@ -9,6 +9,7 @@
 //! - [`spec`]: what a new sandbox is made from;
 //! - [`retry`]: how long to wait before trying again.
 
+pub mod fields;
 pub mod id;
 pub mod lifecycle;
 pub mod record;
@@ -19,6 +20,7 @@ pub mod spec;
 pub mod time;
 pub mod words;
 
+pub use fields::Fields;
 pub use id::{ID_RULE, InvalidId, SandboxId};
 pub use lifecycle::{Denied, Lifecycle, Policy};
 pub use sandbox::{Details, Sandbox};

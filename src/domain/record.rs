@@ -1,7 +1,7 @@
 //! The record: a sandbox written down as JSON, with the reference system's field names and ours beside them
 //! (design, 4.3). Times are epoch seconds. Fields that we do not know are kept through a rewrite, byte for byte.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
 use serde::{
     Deserialize, Serialize, Serializer,
@@ -11,6 +11,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
+    fields::Fields,
     sandbox::{RawFields, Sandbox},
     time::{EpochSeconds, Moment, Now},
     words::{EndReason, OnTimeout, Status},
@@ -61,19 +62,22 @@ macro_rules! record {
         pub struct Record {
             $($(#[$doc])* pub $field: $type,)+
             /// Fields that Sandglass does not know.
-            pub extra: RawFields,
+            pub extra: BTreeMap<String, Box<RawValue>>,
         }
 
         impl Record {
-            fn set(&mut self, name: &str, raw: &RawValue) -> Result<(), Damaged> {
+            /// Reads the value of a field; where that fails, `damaged` is set to its name.
+            fn read<'de, A: MapAccess<'de>>(
+                &mut self,
+                name: &str,
+                map: &mut A,
+                damaged: &mut Option<&'static str>,
+            ) -> Result<(), A::Error> {
                 match name {
                     $(stringify!($field) => {
-                        self.$field = serde_json::from_str(raw.get()).map_err(|error| Damaged::Field {
-                            field: stringify!($field),
-                            problem: without_position(&error),
-                        })?;
+                        self.$field = map.next_value().inspect_err(|_| *damaged = Some(stringify!($field)))?;
                     })+
-                    _ => { self.extra.insert(name.to_owned(), raw.to_owned()); }
+                    _ => _ = self.extra.insert(name.to_owned(), map.next_value()?),
                 }
                 Ok(())
             }
@@ -139,7 +143,7 @@ record! {
     /// The template's name.
     template: Option<String>,
     /// Published ports.
-    ports: Option<BTreeMap<String, String>>,
+    ports: Option<Fields<Box<str>>>,
     /// Whether it came from the reference system.
     taken_over: Option<bool>,
 }
@@ -183,13 +187,16 @@ impl Record {
     /// # Errors
     /// [`Damaged`] when it is no JSON object, or when a field that we know has a value of a wrong type.
     pub fn parse(bytes: &[u8]) -> Result<Self, Damaged> {
-        let fields: Fields<'_> =
-            serde_json::from_slice(bytes).map_err(|error| Damaged::NotJson(without_position(&error)))?;
-        let mut record = Self::default();
-        for (name, raw) in fields.0 {
-            record.set(&name, raw)?;
-        }
-        Ok(record)
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let mut damaged = None;
+        let record = reader.deserialize_map(Reader { damaged: &mut damaged }).and_then(|record| {
+            reader.end()?;
+            Ok(record)
+        });
+        record.map_err(|error| match damaged {
+            Some(field) if error.is_data() => Damaged::Field { field, problem: without_position(&error) },
+            _ => Damaged::NotJson(without_position(&error)),
+        })
     }
 
     /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead (design, 5).
@@ -198,34 +205,33 @@ impl Record {
     }
 }
 
-/// An object's fields in order; of a name that occurs twice the last one counts, as everywhere in JSON.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// Reads an object; of a name that occurs twice the last one counts, as everywhere in JSON.
+struct Reader<'a> {
+    /// The field whose value could not be read.
+    damaged: &'a mut Option<&'static str>,
+}
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Record;
 
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Fields<'de>;
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(32);
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
+        let mut record = Record::default();
+        while let Some(Name(name)) = map.next_key()? {
+            record.read(&name, &mut map, self.damaged)?;
         }
-
-        deserializer.deserialize_map(Reader)
+        Ok(record)
     }
 }
 
-/// serde's positions are those within one field's value here, and would mislead.
+/// A field's name, as it stands in the bytes unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A record is one line, and who reads of a damaged field needs no position.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -287,7 +293,7 @@ impl Serialize for Written<'_> {
         optional.entry("template", details.template.as_ref())?;
         optional.entry("ports", (!details.ports.is_empty()).then_some(&details.ports))?;
         optional.entry("taken_over", details.taken_over.then_some(true))?;
-        for (name, raw) in &details.extra {
+        for (name, raw) in details.extra.iter() {
             optional.0.serialize_entry(name, raw)?;
         }
         optional.0.end()

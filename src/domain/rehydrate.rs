@@ -226,7 +226,7 @@ fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
         executor_namespace: record.executor_namespace,
         // Every record of ours has a version; one without is the reference system's.
         taken_over: record.taken_over.unwrap_or(record.v.is_none()),
-        extra: record.extra,
+        extra: record.extra.into(),
         removal_error: None,
     }
 }

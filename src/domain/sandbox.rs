@@ -1,10 +1,11 @@
 //! A sandbox as a whole: its state machine, and what people call it by.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::{
+    fields::Fields,
     id::SandboxId,
     lifecycle::Lifecycle,
     time::{EpochSeconds, Now},
@@ -12,7 +13,7 @@ use super::{
 
 /// Fields of a JSON object as they were written: names, and values byte for byte, so that no number loses a digit and no
 /// text an escape.
-pub type RawFields = BTreeMap<String, Box<RawValue>>;
+pub type RawFields = Fields<Box<RawValue>>;
 
 /// What is known of a sandbox besides its state. Changes only at transitions; shared between its actor, the journal and
 /// whoever looks.
@@ -31,7 +32,7 @@ pub struct Details {
     /// Where its first published port is reached.
     pub base_url: Option<String>,
     /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
-    pub ports: BTreeMap<String, String>,
+    pub ports: Fields<Box<str>>,
     /// What went wrong last, in words.
     pub error_message: Option<String>,
     /// When it was asked for.
@@ -66,7 +67,7 @@ impl Details {
             image: None,
             container_id: None,
             base_url: None,
-            ports: BTreeMap::new(),
+            ports: Fields::new(),
             error_message: None,
             created_at,
             started_at: None,

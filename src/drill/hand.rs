@@ -12,7 +12,7 @@ use bollard::{
     },
 };
 
-use super::Options;
+use super::{Options, ground::other};
 
 const TIMEOUT_SECONDS: u64 = 120;
 
@@ -47,7 +47,12 @@ impl Hand {
     /// # Errors
     /// When Docker does not answer.
     pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
-        self.labelled(&format!("sandglass.prefix={}", self.prefix)).await
+        self.containers_of_prefix(&self.prefix).await
+    }
+
+    /// The same of another prefix.
+    pub(super) async fn containers_of_prefix(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        self.labelled(&format!("sandglass.prefix={prefix}")).await
     }
 
     /// The same of one sandbox.
@@ -64,6 +69,33 @@ impl Hand {
         Ok(found)
     }
 
+    /// Whether a container is there and runs.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn runs(&self, id: &str) -> anyhow::Result<bool> {
+        let found = self.inspect(id).await?;
+        Ok(found.and_then(|found| found.state?.running).unwrap_or(false))
+    }
+
+    /// A container in words: its id, its name and what it is doing.
+    pub(super) async fn describe(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.inspect(id).await?;
+        let name = found.as_ref().and_then(|found| found.name.clone()).unwrap_or_default();
+        let state = found.and_then(|found| found.state?.status).map(|status| status.to_string()).unwrap_or_default();
+        Ok(format!("the container {} ({id}, {state})", name.trim_start_matches('/')))
+    }
+
+    /// Whether a container is there and frozen.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn is_frozen(&self, id: &str) -> anyhow::Result<bool> {
+        let found = self.inspect(id).await?;
+        Ok(found.and_then(|found| found.state?.paused).unwrap_or(false))
+    }
+
+    /// The ids of all containers with this label.
     async fn labelled(&self, label: &str) -> anyhow::Result<Vec<String>> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -154,6 +186,7 @@ impl Hand {
     /// Removes everything of this drill.
     pub(super) async fn clear(&self) -> anyhow::Result<()> {
         let mut left = self.containers().await?;
+        left.extend(self.containers_of_prefix(&other(&self.prefix)).await?);
         left.extend(self.labelled(&format!("{DRILL}={}", self.prefix)).await?);
         for id in left {
             self.remove(&id).await?;

@@ -5,6 +5,8 @@
 //! behind their backs ([`Hand`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
 //! drill's [`Findings`] say how often that was broken. Nothing is touched that the drill did not start.
 
+mod bench;
+mod clients;
 mod drills;
 mod findings;
 mod ground;
@@ -75,6 +77,11 @@ pub struct Drill {
     pub run: fn(Arc<Ground>) -> BoxFuture<'static, anyhow::Result<Findings>>,
 }
 
+/// A drill that cannot be done here, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LeftOut(pub &'static str);
+
 /// How a drill went.
 #[derive(Debug)]
 pub enum Outcome {
@@ -107,6 +114,9 @@ pub async fn run(drill: &Drill, ground: Arc<Ground>) -> Outcome {
     let cleared = ground.clear().await;
     match (done, cleared) {
         (Ok(findings), Ok(())) => Outcome::Done(findings),
+        (Err(error), Ok(())) if error.is::<LeftOut>() => {
+            Outcome::Skipped(error.downcast_ref().map_or("", |LeftOut(why)| why))
+        }
         (Err(error), _) | (Ok(_), Err(error)) => Outcome::Broken(format!("{error:#}")),
     }
 }

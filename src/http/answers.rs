@@ -1,13 +1,13 @@
 //! What comes out: a sandbox as clients see it, and its deadlines (design, 7). Times are epoch seconds, durations seconds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{
-    EndReason, EpochSeconds, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status, sandbox::RawFields,
+    EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status, sandbox::RawFields,
 };
 
 /// A sandbox.
@@ -34,7 +34,8 @@ pub struct SandboxAnswer<'a> {
     /// Where its first published port is reached.
     base_url: Option<&'a str>,
     /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
-    ports: &'a BTreeMap<String, String>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    ports: &'a Fields<Box<str>>,
     /// When it was asked for.
     created_at: EpochSeconds,
     /// When its container ran.

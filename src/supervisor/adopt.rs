@@ -140,7 +140,7 @@ impl Supervisor {
             container_name: found.name,
             container_id: Some(found.started.container_id),
             base_url: found.started.base_url,
-            ports: found.started.ports,
+            ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
             ..Details::new(remains.id.clone(), created_at)

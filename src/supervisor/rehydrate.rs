@@ -18,11 +18,14 @@ use crate::{
         rehydrate::{self, Fallbacks},
         retry::Backoff,
     },
-    ports::store::{Cursor, Found, LastStop, StoreError, Stored, Write},
+    ports::store::{Cursor, Found, LastStop, Page, StoreError, Stored, Write},
 };
 
 /// Members per page: a pipeline of this many reads is one round trip.
 const PAGE: usize = 1000;
+
+/// After so many sandboxes, others have their turn: above all who reads the next page.
+const BREATH: usize = 50;
 
 /// A store that cannot be read is asked again soon: nothing works before it answers.
 pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
@@ -58,23 +61,20 @@ impl Supervisor {
         let began = self.world.clock.now();
         let fallbacks = self.fallbacks(began);
         let absence = Absence { last_stop, known_at: began.moment };
-        let mut from = None;
+        let mut page = self.active_page(None).await?;
         loop {
-            let page = self.patiently(|| self.store.active(from.clone(), PAGE)).await?;
-            // Each page as it comes: until then, nobody could ping its sandboxes.
-            let fitting = absence.fit(fallbacks, self.world.clock.now());
-            for stored in page.entries {
-                match self.bring_back(stored, &fitting, &mut restoration) {
-                    Member::Back { completed } => {
-                        restoration.sandboxes += 1;
-                        restoration.completed += usize::from(completed);
-                    }
-                    Member::Loose(member) => loose.push(member),
-                    Member::Nothing => {}
-                }
+            let next = page.next.take();
+            let more = next.is_some();
+            // The store reads the next page while the sandboxes of this one are made.
+            let (made, coming) =
+                tokio::join!(self.bring_all_back(page.entries, absence, &fallbacks, &mut restoration), async {
+                    if more { self.active_page(next).await } else { Ok(Page::default()) }
+                },);
+            loose.extend(made);
+            if !more {
+                break;
             }
-            let Some(next) = page.next else { break };
-            from = Some(next);
+            page = coming?;
             info!(sandboxes = restoration.sandboxes, "bringing sandboxes back");
         }
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
@@ -88,6 +88,36 @@ impl Supervisor {
         }
         self.move_on(Phase::Starting, Phase::Ready);
         Ok(restoration)
+    }
+
+    async fn active_page(&self, from: Option<Cursor>) -> Result<Page, StoreError> {
+        self.patiently(|| self.store.active(from.clone(), PAGE)).await
+    }
+
+    /// A page as it comes: until then, nobody could ping its sandboxes. Returns what of it has no record.
+    async fn bring_all_back(
+        &self,
+        entries: Vec<Stored>,
+        absence: Absence,
+        fallbacks: &Fallbacks,
+        restoration: &mut Restoration,
+    ) -> Vec<Remains> {
+        let fitting = absence.fit(*fallbacks, self.world.clock.now());
+        let mut loose = Vec::new();
+        for (number, stored) in entries.into_iter().enumerate() {
+            match self.bring_back(stored, &fitting, restoration) {
+                Member::Back { completed } => {
+                    restoration.sandboxes += 1;
+                    restoration.completed += usize::from(completed);
+                }
+                Member::Loose(member) => loose.push(member),
+                Member::Nothing => {}
+            }
+            if number % BREATH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        loose
     }
 
     /// What fills the gaps of a record that is brought back now.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     actor::{Refusal, SandboxHandle},
-    domain::SandboxId,
+    domain::{SandboxId, lifecycle::Event},
     ports::store::{StoreError, Stored},
 };
 
@@ -41,28 +41,32 @@ impl Supervisor {
     }
 
     async fn sweep(&self) {
-        let mut actors = Vec::new();
-        self.world.registry.each_live_id(|id, handle| actors.push((id.clone(), handle.clone())));
-        // In the order of ids, not in the map's, which is another one each time: what was seen once can be played again.
-        actors.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        for chunk in actors.chunks(CHUNK) {
-            join_all(chunk.iter().map(|(id, handle)| self.check(id, handle))).await;
+        // The ids alone, which cost little: addresses of a million actors would be a hundred megabytes. And in their order,
+        // not in the map's, which is another one each time: what was seen once can be played again.
+        for chunk in self.world.registry.ids_after(None, false).chunks(CHUNK) {
+            join_all(chunk.iter().map(|id| self.check(id))).await;
         }
     }
 
-    async fn check(&self, id: &SandboxId, handle: &SandboxHandle) {
-        match timeout(ANSWER_WITHIN, handle.look()).await {
+    async fn check(&self, id: &SandboxId) {
+        let registry = &self.world.registry;
+        let Some(look) = registry.with_live(id, SandboxHandle::look) else { return };
+        match timeout(ANSWER_WITHIN, look).await {
             Ok(Ok(sandbox)) => {
                 let now = self.world.clock.now().moment;
                 let due = sandbox.life.next_action().map(|(at, _)| at.plus(OVERDUE));
                 if due.is_some_and(|due| due < now) {
                     error!(sandbox_id = %id, "a deadline passed and its timer did not fire; it is driven on");
                     self.world.metrics.rescued();
-                    handle.tell(crate::domain::lifecycle::Event::TimerFired);
+                    registry.with_live(id, |handle| handle.tell(Event::TimerFired));
                 }
             }
             // It may have left for good meanwhile, which is how it should be.
-            Ok(Err(Refusal::Unanswered)) if handle.is_dead() => self.replace(id, handle).await,
+            Ok(Err(Refusal::Unanswered)) => {
+                if let Some(dead) = registry.handle(id).filter(SandboxHandle::is_dead) {
+                    self.replace(id, &dead).await;
+                }
+            }
             Ok(Err(_)) => {}
             Err(_) => warn!(sandbox_id = %id, "an actor does not answer; its thread may be stuck"),
         }

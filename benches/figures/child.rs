@@ -1,0 +1,63 @@
+//! Processes of their own: this program again, in another role. One that is dropped is killed, and one whose parent has
+//! gone ends by itself, since its standard input does.
+
+use std::{process::Stdio, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+/// Far more than anything here takes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
+
+/// A process that answers each line with one line, both JSON.
+pub(crate) struct Helper {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Helper {
+    /// Starts one in this role; `setup` is what it is told with.
+    pub(crate) fn start(role: &str, setup: &impl Serialize) -> Self {
+        let program = std::env::current_exe().expect("the path of this program");
+        let mut command = Command::new(program);
+        command.arg(format!("--role={role}")).arg(serde_json::to_string(setup).expect("a setup becomes JSON"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        // A server logs as it does by default; reading it is for whoever looks for a fault.
+        if std::env::var_os("SANDGLASS_FIGURES_LOG").is_none() {
+            command.stderr(Stdio::null());
+        }
+        let mut child = command.spawn().expect("this program can be started");
+        let stdin = child.stdin.take().expect("a pipe");
+        let stdout = child.stdout.take().expect("a pipe");
+        Self { child, stdin, lines: BufReader::new(stdout).lines() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
+    /// The next line that it says.
+    pub(crate) async fn hear<T: DeserializeOwned>(&mut self) -> T {
+        let line = timeout(ANSWER_WITHIN, self.lines.next_line()).await.expect("an answer in time");
+        let line = line.expect("its output can be read").expect("it lives; SANDGLASS_FIGURES_LOG=1 shows its log");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    /// Says something and waits for the answer.
+    pub(crate) async fn ask<T: DeserializeOwned>(&mut self, question: &impl Serialize) -> T {
+        let line = serde_json::to_string(question).expect("a question becomes JSON") + "\n";
+        self.stdin.write_all(line.as_bytes()).await.expect("it lives");
+        self.hear().await
+    }
+
+    /// Ends it in its own way, and waits for that.
+    pub(crate) async fn end(mut self) {
+        drop(self.stdin);
+        let _ = timeout(Duration::from_secs(20), self.child.wait()).await;
+    }
+}

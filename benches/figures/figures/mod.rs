@@ -1,0 +1,47 @@
+//! The figures, one per file.
+
+mod containers;
+mod idle;
+mod lateness;
+mod memory;
+mod pings;
+mod rehydration;
+mod start;
+mod writes;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::table::Row;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Only to see that it works.
+    pub(crate) quick: bool,
+}
+
+impl Pace {
+    /// One of two.
+    pub(crate) fn pick<T>(self, whole: T, quick: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+}
+
+/// Something to measure.
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) measure: fn(Pace) -> LocalBoxFuture<'static, Vec<Row>>,
+}
+
+/// All of them, in the order in which they are measured.
+pub(crate) const FIGURES: &[Figure] = &[
+    Figure { name: "pings", measure: |pace| Box::pin(pings::measure(pace)) },
+    Figure { name: "batches", measure: |pace| Box::pin(pings::measure_batches(pace)) },
+    Figure { name: "lateness", measure: |pace| Box::pin(lateness::measure(pace)) },
+    Figure { name: "memory", measure: |pace| Box::pin(memory::measure(pace)) },
+    Figure { name: "rehydration", measure: |pace| Box::pin(rehydration::measure(pace)) },
+    Figure { name: "writes", measure: |pace| Box::pin(writes::measure(pace)) },
+    Figure { name: "containers", measure: |pace| Box::pin(containers::measure(pace)) },
+    Figure { name: "start", measure: |pace| Box::pin(start::measure(pace)) },
+    Figure { name: "idle", measure: |pace| Box::pin(idle::measure(pace)) },
+];

@@ -1,0 +1,78 @@
+//! The figures of section 10 of the design: each measured side by side with what it is compared with, in one run.
+//!
+//! ```sh
+//! cargo bench --bench figures                  # all of them, as `make bench` does
+//! cargo bench --bench figures -- pings memory  # some
+//! cargo bench --bench figures -- --quick       # all of them, too short to be believed
+//! ```
+//!
+//! Servers and the load generator are processes of their own, so that each one's share of the processor can be told. What
+//! is compared is measured alternately, and the median of the rounds counts: on a machine that others use as well, ratios
+//! are what can be believed. The table goes to the standard output, the same as JSON to `target/figures.json`.
+
+mod child;
+#[path = "../../tests/support/docker.rs"]
+mod docker;
+mod engine;
+mod figures;
+mod load;
+mod machine;
+mod planted;
+mod program;
+#[path = "../../tests/support/redis.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest of it")]
+mod redis;
+mod roles;
+mod store;
+mod table;
+
+use std::{path::Path, process::ExitCode};
+
+use figures::{FIGURES, Figure, Pace};
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(role) = arguments.first().and_then(|first| first.strip_prefix("--role=")) {
+        return roles::play(role, &arguments[1..]);
+    }
+    let names: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = names.iter().find(|name| FIGURES.iter().all(|figure| figure.name != name.as_str())) {
+        let known: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+        eprintln!("there is no figure {unknown:?}, only {}", known.join(", "));
+        return ExitCode::FAILURE;
+    }
+    // cargo says `--bench`.
+    let pace = Pace { quick: arguments.iter().any(|argument| argument == "--quick") };
+    let chosen = FIGURES.iter().filter(|figure| names.is_empty() || names.iter().any(|name| *name == figure.name));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        tokio::select! {
+            code = measure(chosen, pace) => code,
+            // Everything that was started ends with what holds it.
+            _ = tokio::signal::ctrl_c() => ExitCode::FAILURE,
+        }
+    })
+}
+
+async fn measure(chosen: impl Iterator<Item = &Figure>, pace: Pace) -> ExitCode {
+    let mut table = table::Table::new(machine::describe(), pace.quick);
+    for figure in chosen {
+        eprintln!("measuring {} …", figure.name);
+        let rows = (figure.measure)(pace).await;
+        for row in rows {
+            eprintln!("  {}", row.line());
+            table.add(figure.name, row);
+        }
+    }
+    println!("{}", table.markdown());
+    // `target`, wherever that is.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target directory");
+    let file = target.join("figures.json");
+    std::fs::write(&file, table.json()).expect("the target directory can be written to");
+    println!("As JSON: {}", file.display());
+    if table.missed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,149 @@
+//! Sandboxes to begin with: records as Sandglass writes them, with everything that a running sandbox has.
+
+use std::{sync::Arc, time::Duration};
+
+use sandglass::{
+    clock::Clock,
+    domain::{
+        Details, EpochSeconds, Lifecycle, Moment, OnTimeout, Policy, Sandbox, SandboxId,
+        lifecycle::{Restored, Revived},
+        record,
+    },
+    ports::store::Write,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What the planted records lack of activity at most; a restart adds it to each deadline.
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which sandboxes there shall be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Crop {
+    /// How many.
+    pub(crate) count: usize,
+    /// Seconds from now to the first idle deadline.
+    pub(crate) first: f64,
+    /// Seconds from the first to the last.
+    pub(crate) spread: f64,
+}
+
+impl Crop {
+    /// So many that nothing happens to within the run.
+    pub(crate) fn quiet(count: usize) -> Self {
+        Self { count, first: 6000.0, spread: 600.0 }
+    }
+}
+
+/// The id of the sandbox with this number.
+pub(crate) fn id(number: usize) -> SandboxId {
+    SandboxId::parse(&id_text(number)).expect("a valid id")
+}
+
+/// The same as text: as long as the ids that Sandglass makes.
+pub(crate) fn id_text(number: usize) -> String {
+    format!("i{number:019}")
+}
+
+/// Makes the records of a crop.
+#[derive(Clone)]
+pub(crate) struct Planter {
+    clock: Clock,
+    crop: Crop,
+    began: Moment,
+}
+
+/// The timeout that planted sandboxes have.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
+
+impl Planter {
+    pub(crate) fn new(crop: Crop) -> Self {
+        let clock = Clock::system();
+        let began = clock.now().moment;
+        Self { clock, crop, began }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.crop.count
+    }
+
+    /// When the idle rule ends the sandbox with this number, by what its record says: what a client may rely on.
+    pub(crate) fn deadline(&self, number: usize) -> EpochSeconds {
+        self.clock.now().wall_at(self.last_activity(number).plus(IDLE_TIMEOUT))
+    }
+
+    fn last_activity(&self, number: usize) -> Moment {
+        let share = number as f64 / self.crop.count.max(1) as f64;
+        let due = Duration::from_secs_f64(self.crop.first + self.crop.spread * share);
+        // A restart adds the slack.
+        self.began.plus(due).minus(IDLE_TIMEOUT + FLUSH_INTERVAL)
+    }
+
+    /// The sandbox with this number.
+    pub(crate) fn sandbox(&self, number: usize) -> Sandbox {
+        let now = self.clock.now();
+        let last_activity = self.last_activity(number);
+        let policy = Policy {
+            idle_timeout: Some(IDLE_TIMEOUT),
+            paused_timeout: None,
+            heartbeat_timeout: None,
+            active_timeout: Duration::from_secs(1800),
+            on_timeout: OnTimeout::Deactivate,
+        };
+        let restored = Restored {
+            phase: Revived::Running,
+            policy,
+            last_activity,
+            expires_at: now.moment.plus(policy.active_timeout),
+            idle_slack: Duration::ZERO,
+            not_before: Moment::DISTANT_PAST,
+        };
+        let (life, _) = Lifecycle::restore(restored, now);
+        let created_at = now.wall_at(last_activity) - 60.0;
+        let port = format!("127.0.0.1:{}", 20_000 + number % 40_000);
+        let raw = |text: String| RawValue::from_string(text).expect("valid JSON");
+        let details = Details {
+            template: Some("base".to_owned()),
+            image: Some("busybox:stable".to_owned()),
+            container_id: Some(format!("{number:064x}")),
+            base_url: Some(format!("http://{port}")),
+            ports: [("80", port.into())].into_iter().collect(),
+            started_at: Some(created_at + 0.5),
+            metadata: [("task_id", raw(number.to_string()))].into_iter().collect(),
+            user_id: Some(raw(number.to_string())),
+            user_name: Some(format!("user-{number}")),
+            ..Details::new(id(number), created_at)
+        };
+        Sandbox { details: Arc::new(details), life }
+    }
+
+    /// How many bytes the texts of a record take, without what an allocator or a map adds to them.
+    pub(crate) fn texts(&self, number: usize) -> usize {
+        let Sandbox { details, .. } = self.sandbox(number);
+        let options = [&details.template, &details.image, &details.container_id, &details.base_url, &details.user_name];
+        let texts = options.into_iter().flatten().map(String::len).sum::<usize>();
+        let ports = details.ports.iter().map(|(name, port)| name.len() + port.len()).sum::<usize>();
+        let metadata = details.metadata.iter().map(|(name, raw)| name.len() + raw.get().len()).sum::<usize>();
+        let user = details.user_id.as_ref().map_or(0, |user| user.get().len());
+        details.id.as_str().len() + details.container_name.len() + texts + ports + metadata + user
+    }
+
+    /// The record of the sandbox with this number, and the active set's score.
+    pub(crate) fn record(&self, number: usize) -> (Vec<u8>, EpochSeconds) {
+        let (sandbox, now) = (self.sandbox(number), self.clock.now());
+        let last_activity = sandbox.life.last_activity();
+        (record::encode(&sandbox, last_activity, FLUSH_INTERVAL, &now), now.wall_at(last_activity))
+    }
+
+    /// The writes that put them all into a store, in batches.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = Vec<Write>> {
+        (0..self.crop.count).step_by(5000).map(|from| {
+            let numbers = from..(from + 5000).min(self.crop.count);
+            let put = |number| {
+                let (record, last_activity) = self.record(number);
+                Write::Put { id: id(number), record, last_activity }
+            };
+            numbers.map(put).collect()
+        })
+    }
+}

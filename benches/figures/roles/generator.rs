@@ -1,0 +1,154 @@
+//! The load generator: connections that each send a request, wait for the answer, and send the next. One thread, which
+//! costs less processor time per request than a general client, and is what the server's own cost is compared with.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::LocalSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{questions, read, say};
+use crate::{
+    load::{Done, Kind, Load, quantile},
+    planted::id_text,
+};
+
+pub(super) fn run() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let mut questions = questions();
+        while let Some(question) = questions.recv().await {
+            say(&put(read(&question)).await);
+        }
+    });
+}
+
+/// What all connections note.
+#[derive(Default)]
+struct Notes {
+    /// In microseconds.
+    latencies: Vec<f32>,
+    refused: usize,
+}
+
+async fn put(load: Load) -> Done {
+    let notes = Rc::new(RefCell::new(Notes::default()));
+    let began = Instant::now();
+    let until = began + Duration::from_secs_f64(load.seconds);
+    let connections: Vec<_> = (0..load.connections)
+        .map(|number| tokio::task::spawn_local(Connection::run(load, number as u64, until, notes.clone())))
+        .collect();
+    for connection in connections {
+        connection.await.expect("the server answers in HTTP");
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let mut notes = notes.borrow_mut();
+    notes.latencies.sort_unstable_by(f32::total_cmp);
+    let (p50, p99) = (quantile(&notes.latencies, 0.5), quantile(&notes.latencies, 0.99));
+    Done { requests: notes.latencies.len(), refused: notes.refused, seconds, p50, p99 }
+}
+
+struct Connection {
+    stream: TcpStream,
+    random: Random,
+    request: Vec<u8>,
+    /// Where ids stand in the request.
+    holes: Vec<usize>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    async fn run(load: Load, number: u64, until: Instant, notes: Rc<RefCell<Notes>>) {
+        let stream = TcpStream::connect(("127.0.0.1", load.port)).await.expect("the server listens");
+        stream.set_nodelay(true).expect("an option of every socket");
+        let (request, holes) = request(load.kind);
+        let mut connection = Self { stream, random: Random::new(number), request, holes, answer: Vec::new() };
+        let every = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
+        let mut next = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / load.connections as f64);
+        while Instant::now() < until {
+            if let Some(every) = every {
+                sleep_until(next).await;
+                next += every;
+            }
+            for hole in &connection.holes {
+                let id = connection.random.below(load.sandboxes as u64);
+                write_number(&mut connection.request[*hole..*hole + 20], id);
+            }
+            let sent = Instant::now();
+            let good = connection.exchange().await;
+            let latency = sent.elapsed().as_secs_f32() * 1e6;
+            let mut notes = notes.borrow_mut();
+            if good { notes.latencies.push(latency) } else { notes.refused += 1 }
+        }
+    }
+
+    /// Sends the request, reads the whole answer, and tells whether it is a good one.
+    async fn exchange(&mut self) -> bool {
+        self.stream.write_all(&self.request).await.expect("the server takes requests");
+        self.answer.clear();
+        let mut whole = None;
+        while whole.is_none_or(|whole| self.answer.len() < whole) {
+            let read = self.stream.read_buf(&mut self.answer).await.expect("the server answers");
+            assert!(read > 0, "the server closed the connection");
+            whole = whole.or_else(|| length(&self.answer));
+        }
+        self.answer.starts_with(b"HTTP/1.1 200") && !contains(&self.answer, b"\"ok\":false")
+    }
+}
+
+/// A request, and where the ids go.
+fn request(kind: Kind) -> (Vec<u8>, Vec<usize>) {
+    let id = id_text(0);
+    let text = match kind {
+        Kind::Ping => {
+            format!("POST /v1/sandboxes/{id}/activity HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        }
+        Kind::Batch(count) => {
+            let ids = vec![format!("\"{id}\""); count].join(",");
+            let body = format!("{{\"ids\":[{ids}]}}");
+            format!("POST /v1/activity HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
+    };
+    let holes = text.match_indices(&id).map(|(at, _)| at).collect();
+    (text.into_bytes(), holes)
+}
+
+/// How long an answer is, once its head is there.
+fn length(answer: &[u8]) -> Option<usize> {
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
+    let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
+    Some(head + length.and_then(|length| length.parse::<usize>().ok()).expect("an answer has a length"))
+}
+
+/// Looked for in the beginning only: the first of a batch stands for all.
+fn contains(answer: &[u8], words: &[u8]) -> bool {
+    answer[..answer.len().min(600)].windows(words.len()).any(|bytes| bytes == words)
+}
+
+/// Writes an id's number over its digits, which follow its first letter.
+fn write_number(id: &mut [u8], mut number: u64) {
+    for digit in id[1..].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// Marsaglia's xorshift: ids need to be spread, and nothing more.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}

@@ -1,0 +1,128 @@
+//! Stores to measure with: none at all, and one that counts what another is given.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sandglass::ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write};
+
+use crate::planted::{Planter, id_text};
+
+/// No store: it has planted records to begin with, and keeps nothing of what it is given.
+pub(crate) struct Nothing(pub(crate) Planter);
+
+#[async_trait]
+impl Store for Nothing {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
+        Ok(LastStop::Unclean)
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.acquire().await
+    }
+
+    async fn renew(&self) -> Result<Memory, StoreError> {
+        Ok(Memory::Kept)
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn hand_over(&self, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn commit(&self, _: &[Write]) -> Result<Memory, StoreError> {
+        Ok(Memory::Kept)
+    }
+
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let from = from.and_then(|cursor| cursor.0.try_into().ok()).map_or(0, usize::from_ne_bytes);
+        let until = (from + limit).min(self.0.count());
+        let entry = |number| {
+            let (record, score) = self.0.record(number);
+            Stored { member: id_text(number).into_bytes(), score, found: Found::Record(record) }
+        };
+        let next = (until < self.0.count()).then(|| Cursor(until.to_ne_bytes().to_vec()));
+        Ok(Page { entries: (from..until).map(entry).collect(), next })
+    }
+
+    async fn tombstones(&self, _: Option<Cursor>, _: usize) -> Result<Page, StoreError> {
+        Ok(Page::default())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Counts what goes to another store.
+pub(crate) struct Counting {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// What a store was given.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) commits: AtomicUsize,
+    pub(crate) records: AtomicUsize,
+    /// The most records of one commit since this was last asked for.
+    pub(crate) most: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
+        self.inner.acquire().await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.inner.try_acquire().await
+    }
+
+    async fn renew(&self) -> Result<Memory, StoreError> {
+        self.inner.renew().await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        self.inner.release().await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.inner.hand_over(silent_for).await
+    }
+
+    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+        self.counts.commits.fetch_add(1, Ordering::Relaxed);
+        self.counts.records.fetch_add(batch.len(), Ordering::Relaxed);
+        self.counts.most.fetch_max(batch.len(), Ordering::Relaxed);
+        self.inner.commit(batch).await
+    }
+
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.inner.active(from, limit).await
+    }
+
+    async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.inner.tombstones(from, limit).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        self.inner.quarantined().await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner.check().await
+    }
+}
