@@ -1,5 +1,6 @@
 //! Sandboxes come, are used, and go; the page shows it by itself. The real binary on real Docker.
 
+use bollard::query_parameters::KillContainerOptionsBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -79,10 +80,14 @@ async fn what_ends_vanishes_and_its_reason_is_in_the_log_of_ends_and_announced()
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
     let page = Page::live(&program.url).await;
-    program.create(&json!({"id": "idles", "idle_timeout": 3})).await;
-    program.create(&json!({"id": "exits", "command": ["sh", "-c", "sleep 2; exit 3"]})).await;
+    program.create(&json!({"id": "idles", "idle_timeout": 8})).await;
     page.until_row("idles", "running").await;
+    let until_told = "trap 'exit 3' TERM; while :; do sleep 0.1; done";
+    let exits = program.create(&json!({"id": "exits", "command": ["sh", "-c", until_told]})).await;
     page.until_row("exits", "running").await;
+    let (container, options) = (&exits["container_id"], KillContainerOptionsBuilder::default().signal("TERM").build());
+    let container = container.as_str().expect("a container");
+    corner.client.kill_container(container, Some(options)).await.expect("it is told");
     page.until_ended("idles", "nobody used it").await;
     page.until_ended("exits", "exited with code 3").await;
     page.until_no_row("idles").await;
