@@ -1,8 +1,10 @@
 //! How it looks: pictures for people, and what can be said of them without eyes.
 
+use sandglass::runtime::memory::{Point, When};
 use serde_json::{Value, json};
 
 use crate::{
+    bench::id,
     memory::InMemory,
     page::{Page, row, share},
 };
@@ -20,11 +22,17 @@ async fn usual_day() -> InMemory {
         sandglass.create(&body).await;
     }
     sandglass.create(&json!({"id": "short-lived", "idle_timeout": 1})).await;
-    sandglass.create(&json!({"id": "not-wanted"})).await;
+    for name in ["greedy", "crashing", "not-wanted"] {
+        sandglass.create(&json!({"id": name})).await;
+    }
+    sandglass.runtime.exhaust_memory(&id("greedy"));
+    sandglass.runtime.exit(&id("crashing"), 3);
     sandglass.delete("/v1/sandboxes/not-wanted").await;
     sandglass.post("/v1/sandboxes/preview-4/pause", &Value::Null).await;
     sandglass.post("/v1/sandboxes/build-7/activity", &Value::Null).await;
     sandglass.post("/v1/sandboxes/crawler-3/keep-alive", &json!({"timeout": 3600})).await;
+    sandglass.runtime.hang(Point::Ready, When::Before);
+    sandglass.begin(&json!({"id": "warming-up", "user_name": "mara"})).await;
     sandglass
 }
 
@@ -34,6 +42,8 @@ async fn it_follows_the_system_in_light_and_dark_and_fits_every_width() {
     let page = Page::live(&sandglass.url).await;
     page.until_ended("short-lived", "nobody used it").await;
     page.until_ended("not-wanted", "somebody ended it").await;
+    page.until_ended("greedy", "it ran out of memory").await;
+    page.until_ended("crashing", "exited with code 3").await;
     let known = format!("{}.querySelector('.keeper').textContent === 'a keep-alive'", row("crawler-3"));
     page.until("what keeps them alive is found out", &known).await;
     let ground = "getComputedStyle(document.body).backgroundColor";
@@ -107,6 +117,6 @@ async fn everything_that_can_be_pressed_says_what_it_does_and_every_picture_is_d
         picture.hasAttribute('alt') || (picture.getAttribute('role') === 'img' && picture.ariaLabel))).map((picture) => picture.outerHTML)";
     assert_eq!(page.value(undescribed).await, json!([]));
     let chart = page.text("document.querySelector('#chart svg').ariaLabel").await;
-    assert!(chart.contains("8 sandboxes now"), "{chart}");
+    assert!(chart.contains("9 sandboxes now"), "{chart}");
     page.end(&[]).await;
 }
