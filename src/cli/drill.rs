@@ -167,7 +167,11 @@ impl Screen {
         let left_out = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
         if outcomes.iter().all(|(_, outcome)| outcome.holds()) {
             let note = if left_out > 0 { format!(", {left_out} left out") } else { String::new() };
-            self.line(&format!("\nBoth promises held in {} drills{note}. Nothing is left.", outcomes.len() - left_out));
+            let done = match outcomes.len() - left_out {
+                1 => "1 drill".to_owned(),
+                done => format!("{done} drills"),
+            };
+            self.line(&format!("\nBoth promises held in {done}{note}. Nothing is left."));
         }
     }
 
