@@ -17,6 +17,7 @@ use crate::{
     clock::{self, Clock},
     config::{Settings, StoreKind},
     domain::retry::Backoff,
+    feed::Feed,
     http,
     journal::Journal,
     metrics::Metrics,
@@ -270,14 +271,17 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
     let (clock, metrics, io) = (Clock::system(), Arc::new(Metrics::new()), Handle::current());
     let flush_interval = settings.store.flush_interval;
     let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &io);
+    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &io);
     let world = World {
         clock,
         journal,
+        feed,
         runtime: adapters.runtime,
         metrics,
         registry: Default::default(),
         io,
         retention: settings.lifecycle.retention,
+        warn_before: settings.lifecycle.warn_before,
         backoff: Backoff::STANDARD,
     };
     Supervisor::new(SupervisorParts {

@@ -4,9 +4,9 @@
 //! # Bird's-eye view
 //!
 //! ```text
-//!   domain ◀── ports ◀── journal ◀── actor ◀── supervisor ◀── http ◀── app ◀── cli ◀── main
-//!                ▲                                                      │
-//!                └────────── store, runtime (adapters) ◀────────────────┘
+//!   domain ◀── ports ◀── journal, feed ◀── actor ◀── supervisor ◀── http ◀── app ◀── cli ◀── main
+//!                ▲                                                            │
+//!                └────────── store, runtime (adapters) ◀──────────────────────┘
 //! ```
 //!
 //! An arrow points at what is known. A test (`tests/architecture.rs`) reads the code's own `use` lines and fails on one
@@ -20,6 +20,7 @@
 //! | [`runtime`] | container engines: Docker, memory |
 //! | [`clock`] | the one place that reads the clock |
 //! | [`journal`] | the one writer in front of the store: write-through for transitions, write-behind for activity |
+//! | [`feed`] | the hub of the status stream: ordered events, a bounded history, readers |
 //! | [`actor`] | one actor per sandbox, which owns its state and its timer; all of actix is here |
 //! | [`supervisor`] | creates, finds, lists and rehydrates sandboxes |
 //! | [`http`] | verifies and converts requests and answers, and nothing else |
@@ -67,6 +68,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod drill;
+pub mod feed;
 pub mod http;
 pub mod journal;
 pub mod logging;

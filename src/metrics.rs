@@ -64,6 +64,8 @@ pub struct Metrics {
     actor_losses: Counter,
     sweep_rescues: Counter,
     rehydrated: Counter,
+    stream_lags: Counter,
+    streams: Gauge<f64, AtomicU64>,
     journal_backlog: Gauge<f64, AtomicU64>,
     journal_oldest: Gauge<f64, AtomicU64>,
     store_up: Gauge<f64, AtomicU64>,
@@ -78,6 +80,8 @@ pub struct Scrape {
     pub journal_backlog: usize,
     /// For how many seconds the oldest of them has waited.
     pub journal_oldest_seconds: f64,
+    /// How many status streams are open.
+    pub streams: usize,
     /// Whether the store takes writes.
     pub store_up: bool,
     /// Whether the container engine answers.
@@ -113,6 +117,7 @@ impl Metrics {
         };
         let journal_backlog = gauge("journal_backlog", "Writes that wait in the journal");
         let journal_oldest = gauge("journal_oldest_seconds", "How long the oldest of them has waited");
+        let streams = gauge("streams", "Status streams that are open");
         let store_up = gauge("store_up", "Whether the store takes writes");
         let runtime_up = gauge("runtime_up", "Whether the container engine answers");
         let mut counter = |name: &str, help: &str| {
@@ -128,6 +133,7 @@ impl Metrics {
             quarantined: counter("quarantined", "Records that were not understood and are kept aside"),
             actor_losses: counter("actor_losses", "Actors that died and were brought back; 0 in a healthy build"),
             sweep_rescues: counter("sweep_rescues", "Deadlines that only the sweep noticed; 0 in a healthy build"),
+            stream_lags: counter("stream_lags", "Times that a status stream was read too slowly and began anew"),
             rehydrated: counter("rehydrated", "Sandboxes brought back at start"),
             activity: std::array::from_fn(|index| {
                 activity_family.get_or_create(&BySource { source: Word(ActivitySource::ALL[index]) }).clone()
@@ -137,6 +143,7 @@ impl Metrics {
             ends,
             lateness,
             journal_lag,
+            streams,
             journal_backlog,
             journal_oldest,
             store_up,
@@ -205,6 +212,11 @@ impl Metrics {
         self.sweep_rescues.inc();
     }
 
+    /// A reader of the status stream was too slow.
+    pub fn stream_lagged(&self) {
+        self.stream_lags.inc();
+    }
+
     /// A sandbox was brought back.
     pub fn rehydrated(&self) {
         self.rehydrated.inc();
@@ -215,6 +227,7 @@ impl Metrics {
         for status in Status::ALL {
             self.by_status.get_or_create(&ByStatus { status: Word(*status) }).set(self.sandboxes(*status));
         }
+        self.streams.set(scrape.streams as f64);
         self.journal_backlog.set(scrape.journal_backlog as f64);
         self.journal_oldest.set(scrape.journal_oldest_seconds);
         self.store_up.set(f64::from(u8::from(scrape.store_up)));

@@ -17,9 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "ports"]),
     ("store", &["domain", "ports"]),
     ("journal", &["clock", "domain", "metrics", "ports"]),
-    ("actor", &["clock", "domain", "journal", "metrics", "ports"]),
-    ("supervisor", &["actor", "clock", "config", "domain", "journal", "metrics", "ports"]),
-    ("http", &["clock", "config", "domain", "journal", "supervisor"]),
+    ("feed", &["domain", "ports"]),
+    ("actor", &["clock", "domain", "feed", "journal", "metrics", "ports"]),
+    ("supervisor", &["actor", "clock", "config", "domain", "feed", "journal", "metrics", "ports"]),
+    ("http", &["clock", "config", "domain", "feed", "journal", "ports", "supervisor"]),
     (
         "app",
         &[
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "domain",
+            "feed",
             "http",
             "journal",
             "metrics",

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    announce::Progress,
     handle::Refusal,
     sandbox::{SandboxActor, Tell},
 };
@@ -16,6 +17,7 @@ use crate::{
         Details, Sandbox,
         lifecycle::{Container, Deed, Event},
     },
+    feed::Change,
     journal::StoreHealth,
     ports::runtime::{ContainerRef, Inspected, RuntimeError, StartProgress, Started},
 };
@@ -95,10 +97,13 @@ impl SandboxActor {
         };
         let cancel = CancellationToken::new();
         self.cancel = Some(cancel.clone());
-        let runtime = self.world.runtime.clone();
+        let (runtime, addr) = (self.world.runtime.clone(), ctx.address());
         self.run(ctx, Outcome::Start, async move {
             let id = start.id.clone();
-            let progress = move |progress: StartProgress| info!(sandbox_id = %id, ?progress, "starting");
+            let progress = move |progress: StartProgress| {
+                info!(sandbox_id = %id, ?progress, "starting");
+                addr.do_send(Progress(progress));
+            };
             runtime.start(&start, &cancel, &progress).await
         });
     }
@@ -238,7 +243,15 @@ impl Handler<Outcome> for SandboxActor {
                 self.refuse_steady(&error);
                 Event::ResumeFailed
             }
-            Outcome::Remove(outcome) => self.removed(outcome),
+            Outcome::Remove(outcome) => {
+                let failed = outcome.is_err();
+                let event = self.removed(outcome);
+                self.step(event, ctx);
+                if failed {
+                    self.announce(Change::RemovalFailed, self.world.clock.now());
+                }
+                return;
+            }
             Outcome::Buried => {
                 self.leave(ctx);
                 return;
@@ -252,8 +265,10 @@ impl SandboxActor {
     /// The end: leave the registry first, so that whoever waited for this finds the id free; then answer what is still in
     /// the mailbox; stop last. A message that comes even later is not answered, and its sender finds the tombstone.
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        let until = self.world.clock.now().moment.plus(self.world.retention);
-        self.world.registry.bury(self.as_tombstone(), until);
+        let now = self.world.clock.now();
+        let tombstone = self.as_tombstone();
+        self.world.registry.bury(tombstone.clone(), now.moment.plus(self.world.retention));
+        self.world.feed.publish(Change::Removed, &tombstone, now);
         self.step(Event::Buried, ctx);
         self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
         self.counted = false;

@@ -6,6 +6,7 @@ use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::{
+    announce::Watched,
     arbiters::Arbiters,
     sandbox::{Ask, Look, News, Rewrite, SandboxActor, Tell, Wait},
     world::World,
@@ -143,6 +144,11 @@ impl SandboxHandle {
     /// Has its record written anew: moments have other wall-clock times now, or the store has lost it.
     pub fn rewrite(&self) {
         self.addr.do_send(Rewrite);
+    }
+
+    /// Somebody watches the feed from now on.
+    pub fn watched(&self) {
+        self.addr.do_send(Watched);
     }
 
     /// A copy of it as it is now.

@@ -6,6 +6,7 @@
 //! removed. What actix does to an actor (its system ends, a handler panics) ends no sandbox: `stopping` and `stopped` do
 //! nothing.
 
+mod announce;
 mod arbiters;
 mod deeds;
 mod handle;

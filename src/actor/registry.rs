@@ -62,9 +62,11 @@ impl Registry {
         match self.live.entry(id.clone()) {
             Slot::Occupied(occupied) => Err(occupied.get().clone()),
             Slot::Vacant(vacant) => {
+                // First, so that nobody hears that the old one is forgotten after hearing of the new one. Whoever looks
+                // meanwhile waits for this slot.
+                self.ended.remove(id);
                 let handle = start();
                 vacant.insert(handle.clone());
-                self.ended.remove(id);
                 Ok(handle)
             }
         }
@@ -82,9 +84,22 @@ impl Registry {
         self.ended.insert(tombstone.sandbox.id().clone(), tombstone);
     }
 
-    /// Forgets the tombstones whose time is over.
-    pub fn forget_expired(&self, now: Moment) {
-        self.ended.retain(|_, tombstone| now < tombstone.until);
+    /// Calls `tell` with every tombstone, before its id can be taken anew.
+    pub fn each_ended(&self, tell: impl Fn(&Sandbox)) {
+        for entry in &self.ended {
+            tell(&entry.value().sandbox);
+        }
+    }
+
+    /// Forgets the tombstones whose time is over, and tells of each before its id can be taken anew.
+    pub fn forget_expired(&self, now: Moment, tell: impl Fn(&Sandbox)) {
+        self.ended.retain(|_, tombstone| {
+            let stays = now < tombstone.until;
+            if !stays {
+                tell(&tombstone.sandbox);
+            }
+            stays
+        });
     }
 
     /// Calls `use_it` with every actor that stands here.

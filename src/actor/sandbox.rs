@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
+    announce::Announced,
     handle::{Refusal, Reply, Until},
     world::World,
 };
@@ -16,6 +17,7 @@ use crate::{
         Denied, Moment, Now, Sandbox,
         lifecycle::{Effects, End, Event, Persist},
     },
+    feed::Change,
     journal::{ActivityCell, Outcome, Ticket},
     ports::runtime::Start,
 };
@@ -85,6 +87,7 @@ pub(super) struct SandboxActor {
     pub(super) early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
     pub(super) counted: bool,
+    pub(super) announced: Announced,
     /// What to do first; gone once it is done.
     first: Option<Box<Effects>>,
     cell: ActivityCell,
@@ -101,6 +104,7 @@ impl Actor for SandboxActor {
         let first = self.first.take().map(|first| *first).unwrap_or_default();
         self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
         self.counted = true;
+        self.announce(Change::Appeared, now);
         self.perform(first, None, now, ctx);
         self.arm(now, ctx);
     }
@@ -129,6 +133,7 @@ impl SandboxActor {
             waiting: Vec::new(),
             early_news: None,
             counted: false,
+            announced: Announced::default(),
             first: Some(Box::new(first)),
             queued_in: None,
             alarm: None,
@@ -159,6 +164,12 @@ impl SandboxActor {
         if before != status {
             self.world.metrics.status_changed(Some(before), Some(status));
             info!(sandbox_id = %self.sandbox.id(), from = %before, to = %status, "status changed");
+            // That it is gone was told when its tombstone stood.
+            if !self.sandbox.life.is_gone() {
+                self.announce(Change::Status { from: before }, now);
+            }
+        } else if let Some(source) = effects.used {
+            self.announce_use(source, now, ctx);
         }
         if let Some(end) = effects.ended {
             self.announce_end(&end);
@@ -262,10 +273,11 @@ impl SandboxActor {
         }
     }
 
-    /// Keeps one timer armed at or before the next deadline. A deadline that moved away leaves it: it will fire, look, and
-    /// be armed for the rest (design, 3.6).
-    fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let Some((at, _)) = self.sandbox.life.next_action() else { return };
+    /// Keeps one timer armed at or before the next deadline, or the warning ahead of it. A deadline that moved away leaves
+    /// it: it will fire, look, and be armed for the rest (design, 3.6).
+    pub(super) fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some((deadline, _)) = self.sandbox.life.next_action() else { return };
+        let at = self.warns_at().map_or(deadline, |warning| warning.min(deadline));
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
         }
@@ -274,6 +286,7 @@ impl SandboxActor {
         }
         let handle = ctx.run_later(at.since(now.moment), |actor, ctx| {
             actor.alarm = None;
+            actor.warn(actor.world.clock.now());
             actor.step(Event::TimerFired, ctx);
         });
         self.alarm = Some(Alarm { at, handle });
@@ -364,6 +377,7 @@ impl Handler<Rewrite> for SandboxActor {
         if self.sandbox.life.has_record() {
             self.world.journal.distrust(&self.cell);
             let now = self.world.clock.now();
+            self.announce(Change::Changed, now);
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
         }
     }

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use super::registry::Registry;
-use crate::{clock::Clock, domain::retry::Backoff, journal::Journal, metrics::Metrics, ports::runtime::Runtime};
+use crate::{
+    clock::Clock, domain::retry::Backoff, feed::Feed, journal::Journal, metrics::Metrics, ports::runtime::Runtime,
+};
 
 /// What every actor shares.
 pub struct World {
@@ -13,6 +15,8 @@ pub struct World {
     pub clock: Clock,
     /// The way to the store.
     pub journal: Journal,
+    /// The way to whoever watches.
+    pub feed: Arc<Feed>,
     /// The container engine.
     pub runtime: Arc<dyn Runtime>,
     /// The counters.
@@ -23,6 +27,8 @@ pub struct World {
     pub io: Handle,
     /// How long tombstones stay.
     pub retention: Duration,
+    /// How long before its end a sandbox is announced as expiring; zero: not at all.
+    pub warn_before: Duration,
     /// How retries are spaced.
     pub backoff: Backoff,
 }

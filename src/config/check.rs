@@ -55,6 +55,7 @@ impl Check<'_> {
             api_key: api_key.map(Secret::new),
             max_body_bytes: self.count("http.max_body_bytes", raw.max_body_bytes, 1024..=1 << 30),
             max_streams: self.count("http.max_streams", raw.max_streams, 1..=1_000_000),
+            stream_history: self.count("http.stream_history", raw.stream_history, 16..=1_000_000),
             stop_grace: self.seconds("http.stop_grace", raw.stop_grace, GRACE),
         }
     }

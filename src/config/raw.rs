@@ -30,6 +30,7 @@ pub(super) struct RawHttp {
     pub api_key: Option<OrNone<String>>,
     pub max_body_bytes: Option<i64>,
     pub max_streams: Option<i64>,
+    pub stream_history: Option<i64>,
     pub stop_grace: Option<f64>,
 }
 

@@ -73,6 +73,8 @@ pub struct HttpSettings {
     pub max_body_bytes: usize,
     /// Status streams open at the same time, over websocket and server-sent events together.
     pub max_streams: usize,
+    /// How many events the status stream keeps for those who come back.
+    pub stream_history: usize,
     /// How long requests in flight may take to end when Sandglass stops.
     pub stop_grace: Duration,
 }

@@ -93,7 +93,7 @@ words! {
 
 words! {
     /// What counts as use and resets the idle clock (design, 3.1).
-    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume" {
+    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream" {
         /// It was created or became ready.
         Create = "create",
         /// A ping over HTTP.
@@ -106,6 +106,8 @@ words! {
         Reuse = "reuse",
         /// It was resumed.
         Resume = "resume",
+        /// A ping over the status stream.
+        Stream = "stream",
     }
 }
 

@@ -86,24 +86,44 @@ pub(super) async fn ping_many(
     supervisor: Data<Supervisor>,
     Body(BatchRequest { ids }): Body<BatchRequest>,
 ) -> Result<HttpResponse, ApiError> {
+    let outcomes = ping_each(&supervisor, &ids, ActivitySource::Batch).await?;
+    let answer = BatchAnswer { results: batch_results(&ids, &outcomes) };
+    Ok(json(StatusCode::OK, &answer, PING_CAPACITY * (answer.results.len() + 1)))
+}
+
+/// Pings each of these, and tells of each what became of it, in their order.
+///
+/// # Errors
+/// When there are too many; none is pinged then.
+pub(super) async fn ping_each(
+    supervisor: &Supervisor,
+    ids: &[String],
+    source: ActivitySource,
+) -> Result<Vec<Result<Deadlines, ApiError>>, ApiError> {
     if ids.len() > MAX_BATCH {
         return Err(ApiError::field("ids", format_args!("at most {MAX_BATCH}, not {}", ids.len())));
     }
-    let pings = stream::iter(&ids).map(|id| ping_one(&supervisor, id));
-    let outcomes: Vec<_> = pings.buffered(CONCURRENT).collect().await;
-    let results = ids.iter().zip(&outcomes).map(|(id, outcome)| BatchResult {
+    let pings = stream::iter(ids).map(|id| ping_one(supervisor, id, source));
+    Ok(pings.buffered(CONCURRENT).collect().await)
+}
+
+/// The outcomes beside the ids that they belong to.
+pub(super) fn batch_results<'a>(
+    ids: &'a [String],
+    outcomes: &'a [Result<Deadlines, ApiError>],
+) -> Vec<BatchResult<'a>> {
+    let results = ids.iter().zip(outcomes).map(|(id, outcome)| BatchResult {
         sandbox_id: id,
         ok: outcome.is_ok(),
         deadlines: outcome.as_ref().ok().cloned(),
         error: outcome.as_ref().err().map(ApiError::body),
     });
-    let answer = BatchAnswer { results: results.collect() };
-    Ok(json(StatusCode::OK, &answer, PING_CAPACITY * (answer.results.len() + 1)))
+    results.collect()
 }
 
-async fn ping_one(supervisor: &Supervisor, id: &str) -> Result<Deadlines, ApiError> {
+async fn ping_one(supervisor: &Supervisor, id: &str, source: ActivitySource) -> Result<Deadlines, ApiError> {
     let id = SandboxId::parse(id).map_err(|invalid| ApiError::id(None, &invalid))?;
-    let pinged = supervisor.touch(&id, ActivitySource::Batch).await;
+    let pinged = supervisor.touch(&id, source).await;
     let now = supervisor.world().clock.now();
     match pinged {
         Ok(sandbox) => Ok(Deadlines::of(&sandbox.life, &now)),

@@ -7,7 +7,12 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderName},
 };
 
-use super::error::{ApiError, Code};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+
+use super::{
+    error::{ApiError, Code},
+    stream::KEY_PROTOCOL,
+};
 use crate::config::Secret;
 
 /// What anybody may ask for: a load balancer has no key. Everything else is closed, also what does not exist.
@@ -48,7 +53,19 @@ impl Asked<'_> {
     fn has(self, key: &Secret) -> bool {
         let bearer = self.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         let plain = self.headers.get(API_KEY).map(|value| value.as_bytes());
-        [bearer, plain].into_iter().flatten().any(|candidate| key.matches(candidate))
+        [bearer, plain].into_iter().flatten().any(|candidate| key.matches(candidate)) || self.offers(key)
+    }
+
+    /// Whether a subprotocol that is offered carries the key: a browser has no other way.
+    fn offers(self, key: &Secret) -> bool {
+        if !self.headers.contains_key(header::UPGRADE) {
+            return false;
+        }
+        let offered = self.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+        let mut keys = offered
+            .flat_map(|value| value.split(','))
+            .filter_map(|word| URL_SAFE_NO_PAD.decode(word.trim().strip_prefix(KEY_PROTOCOL)?).ok());
+        keys.any(|candidate| key.matches(&candidate))
     }
 
     /// An upgrade opens a channel through which things can be changed.

@@ -92,7 +92,7 @@ struct Position {
 }
 
 /// Reads a body as an object, and names the field that is wrong.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = match body.trim_ascii() {
         [] => b"{}",
         // A sequence of values would be taken for the fields in their order.

@@ -9,6 +9,7 @@
 //! - `body`, `query`, `extract`: what comes in;
 //! - [`answers`]: what comes out;
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
+//! - `stream`: the status stream;
 //! - [`openapi`]: the specification, from the handlers and types themselves.
 
 mod activity;
@@ -25,6 +26,7 @@ mod query;
 mod routes;
 mod sandboxes;
 mod server;
+mod stream;
 mod why;
 
 pub use error::{ApiError, Code};

@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{activity, create, health, sandboxes, why};
+use super::{activity, create, health, sandboxes, stream, why};
 
 /// The whole specification.
 #[derive(OpenApi)]
@@ -36,6 +36,8 @@ use super::{activity, create, health, sandboxes, why};
         activity::ping,
         activity::ping_many,
         why::why,
+        stream::stream,
+        stream::events,
         health::healthz,
         health::readyz,
         health::metrics,
@@ -44,6 +46,7 @@ use super::{activity, create, health, sandboxes, why};
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),
+        (name = "stream", description = "Watching them"),
         (name = "operation", description = "How Sandglass itself is"),
     ),
     modifiers(&Keys),

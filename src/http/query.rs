@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web::Query};
 use super::error::ApiError;
 use crate::{
     domain::{SandboxId, Status},
+    feed::Position,
     supervisor::Filter,
 };
 
@@ -28,27 +29,65 @@ impl ListQuery {
         let (mut filter, mut after, mut limit) = (Filter::default(), None, None);
         for (name, value) in pairs(request)? {
             match name.as_str() {
-                "status" => {
-                    for word in value.split(',') {
-                        filter
-                            .statuses
-                            .push(Status::from_word(word).ok_or_else(|| wrong("status", Status::RULE, word))?);
-                    }
-                }
+                "status" => add_statuses(&mut filter, &value)?,
                 "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
                 "cursor" => {
                     let rule = "the next_cursor of an earlier answer";
                     let id = SandboxId::parse(&value).map_err(|_| wrong("cursor", rule, &value))?;
                     once(&mut after, "cursor", id)?;
                 }
-                _ => match name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
-                    Some(key) => filter.metadata.push((key.to_owned(), value)),
-                    None => return Err(unknown(&name, "status, metadata.KEY, limit and cursor")),
-                },
+                _ => add_metadata(&mut filter, &name, value, "status, metadata.KEY, limit and cursor")?,
             }
         }
         Ok(Self { filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
     }
+}
+
+/// What a stream shall tell, and from where on.
+#[derive(Debug, PartialEq)]
+pub(super) struct StreamQuery {
+    pub(super) filter: Filter,
+    pub(super) since: Option<Position>,
+}
+
+impl StreamQuery {
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let (mut filter, mut since) = (Filter::default(), None);
+        for (name, value) in pairs(request)? {
+            match name.as_str() {
+                "id" => {
+                    for text in value.split(',') {
+                        filter.ids.insert(SandboxId::parse(text).map_err(|wrong| ApiError::id(Some("id"), &wrong))?);
+                    }
+                }
+                "status" => add_statuses(&mut filter, &value)?,
+                "since" => once(&mut since, "since", value.parse().map_err(|rule| wrong("since", rule, &value))?)?,
+                _ => add_metadata(&mut filter, &name, value, "id, status, metadata.KEY and since")?,
+            }
+        }
+        Ok(Self { filter, since })
+    }
+}
+
+/// `all`, or words joined by commas.
+fn add_statuses(filter: &mut Filter, value: &str) -> Result<(), ApiError> {
+    for word in value.split(',') {
+        match Status::from_word(word) {
+            Some(status) => filter.statuses.push(status),
+            None if word == "all" => filter.statuses.extend(Status::ALL),
+            None => return Err(wrong("status", &format!("all, or {}", Status::RULE), word)),
+        }
+    }
+    Ok(())
+}
+
+/// `metadata.KEY=VALUE`; anything else is not known.
+fn add_metadata(filter: &mut Filter, name: &str, value: String, known: &str) -> Result<(), ApiError> {
+    match name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
+        Some(key) => filter.metadata.push((key.to_owned(), value)),
+        None => return Err(unknown(name, known)),
+    }
+    Ok(())
 }
 
 /// Whether a create waits for the start: `wait=0` does not.

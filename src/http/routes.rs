@@ -9,7 +9,7 @@ use actix_web::{
 use super::{
     activity, create,
     error::{ApiError, Code},
-    health, openapi, sandboxes, why,
+    health, openapi, sandboxes, stream, why,
 };
 
 /// Registers the routes, and lists them for whoever compares them with the specification.
@@ -37,6 +37,8 @@ routes! {
     "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
     "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }
     "/v1/sandboxes/{id}/why" { GET why::why }
+    "/v1/stream" { GET stream::stream }
+    "/v1/events" { GET stream::events }
     "/healthz" { GET health::healthz }
     "/readyz" { GET health::readyz }
     "/metrics" { GET health::metrics }

@@ -1,19 +1,24 @@
 //! Listing sandboxes, page by page.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 
 use super::requests::Supervisor;
 use crate::{
     actor::Entry,
     domain::{Sandbox, SandboxId, Status},
+    feed::{Event, Standing},
 };
 
 /// How many sandboxes are asked at the same time.
 const CHUNK: usize = 256;
 
-/// What a list shall contain.
+/// What a list or a stream shall contain.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
+    /// Any of these; empty: all.
+    pub ids: BTreeSet<SandboxId>,
     /// Any of these; empty: all that are not gone.
     pub statuses: Vec<Status>,
     /// All of these metadata values.
@@ -23,15 +28,30 @@ pub struct Filter {
 impl Filter {
     /// Whether a sandbox is wanted.
     pub fn matches(&self, sandbox: &Sandbox) -> bool {
-        let status = if self.statuses.is_empty() {
-            !sandbox.life.is_gone()
-        } else {
-            self.statuses.contains(&sandbox.life.status())
-        };
-        status && self.metadata.iter().all(|(key, value)| has_metadata(sandbox, key, value))
+        self.wants_standing(Standing::of(sandbox)) && self.wants_name_of(sandbox)
     }
 
-    fn wants_ended(&self) -> bool {
+    /// Whether an event is of interest: the sandbox is wanted now, or was before it.
+    pub fn concerns(&self, event: &Event) -> bool {
+        let wanted = |standing| self.wants_standing(standing);
+        let standing = event.after().is_some_and(wanted) || event.before().is_some_and(wanted);
+        standing && self.wants_name_of(&event.sandbox)
+    }
+
+    /// Whether a sandbox of this id may be wanted.
+    pub(super) fn wants_id(&self, id: &SandboxId) -> bool {
+        self.ids.is_empty() || self.ids.contains(id)
+    }
+
+    fn wants_standing(&self, standing: Standing) -> bool {
+        if self.statuses.is_empty() { !standing.gone } else { self.statuses.contains(&standing.status) }
+    }
+
+    fn wants_name_of(&self, sandbox: &Sandbox) -> bool {
+        self.wants_id(sandbox.id()) && self.metadata.iter().all(|(key, value)| has_metadata(sandbox, key, value))
+    }
+
+    pub(super) fn wants_ended(&self) -> bool {
         self.statuses.iter().any(|status| matches!(status, Status::Failed | Status::Succeeded | Status::Terminated))
     }
 }
@@ -71,7 +91,7 @@ impl Supervisor {
     }
 
     /// A sandbox, unless it has left meanwhile and nothing of it is readable.
-    async fn glance(&self, id: &SandboxId) -> Option<Sandbox> {
+    pub(super) async fn glance(&self, id: &SandboxId) -> Option<Sandbox> {
         match self.world.registry.get(id, self.world.clock.now().moment)? {
             Entry::Live(handle) => match handle.look().await {
                 Ok(sandbox) => Some(sandbox),

@@ -14,6 +14,7 @@ mod rehydrate;
 mod rejection;
 mod requests;
 mod sweep;
+mod watch;
 
 pub use create::{Create, Created};
 pub use health::RuntimeHealth;
@@ -21,3 +22,4 @@ pub use list::{Filter, Listing};
 pub use rehydrate::Restoration;
 pub use rejection::Rejection;
 pub use requests::{Phase, Supervisor, SupervisorParts};
+pub use watch::Snapshot;

@@ -20,6 +20,7 @@ use crate::{
     actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
     config::Settings,
     domain::{ActivitySource, Denied, EndReason, Moment, Sandbox, SandboxId, Status, lifecycle::Event},
+    feed::Change,
     journal::StoreHealth,
     metrics::Scrape,
     ports::store::{LastStop, Store, StoreError},
@@ -216,6 +217,11 @@ impl Supervisor {
         *self.phase.borrow()
     }
 
+    /// How far the supervisor is, for those who wait for another phase.
+    pub fn watch_phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// Whether the store takes writes.
     pub fn store_health(&self) -> StoreHealth {
         self.store_health.borrow().clone()
@@ -242,6 +248,7 @@ impl Supervisor {
         self.world.metrics.render(&Scrape {
             journal_backlog,
             journal_oldest_seconds,
+            streams: self.world.feed.readers(),
             store_up: self.store_health.borrow().is_up(),
             runtime_up: *self.runtime_health.borrow() == RuntimeHealth::Up,
         })
@@ -353,6 +360,8 @@ async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
         if let Some(seconds) = world.clock.follow_wall() {
             tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
             world.registry.each_live(SandboxHandle::rewrite);
+            let now = world.clock.now();
+            world.registry.each_ended(|sandbox| world.feed.publish(Change::Changed, sandbox, now));
         }
     }
 }
@@ -367,13 +376,16 @@ async fn restore_store(world: Arc<World>, stop: CancellationToken) {
     }
 }
 
-/// Drops tombstones whose retention is over.
+/// Drops tombstones whose retention is over, and lets a feed that nobody reads fall asleep.
 async fn forget_tombstones(world: Arc<World>, stop: CancellationToken) {
     let every = (world.retention / 10).clamp(Duration::from_millis(500), Duration::from_secs(30));
     loop {
         tokio::select! {
-            () = tokio::time::sleep(every) => world.registry.forget_expired(world.clock.now().moment),
+            () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => return,
         }
+        let now = world.clock.now();
+        world.registry.forget_expired(now.moment, |sandbox| world.feed.publish(Change::Forgotten, sandbox, now));
+        world.feed.tend(now.moment);
     }
 }

@@ -9,6 +9,8 @@ mod lifecycle;
 mod list;
 mod openapi;
 mod security;
+mod stream;
+mod watcher;
 mod wire;
 
 // Only a part of what is shared: the rest wants servers that these tests don't have.

@@ -15,6 +15,8 @@ async fn with_a_key_configured_everything_but_health_needs_it() {
     let (_bench, client) = start(&[KEY]).await;
     for (path, methods) in ROUTES {
         for method in *methods {
+            // The body of a stream never ends; whoever answers GET answers HEAD.
+            let method = if *path == "/v1/events" { "HEAD" } else { method };
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let path = path.replace("{id}", "nobody");
             let send = |value| client.with(method.clone(), &path, header::AUTHORIZATION, value);

@@ -13,6 +13,7 @@ use sandglass::{
     clock::{Clock, WallClock},
     config::{Overrides, Settings},
     domain::{Sandbox, SandboxId, retry::Backoff},
+    feed::Feed,
     journal::Journal,
     metrics::Metrics,
     ports::store::Store,
@@ -141,14 +142,17 @@ pub fn supervisor_over(
     let (clock, metrics) = (Clock::with_wall(wall.clone()), Arc::new(Metrics::new()));
     let flush = settings.store.flush_interval;
     let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &Handle::current());
+    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &Handle::current());
     let world = World {
         clock,
         journal,
+        feed,
         runtime: Arc::new(runtime.clone()),
         metrics,
         registry: Default::default(),
         io: Handle::current(),
         retention: settings.lifecycle.retention,
+        warn_before: settings.lifecycle.warn_before,
         backoff: Backoff::STANDARD,
     };
     Supervisor::new(SupervisorParts {

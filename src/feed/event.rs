@@ -1,0 +1,99 @@
+//! One thing that happened.
+
+use std::sync::OnceLock;
+
+use bytestring::ByteString;
+
+use crate::{
+    domain::{ActivitySource, Now, Sandbox, Status, lifecycle::End},
+    ports::runtime::StartProgress,
+};
+
+/// What happened to a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was created, adopted, or brought back.
+    Appeared,
+    /// Its status is another one.
+    Status {
+        /// What it was.
+        from: Status,
+    },
+    /// Its deadlines moved, since it was used.
+    Activity {
+        /// By what, last.
+        source: ActivitySource,
+    },
+    /// It will end, or be paused, unless somebody uses it in time.
+    Expiring,
+    /// Its start goes on.
+    Progress(StartProgress),
+    /// The removal of its container failed, and is tried again.
+    RemovalFailed,
+    /// Something else about it is written in another way than before: the wall clock was set.
+    Changed,
+    /// Its container is confirmed gone: what is left is a tombstone.
+    Removed,
+    /// The retention of its tombstone is over: nothing is left.
+    Forgotten,
+}
+
+/// What a filter looks at besides the name: the status, and whether the container is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The public status.
+    pub status: Status,
+    /// Whether it is a tombstone.
+    pub gone: bool,
+}
+
+impl Standing {
+    /// Where `sandbox` stands.
+    pub fn of(sandbox: &Sandbox) -> Self {
+        Self { status: sandbox.life.status(), gone: sandbox.life.is_gone() }
+    }
+}
+
+/// One thing that happened, with the sandbox as it is after it.
+#[derive(Debug)]
+pub struct Event {
+    /// Its place in the order of all events of the epoch.
+    pub seq: u64,
+    /// When.
+    pub at: Now,
+    /// What.
+    pub change: Change,
+    /// To which sandbox, as it now is.
+    pub sandbox: Sandbox,
+    text: OnceLock<ByteString>,
+}
+
+impl Event {
+    pub(super) fn new(seq: u64, at: Now, change: Change, sandbox: Sandbox) -> Self {
+        Self { seq, at, change, sandbox, text: OnceLock::new() }
+    }
+
+    /// Where the sandbox stood before; `None`: it was not known.
+    pub fn before(&self) -> Option<Standing> {
+        let now = Standing::of(&self.sandbox);
+        match self.change {
+            Change::Appeared => None,
+            Change::Status { from } => Some(Standing { status: from, gone: false }),
+            Change::Removed => {
+                let end = self.sandbox.life.end();
+                Some(Standing { status: end.map_or(now.status, End::status_while_ending), gone: false })
+            }
+            _ => Some(now),
+        }
+    }
+
+    /// Where it stands now; `None`: nothing is left of it.
+    pub fn after(&self) -> Option<Standing> {
+        (self.change != Change::Forgotten).then(|| Standing::of(&self.sandbox))
+    }
+
+    /// The event as a text, written by `write` for the first who asks and shared by all others.
+    pub fn text(&self, write: impl FnOnce(&Self) -> ByteString) -> ByteString {
+        self.text.get_or_init(|| write(self)).clone()
+    }
+}

@@ -1,0 +1,356 @@
+//! The history that all readers share.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{RngExt, distr::Alphanumeric};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+
+use super::{
+    event::{Change, Event},
+    reader::{Reader, Subscription},
+};
+use crate::domain::{Moment, Now, Sandbox};
+
+/// How long the feed goes on for a reader who comes back, after the last one left.
+const LINGER: Duration = Duration::from_secs(300);
+/// What waking one reader may cost of a second, at most: with many readers, what happens within a few milliseconds
+/// reaches them together.
+const PACE: Duration = Duration::from_micros(50);
+const SLOWEST_PACE: Duration = Duration::from_millis(100);
+const EPOCH_LENGTH: usize = 12;
+
+/// A place in the order of events: the epoch, and the last event that was seen of it. Written `EPOCH:SEQ`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// An uninterrupted history has one name: it changes when the process starts, and when the feed has slept.
+    pub epoch: Arc<str>,
+    /// The last event seen; 0 for none.
+    pub seq: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for Position {
+    type Err = &'static str;
+
+    /// # Errors
+    /// The rule, when it is no position.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str = "EPOCH:SEQ, as an earlier stream told them";
+        let (epoch, seq) = text.split_once(':').ok_or(RULE)?;
+        let seq = seq.parse().map_err(|_| RULE)?;
+        if epoch.is_empty() || epoch.len() > 64 || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(RULE);
+        }
+        Ok(Self { epoch: epoch.into(), seq })
+    }
+}
+
+/// As many readers as may be are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyReaders(pub usize);
+
+/// The hub: events in, readers out. Cheap to publish to from any thread.
+pub struct Feed {
+    history: Mutex<History>,
+    /// How many events a history keeps.
+    capacity: usize,
+    max_readers: usize,
+    awake: AtomicBool,
+    readers: AtomicUsize,
+    /// Rung by whoever publishes.
+    bell: Notify,
+    /// The last event's number, told to the readers.
+    head: watch::Sender<u64>,
+}
+
+struct History {
+    epoch: Arc<str>,
+    /// Consecutive, the last of them with the number `head`.
+    events: VecDeque<Arc<Event>>,
+    head: u64,
+    /// Since when nobody reads.
+    silent_since: Option<Moment>,
+}
+
+impl Feed {
+    /// A feed that sleeps. Its readers are woken by a task on `io`.
+    pub fn start(capacity: usize, max_readers: usize, io: &Handle) -> Arc<Self> {
+        let history = History { epoch: new_epoch(), events: VecDeque::new(), head: 0, silent_since: None };
+        let feed = Arc::new(Self {
+            history: Mutex::new(history),
+            capacity: capacity.max(1),
+            max_readers,
+            awake: AtomicBool::new(false),
+            readers: AtomicUsize::new(0),
+            bell: Notify::new(),
+            head: watch::Sender::new(0),
+        });
+        io.spawn(wake_readers(feed.clone()));
+        feed
+    }
+
+    /// Whether somebody reads, or may come back: otherwise nothing needs to be told.
+    pub fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::Relaxed)
+    }
+
+    /// How many read.
+    pub fn readers(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    /// How many events are kept for those who come back.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Tells that something has happened. Whoever publishes about the same sandbox has to do it from one place at a time,
+    /// as its actor does: the order here is the order of the calls.
+    pub fn publish(&self, change: Change, sandbox: &Sandbox, at: Now) {
+        if !self.is_awake() {
+            return;
+        }
+        {
+            let mut history = self.history();
+            history.head += 1;
+            let event = Event::new(history.head, at, change, sandbox.clone());
+            history.events.push_back(Arc::new(event));
+            if history.events.len() > self.capacity {
+                history.events.pop_front();
+            }
+        }
+        self.bell.notify_one();
+    }
+
+    /// A new reader, after `since` if the history reaches back so far, else from now on. Wakes the feed.
+    ///
+    /// # Errors
+    /// [`TooManyReaders`].
+    pub fn subscribe(self: &Arc<Self>, since: Option<&Position>) -> Result<Subscription, TooManyReaders> {
+        let mut history = self.history();
+        let readers = self.readers.load(Ordering::Relaxed);
+        if readers >= self.max_readers {
+            return Err(TooManyReaders(self.max_readers));
+        }
+        self.readers.store(readers + 1, Ordering::Relaxed);
+        history.silent_since = None;
+        let woken = !self.awake.swap(true, Ordering::SeqCst);
+        if woken {
+            // What happened meanwhile is in no history: whoever was here before has to look anew.
+            history.epoch = new_epoch();
+        }
+        let resumed = since.is_some_and(|since| {
+            since.epoch == history.epoch && since.seq <= history.head && since.seq + 1 >= history.oldest()
+        });
+        let seq = since.filter(|_| resumed).map_or(history.head, |since| since.seq);
+        let at = Position { epoch: history.epoch.clone(), seq };
+        drop(history);
+        Ok(Subscription { reader: Reader::new(self.clone(), at, self.head.subscribe()), resumed, woken })
+    }
+
+    /// Lets the feed fall asleep when nobody has read for a while. Called now and then.
+    pub fn tend(&self, now: Moment) {
+        let mut history = self.history();
+        if self.readers() > 0 || !self.is_awake() {
+            return;
+        }
+        let since = *history.silent_since.get_or_insert(now);
+        if now.since(since) >= LINGER {
+            self.awake.store(false, Ordering::SeqCst);
+            history.events = VecDeque::new();
+        }
+    }
+
+    /// Up to `most` events after `seq`, or how many of them are not here any more.
+    pub(super) fn after(&self, seq: u64, most: usize) -> Result<Vec<Arc<Event>>, u64> {
+        let history = self.history();
+        let oldest = history.oldest();
+        let Some(skip) = (seq + 1).checked_sub(oldest) else { return Err(oldest - (seq + 1)) };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(history.events.len());
+        Ok(history.events.range(skip..).take(most).cloned().collect())
+    }
+
+    /// The last event's number.
+    pub(super) fn head(&self) -> u64 {
+        self.history().head
+    }
+
+    pub(super) fn left(&self) {
+        let _history = self.history();
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> Duration {
+        let readers = u32::try_from(self.readers()).unwrap_or(u32::MAX);
+        // One reader hears of everything at once.
+        PACE.saturating_mul(readers.saturating_sub(1)).min(SLOWEST_PACE)
+    }
+}
+
+impl History {
+    /// The number of the oldest event that is here, or of the next one.
+    fn oldest(&self) -> u64 {
+        self.head + 1 - self.events.len() as u64
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Feed").field("readers", &self.readers()).finish_non_exhaustive()
+    }
+}
+
+/// Tells the readers how far the feed is, for as long as the runtime lives.
+async fn wake_readers(feed: Arc<Feed>) {
+    loop {
+        feed.bell.notified().await;
+        feed.head.send_replace(feed.head());
+        let pace = feed.pace();
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+        }
+    }
+}
+
+fn new_epoch() -> Arc<str> {
+    let letters = rand::rng().sample_iter(Alphanumeric).take(EPOCH_LENGTH);
+    letters.map(char::from).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Details, Lifecycle, OnTimeout, Policy, SandboxId};
+    use crate::feed::Read;
+
+    const NOW: Now = Now { moment: Moment::from_nanos(0), epoch_offset: 0 };
+
+    fn sandbox() -> Sandbox {
+        let id = SandboxId::parse("one").unwrap();
+        let policy = Policy {
+            idle_timeout: None,
+            paused_timeout: None,
+            heartbeat_timeout: None,
+            active_timeout: Duration::from_secs(1),
+            on_timeout: OnTimeout::Deactivate,
+        };
+        let (life, _) = Lifecycle::create(policy, Duration::from_secs(1), NOW);
+        Sandbox { details: Arc::new(Details::new(id, 0.0)), life }
+    }
+
+    fn feed(capacity: usize) -> Arc<Feed> {
+        Feed::start(capacity, 3, &Handle::current())
+    }
+
+    fn publish(feed: &Feed, times: usize) {
+        for _ in 0..times {
+            feed.publish(Change::Changed, &sandbox(), NOW);
+        }
+    }
+
+    async fn numbers(reader: &mut Reader) -> Vec<u64> {
+        match reader.next().await {
+            Read::Events(events) => events.iter().map(|event| event.seq).collect(),
+            Read::Lagged { .. } => panic!("lagged"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_event_in_one_order() {
+        let feed = feed(10);
+        let (mut one, mut other) = (feed.subscribe(None).unwrap().reader, feed.subscribe(None).unwrap().reader);
+        publish(&feed, 3);
+        assert_eq!(numbers(&mut one).await, [1, 2, 3]);
+        publish(&feed, 1);
+        assert_eq!(numbers(&mut one).await, [4]);
+        assert_eq!(numbers(&mut other).await, [1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_gets_exactly_what_was_missed_or_is_told_to_begin_anew() {
+        let feed = feed(3);
+        let first = feed.subscribe(None).unwrap();
+        let at = |seq| Position { epoch: first.reader.position().epoch.clone(), seq };
+        publish(&feed, 5);
+        for (seq, resumed) in [(5, true), (4, true), (2, true), (1, false), (0, false), (6, false), (u64::MAX, false)] {
+            let again = feed.subscribe(Some(&at(seq))).unwrap();
+            assert_eq!(again.resumed, resumed, "{seq}");
+            assert_eq!(again.reader.position().seq, if resumed { seq } else { 5 });
+        }
+        let elsewhere = Position { epoch: "other".into(), seq: 5 };
+        assert!(!feed.subscribe(Some(&elsewhere)).unwrap().resumed);
+        let mut again = feed.subscribe(Some(&at(2))).unwrap().reader;
+        assert_eq!(numbers(&mut again).await, [3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_how_much_it_missed_and_goes_on_from_the_end() {
+        let feed = feed(3);
+        let mut slow = feed.subscribe(None).unwrap().reader;
+        publish(&feed, 10);
+        assert!(matches!(slow.next().await, Read::Lagged { missed: 7 }));
+        assert_eq!(slow.position().seq, 10);
+        publish(&feed, 1);
+        assert_eq!(numbers(&mut slow).await, [11]);
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_nobody_reads_falls_asleep_and_wakes_in_another_epoch() {
+        let feed = feed(10);
+        publish(&feed, 1);
+        let first = feed.subscribe(None).unwrap();
+        assert!(first.woken);
+        assert_eq!(first.reader.position().seq, 0);
+        let place = first.reader.position().clone();
+        drop(first);
+        let at = |seconds| Moment::from_nanos(0).plus(Duration::from_secs(seconds));
+        feed.tend(at(0));
+        feed.tend(at(299));
+        assert!(feed.subscribe(Some(&place)).unwrap().resumed, "it lingers for whoever comes back");
+        feed.tend(at(300));
+        feed.tend(at(600));
+        assert!(!feed.is_awake());
+        let later = feed.subscribe(Some(&place)).unwrap();
+        assert!(later.woken && !later.resumed);
+    }
+
+    #[tokio::test]
+    async fn there_are_no_more_readers_than_may_be() {
+        let feed = feed(1);
+        let readers: Vec<_> = (0..3).map(|_| feed.subscribe(None).unwrap()).collect();
+        assert_eq!(feed.subscribe(None).err(), Some(TooManyReaders(3)));
+        drop(readers);
+        assert_eq!(feed.readers(), 0);
+        assert!(feed.subscribe(None).is_ok());
+    }
+
+    #[test]
+    fn a_position_reads_back_as_it_was_written() {
+        let position: Position = "abc12:77".parse().unwrap();
+        assert_eq!((position.to_string().as_str(), position.seq), ("abc12:77", 77));
+        for wrong in ["", ":", "abc", "abc:", ":7", "abc:-1", "a b:7", "abc:99999999999999999999999"] {
+            assert!(wrong.parse::<Position>().is_err(), "{wrong}");
+        }
+    }
+}

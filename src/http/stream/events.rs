@@ -1,0 +1,116 @@
+//! The stream as server-sent events, for those who have only HTTP.
+
+use std::{convert::Infallible, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web::{Bytes, Data},
+};
+use futures_util::stream;
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    messages::Message,
+    teller::{Teller, Told},
+};
+use crate::{
+    http::{
+        error::{ApiError, ErrorAnswer},
+        query::StreamQuery,
+    },
+    supervisor::{Phase, Supervisor},
+};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// How long it may be silent before a comment shows that it is there: less than proxies wait.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How soon a client shall come back, in milliseconds.
+const RETRY: &str = "retry: 1000\n\n";
+
+/// The status stream as server-sent events.
+///
+/// The same messages as on the websocket, their `type` as the event's name. A client that comes back with
+/// `Last-Event-ID` (browsers do by themselves) gets exactly what it missed, or a new snapshot.
+#[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "stream",
+    params(
+        ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
+        ("id" = Option<String>, Query, description = "Only these sandboxes: repeated, or joined by commas"),
+        ("status" = Option<String>, Query, description = "Only these statuses, or `all`; left out: what is not gone"),
+        ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata"),
+    ),
+    responses(
+        (status = 200, description = "The stream", body = Message, content_type = "text/event-stream"),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 429, description = "`limit_reached`: `http.max_streams` are open", body = ErrorAnswer),
+        (status = 503, description = "`standby`, `starting` or `stopping`", body = ErrorAnswer),
+    ))]
+pub(in crate::http) async fn events(
+    supervisor: Data<Supervisor>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = StreamQuery::of(&request)?;
+    if let Some(last) = request.headers().get(LAST_EVENT_ID) {
+        // A browser sends what it was given; what is not ours is nothing to go on from.
+        query.since = last.to_str().ok().and_then(|last| last.parse().ok());
+    }
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
+        .insert_header((BUFFERING, HeaderValue::from_static("no")));
+    if request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let phase = supervisor.watch_phase();
+    let teller = Teller::new(supervisor, &request, query)?;
+    let outlet = Outlet { teller, phase, begun: false, ended: false };
+    let chunks =
+        stream::unfold(outlet, |mut outlet| async { Some((Ok::<_, Infallible>(outlet.chunk().await?), outlet)) });
+    Ok(response.streaming(chunks))
+}
+
+struct Outlet {
+    teller: Teller,
+    phase: watch::Receiver<Phase>,
+    begun: bool,
+    ended: bool,
+}
+
+impl Outlet {
+    /// What is written next; `None`: it is over.
+    async fn chunk(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            return Some(Bytes::from_static(RETRY.as_bytes()));
+        }
+        let told = tokio::select! {
+            told = self.teller.next() => told,
+            () = sleep(HEARTBEAT) => self.teller.position().into_iter().collect(),
+            _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => {
+                self.ended = true;
+                self.teller.rest()
+            }
+        };
+        // Nothing to tell is a comment: a chunk without bytes would be the end.
+        Some(if told.is_empty() { Bytes::from_static(b":\n\n") } else { self.write(&told).into() })
+    }
+
+    fn write(&self, told: &[Told]) -> String {
+        let mut chunk = String::with_capacity(told.iter().map(|told| told.text.len() + 64).sum());
+        for Told { kind, text, seq } in told {
+            if let Some(seq) = seq {
+                chunk.push_str(&format!("id: {}:{seq}\n", self.teller.epoch()));
+            }
+            // JSON as it is written here has no line breaks.
+            chunk.push_str(&format!("event: {kind}\ndata: {text}\n\n"));
+        }
+        chunk
+    }
+}

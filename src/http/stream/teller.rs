@@ -1,0 +1,185 @@
+//! What to say next to one reader.
+
+use std::collections::VecDeque;
+
+use actix_web::{HttpRequest, web::Data};
+use bytestring::ByteString;
+
+use super::messages::{Message, answers};
+use crate::{
+    feed::{Event, Position, Read, Reader, Subscription},
+    http::{error::ApiError, query::StreamQuery},
+    supervisor::{Filter, Snapshot, Supervisor},
+};
+
+/// A message that is ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) kind: &'static str,
+    pub(super) text: ByteString,
+    /// Up to where the reader knows everything once it has this; `None`: that is as it was.
+    pub(super) seq: Option<u64>,
+}
+
+impl Told {
+    pub(super) fn of(message: &Message<'_>, seq: Option<u64>) -> Self {
+        Self { kind: message.kind(), text: message.text(), seq }
+    }
+}
+
+/// Tells one reader everything.
+pub(super) struct Teller {
+    supervisor: Data<Supervisor>,
+    filter: Filter,
+    reader: Reader,
+    /// What is still to be said before anything else.
+    first: VecDeque<Told>,
+    snapshot: Option<Running>,
+    /// Up to where the reader knows everything.
+    told: u64,
+}
+
+/// A snapshot that is being told.
+struct Running {
+    snapshot: Snapshot,
+    at: u64,
+    begun: bool,
+}
+
+impl Teller {
+    /// Begins with a greeting, and where the reader cannot go on from where it was, a snapshot.
+    pub(super) fn new(
+        supervisor: Data<Supervisor>,
+        request: &HttpRequest,
+        StreamQuery { filter, since }: StreamQuery,
+    ) -> Result<Self, ApiError> {
+        let subscribed = supervisor.subscribe(since.as_ref());
+        let now = supervisor.world().clock.now();
+        let Subscription { reader, resumed, .. } = subscribed.map_err(|rejection| ApiError::of(&rejection, &now))?;
+        let port = request.app_config().local_addr().port();
+        let instance = format!("{}:{port}", hostname::get().unwrap_or_default().to_string_lossy());
+        let Position { epoch, seq } = reader.position();
+        let hello = Message::Hello {
+            instance: &instance,
+            version: env!("CARGO_PKG_VERSION"),
+            epoch,
+            seq: *seq,
+            history: supervisor.world().feed.capacity(),
+            resumed,
+            time: now.wall(),
+            warn_before: supervisor.settings().lifecycle.warn_before.as_secs_f64(),
+        };
+        let first = VecDeque::from([Told::of(&hello, None)]);
+        let told = *seq;
+        let mut teller = Self { supervisor, filter, reader, first, snapshot: None, told };
+        if !resumed {
+            teller.begin_snapshot();
+        }
+        Ok(teller)
+    }
+
+    pub(super) fn supervisor(&self) -> &Data<Supervisor> {
+        &self.supervisor
+    }
+
+    /// The name of the history that positions are in.
+    pub(super) fn epoch(&self) -> &str {
+        &self.reader.position().epoch
+    }
+
+    /// Waits for what comes next. Nothing is lost when this is dropped before it is done.
+    pub(super) async fn next(&mut self) -> Vec<Told> {
+        loop {
+            if !self.first.is_empty() {
+                return self.first.drain(..).collect();
+            }
+            if self.snapshot.is_some() {
+                return vec![self.page().await];
+            }
+            let read = self.reader.next().await;
+            let told = self.tell(read);
+            if !told.is_empty() {
+                return told;
+            }
+        }
+    }
+
+    /// What is left to say without waiting for more; of a snapshot that is not finished, nothing.
+    pub(super) fn rest(&mut self) -> Vec<Told> {
+        let mut rest: Vec<_> = self.first.drain(..).collect();
+        while self.snapshot.is_none()
+            && let Some(read) = self.reader.take()
+        {
+            rest.extend(self.tell(read));
+        }
+        rest
+    }
+
+    /// How far the reader is, if it was not told so by an event that it wanted.
+    pub(super) fn position(&mut self) -> Option<Told> {
+        let seq = self.reader.position().seq;
+        let is_news = self.snapshot.is_none() && seq > self.told;
+        is_news.then(|| {
+            self.told = seq;
+            Told::of(&Message::Position { seq }, Some(seq))
+        })
+    }
+
+    /// From here on another filter; begins with a snapshot of it.
+    pub(super) fn change_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+        let seq = self.reader.position().seq;
+        self.first.push_back(Told::of(&Message::Subscribed { seq }, None));
+        self.begin_snapshot();
+    }
+
+    fn begin_snapshot(&mut self) {
+        let at = self.reader.position().seq;
+        self.snapshot = Some(Running { snapshot: self.supervisor.snapshot(&self.filter), at, begun: false });
+    }
+
+    /// The next page of the snapshot that is being told.
+    async fn page(&mut self) -> Told {
+        // Taken back only when the page is there: whoever drops this half-way goes on with the same page.
+        let Some(running) = &mut self.snapshot else { return Told::of(&Message::Position { seq: self.told }, None) };
+        let sandboxes = self.supervisor.next_page(&mut running.snapshot, &self.filter).await;
+        let last = running.snapshot.is_done();
+        let now = self.supervisor.world().clock.now();
+        let message = Message::Snapshot {
+            epoch: &self.reader.position().epoch,
+            seq: running.at,
+            time: now.wall(),
+            first: !running.begun,
+            last,
+            sandboxes: answers(&sandboxes, &now),
+        };
+        let told = Told::of(&message, last.then_some(running.at));
+        running.begun = true;
+        if last {
+            self.told = running.at;
+            self.snapshot = None;
+        }
+        told
+    }
+
+    fn tell(&mut self, read: Read) -> Vec<Told> {
+        match read {
+            Read::Events(events) => {
+                let wanted = events.iter().filter(|event| self.filter.concerns(event));
+                let told: Vec<_> = wanted.map(|event| tell_event(event)).collect();
+                self.told = told.last().and_then(|told| told.seq).unwrap_or(self.told);
+                told
+            }
+            Read::Lagged { missed } => {
+                self.supervisor.world().metrics.stream_lagged();
+                self.begin_snapshot();
+                vec![Told::of(&Message::Lagged { missed }, None)]
+            }
+        }
+    }
+}
+
+/// Written once, for all readers.
+fn tell_event(event: &Event) -> Told {
+    Told { kind: "event", text: event.text(|event| Message::of(event).text()), seq: Some(event.seq) }
+}
