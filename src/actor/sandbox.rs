@@ -364,7 +364,7 @@ impl Handler<News> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, News { container_id, event }: News, ctx: &mut Context<Self>) {
-        if container_id == self.sandbox.details.container_id {
+        if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
             self.step(event, ctx);
         } else if self.sandbox.life.is_starting() {
             // Its start has not reported yet which container it has: this may be about that one.
