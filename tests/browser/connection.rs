@@ -89,3 +89,20 @@ async fn a_broken_connection_is_resumed_where_it_broke_with_exactly_what_was_mis
     page.must_not_have_reloaded().await;
     page.end(&[]).await;
 }
+
+#[tokio::test]
+async fn a_page_of_which_a_part_was_not_loaded_loads_itself_again_until_it_is_whole() {
+    let sandglass = InMemory::start(&[]).await;
+    let page = Page::blank(&sandglass.url).await;
+    page.browser.devtools("Network.enable", json!({})).await;
+    for part in ["view.js", "page.css"] {
+        page.browser.devtools("Network.setBlockedURLs", json!({"urls": [format!("*/page/{part}")]})).await;
+        page.browser.client.goto(&sandglass.url).await.expect("the page itself opens");
+        page.until("it has tried", "Number(sessionStorage.getItem('sandglass.tries')) > 1").await;
+        page.browser.devtools("Network.setBlockedURLs", json!({"urls": []})).await;
+        page.until("it is whole", "document.body?.dataset.loaded !== undefined").await;
+        page.until_live().await;
+        assert_eq!(page.value("sessionStorage.length").await, json!(0));
+    }
+    page.end(&[Allowed::Blocked]).await;
+}

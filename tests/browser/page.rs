@@ -18,6 +18,11 @@ pub(crate) enum Allowed {
     Unreachable,
     /// An answer with this status.
     Status(u16),
+    /// A test keeps it from loading something.
+    Blocked,
+    /// The network of the host has changed, since somewhere a container started or ended: the browser drops what it is
+    /// loading then. Any test may meet that, and the page has to come through.
+    HostChanged,
 }
 
 /// A page in a browser of its own. A test ends with [`Page::end`].
@@ -45,6 +50,7 @@ impl Page {
 
     pub(crate) async fn goto(&self, path: &str) {
         self.browser.client.goto(&format!("{}{path}", self.url)).await.expect("the page opens");
+        self.until("the page is loaded", "document.body?.dataset.loaded !== undefined").await;
         // Whatever survives is the same page: a reload would take it away.
         self.run("window.sameAsBefore = true").await;
     }
@@ -110,7 +116,10 @@ impl Page {
             while self.value(&format!("Boolean({expression})")).await != json!(true) {
                 if Instant::now() > deadline {
                     let seen = self.text("document.body.innerText").await;
-                    panic!("{asked_at}: not within {SOON:?}: {what}\n--- the page says:\n{seen}");
+                    let console = self.browser.console().await;
+                    panic!(
+                        "{asked_at}: not within {SOON:?}: {what}\n--- the page says:\n{seen}\n--- the console: {console:#?}"
+                    );
                 }
                 sleep(Duration::from_millis(30)).await;
             }
@@ -184,7 +193,8 @@ impl Page {
         self.ended = true;
         let wrong: Vec<_> = self.browser.console().await;
         let wrong = wrong.into_iter().filter(|(level, message)| {
-            ["SEVERE", "WARNING"].contains(&level.as_str()) && !allowed.iter().any(|allowed| allowed.covers(message))
+            let allowed = allowed.iter().chain([&Allowed::HostChanged]);
+            ["SEVERE", "WARNING"].contains(&level.as_str()) && !allowed.clone().any(|allowed| allowed.covers(message))
         });
         let wrong: Vec<_> = wrong.collect();
         assert!(wrong.is_empty(), "the console says: {wrong:#?}");
@@ -206,6 +216,8 @@ impl Allowed {
                     ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_CONNECTION_CLOSED", "ERR_EMPTY_RESPONSE"];
                 is_from_the_network && refused.iter().any(|error| message.contains(error))
             }
+            Self::Blocked => message.contains("net::ERR_BLOCKED_BY_CLIENT"),
+            Self::HostChanged => message.contains("net::ERR_NETWORK_CHANGED"),
             Self::Status(status) => {
                 message.contains(&format!("Failed to load resource: the server responded with a status of {status} "))
             }

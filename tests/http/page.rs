@@ -7,9 +7,10 @@ use actix_web::{
 
 use crate::client::start;
 
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("/", "text/html; charset=utf-8"),
     ("/docs", "text/html; charset=utf-8"),
+    ("/page/boot.js", "text/javascript; charset=utf-8"),
     ("/page/main.js", "text/javascript; charset=utf-8"),
     ("/page/page.css", "text/css; charset=utf-8"),
     ("/page/icon.svg", "image/svg+xml"),

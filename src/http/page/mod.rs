@@ -4,7 +4,7 @@
 //! - `assets`: the files, their types and their tags;
 //! - `serve`: the handlers, and the policy that browsers hold the pages to.
 //!
-//! In `assets/`, one module has one idea. `main.js` puts the dashboard together:
+//! In `assets/`, one module has one idea. `boot.js` loads a page, and `main.js` puts the dashboard together:
 //!
 //! | module | idea |
 //! |---|---|

@@ -4,6 +4,8 @@ import { ask, forget, key } from "./key.js";
 
 /** Seconds after which a call counts as failed. */
 const BOUND = 30;
+/** Milliseconds until it is tried again. */
+const AGAIN_AFTER = 250;
 
 /** `{status, body}`; status 0 when nothing answered. Asks for the key when the answer is that it is missing or wrong. */
 export async function call(method, path, body, bound = BOUND) {
@@ -22,7 +24,16 @@ async function refusalOf(candidate) {
   return status === 0 ? "Sandglass does not answer just now. Try again." : null;
 }
 
-async function send(method, path, body, candidate, bound) {
+/** Sends it, and once more when nothing came back: a browser drops requests when its host's network changes, which the
+ *  containers there see to. What was asked for may then be done already; `repeated` says that it was asked for twice. */
+async function send(...request) {
+  const first = await sendOnce(...request);
+  if (first.status !== 0) return first;
+  await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
+  return { ...(await sendOnce(...request)), repeated: true };
+}
+
+async function sendOnce(method, path, body, candidate, bound) {
   const headers = {};
   if (candidate !== null) headers.authorization = `Bearer ${candidate}`;
   if (body !== undefined) headers["content-type"] = "application/json";

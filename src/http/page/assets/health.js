@@ -1,5 +1,6 @@
 // How Sandglass itself is: its store and its container engine, by `GET /readyz`.
 
+import { call } from "./api.js";
 import { duration, now } from "./clock.js";
 import { byId, setAttribute, setClass, setText } from "./dom.js";
 import { banner } from "./notice.js";
@@ -28,12 +29,8 @@ export class Health {
       return;
     }
     if (document.visibilityState === "hidden") return;
-    try {
-      const response = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(EVERY) });
-      this.#show(await response.json());
-    } catch {
-      this.#show(null);
-    }
+    const { body } = await call("GET", "/readyz", undefined, EVERY / 1000);
+    this.#show(body);
   }
 
   #show(readiness) {
