@@ -198,7 +198,7 @@ impl SandboxActor {
                     Ok(()) => Event::Resolved(inspected.state),
                     Err(problem) => {
                         warn!(sandbox_id = %self.sandbox.id(), error = ?problem, "start failed after a restart");
-                        self.details().error_message = Some(problem);
+                        self.details().error_message = Some(problem.into());
                         Event::Resolved(Container::Stopped(None))
                     }
                 }
