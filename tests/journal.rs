@@ -61,7 +61,7 @@ impl Desk {
 
 fn named(sandbox: &Sandbox, user: usize) -> Sandbox {
     let mut sandbox = sandbox.clone();
-    Arc::make_mut(&mut sandbox.details).user_name = Some(user.to_string());
+    Arc::make_mut(&mut sandbox.details).user_name = Some(user.to_string().into());
     sandbox
 }
 

@@ -103,15 +103,15 @@ impl Planter {
         let port = format!("127.0.0.1:{}", 20_000 + number % 40_000);
         let raw = |text: String| RawValue::from_string(text).expect("valid JSON");
         let details = Details {
-            template: Some("base".to_owned()),
-            image: Some("busybox:stable".to_owned()),
-            container_id: Some(format!("{number:064x}")),
-            base_url: Some(format!("http://{port}")),
+            template: Some("base".into()),
+            image: Some("busybox:stable".into()),
+            container_id: Some(format!("{number:064x}").into()),
+            base_url: Some(format!("http://{port}").into()),
             ports: [("80", port.into())].into_iter().collect(),
             started_at: Some(created_at + 0.5),
             metadata: [("task_id", raw(number.to_string()))].into_iter().collect(),
             user_id: Some(raw(number.to_string())),
-            user_name: Some(format!("user-{number}")),
+            user_name: Some(format!("user-{number}").into()),
             ..Details::new(id(number), created_at)
         };
         Sandbox { details: Arc::new(details), life }
@@ -121,7 +121,7 @@ impl Planter {
     pub(crate) fn texts(&self, number: usize) -> usize {
         let Sandbox { details, .. } = self.sandbox(number);
         let options = [&details.template, &details.image, &details.container_id, &details.base_url, &details.user_name];
-        let texts = options.into_iter().flatten().map(String::len).sum::<usize>();
+        let texts = options.into_iter().flatten().map(|text| text.len()).sum::<usize>();
         let ports = details.ports.iter().map(|(name, port)| name.len() + port.len()).sum::<usize>();
         let metadata = details.metadata.iter().map(|(name, raw)| name.len() + raw.get().len()).sum::<usize>();
         let user = details.user_id.as_ref().map_or(0, |user| user.get().len());

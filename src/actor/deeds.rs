@@ -163,16 +163,16 @@ impl SandboxActor {
             Ok(started) => {
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
-                details.container_id = Some(started.container_id);
+                details.container_id = Some(started.container_id.into());
                 details.ports = started.ports.into();
-                details.base_url = started.base_url;
+                details.base_url = started.base_url.map(Into::into);
                 details.started_at = Some(wall);
                 Event::Started
             }
             Err(error) => {
                 // Quoted: the message may hold what the container printed.
                 warn!(sandbox_id = %self.sandbox.id(), error = ?error.to_string(), "start failed");
-                self.details().error_message = Some(error.to_string());
+                self.details().error_message = Some(error.to_string().into());
                 Event::StartFailed
             }
         }
@@ -185,20 +185,20 @@ impl SandboxActor {
                 let Looked { found: inspected, ready } = *looked;
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
-                details.container_name = inspected.name;
+                details.container_name = inspected.name.into();
                 details.started_at = details.started_at.or(Some(wall));
-                details.base_url = details.base_url.take().or(inspected.started.base_url);
-                details.container_id = Some(inspected.started.container_id);
+                details.base_url = details.base_url.take().or(inspected.started.base_url.map(Into::into));
+                details.container_id = Some(inspected.started.container_id.into());
                 details.ports = inspected.started.ports.into();
                 if let Container::Stopped(code) = inspected.state {
                     details.error_message =
-                        Some(format!("its container had stopped with exit code {code:?} after a restart"));
+                        Some(format!("its container had stopped with exit code {code:?} after a restart").into());
                 }
                 match ready {
                     Ok(()) => Event::Resolved(inspected.state),
                     Err(problem) => {
                         warn!(sandbox_id = %self.sandbox.id(), error = ?problem, "start failed after a restart");
-                        self.details().error_message = Some(problem);
+                        self.details().error_message = Some(problem.into());
                         Event::Resolved(Container::Stopped(None))
                     }
                 }
@@ -229,7 +229,7 @@ impl SandboxActor {
                 if failures.is_power_of_two() {
                     warn!(sandbox_id = %self.sandbox.id(), %error, failures, "removal failed; it is tried again");
                 }
-                self.details().removal_error = Some(error.to_string());
+                self.details().removal_error = Some(error.to_string().into());
                 Event::RemoveFailed(self.retry_in(failures))
             }
         }
@@ -251,7 +251,7 @@ impl Handler<Outcome> for SandboxActor {
                 let event = self.started(outcome);
                 self.step(event, ctx);
                 if let Some((container_id, news)) = self.early_news.take().map(|news| *news)
-                    && container_id == self.sandbox.details.container_id
+                    && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
                 {
                     self.step(news, ctx);
                 }

@@ -66,6 +66,9 @@ pub(super) struct News {
 #[rtype(result = "()")]
 pub(super) struct Rewrite;
 
+/// A generation that the journal never reaches.
+const NOT_QUEUED: u64 = u64::MAX;
+
 /// The armed timer.
 struct Alarm {
     at: Moment,
@@ -91,8 +94,8 @@ pub(super) struct SandboxActor {
     /// What to do first; gone once it is done.
     first: Option<Box<Effects>>,
     cell: ActivityCell,
-    /// The journal's generation in which this sandbox is queued for a flush.
-    queued_in: Option<u64>,
+    /// The journal's generation in which this sandbox is queued for a flush, or [`NOT_QUEUED`].
+    queued_in: u64,
     alarm: Option<Alarm>,
 }
 
@@ -135,7 +138,7 @@ impl SandboxActor {
             counted: false,
             announced: Announced::default(),
             first: Some(Box::new(first)),
-            queued_in: None,
+            queued_in: NOT_QUEUED,
             alarm: None,
         }
     }
@@ -208,15 +211,15 @@ impl SandboxActor {
             Persist::No => None,
             Persist::Behind if journal.covers(&self.cell, now.moment) => {
                 self.cell.store(now.moment);
-                if self.queued_in != Some(journal.generation()) {
-                    self.queued_in = Some(journal.touch(&self.sandbox, &self.cell));
+                if self.queued_in != journal.generation() {
+                    self.queued_in = journal.touch(&self.sandbox, &self.cell);
                 }
                 None
             }
             // A ping after a longer silence is a promise that the store could not keep: it waits for its write.
             Persist::Behind | Persist::Through => {
                 self.cell.store(self.sandbox.life.last_activity());
-                self.queued_in = None;
+                self.queued_in = NOT_QUEUED;
                 Some(journal.put(self.sandbox.clone(), &self.cell))
             }
         }
@@ -361,7 +364,7 @@ impl Handler<News> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, News { container_id, event }: News, ctx: &mut Context<Self>) {
-        if container_id == self.sandbox.details.container_id {
+        if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
             self.step(event, ctx);
         } else if self.sandbox.life.is_starting() {
             // Its start has not reported yet which container it has: this may be about that one.
@@ -405,5 +408,21 @@ impl Handler<Sabotage> for SandboxActor {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::dev::ContextFut;
+
+    use super::*;
+
+    /// A task takes about 104 bytes beside its future, and comes in steps of 128. There may be a million of them, so that
+    /// a step up has to be meant.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_actor_with_its_task_takes_no_more_than_896_bytes() {
+        let future = size_of::<ContextFut<SandboxActor, Context<SandboxActor>>>();
+        assert!(future + 104 <= 896, "{future}");
     }
 }

@@ -89,13 +89,13 @@ record! {
     /// The reference's field.
     sandbox_id: Option<String>,
     /// The reference's field.
-    container_name: Option<String>,
+    container_name: Option<Box<str>>,
     /// The reference's field.
-    base_url: Option<String>,
+    base_url: Option<Box<str>>,
     /// The reference's field.
     status: Option<Status>,
     /// The reference's field.
-    error_message: Option<String>,
+    error_message: Option<Box<str>>,
     /// The reference's field.
     created_at: Option<EpochSeconds>,
     /// The reference's field.
@@ -105,13 +105,13 @@ record! {
     /// The reference's field.
     expires_at: Option<EpochSeconds>,
     /// The reference's field.
-    shell_type: Option<String>,
+    shell_type: Option<Box<str>>,
     /// The reference's field: a number or a text.
     user_id: Option<UserId>,
     /// The reference's field.
-    user_name: Option<String>,
+    user_name: Option<Box<str>>,
     /// The reference's field.
-    executor_namespace: Option<String>,
+    executor_namespace: Option<Box<str>>,
     /// The reference's field.
     metadata: Option<RawFields>,
     /// The version of the record's layout.
@@ -137,11 +137,11 @@ record! {
     /// When its end was decided.
     ended_at: Option<EpochSeconds>,
     /// The container's id.
-    container_id: Option<String>,
+    container_id: Option<Box<str>>,
     /// The image's reference.
-    image: Option<String>,
+    image: Option<Box<str>>,
     /// The template's name.
-    template: Option<String>,
+    template: Option<Box<str>>,
     /// Published ports.
     ports: Option<Fields<Box<str>>>,
     /// Whether it came from the reference system.

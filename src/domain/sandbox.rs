@@ -22,19 +22,19 @@ pub struct Details {
     /// Its identifier.
     pub id: SandboxId,
     /// The template it was made from.
-    pub template: Option<String>,
+    pub template: Option<Box<str>>,
     /// The image it runs.
-    pub image: Option<String>,
+    pub image: Option<Box<str>>,
     /// The container's name.
-    pub container_name: String,
+    pub container_name: Box<str>,
     /// The container's id, once it has one.
-    pub container_id: Option<String>,
+    pub container_id: Option<Box<str>>,
     /// Where its first published port is reached.
-    pub base_url: Option<String>,
+    pub base_url: Option<Box<str>>,
     /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
     pub ports: Fields<Box<str>>,
     /// What went wrong last, in words.
-    pub error_message: Option<String>,
+    pub error_message: Option<Box<str>>,
     /// When it was asked for.
     pub created_at: EpochSeconds,
     /// When its container ran.
@@ -42,26 +42,26 @@ pub struct Details {
     /// What its owner wants remembered.
     pub metadata: RawFields,
     /// The reference system's name for a template.
-    pub shell_type: Option<String>,
+    pub shell_type: Option<Box<str>>,
     /// Its owner; a number or a text, kept as it was written.
     pub user_id: Option<Box<RawValue>>,
     /// Its owner's name.
-    pub user_name: Option<String>,
+    pub user_name: Option<Box<str>>,
     /// Kept for the reference system.
-    pub executor_namespace: Option<String>,
+    pub executor_namespace: Option<Box<str>>,
     /// Whether the record was taken over from the reference system, whose containers carry other labels.
     pub taken_over: bool,
     /// Fields of the record that Sandglass does not know.
     pub extra: RawFields,
     /// Why the last try to remove its container failed; not written down.
-    pub removal_error: Option<String>,
+    pub removal_error: Option<Box<str>>,
 }
 
 impl Details {
     /// A sandbox of which only the identifier is known yet.
     pub fn new(id: SandboxId, created_at: EpochSeconds) -> Self {
         Self {
-            container_name: container_name(&id),
+            container_name: container_name(&id).into(),
             id,
             template: None,
             image: None,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use tokio::time::{Instant, sleep};
 
-use super::{Findings, Hand, Instance, Ledger, Options, Pace, Settled};
+use super::{Findings, Hand, Instance, Ledger, Needs, Options, Pace, Settled};
 use crate::domain::SandboxId;
 
 /// How long containers may be left when everything that was promised has ended.
@@ -42,12 +42,12 @@ impl Ground {
     /// A new place. Docker need not answer yet.
     ///
     /// # Errors
-    /// When the directory cannot be made or Docker's address is of no use.
+    /// When the directory cannot be made.
     pub fn new(options: Options, say: Say) -> anyhow::Result<Self> {
         let prefix = format!("drill-{}", SandboxId::generate());
+        let hand = Hand::new(&options, &prefix);
         let directory = std::env::temp_dir().join(&prefix);
         std::fs::create_dir(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
-        let hand = Hand::new(&options, &prefix)?;
         Ok(Self { options, prefix, directory, hand, say })
     }
 
@@ -186,23 +186,33 @@ impl Ground {
         instance.stop().await
     }
 
-    /// Removes whatever is left: containers by their ids, keys in Redis, the directory.
+    /// Removes whatever is left: containers by their ids, keys in Redis, the directory. What a drill has no `needs` of, it
+    /// has not touched.
     ///
     /// # Errors
     /// When something could not be removed, with what it is.
-    pub async fn clear(&self) -> anyhow::Result<()> {
-        self.hand.clear().await?;
-        if let Some(url) = &self.options.redis_url {
-            for prefix in [&self.prefix, &other(&self.prefix)] {
-                clear_redis(url, prefix).await.context("failed to remove the drill's keys from Redis")?;
-            }
+    pub async fn clear(&self, needs: Needs) -> anyhow::Result<()> {
+        // Each of them, also when another one fails.
+        let mut cleared = Vec::new();
+        if needs != Needs::Nothing {
+            cleared.push(self.hand.clear().await);
+            cleared.push(self.clear_redis().await.context("failed to remove the drill's keys from Redis"));
         }
-        match std::fs::remove_dir_all(&self.directory) {
+        cleared.push(match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("failed to remove {}", self.directory.display()))
             }
             _ => Ok(()),
+        });
+        cleared.into_iter().collect()
+    }
+
+    async fn clear_redis(&self) -> anyhow::Result<()> {
+        let Some(url) = &self.options.redis_url else { return Ok(()) };
+        for prefix in [&self.prefix, &other(&self.prefix)] {
+            clear_redis(url, prefix).await?;
         }
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ mod relay;
 
 use std::{path::PathBuf, sync::Arc};
 
+use anyhow::Context;
 use futures_util::future::BoxFuture;
 
 pub use self::{
@@ -104,14 +105,37 @@ impl Outcome {
     }
 }
 
+/// Checks that what these drills need is there, before any of them begins.
+///
+/// # Errors
+/// What is missing, in a sentence that says what to do about it.
+pub async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
+    if drills.iter().all(|drill| drill.needs == Needs::Nothing) {
+        return Ok(());
+    }
+    let host = &options.docker_host;
+    Hand::new(options, "").check().await.with_context(|| format!("cannot drill on Docker at {host}"))?;
+    if let Some(url) = &options.redis_url {
+        let answers = async {
+            let mut connection = ::redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
+            ::redis::cmd("PING").query_async::<()>(&mut connection).await
+        };
+        answers.await.context("the Redis does not answer: start it, or drill without it")?;
+    }
+    Ok(())
+}
+
 /// Runs one drill and cleans up after it, however it ended. `say` is told how far it is. Dropping this in the middle
 /// leaves instances and containers: [`Ground::clear`] is for whoever does.
 pub async fn run(drill: &Drill, ground: Arc<Ground>) -> Outcome {
     if drill.needs == Needs::Redis && ground.options.redis_url.is_none() {
-        return Outcome::Skipped("needs a Redis: give --redis-url");
+        return match ground.clear(Needs::Nothing).await {
+            Ok(()) => Outcome::Skipped("needs a Redis: give --redis-url"),
+            Err(error) => Outcome::Broken(format!("{error:#}")),
+        };
     }
     let done = (drill.run)(ground.clone()).await;
-    let cleared = ground.clear().await;
+    let cleared = ground.clear(drill.needs).await;
     match (done, cleared) {
         (Ok(findings), Ok(())) => Outcome::Done(findings),
         (Err(error), Ok(())) if error.is::<LeftOut>() => {

@@ -33,7 +33,7 @@ impl ContainerRef {
         } else {
             Owner::Sandglass
         };
-        Self { sandbox: details.id.clone(), container_id: details.container_id.clone(), owner }
+        Self { sandbox: details.id.clone(), container_id: details.container_id.as_deref().map(Into::into), owner }
     }
 }
 

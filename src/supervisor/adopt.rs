@@ -135,11 +135,11 @@ impl Supervisor {
         };
         let created_at = labels.created_at.or(remains.last_activity).unwrap_or_else(|| now.wall());
         let details = Details {
-            template: labels.template.clone(),
-            image: found.image,
-            container_name: found.name,
-            container_id: Some(found.started.container_id),
-            base_url: found.started.base_url,
+            template: labels.template.as_deref().map(Into::into),
+            image: found.image.map(Into::into),
+            container_name: found.name.into(),
+            container_id: Some(found.started.container_id.into()),
+            base_url: found.started.base_url.map(Into::into),
             ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,

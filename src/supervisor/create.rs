@@ -136,18 +136,18 @@ impl Supervisor {
         let now = self.world.clock.now();
         let created_at = now.wall();
         let details = Details {
-            template: Some(plan.template.clone()),
-            image: Some(plan.spec.image.clone()),
+            template: Some(plan.template.as_str().into()),
+            image: Some(plan.spec.image.as_str().into()),
             metadata: request.metadata.clone(),
-            shell_type: request.shell_type.clone(),
+            shell_type: request.shell_type.as_deref().map(Into::into),
             user_id: request.user_id.clone(),
-            user_name: request.user_name.clone(),
-            executor_namespace: request.executor_namespace.clone(),
+            user_name: request.user_name.as_deref().map(Into::into),
+            executor_namespace: request.executor_namespace.as_deref().map(Into::into),
             ..Details::new(id.clone(), created_at)
         };
         let start = Start {
             id: id.clone(),
-            name: details.container_name.clone(),
+            name: details.container_name.as_ref().into(),
             spec: plan.spec.clone(),
             labels: plan.labels(created_at),
         };
@@ -214,7 +214,8 @@ impl Supervisor {
         let named = request.template.is_some() || request.shell_type.is_some();
         let template = template_of(request, &self.settings).map(|(name, _)| name);
         let same_template = details.template.is_none() || !named || details.template.as_deref() == template.ok();
-        let same_image = details.image.is_none() || request.image.is_none() || details.image == request.image;
+        let same_image =
+            details.image.is_none() || request.image.is_none() || details.image.as_deref() == request.image.as_deref();
         same_template && same_image
     }
 
@@ -222,7 +223,7 @@ impl Supervisor {
         match sandbox.life.status() {
             Status::Running | Status::Paused => Ok(sandbox),
             _ if self.runtime_health.borrow().is_down() => {
-                let problem = sandbox.details.error_message.clone();
+                let problem = sandbox.details.error_message.as_deref().map(Into::into);
                 let problem = problem.unwrap_or_else(|| "it ended while the container engine was down".into());
                 Err(Rejection::RuntimeUnavailable(problem))
             }

@@ -62,7 +62,7 @@ impl Supervisor {
                 self.world.io.spawn(async move {
                     let Some(handle) = supervisor.world.registry.handle(&container.sandbox) else { return };
                     if let Ok(sandbox) = handle.look().await
-                        && sandbox.details.container_id == container.container_id
+                        && sandbox.details.container_id.as_deref() == container.container_id.as_deref()
                     {
                         supervisor.look_closer(&handle, &sandbox).await;
                     }

@@ -113,9 +113,9 @@ impl Supervisor {
             Some(Entry::Live(handle)) => {
                 let Ok(sandbox) = handle.look().await else { return };
                 // While it starts or ends, its own actor deals with whatever carries its labels.
-                let known = sandbox.details.container_id.as_ref();
+                let known = sandbox.details.container_id.as_deref();
                 let settled = matches!(sandbox.life.status(), Status::Running | Status::Paused);
-                if of_age && settled && known.is_some() && known != listed.container.container_id.as_ref() {
+                if of_age && settled && known.is_some() && known != listed.container.container_id.as_deref() {
                     self.remove_left_over(listed, "it belongs to an earlier sandbox of the same id").await;
                 }
             }

@@ -7,6 +7,7 @@ mod memory;
 mod pings;
 mod rehydration;
 mod start;
+mod stream;
 mod writes;
 
 use futures_util::future::LocalBoxFuture;
@@ -41,6 +42,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     Figure { name: "memory", measure: |pace| Box::pin(memory::measure(pace)) },
     Figure { name: "rehydration", measure: |pace| Box::pin(rehydration::measure(pace)) },
     Figure { name: "writes", measure: |pace| Box::pin(writes::measure(pace)) },
+    Figure { name: "stream", measure: |pace| Box::pin(stream::measure(pace)) },
     Figure { name: "containers", measure: |pace| Box::pin(containers::measure(pace)) },
     Figure { name: "start", measure: |pace| Box::pin(start::measure(pace)) },
     Figure { name: "idle", measure: |pace| Box::pin(idle::measure(pace)) },

@@ -5,6 +5,7 @@ mod bare;
 mod generator;
 mod reader;
 pub(crate) mod server;
+pub(crate) mod watchers;
 
 use std::{io::BufRead, process::ExitCode, thread};
 
@@ -18,6 +19,7 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> ExitCode {
         "bare" => sandglass::actor::run_system(bare::serve()).expect("a runtime"),
         "server" => sandglass::actor::run_system(server::serve(read(setup))).expect("a runtime"),
         "reader" => sandglass::actor::run_system(reader::run(setup)).expect("a runtime"),
+        "watchers" => sandglass::actor::run_system(watchers::run(read(setup))).expect("a runtime"),
         "generator" => generator::run(),
         _ => panic!("there is no role {role:?}"),
     }

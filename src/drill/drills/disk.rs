@@ -81,7 +81,9 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 
     let instance = disk.serve(&ground).await?;
     for id in used.iter().chain(&padded) {
-        let back = instance.get(&format!("/v1/sandboxes/{id}")).await?.body;
+        let back = instance.get(&format!("/v1/sandboxes/{id}")).await?;
+        findings.lost += usize::from(back.status == 404);
+        let back = back.body;
         let (has, promised) = (back["idle_deadline"].as_f64(), ledger.deadline(id));
         let kept = back["status"] == "running" && has.zip(promised).is_some_and(|(has, told)| has >= told - 1e-6);
         findings.expect(kept, || format!("{id} was promised {promised:?}, and is {back} after kill -9"));
