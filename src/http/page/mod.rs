@@ -14,7 +14,7 @@
 //! | `view.js` | which sandboxes are shown, and in which order |
 //! | `glass.js` | what acts on a sandbox next, when, and how much of its sand is left |
 //! | `table.js`, `row.js`, `bar.js` | the visible rows, one row, its draining bar |
-//! | `keeper.js`, `blank.js` | who last used what is in sight; what stands in an empty table's place |
+//! | `blank.js` | what stands in an empty table's place |
 //! | `summary.js`, `chart.js`, `ends.js` | the whole in a sentence and totals, the last hour, who ended and why |
 //! | `details.js`, `why.js`, `actions.js` | one sandbox, and what can be done with it |
 //! | `health.js`, `link.js`, `notice.js` | how Sandglass is, how the connection is, what has to be said |

@@ -87,7 +87,7 @@ export class Details {
       return;
     }
     const { sandbox } = entry;
-    status.replaceChildren(el("span", { class: `dot ${sandbox.status}` }), sandbox.status, up && !sandbox.active ? " · inactive" : "");
+    status.replaceChildren(el("span", { class: `dot ${sandbox.status}` }), sandbox.status, up && sandbox.expires_at <= now() ? " · inactive" : "");
     place.replaceChildren(el("h3", {}, "Facts"), facts(factsOf(sandbox)));
     setAttribute(this.#dialog, "data-id", this.id);
   }

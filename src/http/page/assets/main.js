@@ -8,7 +8,6 @@ import { Details } from "./details.js";
 import { byId, el, setText } from "./dom.js";
 import { Ends } from "./ends.js";
 import { Health } from "./health.js";
-import { askForKeepers } from "./keeper.js";
 import { forget, key } from "./key.js";
 import { showLink } from "./link.js";
 import { banner } from "./notice.js";
@@ -128,7 +127,6 @@ setInterval(() => {
   showLink(stream.state, store.loaded, () => stream.nudge());
 }, TICK * 1000);
 setInterval(redrawChart, 15_000);
-askForKeepers(store, () => table.visible(), isLive);
 summary.showGroup("living");
 sort("created", false);
 stream.open();

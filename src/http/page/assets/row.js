@@ -76,7 +76,6 @@ export function createRow({ open, act }) {
       setText(origin, [sandbox.template ?? sandbox.image, sandbox.user_name].filter(Boolean).join(" · "));
       setClass(dot, `dot ${sandbox.status}`);
       setText(status, sandbox.status);
-      setText(state, stateOf(entry));
       const line = words.metadata(sandbox.metadata);
       setText(metadata, line);
       setAttribute(metadata, "title", line || null);
@@ -94,6 +93,7 @@ export function createRow({ open, act }) {
 
     tick(moment) {
       const { sandbox, group } = entry;
+      setText(state, stateOf(entry, moment));
       if (group === "ended") {
         setText(used, "");
         untimed(`ended ${ago(sandbox.ended_at)}`, "");
@@ -124,15 +124,17 @@ function label(button, text, disabled) {
   setAttribute(button, "aria-disabled", disabled ? "true" : null);
 }
 
-function stateOf({ sandbox, group, stuck }) {
+function stateOf({ sandbox, group, stuck }, moment) {
   if (stuck) return "removal failed, tried again";
-  if (group === "running" && !sandbox.active) return "inactive";
+  // Nobody tells that the active timeout has passed: it is a matter of time alone.
+  if (group === "running" && sandbox.expires_at <= moment) return "inactive";
   return "";
 }
 
-function keeperOf({ group, source, progress }) {
+function keeperOf({ group, sandbox, progress }) {
   if (group === "pending") return progress ? words.phase(progress.phase) : "starting";
-  return source ? words.source(source) : "used";
+  // Nothing has used it since Sandglass was started.
+  return sandbox.last_activity_by ? words.source(sandbox.last_activity_by) : "used";
 }
 
 function usedOf({ sandbox, group, progress }) {

@@ -9,7 +9,7 @@ import { metadata } from "./words.js";
 export const HISTORY = 3600;
 
 export class Store {
-  /** By id: `{id, sandbox, group, source, active, progress, stuck, text}`. */
+  /** By id: `{id, sandbox, group, active, progress, stuck, text}`. */
   entries = new Map();
   /** Every end seen within the last hour, also of ids that were used again, in the order in which they were learnt. */
   ends = new Map();
@@ -70,15 +70,6 @@ export class Store {
     return isNew ? entry : null;
   }
 
-  /** Who last used it, learnt otherwise. */
-  learnSource(id, source) {
-    const entry = this.entries.get(id);
-    if (!entry || entry.source !== undefined) return;
-    this.entries.set(id, { ...entry, source });
-    this.#changed.add(id);
-    this.#tell();
-  }
-
   #count(entry, by) {
     this.totals[entry.group] += by;
     if (entry.group !== "ended") this.totals.living += by;
@@ -116,15 +107,13 @@ export class Store {
 const sameLife = (before, sandbox) => before?.sandbox.created_at === sandbox.created_at;
 
 function entryOf(sandbox, before, event = {}) {
-  const { change, source, progress, time } = event;
+  const { change, progress, time } = event;
   const stuck = change === "removal_failed" || (change !== "removed" && before?.stuck === true);
-  const used = before?.sandbox.last_activity_at !== sandbox.last_activity_at;
   return {
     id: sandbox.sandbox_id,
     sandbox,
     group: groupOf(sandbox, stuck),
     stuck,
-    source: source ?? (used ? undefined : before.source),
     active: activeTimeout(sandbox, before, time),
     progress: progress ?? (sandbox.status === "pending" ? before?.progress : undefined),
     text: textOf(sandbox),

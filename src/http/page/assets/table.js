@@ -89,11 +89,6 @@ export class Table {
     for (const row of this.#rows.values()) row.tick(time);
   }
 
-  /** The sandboxes in sight. */
-  visible() {
-    return [...this.#rows.values()].map((row) => row.entry);
-  }
-
   #recycle(wanted, focused) {
     for (const [id, row] of this.#rows) {
       if (wanted.has(id)) continue;
