@@ -19,8 +19,8 @@ use crate::{
 const LONG: u64 = 600;
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// What has no container is not declared vanished within this.
-const GRACE: (&str, &str) = ("lifecycle.restart_grace", "60");
+/// What has no container is not declared vanished within this: longer than the drill takes on any machine.
+const GRACE: (&str, &str) = ("lifecycle.restart_grace", "3600");
 
 /// Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Chinese, Japanese, Korean, Amharic, signs beyond the first plane,
 /// marks that combine, and marks that turn the direction.

@@ -62,6 +62,10 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     instance.until_without(None, NOTICED_WITHIN).await?;
     until_written(&instance).await?;
     let instance = restarted(&ground, instance, &settings, &ids, &ledger, &mut findings).await?;
+    // What has ended is not written again after a loss, so it is judged before that.
+    let ended = instance.until(&due, "terminated", GONE_WITHIN).await?;
+    ledger.judge(&ended, &mut findings);
+    ledger.forget(&due);
 
     ground.say("Redis comes back empty");
     until_written(&instance).await?;
