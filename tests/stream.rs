@@ -13,17 +13,18 @@ use futures_util::{SinkExt, StreamExt};
 use sandglass::{
     app::{Adapters, App},
     domain::{ActivitySource, SandboxId},
+    feed::Change,
     runtime::Memory,
     store::MemoryStore,
     supervisor::{Create, Supervisor},
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 use support::bench::{id, idle, settings};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpSocket,
     process::{Child, ChildStdout},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -277,18 +278,21 @@ async fn a_thousand_lost_connections_in_a_busy_run_leave_no_gap_and_no_duplicate
 
 #[actix_web::test]
 async fn a_reader_that_takes_nothing_disturbs_nobody_and_begins_anew_when_it_reads_again() {
-    let app = serve(&[("http.stream_history", "1000")]).await;
-    let ids: Vec<_> = (0..10).map(|number| id(&format!("busy-{number}"))).collect();
-    for id in &ids {
-        create(app.supervisor(), idle(id.as_str(), 1000)).await;
-    }
+    let app = serve(&[("http.stream_history", "100")]).await;
+    let note = to_raw_value(&"x".repeat(30_000)).expect("a text");
+    let metadata = [("note".to_owned(), note)].into_iter().collect();
+    create(app.supervisor(), Create { metadata, ..idle("busy", 1000) }).await;
+    let busy = app.supervisor().get(&id("busy")).await.expect("it lives");
     let (mut slow, _) = connect(&app, "status=all", &[], Some(4096)).await.expect("a stream");
     let mut quick = watch(&app, "status=all").await;
     let mut last = quick.next_of("snapshot").await["seq"].as_u64().expect("a number");
-    // More than all buffers between the two hold.
-    for _ in 0..1000 {
-        keep_busy(app.supervisor().clone(), ids.clone(), 1).await;
-        for _ in 0..2 * ids.len() {
+    let world = app.supervisor().world();
+    // More bytes than all buffers between the two hold, and more events than the history does.
+    for _ in 0..40 {
+        for _ in 0..20 {
+            world.feed.publish(Change::Changed, &busy, world.clock.now());
+        }
+        for _ in 0..20 {
             let event = quick.next_of("event").await;
             assert_eq!(event["seq"], last + 1, "the quick one misses nothing");
             last += 1;
@@ -297,14 +301,36 @@ async fn a_reader_that_takes_nothing_disturbs_nobody_and_begins_anew_when_it_rea
     let lagged = slow.next_of("lagged").await;
     assert!(lagged["missed"].as_u64().expect("a number") > 0);
     let snapshot = slow.next_of("snapshot").await;
-    assert_eq!((&snapshot["first"], snapshot["sandboxes"].as_array().expect("a list").len()), (&json!(true), 10));
-    app.supervisor().pause(&ids[3]).await.expect("paused");
-    loop {
-        let event = slow.next_of("event").await;
-        if event["sandbox"]["sandbox_id"] == "busy-3" && event["sandbox"]["status"] == "paused" {
-            break;
+    assert_eq!((&snapshot["first"], &snapshot["sandboxes"][0]["sandbox_id"]), (&json!(true), &json!("busy")));
+    app.supervisor().pause(&id("busy")).await.expect("paused");
+    while slow.next_of("event").await["sandbox"]["status"] != "paused" {}
+    app.shutdown().await;
+}
+
+#[actix_web::test]
+async fn whoever_takes_nothing_of_server_sent_events_is_given_up() {
+    let app = serve(&[("http.max_streams", "1"), ("http.stream_history", "16")]).await;
+    let note = to_raw_value(&"x".repeat(30_000)).expect("a text");
+    let metadata = [("note".to_owned(), note)].into_iter().collect();
+    create(app.supervisor(), Create { metadata, ..idle("busy", 1000) }).await;
+    let busy = app.supervisor().get(&id("busy")).await.expect("it lives");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let mut silent = socket.connect(app.address()).await.expect("a connection");
+    let request = format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", app.address());
+    silent.write_all(request.as_bytes()).await.expect("it is taken");
+    let world = app.supervisor().world();
+    let given_up = async {
+        while world.feed.readers() == 0 {
+            sleep(Duration::from_millis(10)).await;
         }
-    }
+        while world.feed.readers() > 0 {
+            world.feed.publish(Change::Changed, &busy, world.clock.now());
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(90), given_up).await.expect("its place is free again");
+    drop(silent);
     app.shutdown().await;
 }
 
@@ -317,7 +343,7 @@ async fn a_peer_that_does_not_answer_is_closed() {
     assert!(matches!(refused, Err(tungstenite::Error::Http(refused)) if refused.status() == 429));
     let gone = async {
         while connect(&app, "", &[], None).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            sleep(Duration::from_millis(500)).await;
         }
     };
     timeout(Duration::from_secs(90), gone).await.expect("its place is free again");
@@ -369,8 +395,10 @@ async fn the_command_prints_the_stream_as_lines_and_comes_back_by_itself() {
     let again = serve(&[("http.bind", &address.to_string())]).await;
     create(again.supervisor(), idle("other", 100)).await;
     assert_eq!(watching.next_of("hello").await["resumed"], false);
-    let snapshot = watching.next_of("snapshot").await;
-    assert!(snapshot["sandboxes"].as_array().expect("a list").iter().all(|sandbox| sandbox["sandbox_id"] == "other"));
+    let there = watching.next_of("snapshot").await["sandboxes"].clone();
+    assert!(there.as_array().expect("a list").iter().all(|sandbox| sandbox["sandbox_id"] == "other"), "{there}");
+    again.supervisor().pause(&id("other")).await.expect("paused");
+    while watching.next_of("event").await["sandbox"]["status"] != "paused" {}
     again.shutdown().await;
 }
 

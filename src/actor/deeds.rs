@@ -250,14 +250,15 @@ impl Handler<Outcome> for SandboxActor {
             Outcome::Start(outcome) => {
                 let event = self.started(outcome);
                 self.step(event, ctx);
-                if let Some((container_id, news)) = self.early_news.take().map(|news| *news)
-                    && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
-                {
-                    self.step(news, ctx);
-                }
+                self.take_early_news(ctx);
                 return;
             }
-            Outcome::Look(outcome) => self.looked(outcome),
+            Outcome::Look(outcome) => {
+                let event = self.looked(outcome);
+                self.step(event, ctx);
+                self.take_early_news(ctx);
+                return;
+            }
             Outcome::Pause(Ok(())) => Event::Paused,
             Outcome::Resume(Ok(())) => Event::Resumed,
             Outcome::Pause(Err(error)) => {
@@ -287,6 +288,16 @@ impl Handler<Outcome> for SandboxActor {
 }
 
 impl SandboxActor {
+    /// What was told of a container before it was known which one is this sandbox's.
+    fn take_early_news(&mut self, ctx: &mut Context<Self>) {
+        if !self.sandbox.life.is_starting()
+            && let Some((container_id, news)) = self.early_news.take().map(|news| *news)
+            && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
+        {
+            self.step(news, ctx);
+        }
+    }
+
     /// The end: leave the registry first, so that whoever waited for this finds the id free; then answer what is still in
     /// the mailbox; stop last. A message that comes even later is not answered, and its sender finds the tombstone.
     fn leave(&mut self, ctx: &mut Context<Self>) {

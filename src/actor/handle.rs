@@ -141,9 +141,14 @@ impl SandboxHandle {
         self.addr.do_send(Tell(event));
     }
 
-    /// Has its record written anew: moments have other wall-clock times now, or the store has lost it.
+    /// Has its record written anew, since moments have other wall-clock times now.
+    pub fn wall_clock_set(&self) {
+        self.addr.do_send(Rewrite { wall_clock_set: true });
+    }
+
+    /// Has its record written anew, since the store has lost it.
     pub fn rewrite(&self) {
-        self.addr.do_send(Rewrite);
+        self.addr.do_send(Rewrite { wall_clock_set: false });
     }
 
     /// Somebody watches the feed from now on.

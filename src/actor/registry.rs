@@ -45,26 +45,30 @@ impl Registry {
 
     /// What stands under `id` at `now`.
     pub fn get(&self, id: &SandboxId, now: Moment) -> Option<Entry> {
-        let live = self.live.get(id).map(|handle| Entry::Live(handle.clone()));
-        live.or_else(|| {
+        let live = || self.live.get(id).map(|handle| Entry::Live(handle.clone()));
+        let ended = || {
             let tombstone = self.ended.get(id).filter(|tombstone| now < tombstone.until)?;
             Some(Entry::Ended(tombstone.clone()))
-        })
+        };
+        // Between the first two looks, the tombstone may have given way to a new one that lives.
+        live().or_else(ended).or_else(live)
     }
 
     /// Puts the actor that `start` makes under `id`, unless one stands there: then that one is returned, and nothing is
-    /// made. A tombstone gives way.
+    /// made. A tombstone gives way, which `tell` hears of.
     pub fn insert_with(
         &self,
         id: &SandboxId,
+        tell: impl FnOnce(&Sandbox),
         start: impl FnOnce() -> SandboxHandle,
     ) -> Result<SandboxHandle, SandboxHandle> {
         match self.live.entry(id.clone()) {
             Slot::Occupied(occupied) => Err(occupied.get().clone()),
             Slot::Vacant(vacant) => {
-                // First, so that nobody hears that the old one is forgotten after hearing of the new one. Whoever looks
-                // meanwhile waits for this slot.
-                self.ended.remove(id);
+                // First, so that nobody hears that the old one is forgotten after hearing of the new one.
+                if let Some((_, tombstone)) = self.ended.remove(id) {
+                    tell(&tombstone.sandbox);
+                }
                 let handle = start();
                 vacant.insert(handle.clone());
                 Ok(handle)
@@ -121,13 +125,19 @@ impl Registry {
 
     /// The ids after `after` of all that stand here, in order.
     pub fn ids_after(&self, after: Option<&SandboxId>, with_ended: bool) -> Vec<SandboxId> {
-        let wanted = |id: &SandboxId| after.is_none_or(|after| id > after);
-        let mut ids: Vec<_> = self.live.iter().map(|entry| entry.key().clone()).filter(wanted).collect();
-        if with_ended {
-            ids.extend(self.ended.iter().map(|entry| entry.key().clone()).filter(wanted));
-        }
+        let mut ids = self.ids(with_ended);
+        ids.retain(|id| after.is_none_or(|after| id > after));
         ids.sort_unstable();
         ids.dedup();
+        ids
+    }
+
+    /// The ids of all that stand here, in no order; one that is ending just now may be there twice.
+    pub fn ids(&self, with_ended: bool) -> Vec<SandboxId> {
+        let mut ids: Vec<_> = self.live.iter().map(|entry| entry.key().clone()).collect();
+        if with_ended {
+            ids.extend(self.ended.iter().map(|entry| entry.key().clone()));
+        }
         ids
     }
 }

@@ -61,10 +61,13 @@ pub(super) struct News {
     pub(super) event: Event,
 }
 
-/// The record has to be written anew: moments have other wall-clock times now, or the store has lost it.
+/// The record has to be written anew: moments have other wall-clock times now, which those who watch have to know, or the
+/// store has lost it.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Rewrite;
+pub(super) struct Rewrite {
+    pub(super) wall_clock_set: bool,
+}
 
 /// A generation that the journal never reaches.
 const NOT_QUEUED: u64 = u64::MAX;
@@ -102,7 +105,8 @@ pub(super) struct SandboxActor {
     pub(super) early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
     pub(super) counted: bool,
-    pub(super) announced: Announced,
+    /// What was told to those who watch, if somebody does.
+    pub(super) announced: Option<Box<Announced>>,
     /// What to do first; gone once it is done.
     first: Option<Box<Effects>>,
     cell: ActivityCell,
@@ -148,7 +152,7 @@ impl SandboxActor {
             waiting: Vec::new(),
             early_news: None,
             counted: false,
-            announced: Announced::default(),
+            announced: None,
             first: Some(Box::new(first)),
             queued_in: NOT_QUEUED,
             alarm: Alarm::none(),
@@ -170,7 +174,7 @@ impl SandboxActor {
         ctx: &mut Context<Self>,
     ) -> Result<(), (Denied, Option<Asker>)> {
         let now = self.world.clock.now();
-        let before = self.sandbox.life.status();
+        let (before, ahead) = (self.sandbox.life.status(), self.watched_end());
         let effects = match self.sandbox.life.apply(event, now) {
             Ok(effects) => effects,
             Err(denied) => return Err((denied, reply)),
@@ -183,8 +187,8 @@ impl SandboxActor {
             if !self.sandbox.life.is_gone() {
                 self.announce(Change::Status { from: before }, now);
             }
-        } else if let Some(source) = effects.used {
-            self.announce_use(source, now, ctx);
+        } else {
+            self.announce_move(&effects, ahead, now, ctx);
         }
         if let Some(end) = effects.ended {
             self.announce_end(&end);
@@ -292,7 +296,7 @@ impl SandboxActor {
     /// it: it will fire, look, and be armed for the rest (design, 3.6).
     pub(super) fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
         let Some((deadline, _)) = self.sandbox.life.next_action() else { return };
-        let at = self.warns_at().map_or(deadline, |warning| warning.min(deadline));
+        let at = self.warns_at(now).map_or(deadline, |warning| warning.min(deadline));
         if self.alarm.at <= at {
             return;
         }
@@ -388,11 +392,13 @@ impl Handler<News> for SandboxActor {
 impl Handler<Rewrite> for SandboxActor {
     type Result = ();
 
-    fn handle(&mut self, _: Rewrite, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Rewrite { wall_clock_set }: Rewrite, ctx: &mut Context<Self>) {
         if self.sandbox.life.has_record() {
             self.world.journal.distrust(&self.cell);
             let now = self.world.clock.now();
-            self.announce(Change::Changed, now);
+            if wall_clock_set {
+                self.announce(Change::Changed, now);
+            }
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
         }
     }

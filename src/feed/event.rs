@@ -9,6 +9,10 @@ use crate::{
     ports::runtime::StartProgress,
 };
 
+/// Texts up to this many bytes are kept for other readers. What is longer, since its owner had much to remember, each has
+/// written anew: the history is bounded in bytes, too.
+const KEPT_TEXT: usize = 4096;
+
 /// What happened to a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -30,7 +34,7 @@ pub enum Change {
     Progress(StartProgress),
     /// The removal of its container failed, and is tried again.
     RemovalFailed,
-    /// Something else about it is written in another way than before: the wall clock was set.
+    /// Its times are others, and not since it was used: a heartbeat, a pause that is under way, a wall clock that was set.
     Changed,
     /// Its container is confirmed gone: what is left is a tombstone.
     Removed,
@@ -94,6 +98,14 @@ impl Event {
 
     /// The event as a text, written by `write` for the first who asks and shared by all others.
     pub fn text(&self, write: impl FnOnce(&Self) -> ByteString) -> ByteString {
-        self.text.get_or_init(|| write(self)).clone()
+        if let Some(text) = self.text.get() {
+            return text.clone();
+        }
+        let text = write(self);
+        if text.len() <= KEPT_TEXT {
+            // Somebody else may have been faster, with the same text.
+            let _ = self.text.set(text.clone());
+        }
+        text
     }
 }

@@ -127,15 +127,16 @@ impl Feed {
         if !self.is_awake() {
             return;
         }
-        {
+        let sandbox = sandbox.clone();
+        let oldest = {
             let mut history = self.history();
             history.head += 1;
-            let event = Event::new(history.head, at, change, sandbox.clone());
+            let event = Event::new(history.head, at, change, sandbox);
             history.events.push_back(Arc::new(event));
-            if history.events.len() > self.capacity {
-                history.events.pop_front();
-            }
-        }
+            if history.events.len() > self.capacity { history.events.pop_front() } else { None }
+        };
+        // What it holds is freed while others publish.
+        drop(oldest);
         self.bell.notify_one();
     }
 

@@ -20,6 +20,8 @@ use crate::config::Secret;
 /// exist.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
+const STREAM: &str = "/v1/events";
+
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -74,10 +76,12 @@ impl Asked<'_> {
         keys.any(|candidate| key.matches(&candidate))
     }
 
-    /// An upgrade opens a channel through which things can be changed.
+    /// An upgrade opens a channel through which things can be changed. A stream changes nothing, but whoever opens it takes
+    /// one of the places there are.
     fn can_change_something(self) -> bool {
         !matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS)
             || self.headers.contains_key(header::UPGRADE)
+            || self.path == STREAM
     }
 
     /// Browsers say where a request comes from; other clients don't, and are not misled by other sites either.

@@ -89,7 +89,11 @@ impl Supervisor {
                 continue;
             }
             let permit = self.admit()?;
-            let inserted = self.world.registry.insert_with(&id, || self.spawn(&id, &request, &plan));
+            let inserted = self.world.registry.insert_with(
+                &id,
+                |old| self.tell_forgotten(old),
+                || self.spawn(&id, &request, &plan),
+            );
             let Ok(handle) = inserted else { continue };
             let started = handle.wait(Until::Started);
             // The permit counts creates in flight, also those nobody waits for any more.

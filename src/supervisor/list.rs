@@ -31,10 +31,11 @@ impl Filter {
         self.wants_standing(Standing::of(sandbox)) && self.wants_name_of(sandbox)
     }
 
-    /// Whether an event is of interest: the sandbox is wanted now, or was before it.
+    /// Whether an event is of interest: the sandbox is wanted now, or was before it. What an earlier appearance of a
+    /// sandbox was, nobody knows.
     pub fn concerns(&self, event: &Event) -> bool {
         let wanted = |standing| self.wants_standing(standing);
-        let standing = event.after().is_some_and(wanted) || event.before().is_some_and(wanted);
+        let standing = event.after().is_some_and(wanted) || event.before().is_none_or(wanted);
         standing && self.wants_name_of(&event.sandbox)
     }
 

@@ -205,7 +205,7 @@ impl Supervisor {
         let id = sandbox.id().clone();
         let spawn = || SandboxHandle::spawn(&self.world, &self.arbiters, sandbox, Effects { persist, ..effects }, None);
         // A page of the store may name a member twice: the first one stays.
-        if self.world.registry.insert_with(&id, spawn).is_ok() {
+        if self.world.registry.insert_with(&id, |old| self.tell_forgotten(old), spawn).is_ok() {
             self.world.metrics.rehydrated();
         }
     }

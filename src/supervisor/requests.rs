@@ -359,7 +359,7 @@ async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
         }
         if let Some(seconds) = world.clock.follow_wall() {
             tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
-            world.registry.each_live(SandboxHandle::rewrite);
+            world.registry.each_live(SandboxHandle::wall_clock_set);
             let now = world.clock.now();
             world.registry.each_ended(|sandbox| world.feed.publish(Change::Changed, sandbox, now));
         }

@@ -8,7 +8,7 @@ use super::{list::Filter, rejection::Rejection, requests::Supervisor};
 use crate::{
     actor::SandboxHandle,
     domain::{Sandbox, SandboxId},
-    feed::{Position, Subscription, TooManyReaders},
+    feed::{Change, Position, Subscription, TooManyReaders},
 };
 
 /// How many sandboxes a page of a snapshot has at most: small enough that a reader who does not take it holds little.
@@ -37,10 +37,18 @@ impl Supervisor {
         Ok(subscription)
     }
 
+    /// Nothing is known any more of a sandbox that ended.
+    pub(super) fn tell_forgotten(&self, sandbox: &Sandbox) {
+        self.world.feed.publish(Change::Forgotten, sandbox, self.world.clock.now());
+    }
+
     /// Begins a snapshot. Its place in the order of events is one that was read before this.
     pub fn snapshot(&self, filter: &Filter) -> Snapshot {
-        let mut ids = self.world.registry.ids_after(None, filter.wants_ended());
-        ids.retain(|id| filter.wants_id(id));
+        let ids = if filter.ids.is_empty() {
+            self.world.registry.ids(filter.wants_ended())
+        } else {
+            filter.ids.iter().cloned().collect()
+        };
         Snapshot { ids: ids.into_iter() }
     }
 

@@ -54,6 +54,14 @@ async fn no_spelling_of_a_path_gets_around_the_key() {
 }
 
 #[actix_web::test]
+async fn a_page_of_another_site_cannot_take_a_place_among_the_streams() {
+    let (_bench, client) = start(&[]).await;
+    let site = header::HeaderName::from_static("sec-fetch-site");
+    client.with(Method::GET, "/v1/events", site.clone(), "cross-site").await.must_be(403, "cross_origin");
+    client.with(Method::HEAD, "/v1/events", site, "same-origin").await.must_succeed(200);
+}
+
+#[actix_web::test]
 async fn a_page_of_another_site_cannot_change_anything() {
     let (bench, client) = start(&[]).await;
     let site = header::HeaderName::from_static("sec-fetch-site");

@@ -104,6 +104,75 @@ async fn an_end_is_warned_of_in_time_to_ping_once_for_each_deadline() {
 }
 
 #[actix_web::test]
+async fn an_active_timeout_that_ends_it_is_warned_of_a_minute_ahead_however_often_it_is_used() {
+    let (bench, client) = start(&[]).await;
+    let watcher = Watcher::start(&bench.supervisor, "");
+    let body = json!({ "id": "busy", "timeout": 600, "on_timeout": "terminate" });
+    client.post("/v1/sandboxes", body.to_string()).await.must_succeed(201);
+    for _ in 0..598 {
+        ping(&client, "busy").await;
+        pass(1.0).await;
+    }
+    let warning = watcher.until_told("expiring", "busy").await;
+    let ahead = warning["sandbox"]["time_remaining"].as_f64().expect("seconds");
+    assert!((59.0..=60.1).contains(&ahead), "{ahead}");
+    watcher.until_told("removed", "busy").await;
+    assert_eq!(watcher.known.borrow().count("expiring", "busy"), 1);
+}
+
+#[actix_web::test]
+async fn heartbeats_move_a_deadline_which_is_told_and_are_nothing_to_warn_of() {
+    let (bench, client) = start(&[("templates.base.heartbeat_timeout", "30")]).await;
+    let watcher = Watcher::start(&bench.supervisor, "");
+    create(&client, "alive", 7200.0).await;
+    for _ in 0..100 {
+        pass(10.0).await;
+        client.post("/v1/sandboxes/alive/heartbeat", "").await.must_succeed(200);
+    }
+    pass(1.0).await;
+    let truth = client.get("/v1/sandboxes/alive").await.json;
+    assert_eq!(watcher.known.borrow().sandboxes["alive"], lasting(&truth));
+    assert_eq!(watcher.known.borrow().count("expiring", "alive"), 0);
+    assert!(watcher.known.borrow().count("changed", "alive") >= 99);
+}
+
+#[actix_web::test]
+async fn a_pause_that_is_tried_again_and_again_is_warned_of_once() {
+    let (bench, client) = start(&[]).await;
+    let watcher = Watcher::start(&bench.supervisor, "");
+    let body = json!({ "id": "stuck", "timeout": 300, "on_timeout": "pause" });
+    client.post("/v1/sandboxes", body.to_string()).await.must_succeed(201);
+    bench.runtime.fail_always(Point::Pause, When::Before, RuntimeError::Failed("device busy".into()));
+    pass(900.0).await;
+    assert!(bench.runtime.count(Point::Pause) > 10);
+    assert_eq!(watcher.known.borrow().count("expiring", "stuck"), 1);
+}
+
+#[actix_web::test]
+async fn a_tombstone_that_gives_way_to_a_new_sandbox_is_told_as_forgotten() {
+    let (bench, client) = start(&[]).await;
+    create(&client, "again", 7200.0).await;
+    client.delete("/v1/sandboxes/again?wait=5").await.must_succeed(200);
+    let ended = Watcher::start(&bench.supervisor, "status=terminated");
+    ended.until("the tombstone", |known| known.sandboxes.contains_key("again")).await;
+    create(&client, "again", 7200.0).await;
+    ended.until_told("forgotten", "again").await;
+    assert!(ended.known.borrow().sandboxes.is_empty());
+}
+
+#[actix_web::test]
+async fn a_store_that_has_lost_its_data_is_no_news_of_any_sandbox() {
+    let (bench, client) = start(&[]).await;
+    create(&client, "quiet", 7200.0).await;
+    let watcher = Watcher::start(&bench.supervisor, "");
+    watcher.until("the snapshot", |known| known.messages.len() == 2).await;
+    bench.store.wipe();
+    pass(30.0).await;
+    assert!(bench.store.record("quiet").is_some(), "it was written again");
+    assert!(watcher.known.borrow().messages.iter().all(|message| message["type"] != "event"));
+}
+
+#[actix_web::test]
 async fn a_sandbox_that_was_there_before_anybody_watched_is_warned_of_too() {
     let (bench, client) = start(&[]).await;
     create(&client, "quiet", 600.0).await;
@@ -148,9 +217,10 @@ async fn a_filtered_stream_tells_only_what_is_wanted_and_when_that_leaves() {
     for (watcher, other) in [(&by_id, "team"), (&by_team, "mine")] {
         let known = watcher.known.borrow();
         assert!(known.messages.iter().all(|message| message["sandbox"]["sandbox_id"] != other));
-        // What it was not told of is behind it all the same.
-        assert!(known.messages.iter().any(|message| message["type"] == "position") || other == "team");
     }
+    // What the team's watcher was not told of, the pause of the other one, is behind it all the same.
+    let told = by_team.known.borrow().messages.iter().filter_map(|message| message["seq"].as_u64()).max();
+    assert_eq!(told, by_id.known.borrow().messages.iter().filter_map(|message| message["seq"].as_u64()).max());
 }
 
 #[actix_web::test]
@@ -199,6 +269,8 @@ enum Step {
     Terminate(u8),
     Exit(u8, i64),
     Vanish(u8),
+    Heartbeat(u8),
+    PausesFail(bool),
     Passes(u32),
     RemovalsFail(bool),
     WallClockSet(i64),
@@ -219,11 +291,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => which.clone().prop_map(Step::Terminate),
         1 => (which.clone(), 0..2_i64).prop_map(|(which, code)| Step::Exit(which, code)),
         1 => which.prop_map(Step::Vanish),
+        2 => (0..6_u8).prop_map(Step::Heartbeat),
+        1 => any::<bool>().prop_map(Step::PausesFail),
         8 => (0..20_000_u32).prop_map(Step::Passes),
         1 => any::<bool>().prop_map(Step::RemovalsFail),
         1 => (-4000..4000_i64).prop_map(Step::WallClockSet),
-        4 => (0..5_u8).prop_map(Step::Reconnect),
-        1 => (0..5_u8).prop_map(Step::StaysAway),
+        4 => (0..6_u8).prop_map(Step::Reconnect),
+        1 => (0..6_u8).prop_map(Step::StaysAway),
     ];
     proptest::collection::vec(step, 1..70)
 }
@@ -232,12 +306,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 type Wish = (&'static str, &'static str, &'static [&'static str]);
 
 /// Among them one that takes everything, and some whose filters keep most from them.
-const WISHES: [Wish; 5] = [
+const WISHES: [Wish; 6] = [
     ("status=all", "status=all", &[]),
     ("", "", &[]),
     ("status=running,paused", "status=running,paused", &[]),
     ("id=s0,s3", "", &["s0", "s3"]),
     ("status=all&id=s1", "status=all", &["s1"]),
+    ("status=failed,terminated", "status=failed,terminated", &[]),
 ];
 
 /// What the supervisor knows of it.
@@ -272,7 +347,12 @@ async fn do_step(step: &Step, bench: &Bench, client: &Client) {
         Step::RemovalsFail(true) => {
             bench.runtime.fail_always(Point::Remove, When::Before, RuntimeError::Failed("device busy".into()));
         }
-        Step::RemovalsFail(false) => bench.runtime.heal_all(),
+        Step::RemovalsFail(false) => bench.runtime.heal(Point::Remove),
+        Step::PausesFail(true) => {
+            bench.runtime.fail_always(Point::Pause, When::Before, RuntimeError::Failed("device busy".into()));
+        }
+        Step::PausesFail(false) => bench.runtime.heal(Point::Pause),
+        Step::Heartbeat(which) => post(which, "heartbeat", String::new()).await,
         Step::WallClockSet(seconds) => bench.set_wall_clock(*seconds),
         Step::Reconnect(_) | Step::StaysAway(_) => {}
     }
@@ -280,7 +360,12 @@ async fn do_step(step: &Step, bench: &Bench, client: &Client) {
 
 async fn everybody_knows_in_the_end(steps: &[Step]) {
     // A history that is short enough for watchers to fall out of it, and a retention that is over before the end.
-    let (bench, client) = start(&[("http.stream_history", "16"), ("lifecycle.retention", "40")]).await;
+    let (bench, client) = start(&[
+        ("http.stream_history", "16"),
+        ("lifecycle.retention", "40"),
+        ("templates.base.heartbeat_timeout", "60"),
+    ])
+    .await;
     let mut watchers = WISHES.map(|(query, _, _)| Watcher::start(&bench.supervisor, query));
     for step in steps {
         do_step(step, &bench, &client).await;

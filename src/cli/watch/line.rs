@@ -27,7 +27,7 @@ impl Line {
     /// A sandbox that is there.
     pub(super) fn of_sandbox(time: &Value, sandbox: &Value) -> Self {
         let what = match sandbox["ended_at"].is_null() {
-            true => format!("is here{}", outlook(sandbox)),
+            true => format!("is here{}", outlook(time, sandbox)),
             false => format!("has ended: {}", reason(sandbox)),
         };
         Self::new(time, sandbox, &what)
@@ -35,25 +35,27 @@ impl Line {
 
     /// Something that happened.
     pub(super) fn of_event(event: &Value) -> Self {
-        let sandbox = &event["sandbox"];
+        let (time, sandbox) = (&event["time"], &event["sandbox"]);
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let what = match event["change"].as_str().unwrap_or_default() {
             "appeared" => format!("appeared, from {}", sandbox["image"].as_str().unwrap_or("an unknown image")),
-            "status" if sandbox["ended_at"].is_null() => format!("was {}{}", word(&event["from"]), outlook(sandbox)),
+            "status" if sandbox["ended_at"].is_null() => {
+                format!("was {}{}", word(&event["from"]), outlook(time, sandbox))
+            }
             "status" => format!("was {}, ends: {}", word(&event["from"]), reason(sandbox)),
-            "activity" => format!("used ({}){}", word(&event["source"]), outlook(sandbox)),
-            "expiring" => format!("unless it is used{}", outlook(sandbox)),
+            "activity" => format!("used ({}){}", word(&event["source"]), outlook(time, sandbox)),
+            "expiring" => format!("unless it is used{}", outlook(time, sandbox)),
             "progress" => match event["progress"]["detail"].as_str() {
                 Some(detail) => format!("{}: {detail}", word(&event["progress"]["phase"])),
                 None => word(&event["progress"]["phase"]),
             },
             "removal_failed" => format!("its removal failed, and is tried again: {}", word(&sandbox["error_message"])),
-            "changed" => "the wall clock was set".to_owned(),
+            "changed" => format!("has other times now{}", outlook(time, sandbox)),
             "removed" => format!("is gone: {}", reason(sandbox)),
             "forgotten" => "is forgotten".to_owned(),
             other => other.to_owned(),
         };
-        Self::new(&event["time"], sandbox, &what)
+        Self::new(time, sandbox, &what)
     }
 
     fn new(time: &Value, sandbox: &Value, what: &str) -> Self {
@@ -98,11 +100,9 @@ fn reason(sandbox: &Value) -> String {
 }
 
 /// When it ends if nobody uses it.
-fn outlook(sandbox: &Value) -> String {
-    let from = sandbox["last_activity_at"].as_f64().zip(sandbox["idle_deadline"].as_f64());
-    let remaining = sandbox["idle_remaining"].as_f64();
-    match (sandbox["terminates_at"].as_f64(), from, remaining) {
-        (Some(at), Some((_, idle)), Some(remaining)) => format!(", ends in {}", seconds(remaining + (at - idle))),
+fn outlook(time: &Value, sandbox: &Value) -> String {
+    match (time.as_f64(), sandbox["terminates_at"].as_f64()) {
+        (Some(now), Some(at)) => format!(", ends in {}", seconds(at - now)),
         _ => String::new(),
     }
 }
@@ -133,8 +133,8 @@ mod tests {
     #[test]
     fn an_event_is_one_line_that_says_what_happened() {
         let mut sandbox = json!({
-            "sandbox_id": "web", "status": "running", "image": "busybox", "last_activity_at": 100.0, "ended_at": null,
-            "idle_deadline": 200.0, "idle_remaining": 100.0, "terminates_at": 190.0, "reason": null,
+            "sandbox_id": "web", "status": "running", "image": "busybox", "ended_at": null,
+            "terminates_at": 3751.5, "reason": null,
         });
         let mut line = |event: Value| {
             sandbox.as_object_mut().unwrap().extend(event["sandbox"].as_object().cloned().unwrap_or_default());

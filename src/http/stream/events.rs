@@ -11,11 +11,14 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use futures_util::stream;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 
 use super::{
     messages::Message,
-    teller::{Teller, Told},
+    teller::{SEND_WITHIN, Teller, Told},
 };
 use crate::{
     http::{
@@ -38,7 +41,7 @@ const RETRY: &str = "retry: 1000\n\n";
 /// `Last-Event-ID` (browsers do by themselves) gets exactly what it missed, or a new snapshot.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "stream",
     params(
-        ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen"),
+        ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen, with the same filter"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
         ("id" = Option<String>, Query, description = "Only these sandboxes: repeated, or joined by commas"),
         ("status" = Option<String>, Query, description = "Only these statuses, or `all`; left out: what is not gone"),
@@ -68,38 +71,42 @@ pub(in crate::http) async fn events(
     }
     let phase = supervisor.watch_phase();
     let teller = Teller::new(supervisor, &request, query)?;
-    let outlet = Outlet { teller, phase, begun: false, ended: false };
-    let chunks =
-        stream::unfold(outlet, |mut outlet| async { Some((Ok::<_, Infallible>(outlet.chunk().await?), outlet)) });
+    // A body is asked for more only when its client has taken what there was, so that it could not tell who never does.
+    let (sender, receiver) = mpsc::channel(1);
+    actix_web::rt::spawn(Outlet { teller, phase, sender }.tell());
+    let chunks = stream::unfold(receiver, |mut receiver| async {
+        let chunk: Bytes = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(chunk), receiver))
+    });
     Ok(response.streaming(chunks))
 }
 
 struct Outlet {
     teller: Teller,
     phase: watch::Receiver<Phase>,
-    begun: bool,
-    ended: bool,
+    sender: mpsc::Sender<Bytes>,
 }
 
 impl Outlet {
-    /// What is written next; `None`: it is over.
-    async fn chunk(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
+    /// Until the client is gone, takes nothing for too long, or Sandglass stops.
+    async fn tell(mut self) {
+        let mut sent = self.send(Bytes::from_static(RETRY.as_bytes())).await;
+        while sent {
+            let (told, last) = tokio::select! {
+                told = self.teller.next() => (told, false),
+                () = sleep(HEARTBEAT) => (self.teller.position().into_iter().collect(), false),
+                () = self.sender.closed() => return,
+                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => (Vec::new(), true),
+            };
+            let told = if last { self.teller.rest().await } else { told };
+            // Nothing to tell is a comment, which shows that somebody is there.
+            let chunk = if told.is_empty() { Bytes::from_static(b":\n\n") } else { self.write(&told).into() };
+            sent = self.send(chunk).await && !last;
         }
-        if !std::mem::replace(&mut self.begun, true) {
-            return Some(Bytes::from_static(RETRY.as_bytes()));
-        }
-        let told = tokio::select! {
-            told = self.teller.next() => told,
-            () = sleep(HEARTBEAT) => self.teller.position().into_iter().collect(),
-            _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => {
-                self.ended = true;
-                self.teller.rest()
-            }
-        };
-        // Nothing to tell is a comment: a chunk without bytes would be the end.
-        Some(if told.is_empty() { Bytes::from_static(b":\n\n") } else { self.write(&told).into() })
+    }
+
+    async fn send(&self, chunk: Bytes) -> bool {
+        timeout(SEND_WITHIN, self.sender.send(chunk)).await.is_ok_and(|sent| sent.is_ok())
     }
 
     fn write(&self, told: &[Told]) -> String {

@@ -40,8 +40,8 @@ pub(in crate::http) enum Message<'a> {
         /// How many seconds before its end a sandbox is announced as expiring.
         warn_before: f64,
     },
-    /// A page of all sandboxes that match. Events after `seq` follow; each brings the whole sandbox, so that one which the
-    /// page has seen already changes nothing.
+    /// A page of all sandboxes that match. Events after `seq` follow, each with the whole sandbox. A page may have seen some
+    /// of them already: of each sandbox, the last event holds.
     Snapshot {
         /// The epoch.
         epoch: &'a str,
@@ -80,6 +80,8 @@ pub(in crate::http) enum Message<'a> {
     Position {
         /// The last event.
         seq: u64,
+        /// The time.
+        time: EpochSeconds,
     },
     /// The reader was too slow, and a new snapshot follows.
     Lagged {
@@ -120,7 +122,7 @@ pub(in crate::http) enum ChangeWord {
     Progress,
     /// The removal of its container failed, and is tried again.
     RemovalFailed,
-    /// The wall clock was set, and its times are others.
+    /// Its times are others, and not since it was used: a heartbeat, a pause, or a wall clock that was set.
     Changed,
     /// Its container is confirmed gone.
     Removed,

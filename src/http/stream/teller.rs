@@ -1,9 +1,10 @@
 //! What to say next to one reader.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use actix_web::{HttpRequest, web::Data};
 use bytestring::ByteString;
+use tokio::{task::yield_now, time::timeout};
 
 use super::messages::{Message, answers};
 use crate::{
@@ -11,6 +12,9 @@ use crate::{
     http::{error::ApiError, query::StreamQuery},
     supervisor::{Filter, Snapshot, Supervisor},
 };
+
+/// How long a reader may take nothing while there is something for it.
+pub(super) const SEND_WITHIN: Duration = Duration::from_secs(30);
 
 /// A message that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -101,11 +105,17 @@ impl Teller {
             if !told.is_empty() {
                 return told;
             }
+            // Who wants little of much leaves the thread to others now and then.
+            yield_now().await;
         }
     }
 
-    /// What is left to say without waiting for more; of a snapshot that is not finished, nothing.
-    pub(super) fn rest(&mut self) -> Vec<Told> {
+    /// What is left to say when Sandglass stops: also what the requests bring about that are still being answered. Of a
+    /// snapshot that is not finished, nothing.
+    pub(super) async fn rest(&mut self) -> Vec<Told> {
+        let grace = self.supervisor.settings().http.stop_grace;
+        // Those that take longer are dropped.
+        let _ = timeout(grace, self.supervisor.in_flight().wait()).await;
         let mut rest: Vec<_> = self.first.drain(..).collect();
         while self.snapshot.is_none()
             && let Some(read) = self.reader.take()
@@ -121,7 +131,7 @@ impl Teller {
         let is_news = self.snapshot.is_none() && seq > self.told;
         is_news.then(|| {
             self.told = seq;
-            Told::of(&Message::Position { seq }, Some(seq))
+            Told::of(&Message::Position { seq, time: self.supervisor.world().clock.now().wall() }, Some(seq))
         })
     }
 
@@ -141,7 +151,10 @@ impl Teller {
     /// The next page of the snapshot that is being told.
     async fn page(&mut self) -> Told {
         // Taken back only when the page is there: whoever drops this half-way goes on with the same page.
-        let Some(running) = &mut self.snapshot else { return Told::of(&Message::Position { seq: self.told }, None) };
+        let now = self.supervisor.world().clock.now();
+        let Some(running) = &mut self.snapshot else {
+            return Told::of(&Message::Position { seq: self.told, time: now.wall() }, None);
+        };
         let sandboxes = self.supervisor.next_page(&mut running.snapshot, &self.filter).await;
         let last = running.snapshot.is_done();
         let now = self.supervisor.world().clock.now();

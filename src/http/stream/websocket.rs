@@ -9,12 +9,12 @@ use actix_web::{
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, ProtocolError, Session};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
     messages::Message,
-    teller::{Teller, Told},
+    teller::{SEND_WITHIN, Teller, Told},
     upstream,
 };
 use crate::{
@@ -31,11 +31,9 @@ const PROTOCOL: &str = "sandglass.v1";
 /// in base64 for URLs.
 pub(in crate::http) const KEY_PROTOCOL: &str = "sandglass.key.";
 
-/// How often a peer is asked whether it is there, and for how long it may say nothing.
+/// How often a peer is asked whether it is there, and how often it may leave that unanswered.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-const SILENCE: Duration = Duration::from_secs(45);
-/// How long a reader may take nothing while there is something for it.
-const SEND_WITHIN: Duration = Duration::from_secs(30);
+const UNANSWERED: u32 = 3;
 
 /// The status stream.
 ///
@@ -45,7 +43,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// offers the subprotocols `sandglass.v1` and `sandglass.key.` with the API key in base64 for URLs.
 #[utoipa::path(get, path = "/v1/stream", operation_id = "stream", tag = "stream",
     params(
-        ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen"),
+        ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen, with the same filter"),
         ("id" = Option<String>, Query, description = "Only these sandboxes: repeated, or joined by commas"),
         ("status" = Option<String>, Query, description = "Only these statuses, or `all`; left out: what is not gone"),
         ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata"),
@@ -106,7 +104,7 @@ impl Conversation {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
-        let mut heard_at = Instant::now();
+        let mut unanswered = 0;
         loop {
             let turn = tokio::select! {
                 told = self.teller.next() => Turn::Tell(told),
@@ -119,21 +117,22 @@ impl Conversation {
                 Turn::Heard(None) => return Err(Closed),
                 Turn::Heard(Some(Err(error))) => return Ok(Some(because(&error))),
                 Turn::Heard(Some(Ok(message))) => {
-                    heard_at = Instant::now();
+                    unanswered = 0;
                     if let Some(reason) = self.listen(message).await? {
                         return Ok(Some(reason));
                     }
                 }
-                Turn::Heartbeat if heard_at.elapsed() > SILENCE => {
+                Turn::Heartbeat if unanswered == UNANSWERED => {
                     return Ok(Some(close(CloseCode::Policy, "no answer to pings")));
                 }
                 Turn::Heartbeat => {
+                    unanswered += 1;
                     within(self.session.ping(b"")).await?;
                     let position = self.teller.position();
                     self.send(position).await?;
                 }
                 Turn::Stopping => {
-                    let rest = self.teller.rest();
+                    let rest = self.teller.rest().await;
                     self.send(rest).await?;
                     return Ok(Some(close(CloseCode::Away, "sandglass is stopping")));
                 }

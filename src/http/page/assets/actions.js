@@ -11,7 +11,7 @@ const ACTIONS = {
   keep: { send: (id) => call("POST", path(id, "/keep-alive")), done: kept, failed: "keep alive" },
   pause: { send: (id) => call("POST", path(id, "/pause")), done: (id) => `${id} is paused`, failed: "pause", was: "paused" },
   resume: { send: (id) => call("POST", path(id, "/resume")), done: (id) => `${id} runs`, failed: "resume", was: "running" },
-  end: { ask: confirmEnd, send: (id) => call("DELETE", path(id)), done: (id) => `${id} is on its way out`, failed: "terminate", was: "terminated" },
+  end: { ask: confirmEnd, send: (id) => call("DELETE", path(id)), done: (id) => `${id} is on its way out`, failed: "terminate" },
 };
 
 /** Does it, and says how that went. What the sandbox then is, the stream tells. */

@@ -10,10 +10,12 @@ const AGAIN_AFTER = 250;
 /** `{status, body}`; status 0 when nothing answered. Asks for the key when the answer is that it is missing or wrong. */
 export async function call(method, path, body, bound = BOUND) {
   for (;;) {
-    const answer = await send(method, path, body, key(), bound);
+    const used = key();
+    const answer = await send(method, path, body, used, bound);
     if (answer.status !== 401) return answer;
-    forget();
-    await ask(refusalOf);
+    // Another call may have learnt the right one meanwhile.
+    if (key() === used) forget();
+    if (key() === null) await ask(refusalOf);
   }
 }
 
@@ -28,7 +30,8 @@ async function refusalOf(candidate) {
  *  containers there see to. What was asked for may then be done already; `repeated` says that it was asked for twice. */
 async function send(...request) {
   const first = await sendOnce(...request);
-  if (first.status !== 0) return first;
+  // Not an end: the id may be another sandbox's by then.
+  if (first.status !== 0 || request[0] === "DELETE") return first;
   await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
   return { ...(await sendOnce(...request)), repeated: true };
 }

@@ -6,17 +6,13 @@ let at = performance.now();
 /** Now on the supervisor's wall clock, in epoch seconds. */
 export const now = () => base + (performance.now() - at) / 1000;
 
-/** The supervisor has said its time. A message only ever arrives late, so a later time is a better one; a much earlier one
- *  means that a clock was set or this machine has slept. */
+/** The supervisor has said its time. A message only ever arrives late, and one that was missed much later: a later time is
+ *  a better one. */
 export function told(time) {
-  const ahead = time - now();
-  if (ahead > 0 || ahead < -5) {
-    base = time;
-    at = performance.now();
-  }
+  if (time > now()) reset(time);
 }
 
-/** A new connection: whatever was known of the clock is replaced. */
+/** A new connection, or a clock that was set: whatever was known of the time is replaced. */
 export function reset(time) {
   base = time;
   at = performance.now();

@@ -1,7 +1,7 @@
 // One sandbox in full, kept up to date while it is looked at.
 
 import { call, problem } from "./api.js";
-import { ago, dateAndTime } from "./clock.js";
+import { ago, dateAndTime, now } from "./clock.js";
 import { byId, el, setAttribute } from "./dom.js";
 import { plain } from "./words.js";
 import { drawWhy, facts, ticking } from "./why.js";

@@ -35,7 +35,7 @@ export class Health {
 
   #show(readiness) {
     for (const part of ["store", "runtime"]) {
-      const wrong = readiness?.reasons.find((reason) => reason.part === part);
+      const wrong = readiness?.reasons?.find((reason) => reason.part === part);
       const chip = byId(`health-${part}`);
       const name = part === "store" ? "store" : "Docker";
       const word = readiness === null ? `${name}: unknown` : wrong ? `${name} down` : `${name} ok`;

@@ -71,7 +71,8 @@ export class Stream {
   }
 
   #take(message) {
-    if (message.time !== undefined && message.type !== "hello") told(message.time);
+    if (message.change === "changed") reset(message.time);
+    else if (message.time !== undefined) told(message.time);
     switch (message.type) {
       case "hello":
         reset(message.time);

@@ -1,7 +1,10 @@
 // Which sandboxes are shown, and in which order.
 
-/** How often an order by moving times is looked at again, in milliseconds. */
+/** How often the order is looked at again at most, in milliseconds: with many sandboxes, sorting takes a while. */
 const RESORT = 500;
+
+/** So many that a change of status is not sorted in at once. */
+const MANY = 10_000;
 
 const text = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const NEVER = Number.MAX_VALUE;
@@ -65,8 +68,9 @@ export class View {
 
   /** Brings the rows up to date, with as little work as `changes` allow. */
   refresh({ changed, order }, time = performance.now()) {
-    this.isOwed ||= Boolean(ORDERS[this.order].moves) && changed.size > 0;
-    if (this.#stale || order || (this.isOwed && time - this.#sortedAt > RESORT)) this.#arrange(time);
+    this.isOwed ||= order || (Boolean(ORDERS[this.order].moves) && changed.size > 0);
+    const pace = order && this.#store.entries.size <= MANY ? 0 : RESORT;
+    if (this.#stale || (this.isOwed && time - this.#sortedAt >= pace)) this.#arrange(time);
     else this.rows = this.rows.map((entry) => (changed.has(entry.id) ? this.#store.entries.get(entry.id) ?? entry : entry));
   }
 
