@@ -69,22 +69,10 @@ pub(super) struct Rewrite;
 /// A generation that the journal never reaches.
 const NOT_QUEUED: u64 = u64::MAX;
 
-/// The armed timer. None is one that never fires: an `Option` would take eight bytes more of each actor.
+/// The armed timer.
 struct Alarm {
     at: Moment,
     handle: SpawnHandle,
-}
-
-impl Alarm {
-    const NEVER: Moment = Moment::from_nanos(i64::MAX);
-
-    fn none() -> Self {
-        Self { at: Self::NEVER, handle: SpawnHandle::default() }
-    }
-
-    fn is_armed(&self) -> bool {
-        self.at < Self::NEVER
-    }
 }
 
 /// The actor of one sandbox. Small: hundreds of thousands of them live in one process.
@@ -108,7 +96,7 @@ pub(super) struct SandboxActor {
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush, or [`NOT_QUEUED`].
     queued_in: u64,
-    alarm: Alarm,
+    alarm: Option<Alarm>,
 }
 
 impl Actor for SandboxActor {
@@ -151,7 +139,7 @@ impl SandboxActor {
             announced: Announced::default(),
             first: Some(Box::new(first)),
             queued_in: NOT_QUEUED,
-            alarm: Alarm::none(),
+            alarm: None,
         }
     }
 
@@ -293,18 +281,18 @@ impl SandboxActor {
     pub(super) fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
         let Some((deadline, _)) = self.sandbox.life.next_action() else { return };
         let at = self.warns_at().map_or(deadline, |warning| warning.min(deadline));
-        if self.alarm.at <= at {
+        if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
         }
-        if self.alarm.is_armed() {
-            ctx.cancel_future(self.alarm.handle);
+        if let Some(later) = self.alarm.take() {
+            ctx.cancel_future(later.handle);
         }
         let handle = ctx.run_later(at.since(now.moment), |actor, ctx| {
-            actor.alarm = Alarm::none();
+            actor.alarm = None;
             actor.warn(actor.world.clock.now());
             actor.step(Event::TimerFired, ctx);
         });
-        self.alarm = Alarm { at, handle };
+        self.alarm = Some(Alarm { at, handle });
     }
 
     /// The cell, for the tombstone's write.
@@ -415,7 +403,9 @@ impl Handler<Sabotage> for SandboxActor {
         match sabotage {
             Sabotage::Panic => panic!("on purpose"),
             Sabotage::LoseTimer => {
-                ctx.cancel_future(self.alarm.handle);
+                if let Some(alarm) = self.alarm.as_mut() {
+                    ctx.cancel_future(alarm.handle);
+                }
             }
         }
     }
