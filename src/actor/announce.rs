@@ -22,13 +22,13 @@ pub(super) struct Announced {
     activity_at: Moment,
     /// What moved a deadline since, if that was not told yet; it will be, by a timer that is armed.
     untold: Option<ActivitySource>,
-    /// The end that was warned of; in the distant past, when none was.
-    warned_of: Moment,
+    /// The end that was warned of.
+    warned_of: Option<Moment>,
 }
 
 impl Default for Announced {
     fn default() -> Self {
-        Self { activity_at: Moment::DISTANT_PAST, untold: None, warned_of: Moment::DISTANT_PAST }
+        Self { activity_at: Moment::DISTANT_PAST, untold: None, warned_of: None }
     }
 }
 
@@ -67,7 +67,7 @@ impl SandboxActor {
         if self.world.warn_before.is_zero() || !self.world.feed.is_awake() {
             return None;
         }
-        let end = self.sandbox.life.terminates_at().filter(|end| self.announced.warned_of != *end)?;
+        let end = self.sandbox.life.terminates_at().filter(|end| self.announced.warned_of != Some(*end))?;
         let half = end.since(self.sandbox.life.last_activity()) / 2;
         Some(end.minus(self.world.warn_before.min(half)))
     }
@@ -76,7 +76,7 @@ impl SandboxActor {
     pub(super) fn warn(&mut self, now: Now) {
         let due = self.warns_at().is_some_and(|at| at <= now.moment);
         if let Some(end) = self.sandbox.life.terminates_at().filter(|end| due && *end > now.moment) {
-            self.announced.warned_of = end;
+            self.announced.warned_of = Some(end);
             self.announce(Change::Expiring, now);
         }
     }
