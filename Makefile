@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench soak lint
+.PHONY: help run demo drill test bench soak lint
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
@@ -21,8 +21,13 @@ demo: ## watch sandboxes live and run out
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass demo $(ARGS)
 
-test: ## run every test, with a real Docker and a real Redis; ARGS="NAME" for some
-	@config/setup.sh rust docker image redis valgrind
+drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for a tenth of it
+	@config/setup.sh rust docker image
+	cargo build --release $(LOCKED)
+	@exec $(TARGET)/release/sandglass drill $(ARGS)
+
+test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
+	@config/setup.sh rust docker image redis browser valgrind
 	cargo test --no-fail-fast $(LOCKED) $(ARGS)
 
 bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or shortly

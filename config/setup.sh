@@ -5,6 +5,7 @@
 #   config/setup.sh docker   a container engine that answers
 #   config/setup.sh image    the image of the template `base`, with or without a registry
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
+#   config/setup.sh browser  Chromium and its driver, for the tests of the pages
 #   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
 #   config/setup.sh rust     the tools to build with (looks only)
 #   config/setup.sh all      all of these
@@ -269,12 +270,29 @@ setup_valgrind() {
     apt_install valgrind libc6-dbg
 }
 
+setup_browser() {
+    if have chromedriver && have_chromium; then return 0; fi
+    can_install || fail "a Chromium with its driver is missing: install both in the same version (chromium and chromium-driver" \
+        "on Debian, chromium-chromedriver on Alpine, chromedriver beside Chrome elsewhere); 'chromedriver' has to be in PATH."
+    apt_refresh
+    # Ubuntu calls them otherwise, and its packages fetch a snap.
+    if apt-cache show chromium-driver >/dev/null 2>&1; then
+        apt_install chromium chromium-driver
+    else
+        apt_install chromium-browser chromium-chromedriver
+    fi
+    have chromedriver && have_chromium || fail "the packages have brought no chromedriver: install Chrome and its chromedriver" \
+        "by hand, see https://googlechromelabs.github.io/chrome-for-testing"
+}
+
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
 setup_rust() {
     have cargo || fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|image|redis|rust|valgrind|all ..."; }
+usage() { fail "usage: config/setup.sh docker|image|redis|browser|valgrind|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -282,6 +300,7 @@ for wanted in "$@"; do
     docker) setup_docker ;;
     image) setup_image ;;
     redis) setup_redis ;;
+    browser) setup_browser ;;
     rust) setup_rust ;;
     valgrind) setup_valgrind ;;
     all)
@@ -290,6 +309,7 @@ for wanted in "$@"; do
         setup_image
         setup_redis
         setup_valgrind
+        setup_browser
         ;;
     *) usage ;;
     esac

@@ -52,6 +52,9 @@
 //! with the [`journal`] and, if the last flush has passed since it did so last, queues itself for the next one. The reply
 //! carries a copy of the sandbox; HTTP turns it into deadlines. No timer moved, nothing was written.
 //!
+//! If somebody watches, the actor also puts an event at the end of the [`feed`]'s history, at most once a second; a task of
+//! the feed's own wakes the readers, and each goes on from its own place.
+//!
 //! # The walk of an expiry
 //!
 //! The actor's one timer fires at or before the deadline. The actor applies

@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
-    ("drill", &["actor", "app", "clock", "config", "domain", "ports", "runtime", "store"]),
+    ("drill", &["actor", "app", "clock", "config", "domain", "ports", "runtime", "store", "supervisor"]),
     ("cli", &["actor", "app", "config", "domain", "drill", "logging", "ports"]),
     ("main", &["cli"]),
     ("lib", &[]),

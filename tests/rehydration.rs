@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use sandglass::{
     domain::{EndReason, Sandbox, Status, lifecycle::Container, record::Record},
-    ports::runtime::{ContainerRef, Labels, Owner, Runtime},
+    ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError},
+    runtime::{
+        Memory,
+        memory::{Point, When},
+    },
     store::MemoryStore,
 };
 use support::{
-    bench::{Bench, id},
+    bench::{Bench, id, idle},
     fixtures::{Entry, Fixtures},
 };
 
+const SECOND: Duration = Duration::from_secs(1);
 const NOW: f64 = 1_800_000_000.0;
 const IDLE: f64 = 7200.0;
 const LEGACY: f64 = 86400.0;
@@ -227,4 +232,62 @@ async fn members_that_are_no_ids_are_put_aside_with_their_bytes() {
     let kept = bench.supervisor.keep_alive(&id("surrogate"), Duration::from_secs(9)).await.expect("a sandbox");
     assert_eq!(kept.details.metadata["text"].get(), r#""\ud800""#);
     assert!(String::from_utf8(bench.store.record("surrogate").unwrap()).unwrap().contains(r#""text":"\ud800""#));
+}
+
+/// A supervisor that died between the start of a container and its readiness, and the next one, before whose start `then`
+/// happens.
+async fn crashed_before_it_was_ready(then: impl FnOnce(&Memory)) -> Bench {
+    let bench = Bench::new(&[("templates.base.ready", "{tcp = 80}"), ("lifecycle.restart_grace", "0")]).await;
+    bench.runtime.hang(Point::Ready, When::Before);
+    let supervisor = bench.supervisor.clone();
+    let created = tokio::spawn(async move { supervisor.create(idle("slow", 600), true).await });
+    let runtime = bench.runtime.clone();
+    bench.until(SECOND, || runtime.state_of(&id("slow")) == Some(Container::Running)).await;
+    created.abort();
+    then(&runtime);
+    bench.crash_and_restart().await
+}
+
+#[actix_web::test]
+async fn what_a_crash_left_before_it_was_ready_is_adopted_when_it_is_ready() {
+    let bench = crashed_before_it_was_ready(|_| ()).await;
+    tokio::time::sleep(30 * SECOND).await;
+    assert_eq!(status(&bench, "slow").await, Status::Pending, "it was taken for ready without being asked");
+    bench.runtime.heal_all();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(status(&bench, "slow").await, Status::Running);
+}
+
+#[actix_web::test]
+async fn what_a_crash_left_and_never_becomes_ready_did_not_start() {
+    let never = RuntimeError::Failed("nobody listens".into());
+    let bench = crashed_before_it_was_ready(|runtime| {
+        runtime.heal_all();
+        runtime.fail_always(Point::Ready, When::Before, never);
+    })
+    .await;
+    tokio::time::sleep(10 * SECOND).await;
+    let ended = bench.supervisor.get(&id("slow")).await.expect("readable");
+    assert_eq!(ended.life.end().map(|end| end.reason), Some(EndReason::StartFailed));
+    assert_eq!(ended.details.error_message.as_deref(), Some("nobody listens"));
+    assert!(bench.runtime.is_empty(), "its container is left");
+}
+
+#[actix_web::test]
+async fn an_engine_that_is_away_is_no_answer_to_whether_it_is_ready() {
+    let away = RuntimeError::Unreachable("no socket".into());
+    let bench = crashed_before_it_was_ready(|runtime| {
+        runtime.heal_all();
+        runtime.fail_always(Point::Ready, When::Before, away);
+    })
+    .await;
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(status(&bench, "slow").await, Status::Pending);
+    bench.runtime.heal_all();
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(status(&bench, "slow").await, Status::Running);
+}
+
+async fn status(bench: &Bench, name: &str) -> Status {
+    bench.supervisor.get(&id(name)).await.expect("known").life.status()
 }

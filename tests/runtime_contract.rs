@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{OnTimeout, SandboxId, lifecycle::Container, spec::StartSpec},
+    domain::{
+        OnTimeout, SandboxId,
+        lifecycle::Container,
+        spec::{Readiness, StartSpec},
+    },
     ports::runtime::{ContainerRef, Labels, Owner, RuntimeError, Start, StartProgress},
 };
 use tokio_util::sync::CancellationToken;
@@ -62,6 +66,8 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
         paused_timeout: Some(seconds(60)),
         heartbeat_timeout: Some(seconds(30)),
         on_timeout: Some(OnTimeout::Pause),
+        readiness: Some(Readiness::Http { port: 80, path: "/health?of=a:b".to_owned() }),
+        ready_timeout: Some(Duration::from_millis(90_500)),
     };
     for labels in [full, Labels { idle_timeout: Some(None), ..Labels::default() }, Labels::default()] {
         let (runtime, start) = (subject.runtime(), Start { labels: labels.clone(), ..start() });

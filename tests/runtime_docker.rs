@@ -136,6 +136,26 @@ async fn what_is_not_ready_in_time_failed_and_says_what_was_missing() {
 }
 
 #[tokio::test]
+async fn after_an_interrupted_start_a_container_is_waited_for_by_its_labels() {
+    let corner = Corner::new().await;
+    let runtime = corner.runtime();
+    for (script, ready) in [("mkdir /www; sleep 1; exec httpd -f -p 80 -h /www", true), ("sleep infinity", false)] {
+        let mut start = start();
+        // The start itself does not wait, as if it had been interrupted before it could.
+        start.spec.ports = vec![80];
+        start.spec.command = shell(script);
+        start.labels.readiness = Some(Readiness::Tcp(80));
+        start.labels.ready_timeout = Some(if ready { Duration::from_secs(20) } else { Duration::from_millis(700) });
+        run(&runtime, &start).await.unwrap();
+        let found = runtime.inspect(&by_labels(&start)).await.unwrap().expect("it runs");
+        match runtime.await_ready(&found).await {
+            Ok(()) => assert!(ready, "nobody listens, and it counts as ready"),
+            Err(error) => assert!(!ready && error.to_string().contains("port 80"), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_container_that_ends_at_once_did_not_start_and_tells_its_last_words() {
     let (corner, mut start) = (Corner::new().await, start());
     // The port is never taken, so the end is noticed also if it comes after the first look.

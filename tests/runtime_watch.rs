@@ -76,6 +76,8 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
         paused_timeout: Some(Duration::from_secs(60)),
         heartbeat_timeout: None,
         on_timeout: Some(OnTimeout::Pause),
+        readiness: Some(sandglass::domain::spec::Readiness::Tcp(80)),
+        ready_timeout: None,
     };
     let starts = [Start { labels, ..start() }, start(), start(), start()];
     let [running, paused, ended, created] = &starts;

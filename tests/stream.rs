@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +19,12 @@ use sandglass::{
 };
 use serde_json::{Value, json};
 use support::bench::{id, idle, settings};
-use tokio::{net::TcpSocket, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpSocket,
+    process::{Child, ChildStdout},
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
@@ -316,5 +322,72 @@ async fn a_peer_that_does_not_answer_is_closed() {
     };
     timeout(Duration::from_secs(90), gone).await.expect("its place is free again");
     drop(silent);
+    app.shutdown().await;
+}
+
+/// `sandglass watch`, piped; killed when it is dropped.
+struct Watching {
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+fn watch_command(url: &str, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::from(support::program::command(&["watch", "--url", url]));
+    command.args(arguments).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Watching {
+    fn start(url: &str, arguments: &[&str]) -> Self {
+        let mut child = watch_command(url, arguments).spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { _child: child, lines }
+    }
+
+    /// The next line of this type.
+    async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let line = timeout(ANSWER_WITHIN, self.lines.next_line()).await.expect("a line in time").expect("a line");
+            let message: Value = serde_json::from_str(&line.expect("it goes on")).expect("one message a line");
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_command_prints_the_stream_as_lines_and_comes_back_by_itself() {
+    let app = serve(&[]).await;
+    let (address, url) = (app.address(), format!("http://{}", app.address()));
+    let mut watching = Watching::start(&url, &[]);
+    watching.next_of("snapshot").await;
+    create(app.supervisor(), idle("one", 100)).await;
+    assert_eq!(watching.next_of("event").await["sandbox"]["sandbox_id"], "one");
+    app.shutdown().await;
+    // Another process on the same port: what is there now is told, not what was.
+    let again = serve(&[("http.bind", &address.to_string())]).await;
+    create(again.supervisor(), idle("other", 100)).await;
+    assert_eq!(watching.next_of("hello").await["resumed"], false);
+    let snapshot = watching.next_of("snapshot").await;
+    assert!(snapshot["sandboxes"].as_array().expect("a list").iter().all(|sandbox| sandbox["sandbox_id"] == "other"));
+    again.shutdown().await;
+}
+
+#[actix_web::test]
+async fn the_command_ends_on_what_trying_again_cannot_mend() {
+    let app = serve(&[("http.api_key", "open-sesame")]).await;
+    let url = format!("http://{}", app.address());
+    for (url, arguments, words) in [
+        (url.as_str(), vec![], "SANDGLASS_HTTP__API_KEY"),
+        (&url, vec!["--api-key", "open-sesame", "--status", "asleep"], "status: expected all, or one of pending"),
+        (&url, vec!["--metadata", "team"], "has to be KEY=VALUE"),
+        ("https://127.0.0.1", vec![], "has to begin with http://"),
+    ] {
+        let output = timeout(ANSWER_WITHIN, watch_command(url, &arguments).output()).await.expect("it ends");
+        let output = output.expect("it ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(words), "{arguments:?}: {} {said}", output.status);
+    }
     app.shutdown().await;
 }

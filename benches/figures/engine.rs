@@ -29,6 +29,10 @@ impl Runtime for Instant {
         Err(RuntimeError::Failed("there is nothing to look at".to_owned()))
     }
 
+    async fn await_ready(&self, _: &Inspected) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     async fn pause(&self, _: &ContainerRef) -> Result<(), RuntimeError> {
         Ok(())
     }

@@ -30,11 +30,17 @@ const PAUSE_HELD_BACK: Duration = Duration::from_secs(2);
 #[rtype(result = "()")]
 pub(super) enum Outcome {
     Start(Result<Started, RuntimeError>),
-    Look(Result<Option<Inspected>, RuntimeError>),
+    Look(Result<Option<Box<Looked>>, RuntimeError>),
     Pause(Result<(), RuntimeError>),
     Resume(Result<(), RuntimeError>),
     Remove(Result<(), RuntimeError>),
     Buried,
+}
+
+/// What a look at a container after a crash has found, and whether it is ready; else why not.
+pub(super) struct Looked {
+    found: Inspected,
+    ready: Result<(), String>,
 }
 
 impl SandboxActor {
@@ -110,7 +116,18 @@ impl SandboxActor {
 
     fn look_at_container(&self, ctx: &mut Context<Self>) {
         let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
-        self.run(ctx, Outcome::Look, async move { runtime.inspect(&container).await });
+        self.run(ctx, Outcome::Look, async move {
+            let Some(found) = runtime.inspect(&container).await? else { return Ok(None) };
+            // The crash may have come before it was ready: it is waited for now.
+            let ready = match found.state {
+                Container::Running => match runtime.await_ready(&found).await {
+                    Err(unreachable @ RuntimeError::Unreachable(_)) => return Err(unreachable),
+                    asked => asked.map_err(|error| error.to_string()),
+                },
+                _ => Ok(()),
+            };
+            Ok(Some(Box::new(Looked { found, ready })))
+        });
     }
 
     /// Writes the tombstone: the sandbox as it will be once this is stored.
@@ -161,10 +178,11 @@ impl SandboxActor {
         }
     }
 
-    /// After a crash in mid-create: what runs is adopted, with what a look at it tells.
-    fn looked(&mut self, outcome: Result<Option<Inspected>, RuntimeError>) -> Event {
+    /// After a crash in mid-create: what runs and is ready is adopted, with what a look at it tells.
+    fn looked(&mut self, outcome: Result<Option<Box<Looked>>, RuntimeError>) -> Event {
         match outcome {
-            Ok(Some(inspected)) => {
+            Ok(Some(looked)) => {
+                let Looked { found: inspected, ready } = *looked;
                 let wall = self.world.clock.now().wall();
                 let details = self.details();
                 details.container_name = inspected.name.into();
@@ -176,7 +194,14 @@ impl SandboxActor {
                     details.error_message =
                         Some(format!("its container had stopped with exit code {code:?} after a restart").into());
                 }
-                Event::Resolved(inspected.state)
+                match ready {
+                    Ok(()) => Event::Resolved(inspected.state),
+                    Err(problem) => {
+                        warn!(sandbox_id = %self.sandbox.id(), error = ?problem, "start failed after a restart");
+                        self.details().error_message = Some(problem.into());
+                        Event::Resolved(Container::Stopped(None))
+                    }
+                }
             }
             Ok(None) => {
                 self.details().error_message = Some("its start was interrupted before it had a container".into());

@@ -26,6 +26,12 @@ pub(super) enum Command {
     /// Stopping it ends no sandbox: at the next start all of them are back, each with the time it had left.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Print what happens to sandboxes, as it happens: one line an event, or JSON lines when it is piped.
+    ///
+    /// Reads the status stream of a running supervisor. A connection that is lost is made again, and goes on exactly where it
+    /// was; a supervisor that is not there yet is waited for. Times of day are UTC.
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(Watch),
     /// Show on a running Docker, in half a minute, how sandboxes live while they are used and end when they are not.
     ///
     /// Starts an instance of its own on a free port with a store of its own, touches nothing that it did not start, and
@@ -141,6 +147,37 @@ impl Serve {
         }
         overrides
     }
+}
+
+const WATCH_EXAMPLES: &str = "Examples:
+  sandglass watch
+  sandglass watch --url http://127.0.0.1:9000 --status running,paused
+  sandglass watch --metadata team=blue --no-activity
+  sandglass watch | jq 'select(.change == \"removed\") | .sandbox.reason'";
+
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// Where the supervisor listens.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "SANDGLASS_URL")]
+    pub(super) url: String,
+    /// Its API key, if it has one; better given by the variable.
+    #[arg(long, value_name = "KEY", env = "SANDGLASS_HTTP__API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+    /// Only this sandbox; may be given more than once.
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Vec<String>,
+    /// Only these statuses, joined by commas, or `all`; left out: what is not gone.
+    #[arg(long, value_name = "STATUS")]
+    pub(super) status: Vec<String>,
+    /// Only sandboxes with this metadata; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) metadata: Vec<String>,
+    /// Leave out that deadlines moved since a sandbox was used.
+    #[arg(long)]
+    pub(super) no_activity: bool,
+    /// Print the messages as JSON, one a line, also on a terminal.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal, Write, stdout},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -11,8 +12,10 @@ use serde_json::json;
 use super::{args, serve::Signals};
 use crate::{
     config::{BASE_TEMPLATE, Overrides, Settings, StoreKind, process_environment},
-    drill::{DRILLS, Drill, Ground, Options, Outcome, Pace, run},
+    drill::{DRILLS, Drill, Ground, Options, Outcome, Pace, check, run},
 };
+
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// At least one promise did not hold.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,8 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let options = options(&args)?;
     let screen = Arc::new(Screen { terminal: stdout().is_terminal(), silent: args.json });
-    check_docker(&options).await?;
+    // Better one sentence now than the same one from every drill.
+    check(&options, &chosen).await.map_err(|error| CannotDrill(format!("{error:#}")))?;
     screen.begin(&options);
     let mut outcomes = Vec::with_capacity(chosen.len());
     for drill in chosen {
@@ -51,8 +55,10 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
             signal = signals.next() => Some(signal),
         };
         if let Some(signal) = stopped {
-            // The instances went down with the drill's own task, which is dropped by now; their containers are left.
-            ground.clear().await.context("failed to clean up")?;
+            // The instances were killed with the drill's own task, which is dropped by now. What they have asked the engine
+            // for in their last moment may take another one.
+            tokio::time::sleep(LAST_MOMENT).await;
+            ground.clear(drill.needs).await.context("failed to clean up")?;
             return Err(CannotDrill(format!("stopped by {signal}; everything that was started is removed")).into());
         }
     }
@@ -60,8 +66,17 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
         println!("{}", report(&outcomes));
     }
     screen.end(&outcomes);
-    let broken: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.holds()).map(|(drill, _)| drill.name).collect();
-    if broken.is_empty() { Ok(()) } else { Err(PromiseBroken(broken.join(", ")).into()) }
+    let names = |wanted: fn(&Outcome) -> bool| {
+        let fitting = outcomes.iter().filter(|(_, outcome)| wanted(outcome));
+        fitting.map(|(drill, _)| drill.name).collect::<Vec<_>>().join(", ")
+    };
+    let broken = names(|outcome| matches!(outcome, Outcome::Done(findings) if !findings.hold()));
+    let undone = names(|outcome| matches!(outcome, Outcome::Broken(_)));
+    match (broken.is_empty(), undone.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(PromiseBroken(broken).into()),
+        (true, false) => Err(CannotDrill(format!("these drills could not be done: {undone}")).into()),
+    }
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Drill>, CannotDrill> {
@@ -95,16 +110,6 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
         redis_url,
         pace: if args.quick { Pace::Quick } else { Pace::Full },
     })
-}
-
-/// Better one sentence now than the same one from every drill.
-async fn check_docker(options: &Options) -> anyhow::Result<()> {
-    let ground = Ground::new(options.clone(), Box::new(|_| {}))?;
-    let reached = ground.hand().docker().ping().await;
-    std::fs::remove_dir_all(ground.directory())?;
-    let host = &options.docker_host;
-    reached.map_err(|error| CannotDrill(format!("Docker at {host} does not answer ({error}); start it first")))?;
-    Ok(())
 }
 
 /// Where it is told.
@@ -162,7 +167,11 @@ impl Screen {
         let left_out = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
         if outcomes.iter().all(|(_, outcome)| outcome.holds()) {
             let note = if left_out > 0 { format!(", {left_out} left out") } else { String::new() };
-            self.line(&format!("\nBoth promises held in {} drills{note}. Nothing is left.", outcomes.len() - left_out));
+            let done = match outcomes.len() - left_out {
+                1 => "1 drill".to_owned(),
+                done => format!("{done} drills"),
+            };
+            self.line(&format!("\nBoth promises held in {done}{note}. Nothing is left."));
         }
     }
 

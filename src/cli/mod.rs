@@ -5,6 +5,7 @@ mod demo;
 mod drill;
 mod screen;
 mod serve;
+mod watch;
 
 pub use args::Cli;
 
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = run_system(async move {
         match cli.command {
             args::Command::Serve(serve) => serve::serve(serve).await,
+            args::Command::Watch(watch) => watch::watch(watch).await,
             args::Command::Demo(demo) => demo::demo(demo).await,
             args::Command::Drill(drill) => drill::drill(drill).await,
         }
@@ -52,7 +54,11 @@ fn code_of(error: &anyhow::Error) -> u8 {
         BROKEN_PROMISE
     } else if matches!(error.downcast_ref(), Some(AppError::Held { .. })) {
         HELD
-    } else if error.is::<AppError>() || error.is::<demo::CannotStart>() || error.is::<drill::CannotDrill>() {
+    } else if error.is::<AppError>()
+        || error.is::<demo::CannotStart>()
+        || error.is::<drill::CannotDrill>()
+        || error.is::<watch::Refused>()
+    {
         OPERATOR
     } else {
         BUG

@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::time::{Instant, sleep};
 
-use super::{Findings, Hand, Instance, Ledger, Options, Pace, Settled};
+use super::{Findings, Hand, Instance, Ledger, Needs, Options, Pace, Settled};
 use crate::domain::SandboxId;
+
+/// How long containers may be left when everything that was promised has ended.
+const LEFT_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Whom to tell how far a drill is.
 pub(super) type Say = Box<dyn Fn(&str) + Send + Sync>;
@@ -37,12 +42,12 @@ impl Ground {
     /// A new place. Docker need not answer yet.
     ///
     /// # Errors
-    /// When the directory cannot be made or Docker's address is of no use.
+    /// When the directory cannot be made.
     pub fn new(options: Options, say: Say) -> anyhow::Result<Self> {
         let prefix = format!("drill-{}", SandboxId::generate());
+        let hand = Hand::new(&options, &prefix);
         let directory = std::env::temp_dir().join(&prefix);
         std::fs::create_dir(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
-        let hand = Hand::new(&options, &prefix)?;
         Ok(Self { options, prefix, directory, hand, say })
     }
 
@@ -82,6 +87,11 @@ impl Ground {
         if self.options.redis_url.is_some() { StoreChoice::Redis } else { StoreChoice::Embedded }
     }
 
+    /// A second prefix on the same Docker and the same Redis, cleared like the first.
+    pub fn other_prefix(&self) -> String {
+        other(&self.prefix)
+    }
+
     /// An id that no other drill on this Docker has: names of containers are shared by all.
     pub fn id(&self, name: &str) -> String {
         format!("{name}-{}", &self.prefix[self.prefix.len() - 8..])
@@ -111,6 +121,19 @@ impl Ground {
     /// # Errors
     /// When the program cannot be started.
     pub fn spawn_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
+        self.spawn_by(&[], store, settings)
+    }
+
+    /// The same by way of another program, which gets the instance's command line after its own and becomes it.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn_by(
+        &self,
+        wrapper: &[&str],
+        store: StoreChoice,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Instance> {
         let path = self.directory.join("store.redb").display().to_string();
         let mut all = vec![
             ("http.bind", "127.0.0.1:0"),
@@ -131,7 +154,7 @@ impl Ground {
             (StoreChoice::Embedded, _) => all.extend([("store.kind", "embedded"), ("store.path", &path)]),
         }
         all.extend(settings);
-        Instance::spawn(&self.options.program, &self.directory, &all)
+        Instance::spawn(wrapper, &self.options.program, &self.directory, &all)
     }
 
     /// Waits until every sandbox of the ledger has ended, stops the instance cleanly, looks for what is left, and judges.
@@ -150,27 +173,51 @@ impl Ground {
         findings.lost += lost;
         findings.lateness.extend(&lateness);
         findings.wrong.extend(wrong);
-        instance.stop().await?;
-        findings.leaked += self.hand.containers().await?.len();
-        Ok(())
+        // Beside those there may be some whose create was never answered, and what an engine has made of a request that
+        // was cut off. They have an owner, or the next comparisons with the engine find them.
+        let until = Instant::now() + LEFT_WITHIN;
+        while !self.hand.containers().await?.is_empty() && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+        }
+        for container in self.hand.containers().await? {
+            findings.leaked += 1;
+            findings.wrong(format!("{} is left", self.hand.describe(&container).await?));
+        }
+        instance.stop().await
     }
 
-    /// Removes whatever is left: containers by their ids, keys in Redis, the directory.
+    /// Removes whatever is left: containers by their ids, keys in Redis, the directory. What a drill has no `needs` of, it
+    /// has not touched.
     ///
     /// # Errors
     /// When something could not be removed, with what it is.
-    pub async fn clear(&self) -> anyhow::Result<()> {
-        self.hand.clear().await?;
-        if let Some(url) = &self.options.redis_url {
-            clear_redis(url, &self.prefix).await.context("failed to remove the drill's keys from Redis")?;
+    pub async fn clear(&self, needs: Needs) -> anyhow::Result<()> {
+        // Each of them, also when another one fails.
+        let mut cleared = Vec::new();
+        if needs != Needs::Nothing {
+            cleared.push(self.hand.clear().await);
+            cleared.push(self.clear_redis().await.context("failed to remove the drill's keys from Redis"));
         }
-        match std::fs::remove_dir_all(&self.directory) {
+        cleared.push(match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("failed to remove {}", self.directory.display()))
             }
             _ => Ok(()),
-        }
+        });
+        cleared.into_iter().collect()
     }
+
+    async fn clear_redis(&self) -> anyhow::Result<()> {
+        let Some(url) = &self.options.redis_url else { return Ok(()) };
+        for prefix in [&self.prefix, &other(&self.prefix)] {
+            clear_redis(url, prefix).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn other(prefix: &str) -> String {
+    format!("{prefix}-other")
 }
 
 /// Removes every key of this prefix, and no other.

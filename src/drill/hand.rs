@@ -1,6 +1,6 @@
 //! Docker by hand: what somebody does to containers behind Sandglass's back.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
 use bollard::{
@@ -11,35 +11,55 @@ use bollard::{
         RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
+use tokio::time::sleep;
 
-use super::Options;
+use super::{Options, ground::other};
 
 const TIMEOUT_SECONDS: u64 = 120;
+
+/// How often, and with which pause, containers are looked for before it is given up to remove them all.
+const CLEAR_LOOKS: usize = 30;
+const CLEAR_PAUSE: Duration = Duration::from_millis(500);
 
 /// What marks containers that a drill made itself.
 const DRILL: &str = "sandglass.drill";
 
 /// A client of the engine, for the containers of one drill.
 pub struct Hand {
-    docker: Docker,
+    /// An error says why there is none.
+    docker: Result<Docker, String>,
     prefix: String,
     image: String,
 }
 
 impl Hand {
-    pub(super) fn new(options: &Options, prefix: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(options: &Options, prefix: &str) -> Self {
         let host = options.docker_host.as_str();
         let docker = match host.split_once("://") {
             Some(("tcp" | "http", _)) => Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
             _ => Docker::connect_with_unix(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
         };
-        let docker = docker.with_context(|| format!("failed to reach Docker at {host}"))?;
-        Ok(Self { docker, prefix: prefix.to_owned(), image: options.image.clone() })
+        let docker = docker.map_err(|error| error.to_string());
+        Self { docker, prefix: prefix.to_owned(), image: options.image.clone() }
     }
 
     /// The client itself.
-    pub fn docker(&self) -> &Docker {
-        &self.docker
+    fn docker(&self) -> anyhow::Result<&Docker> {
+        self.docker.as_ref().map_err(|error| anyhow::anyhow!("failed to reach Docker: {error}"))
+    }
+
+    /// Checks that Docker answers and has the image.
+    ///
+    /// # Errors
+    /// What is missing, and what to do about it.
+    pub(super) async fn check(&self) -> anyhow::Result<()> {
+        let docker = self.docker()?;
+        docker.ping().await.context("Docker does not answer")?;
+        docker.inspect_image(&self.image).await.with_context(|| {
+            let image = &self.image;
+            format!("the image {image} is not there: `docker pull {image}`, or name another one with --image")
+        })?;
+        Ok(())
     }
 
     /// The ids of all containers that instances of this drill have made, whatever they are doing.
@@ -47,7 +67,12 @@ impl Hand {
     /// # Errors
     /// When Docker does not answer.
     pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
-        self.labelled(&format!("sandglass.prefix={}", self.prefix)).await
+        self.containers_of_prefix(&self.prefix).await
+    }
+
+    /// The same of another prefix.
+    pub(super) async fn containers_of_prefix(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        self.labelled(&format!("sandglass.prefix={prefix}")).await
     }
 
     /// The same of one sandbox.
@@ -64,10 +89,37 @@ impl Hand {
         Ok(found)
     }
 
+    /// Whether a container is there and runs.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn runs(&self, id: &str) -> anyhow::Result<bool> {
+        let found = self.inspect(id).await?;
+        Ok(found.and_then(|found| found.state?.running).unwrap_or(false))
+    }
+
+    /// A container in words: its id, its name and what it is doing.
+    pub(super) async fn describe(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.inspect(id).await?;
+        let name = found.as_ref().and_then(|found| found.name.clone()).unwrap_or_default();
+        let state = found.and_then(|found| found.state?.status).map(|status| status.to_string()).unwrap_or_default();
+        Ok(format!("the container {} ({id}, {state})", name.trim_start_matches('/')))
+    }
+
+    /// Whether a container is there and frozen.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn is_frozen(&self, id: &str) -> anyhow::Result<bool> {
+        let found = self.inspect(id).await?;
+        Ok(found.and_then(|found| found.state?.paused).unwrap_or(false))
+    }
+
+    /// The ids of all containers with this label.
     async fn labelled(&self, label: &str) -> anyhow::Result<Vec<String>> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.docker.list_containers(Some(options)).await.context("failed to list the containers")?;
+        let found = self.docker()?.list_containers(Some(options)).await.context("failed to list the containers")?;
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
@@ -76,7 +128,7 @@ impl Hand {
     /// # Errors
     /// When Docker does not answer.
     pub async fn inspect(&self, id: &str) -> anyhow::Result<Option<ContainerInspectResponse>> {
-        match self.docker.inspect_container(id, None).await {
+        match self.docker()?.inspect_container(id, None).await {
             Ok(found) => Ok(Some(found)),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(error).context("failed to inspect a container"),
@@ -89,7 +141,7 @@ impl Hand {
     /// What Docker says.
     pub async fn kill(&self, id: &str) -> anyhow::Result<()> {
         let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
-        self.docker.kill_container(id, Some(options)).await.context("failed to kill a container")
+        self.docker()?.kill_container(id, Some(options)).await.context("failed to kill a container")
     }
 
     /// `docker stop`, at once.
@@ -98,7 +150,7 @@ impl Hand {
     /// What Docker says.
     pub async fn stop(&self, id: &str) -> anyhow::Result<()> {
         let options = StopContainerOptionsBuilder::default().t(0).build();
-        self.docker.stop_container(id, Some(options)).await.context("failed to stop a container")
+        self.docker()?.stop_container(id, Some(options)).await.context("failed to stop a container")
     }
 
     /// `docker pause`.
@@ -106,7 +158,7 @@ impl Hand {
     /// # Errors
     /// What Docker says.
     pub async fn pause(&self, id: &str) -> anyhow::Result<()> {
-        self.docker.pause_container(id).await.context("failed to pause a container")
+        self.docker()?.pause_container(id).await.context("failed to pause a container")
     }
 
     /// `docker unpause`.
@@ -114,7 +166,7 @@ impl Hand {
     /// # Errors
     /// What Docker says.
     pub async fn unpause(&self, id: &str) -> anyhow::Result<()> {
-        self.docker.unpause_container(id).await.context("failed to unpause a container")
+        self.docker()?.unpause_container(id).await.context("failed to unpause a container")
     }
 
     /// `docker rm --force --volumes`; what is gone already counts as done.
@@ -124,7 +176,7 @@ impl Hand {
     pub async fn remove(&self, id: &str) -> anyhow::Result<()> {
         use bollard::errors::Error::DockerResponseServerError as Refused;
         let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
-        match self.docker.remove_container(id, Some(options)).await {
+        match self.docker()?.remove_container(id, Some(options)).await {
             Ok(()) | Err(Refused { status_code: 404 | 409, .. }) => Ok(()),
             Err(error) => Err(error).context("failed to remove a container"),
         }
@@ -146,18 +198,33 @@ impl Hand {
             ..Default::default()
         };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        let id = self.docker.create_container(Some(options), body).await.context("failed to create a container")?.id;
-        self.docker.start_container(&id, None).await.context("failed to start a container")?;
+        let id = self.docker()?.create_container(Some(options), body).await.context("failed to create a container")?.id;
+        self.docker()?.start_container(&id, None).await.context("failed to start a container")?;
         Ok(id)
     }
 
-    /// Removes everything of this drill.
+    /// Removes everything of this drill, also what the engine still makes of requests whose senders were killed.
     pub(super) async fn clear(&self) -> anyhow::Result<()> {
-        let mut left = self.containers().await?;
-        left.extend(self.labelled(&format!("{DRILL}={}", self.prefix)).await?);
-        for id in left {
-            self.remove(&id).await?;
+        for _ in 0..CLEAR_LOOKS {
+            let left = self.everything().await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            for id in &left {
+                self.remove(id).await?;
+            }
+            sleep(CLEAR_PAUSE).await;
         }
+        let left = self.everything().await?;
+        anyhow::ensure!(left.is_empty(), "these containers could not be removed: {}", left.join(", "));
         Ok(())
+    }
+
+    /// The ids of all containers of this drill, whoever made them.
+    async fn everything(&self) -> anyhow::Result<Vec<String>> {
+        let mut found = self.containers().await?;
+        found.extend(self.containers_of_prefix(&other(&self.prefix)).await?);
+        found.extend(self.labelled(&format!("{DRILL}={}", self.prefix)).await?);
+        Ok(found)
     }
 }

@@ -1,6 +1,7 @@
 //! A throw-away `sandglass serve`.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -52,18 +53,27 @@ impl Answer {
 impl Instance {
     /// Starts `program serve` with these settings and waits for nothing. Of the environment it gets only what finds
     /// programs and directories.
-    pub(super) fn spawn(program: &Path, directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub(super) fn spawn(
+        wrapper: &[&str],
+        program: &Path,
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let log = directory.join(format!("log-{}", SandboxId::generate()));
-        let mut command = Command::new(program);
-        command.arg("serve").env_clear().current_dir(directory).kill_on_drop(true);
+        let words: Vec<_> = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
+        let (first, rest) = words.split_first().context("a program")?;
+        let mut command = Command::new(first);
+        command.args(rest).arg("serve").env_clear().current_dir(directory).kill_on_drop(true);
         for (key, value) in settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        for name in ["PATH", "HOME", "TMPDIR"] {
+        for name in ["PATH", "HOME"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
+        // What it puts beside its store, the lock of its prefix, goes with the directory.
+        command.env("TMPDIR", directory);
         // Ctrl-C is for the drill alone, which ends its instances itself.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let child = command.spawn().with_context(|| format!("failed to start {}", program.display()))?;
@@ -102,12 +112,30 @@ impl Instance {
         }
     }
 
+    /// Waits until its log has these words.
+    ///
+    /// # Errors
+    /// When it has not in time; with its log.
+    pub async fn until_it_says(&self, words: &str, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        while !self.log()?.contains(words) {
+            ensure!(Instant::now() < deadline, "it does not say {words:?} within {within:?}:\n{}", self.log()?);
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     /// All that it has logged.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// The file that its log goes to.
+    pub(super) fn log_path(&self) -> &Path {
+        &self.log
     }
 
     /// Where it listens: `http://` and its address.
@@ -161,6 +189,28 @@ impl Instance {
         let text = answer.body.as_str().unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{name} is {value}")))
+    }
+
+    /// Waits until it says that all of it is ready, or which part is not; the answer of `/readyz`.
+    ///
+    /// # Errors
+    /// When it does not in time, or there is no answer.
+    pub async fn until_without(&self, part: Option<&str>, within: Duration) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + within;
+        loop {
+            let Answer { status, body } = self.get("/readyz").await?;
+            let reasons = body["reasons"].as_array().map_or(&[][..], Vec::as_slice);
+            let is_so = match part {
+                None => status == 200,
+                Some(part) => reasons.iter().any(|reason| reason["part"] == part),
+            };
+            if is_so {
+                return Ok(body);
+            }
+            let wanted = part.map_or("ready".to_owned(), |part| format!("without its {part}"));
+            ensure!(Instant::now() < deadline, "it is not {wanted} within {within:?}: {body}");
+            sleep(LOOK_EVERY * 5).await;
+        }
     }
 
     /// Waits until a sandbox has this status.

@@ -108,6 +108,11 @@ impl Ledger {
         Ok(answer.body)
     }
 
+    /// Whatever becomes of this sandbox from now on is of no interest: it was judged, for example.
+    pub fn forget(&self, id: &str) {
+        self.promises().remove(id);
+    }
+
     /// This sandbox may end for these reasons too, besides idleness.
     pub fn allow(&self, id: &str, reasons: &[&'static str]) {
         self.promises().entry(id.to_owned()).or_default().allowed.extend(reasons);

@@ -2,9 +2,12 @@
 //!
 //! Each drill in [`drills`] starts throw-away instances of this very program ([`Instance`]) on a prefix of its own
 //! ([`Ground`]), puts a [`Relay`] between them and Docker or Redis where those have to fail, and does things to containers
-//! behind their backs ([`Hand`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
+//! behind their backs ([`Hand`]). A few need thousands of sandboxes, and have a supervisor over memory in this very process
+//! ([`bench`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
 //! drill's [`Findings`] say how often that was broken. Nothing is touched that the drill did not start.
 
+mod bench;
+mod clients;
 mod drills;
 mod findings;
 mod ground;
@@ -15,6 +18,7 @@ mod relay;
 
 use std::{path::PathBuf, sync::Arc};
 
+use anyhow::Context;
 use futures_util::future::BoxFuture;
 
 pub use self::{
@@ -75,6 +79,11 @@ pub struct Drill {
     pub run: fn(Arc<Ground>) -> BoxFuture<'static, anyhow::Result<Findings>>,
 }
 
+/// A drill that cannot be done here, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LeftOut(pub &'static str);
+
 /// How a drill went.
 #[derive(Debug)]
 pub enum Outcome {
@@ -97,16 +106,42 @@ impl Outcome {
     }
 }
 
+/// Checks that what these drills need is there, before any of them begins.
+///
+/// # Errors
+/// What is missing, in a sentence that says what to do about it.
+pub async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
+    if drills.iter().all(|drill| drill.needs == Needs::Nothing) {
+        return Ok(());
+    }
+    let host = &options.docker_host;
+    Hand::new(options, "").check().await.with_context(|| format!("cannot drill on Docker at {host}"))?;
+    if let Some(url) = &options.redis_url {
+        let answers = async {
+            let mut connection = ::redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
+            ::redis::cmd("PING").query_async::<()>(&mut connection).await
+        };
+        answers.await.context("the Redis does not answer: start it, or drill without it")?;
+    }
+    Ok(())
+}
+
 /// Runs one drill and cleans up after it, however it ended. `say` is told how far it is. Dropping this in the middle
 /// leaves instances and containers: [`Ground::clear`] is for whoever does.
 pub async fn run(drill: &Drill, ground: Arc<Ground>) -> Outcome {
     if drill.needs == Needs::Redis && ground.options.redis_url.is_none() {
-        return Outcome::Skipped("needs a Redis: give --redis-url");
+        return match ground.clear(Needs::Nothing).await {
+            Ok(()) => Outcome::Skipped("needs a Redis: give --redis-url"),
+            Err(error) => Outcome::Broken(format!("{error:#}")),
+        };
     }
     let done = (drill.run)(ground.clone()).await;
-    let cleared = ground.clear().await;
+    let cleared = ground.clear(drill.needs).await;
     match (done, cleared) {
         (Ok(findings), Ok(())) => Outcome::Done(findings),
+        (Err(error), Ok(())) if error.is::<LeftOut>() => {
+            Outcome::Skipped(error.downcast_ref().map_or("", |LeftOut(why)| why))
+        }
         (Err(error), _) | (Ok(_), Err(error)) => Outcome::Broken(format!("{error:#}")),
     }
 }

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{
-    EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status, sandbox::RawFields,
+    ActivitySource, EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status,
+    sandbox::RawFields,
 };
 
 /// A sandbox.
@@ -72,6 +73,8 @@ pub struct SandboxAnswer<'a> {
     user_name: Option<&'a str>,
     /// Kept for the reference system.
     executor_namespace: Option<&'a str>,
+    /// What it was last used by; null: nothing, since Sandglass was started.
+    last_activity_by: Option<ActivitySource>,
     /// The exit code of its container, when that ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i64>,
@@ -117,6 +120,7 @@ impl<'a> SandboxAnswer<'a> {
             user_id: details.user_id.as_deref(),
             user_name: details.user_name.as_deref(),
             executor_namespace: details.executor_namespace.as_deref(),
+            last_activity_by: life.last_activity_by(),
             exit_code: life.end().and_then(|end| end.exit_code),
             ended_at: life.end().map(|end| now.wall_at(end.decided_at)),
         }

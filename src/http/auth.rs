@@ -11,11 +11,13 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 
 use super::{
     error::{ApiError, Code},
+    page,
     stream::KEY_PROTOCOL,
 };
 use crate::config::Secret;
 
-/// What anybody may ask for: a load balancer has no key. Everything else is closed, also what does not exist.
+/// What anybody may ask for, beside the pages: a load balancer has no key. Everything else is closed, also what does not
+/// exist.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -41,13 +43,17 @@ impl Asked<'_> {
             // Without a key the name of the host is all that tells a page of ours from one whose name was made to point
             // here (DNS rebinding): a browser then takes the two for the same site.
             None => self.must_be_addressed_to_us()?,
-            Some(key) if OPEN.contains(&self.path) || self.has(key) => {}
+            Some(key) if self.is_open() || self.has(key) => {}
             Some(_) => {
                 let ways = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'";
                 return Err(ApiError::new(Code::Unauthorized, format!("the API key is missing or wrong; {ways}")));
             }
         }
         if self.can_change_something() { self.must_not_be_cross_origin() } else { Ok(()) }
+    }
+
+    fn is_open(self) -> bool {
+        OPEN.contains(&self.path) || page::is_page(self.path)
     }
 
     fn has(self, key: &Secret) -> bool {

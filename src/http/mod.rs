@@ -9,6 +9,7 @@
 //! - `body`, `query`, `extract`: what comes in;
 //! - [`answers`]: what comes out;
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
+//! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
 //! - [`openapi`]: the specification, from the handlers and types themselves.
 
@@ -22,6 +23,7 @@ mod extract;
 mod gate;
 mod health;
 pub mod openapi;
+mod page;
 mod query;
 mod routes;
 mod sandboxes;

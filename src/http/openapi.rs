@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{activity, create, health, sandboxes, stream, why};
+use super::{activity, create, health, page, sandboxes, stream, why};
 
 /// The whole specification.
 #[derive(OpenApi)]
@@ -42,12 +42,16 @@ use super::{activity, create, health, sandboxes, stream, why};
         health::readyz,
         health::metrics,
         specification,
+        page::dashboard,
+        page::docs,
+        page::asset,
     ),
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),
         (name = "stream", description = "Watching them"),
         (name = "operation", description = "How Sandglass itself is"),
+        (name = "pages", description = "For people"),
     ),
     modifiers(&Keys),
 )]

@@ -69,14 +69,17 @@ impl StreamQuery {
     }
 }
 
-/// `all`, or words joined by commas.
+/// Words joined by commas.
 fn add_statuses(filter: &mut Filter, value: &str) -> Result<(), ApiError> {
-    for word in value.split(',') {
-        match Status::from_word(word) {
-            Some(status) => filter.statuses.push(status),
-            None if word == "all" => filter.statuses.extend(Status::ALL),
-            None => return Err(wrong("status", &format!("all, or {}", Status::RULE), word)),
-        }
+    value.split(',').try_for_each(|word| add_status(filter, "status", word))
+}
+
+/// A status, or `all` of them; `field` is where it stands.
+pub(super) fn add_status(filter: &mut Filter, field: &str, word: &str) -> Result<(), ApiError> {
+    match Status::from_word(word) {
+        Some(status) => filter.statuses.push(status),
+        None if word == "all" => filter.statuses.extend(Status::ALL),
+        None => return Err(wrong(field, &format!("all, or {}", Status::RULE), word)),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use actix_web::{
 use super::{
     activity, create,
     error::{ApiError, Code},
-    health, openapi, sandboxes, stream, why,
+    health, openapi, page, sandboxes, stream, why,
 };
 
 /// Registers the routes, and lists them for whoever compares them with the specification.
@@ -43,6 +43,9 @@ routes! {
     "/readyz" { GET health::readyz }
     "/metrics" { GET health::metrics }
     "/openapi.json" { GET openapi::specification }
+    "/" { GET page::dashboard }
+    "/docs" { GET page::docs }
+    "/page/{name}" { GET page::asset }
 }
 
 /// Whoever answers GET answers HEAD (RFC 9110, 9.1); the server leaves the body out.

@@ -7,8 +7,10 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    EpochSeconds, OnTimeout, Sandbox, SandboxId, lifecycle::Container as ContainerState, rehydrate::task_id,
-    spec::StartSpec,
+    EpochSeconds, OnTimeout, Sandbox, SandboxId,
+    lifecycle::Container as ContainerState,
+    rehydrate::task_id,
+    spec::{Readiness, StartSpec},
 };
 
 /// Which container: whose it is, and its id once it has one. Names prove nothing and are never used to find one.
@@ -64,6 +66,10 @@ pub struct Labels {
     pub heartbeat_timeout: Option<Duration>,
     /// What the end of the active timeout does.
     pub on_timeout: Option<OnTimeout>,
+    /// When the container counts as ready; `None`: as soon as it runs.
+    pub readiness: Option<Readiness>,
+    /// How long it may take to become ready.
+    pub ready_timeout: Option<Duration>,
 }
 
 /// A new container.
@@ -207,6 +213,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// An error is never "none".
     async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError>;
+
+    /// Waits until a running container that was looked at is ready by its labels, as the start that was interrupted would
+    /// have. One whose labels ask for nothing is ready.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unreachable`] when the engine is; anything else: it is not ready within its time, or has ended.
+    async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError>;
 
     /// Freezes the container. One that is frozen already counts as done.
     ///

@@ -102,7 +102,11 @@ impl Supervisor {
             if !wait {
                 return Ok(Created::Pending(recorded));
             }
-            let outcome = under_way.await.map_err(|error| Rejection::Internal(error.to_string()))?;
+            let outcome = under_way.await.map_err(|error| match error.is_cancelled() {
+                // The whole process ends at once; the next start drives on what is recorded.
+                true => Rejection::Stopping,
+                false => Rejection::Internal(error.to_string()),
+            })?;
             let sandbox = outcome.map_err(|refusal| Rejection::of(&id, refusal))?;
             return self.running(sandbox).map(Created::New);
         }

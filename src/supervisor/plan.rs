@@ -64,6 +64,8 @@ impl Plan {
             paused_timeout: self.policy.paused_timeout,
             heartbeat_timeout: self.policy.heartbeat_timeout,
             on_timeout: Some(self.policy.on_timeout),
+            readiness: Some(self.spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
+            ready_timeout: Some(self.spec.ready_timeout),
         }
     }
 }

@@ -34,8 +34,20 @@ enum Fate {
     Stop,
 }
 
+/// Says how to play a history again when something in it panics, whatever that is.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("SANDGLASS_SEED={} plays this once more", self.0);
+        }
+    }
+}
+
 /// Plays the history of a seed, and returns it in words.
 fn play(seed: u64) -> Vec<String> {
+    let _told = Seed(seed);
     let mut random = Random::new(seed);
     let stage = Stage::new(seed);
     let mut clients: Vec<Random> = NAMES.iter().map(|_| random.fork()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::client::start;
+use crate::client::{Client, start};
 
 #[actix_web::test]
 async fn a_ping_answers_with_the_new_deadlines() {
@@ -21,6 +21,26 @@ async fn a_ping_answers_with_the_new_deadlines() {
     assert!((answer["last_activity_at"].as_f64().expect("a time") - bench.now()).abs() < 0.1);
     assert!((answer["idle_deadline"].as_f64().expect("a time") - bench.now() - 600.0).abs() < 0.1);
     assert_eq!(answer["idle_deadline"], answer["terminates_at"]);
+}
+
+#[actix_web::test]
+async fn a_sandbox_tells_what_it_was_last_used_by() {
+    let (bench, client) = start(&[]).await;
+    let created = client.post("/v1/sandboxes", r#"{"id": "a"}"#).await;
+    assert_eq!(created.must_succeed(201).json["last_activity_by"], "create");
+    for (call, body, source) in [
+        ("/v1/sandboxes/a/activity", "", "ping"),
+        ("/v1/activity", r#"{"ids": ["a"]}"#, "batch"),
+        ("/v1/sandboxes/a/keep-alive", "", "keep_alive"),
+        ("/v1/sandboxes", r#"{"id": "a"}"#, "reuse"),
+    ] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        client.post(call, body).await.must_succeed(200);
+        assert_eq!(client.get("/v1/sandboxes/a").await.json["last_activity_by"], source);
+    }
+    let bench = bench.crash_and_restart().await;
+    let client = Client::of(&bench.supervisor).await;
+    assert!(client.get("/v1/sandboxes/a").await.json["last_activity_by"].is_null());
 }
 
 #[actix_web::test]

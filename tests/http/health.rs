@@ -79,6 +79,7 @@ async fn when_the_engine_is_down_creates_are_refused_and_readiness_says_so() {
     client.post("/v1/sandboxes/a/activity", "").await.must_succeed(200);
     let ready = client.get("/readyz").await;
     assert_eq!(ready.must_succeed(503).json["reasons"][0]["part"], "runtime");
+    assert!(ready.json["reasons"][0]["since"].is_number(), "{}", ready.text);
     bench.runtime.heal_all();
     tokio::time::sleep(Duration::from_secs(10)).await;
     client.get("/readyz").await.must_succeed(200);
@@ -105,6 +106,36 @@ async fn until_everything_is_brought_back_nothing_is_said_to_be_missing() {
     begun.await.expect("no panic").expect("the lease is free");
     client.get("/readyz").await.must_succeed(200);
     client.get("/v1/sandboxes/a").await.must_be(404, "not_found");
+}
+
+#[actix_web::test]
+async fn a_start_without_store_and_engine_says_since_when_each_is_missing() {
+    tokio::time::pause();
+    let (store, runtime) = (MemoryStore::new(), Memory::new());
+    store.go_down();
+    runtime.fail_always(Point::Check, When::Before, RuntimeError::Unreachable("no socket".into()));
+    let supervisor = supervisor(&settings(&[]), &store, &runtime, &wall_clock());
+    let client = Client::of(&supervisor).await;
+    let beginning = supervisor.clone();
+    let begun = tokio::spawn(async move { beginning.begin().await });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let ready = client.get("/readyz").await;
+    assert_eq!(ready.must_succeed(503).json["status"], "starting");
+    let now = supervisor.world().clock.now().wall();
+    for part in ["store", "runtime"] {
+        let reasons = ready.json["reasons"].as_array().expect("reasons");
+        let reason = reasons.iter().find(|reason| reason["part"] == part).expect("a reason for each part");
+        let since = reason["since"].as_f64().expect("since when");
+        assert!((now - since - 60.0).abs() < 1.0, "{part} is down since {since}, and it is {now}");
+    }
+    // The engine is no reason to wait.
+    store.heal_all();
+    begun.await.expect("no panic").expect("the lease is free");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let ready = client.get("/readyz").await;
+    assert_eq!(ready.must_succeed(503).json["status"], "degraded");
+    assert_eq!(ready.json["reasons"].as_array().map(Vec::len), Some(1), "{}", ready.text);
+    assert_eq!(ready.json["reasons"][0]["part"], "runtime");
 }
 
 #[actix_web::test]

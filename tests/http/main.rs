@@ -8,6 +8,7 @@ mod health;
 mod lifecycle;
 mod list;
 mod openapi;
+mod page;
 mod security;
 mod stream;
 mod watcher;

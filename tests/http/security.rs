@@ -11,18 +11,18 @@ use crate::client::start;
 const KEY: (&str, &str) = ("http.api_key", "open-sesame");
 
 #[actix_web::test]
-async fn with_a_key_configured_everything_but_health_needs_it() {
+async fn with_a_key_configured_everything_but_health_and_pages_needs_it() {
     let (_bench, client) = start(&[KEY]).await;
     for (path, methods) in ROUTES {
         for method in *methods {
             // The body of a stream never ends; whoever answers GET answers HEAD.
             let method = if *path == "/v1/events" { "HEAD" } else { method };
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
-            let path = path.replace("{id}", "nobody");
+            let path = path.replace("{id}", "nobody").replace("{name}", "main.js");
             let send = |value| client.with(method.clone(), &path, header::AUTHORIZATION, value);
             let (without, with) = (send("Bearer wrong").await, send("Bearer open-sesame").await);
             assert_ne!(with.status, 401, "{path}");
-            if ["/healthz", "/readyz"].contains(&path.as_str()) {
+            if ["/healthz", "/readyz", "/", "/docs", "/page/main.js"].contains(&path.as_str()) {
                 without.must_succeed(200);
                 continue;
             }
@@ -33,6 +33,7 @@ async fn with_a_key_configured_everything_but_health_needs_it() {
     }
     client.get("/v1/sandboxes").await.must_be(401, "unauthorized");
     client.get("/nowhere").await.must_be(401, "unauthorized");
+    client.get("/page/nowhere.js").await.must_be(401, "unauthorized");
     let plain = header::HeaderName::from_static("x-api-key");
     client.with(Method::GET, "/v1/sandboxes", plain, "open-sesame").await.must_succeed(200);
 }
@@ -40,7 +41,14 @@ async fn with_a_key_configured_everything_but_health_needs_it() {
 #[actix_web::test]
 async fn no_spelling_of_a_path_gets_around_the_key() {
     let (_bench, client) = start(&[KEY]).await;
-    for path in ["/%761/sandboxes", "/v1%2Fsandboxes", "//v1/sandboxes", "/healthz/../v1/sandboxes", "/%6detrics"] {
+    for path in [
+        "/%761/sandboxes",
+        "/v1%2Fsandboxes",
+        "//v1/sandboxes",
+        "/healthz/../v1/sandboxes",
+        "/%6detrics",
+        "/page/../metrics",
+    ] {
         client.get(path).await.must_be(401, "unauthorized");
     }
 }

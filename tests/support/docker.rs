@@ -62,7 +62,12 @@ impl Corner {
 
     /// The ids of all containers that carry the runtime's labels of this corner.
     pub async fn containers(&self) -> Vec<String> {
-        labelled(&self.client, &format!("sandglass.prefix={}", self.prefix)).await
+        self.containers_of_prefix(&self.prefix).await
+    }
+
+    /// The same of another prefix.
+    pub async fn containers_of_prefix(&self, prefix: &str) -> Vec<String> {
+        labelled(&self.client, &format!("sandglass.prefix={prefix}")).await
     }
 
     /// Everything that the engine knows of a container.

@@ -52,11 +52,22 @@ impl Program {
         program
     }
 
+    /// [`Program::serve`] on a port that is known before.
+    pub async fn serve_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let mut program = Self::spawn_at(address, directory, arguments);
+        program.wait_until_ready().await;
+        program
+    }
+
     /// Starts it, without waiting for anything.
     pub fn spawn(directory: &Path, arguments: &[&str]) -> Self {
+        Self::spawn_at("127.0.0.1:0", directory, arguments)
+    }
+
+    fn spawn_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
         let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
         let file = File::create(&log).expect("a file for the log");
-        let mut command = command(&["serve", "--bind", "127.0.0.1:0", "--set", "docker.stop_grace=1"]);
+        let mut command = command(&["serve", "--bind", address, "--set", "docker.stop_grace=1"]);
         command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().expect("the binary starts");
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");

@@ -303,6 +303,12 @@ impl Lifecycle {
         self.activity[source as usize]
     }
 
+    /// What reset the idle clock last; `None`: nothing, since this process has known the sandbox.
+    pub fn last_activity_by(&self) -> Option<ActivitySource> {
+        let noted = ActivitySource::ALL.iter().filter(|source| self.activity_by(**source).count > 0);
+        noted.max_by_key(|source| self.activity_by(**source).last).copied()
+    }
+
     pub(super) fn up(&self) -> Option<Up> {
         match self.phase {
             Phase::Up(up) => Some(up),

@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
+use super::{create_all, keep_alive};
 use crate::drill::{Findings, Ground, Instance, Ledger};
 
-/// How many creates are asked for at once.
-const AT_ONCE: usize = 8;
-/// Long enough for all to be created while they are pinged.
-const IDLE_TIMEOUT: u64 = 20;
-const PING_EVERY: Duration = Duration::from_secs(2);
+/// Pinged until all are there, they fall due this long after the last ping.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long the last of the crowd may wait for all others.
 const WITHIN: Duration = Duration::from_secs(180);
 
@@ -24,12 +21,12 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     ground.say(format!("creating {count} sandboxes"));
     let ids: Vec<String> = (0..count).map(|number| ground.id(&format!("crowd-{number}"))).collect();
     tokio::select! {
-        created = create_all(&instance, &ledger, &ids) => created?,
+        created = create_all(&instance, &ledger, &ids, IDLE_TIMEOUT) => created?,
         broken = keep_alive(&instance, &ledger) => broken?,
     }
     ledger.ping_all(&instance, &ids).await?;
-    ground.say(format!("waiting {IDLE_TIMEOUT} s until all are due in the same moment"));
-    sleep(Duration::from_secs(IDLE_TIMEOUT) + Duration::from_millis(200)).await;
+    ground.say(format!("waiting {IDLE_TIMEOUT:?} until all are due in the same moment"));
+    sleep(IDLE_TIMEOUT + Duration::from_millis(200)).await;
     let crowded = create(&ground, &instance, &ledger, "crowded").await?;
     let mut findings = Findings::new(format!("{count} containers due in the same moment, one created in the middle"));
     findings.measured("create, alone", format!("{:.2} s", alone.as_secs_f64()));
@@ -41,24 +38,6 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 /// One create, and how long it took.
 async fn create(ground: &Ground, instance: &Instance, ledger: &Ledger, name: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    ledger.must_create(instance, &json!({ "id": ground.id(name), "idle_timeout": IDLE_TIMEOUT })).await?;
+    ledger.must_create(instance, &json!({ "id": ground.id(name), "idle_timeout": IDLE_TIMEOUT.as_secs() })).await?;
     Ok(began.elapsed())
-}
-
-async fn create_all(instance: &Instance, ledger: &Ledger, ids: &[String]) -> anyhow::Result<()> {
-    let bodies: Vec<_> = ids.iter().map(|id| json!({ "id": id, "idle_timeout": IDLE_TIMEOUT })).collect();
-    stream::iter(bodies)
-        .map(|body| async move { ledger.must_create(instance, &body).await.map(drop) })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await
-}
-
-/// Pings all that are there, until it is dropped.
-async fn keep_alive(instance: &Instance, ledger: &Ledger) -> anyhow::Result<()> {
-    let mut ticks = interval(PING_EVERY);
-    loop {
-        ticks.tick().await;
-        ledger.ping_all(instance, &ledger.ids()).await?;
-    }
 }

@@ -1,15 +1,50 @@
 //! The drills, one a file.
 
 mod crowd;
+mod damage;
+mod disk;
+mod docker;
+mod flood;
+mod hands;
+mod incarnations;
+mod kills;
+mod neighbours;
+mod races;
+mod redis;
+mod signals;
+mod stubborn;
+mod together;
 
 use futures_util::FutureExt;
 
+use self::together::{create_all, keep_alive};
 use super::{Drill, Needs};
 
-/// All drills, in the order in which they are run.
-pub const DRILLS: &[Drill] = &[Drill {
-    name: "crowd",
-    what: "100 containers due in the same second, with a create in the middle",
-    needs: Needs::Docker,
-    run: |ground| crowd::run(ground).boxed(),
-}];
+/// Declares the drills: name, what they need, and what they do.
+macro_rules! drills {
+    ($($name:ident needs $needs:ident: $what:literal,)+) => {
+        /// All drills, in the order in which they are run.
+        pub const DRILLS: &[Drill] = &[$(Drill {
+            name: stringify!($name),
+            what: $what,
+            needs: Needs::$needs,
+            run: |ground| $name::run(ground).boxed(),
+        }),+];
+    };
+}
+
+drills! {
+    races needs Nothing: "10,000 pings within milliseconds of the deadline",
+    flood needs Nothing: "10,000 sandboxes in memory due in the same second",
+    crowd needs Docker: "100 containers due in the same second, with a create in the middle",
+    kills needs Docker: "kill -9 at 200 random moments of create, ping, pause, delete and start",
+    signals needs Docker: "SIGTERM, twice SIGTERM, and Ctrl-C in the middle of creates and deletes",
+    incarnations needs Docker: "creates and resumes against the end of the one before, under the same id",
+    hands needs Docker: "containers removed, stopped, paused, killed by hand, or out of memory",
+    stubborn needs Docker: "stop and remove answer 409 or 500, or hang for a minute",
+    docker needs Docker: "Docker missing at start, restarted, and gone for a minute while 50 fall due",
+    redis needs Redis: "Redis missing at start, gone for a minute under pings, emptied, and slow",
+    damage needs Redis: "records, members and keys in Redis damaged in every way",
+    neighbours needs Docker: "containers of others under our names, legacy records, two prefixes on one Docker",
+    disk needs Docker: "the disk under the embedded store is full",
+}

@@ -10,11 +10,12 @@ use super::{
     teller::{Teller, Told},
 };
 use crate::{
-    domain::{ActivitySource, SandboxId, Status},
+    domain::{ActivitySource, SandboxId},
     http::{
         activity::{batch_results, ping_each},
         body::parse,
         error::ApiError,
+        query::add_status,
     },
     supervisor::{Filter, Supervisor},
 };
@@ -70,15 +71,6 @@ fn filter(ids: &[String], statuses: &[String], metadata: BTreeMap<String, String
     for id in ids {
         filter.ids.insert(SandboxId::parse(id).map_err(|invalid| ApiError::id(Some("ids"), &invalid))?);
     }
-    for word in statuses {
-        match Status::from_word(word) {
-            Some(status) => filter.statuses.push(status),
-            None if word == "all" => filter.statuses.extend(Status::ALL),
-            None => {
-                let rule = format_args!("expected all, or {}, not {word:?}", Status::RULE);
-                return Err(ApiError::field("statuses", rule));
-            }
-        }
-    }
+    statuses.iter().try_for_each(|word| add_status(&mut filter, "statuses", word))?;
     Ok(filter)
 }

@@ -63,6 +63,10 @@ impl Runtime for Docker {
         self.view(container).await
     }
 
+    async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError> {
+        self.await_labelled_readiness(found).await
+    }
+
     async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
         self.freeze(container).await
     }

@@ -9,7 +9,7 @@ use bollard::{
 
 use super::{Docker, error::CallError};
 use crate::{
-    domain::{OnTimeout, SandboxId},
+    domain::{OnTimeout, SandboxId, spec::Readiness},
     ports::runtime::{ContainerRef, Labels, Owner, Start},
 };
 
@@ -22,6 +22,9 @@ const ACTIVE_TIMEOUT: &str = "sandglass.active_timeout";
 const PAUSED_TIMEOUT: &str = "sandglass.paused_timeout";
 const HEARTBEAT_TIMEOUT: &str = "sandglass.heartbeat_timeout";
 const ON_TIMEOUT: &str = "sandglass.on_timeout";
+/// `tcp:PORT` or `http:PORT:PATH`; missing on one that is ready as soon as it runs.
+const READY: &str = "sandglass.ready";
+const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 /// Which of the published ports `base_url` speaks of; the engine keeps ports in no order.
 pub(super) const BASE_PORT: &str = "sandglass.base_port";
 
@@ -163,6 +166,8 @@ impl Docker {
             (PAUSED_TIMEOUT, labels.paused_timeout.map(seconds)),
             (HEARTBEAT_TIMEOUT, labels.heartbeat_timeout.map(seconds)),
             (ON_TIMEOUT, labels.on_timeout.map(|rule| rule.as_str().to_owned())),
+            (READY, labels.readiness.as_ref().and_then(readiness_label)),
+            (READY_TIMEOUT, labels.ready_timeout.map(seconds)),
             (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
         ];
         pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
@@ -184,6 +189,29 @@ pub(super) fn parse(labels: &HashMap<String, String>) -> Labels {
         paused_timeout: get(PAUSED_TIMEOUT).and_then(duration),
         heartbeat_timeout: get(HEARTBEAT_TIMEOUT).and_then(duration),
         on_timeout: get(ON_TIMEOUT).and_then(OnTimeout::from_word),
+        readiness: get(READY).and_then(readiness),
+        ready_timeout: get(READY_TIMEOUT).and_then(duration),
+    }
+}
+
+fn readiness_label(readiness: &Readiness) -> Option<String> {
+    match readiness {
+        Readiness::Started => None,
+        Readiness::Tcp(port) => Some(format!("tcp:{port}")),
+        Readiness::Http { port, path } => Some(format!("http:{port}:{path}")),
+    }
+}
+
+fn readiness(label: &str) -> Option<Readiness> {
+    let (kind, rest) = label.split_once(':')?;
+    match kind {
+        "tcp" => rest.parse().ok().map(Readiness::Tcp),
+        "http" => {
+            let (port, path) = rest.split_once(':')?;
+            let port = port.parse().ok()?;
+            path.starts_with('/').then(|| Readiness::Http { port, path: path.to_owned() })
+        }
+        _ => None,
     }
 }
 
@@ -247,6 +275,18 @@ mod tests {
             assert_eq!(duration(&seconds(timeout)), Some(timeout));
         }
         assert_eq!(seconds(Duration::from_secs(7200)), "7200");
+    }
+
+    #[test]
+    fn readiness_is_the_same_after_a_label() {
+        let http = Readiness::Http { port: 8080, path: "/a:b?c=d:e".to_owned() };
+        for rule in [Readiness::Tcp(80), http] {
+            assert_eq!(readiness_label(&rule).as_deref().and_then(readiness), Some(rule));
+        }
+        assert_eq!(readiness_label(&Readiness::Started), None);
+        for bad in ["", "tcp", "tcp:", "tcp:65536", "http:80", "http:80:health", "udp:80", "http:x:/"] {
+            assert_eq!(readiness(bad), None, "{bad:?} was taken");
+        }
     }
 
     #[test]

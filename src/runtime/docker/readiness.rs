@@ -11,11 +11,8 @@ use tokio::{
 
 use super::{Docker, error::chain, view};
 use crate::{
-    domain::{
-        lifecycle::Container,
-        spec::{Readiness, StartSpec},
-    },
-    ports::runtime::{RuntimeError, Started},
+    domain::{lifecycle::Container, spec::Readiness},
+    ports::runtime::{Inspected, RuntimeError, Started},
 };
 
 /// Between two probes.
@@ -26,6 +23,8 @@ const PROBES_PER_LOOK: u32 = 8;
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a fresh connection has to stay open to count as taken.
 const QUIET: Duration = Duration::from_millis(250);
+/// How long a container may take whose label does not say.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// How much of a container's output a failure tells.
 const LOG_LINES: &str = "10";
 const LOG_BYTES: usize = 2000;
@@ -60,8 +59,13 @@ impl Probe {
 
 impl Docker {
     /// Waits until the container is ready. No permit is held while waiting.
-    pub(super) async fn await_readiness(&self, spec: &StartSpec, started: &Started) -> Result<(), RuntimeError> {
-        let port = match &spec.readiness {
+    pub(super) async fn await_readiness(
+        &self,
+        readiness: &Readiness,
+        limit: Duration,
+        started: &Started,
+    ) -> Result<(), RuntimeError> {
+        let port = match readiness {
             Readiness::Started => return Ok(()),
             Readiness::Tcp(port) | Readiness::Http { port, .. } => port.to_string(),
         };
@@ -69,17 +73,23 @@ impl Docker {
             return Err(RuntimeError::Failed(format!("its readiness is asked of port {port}, which is not published")));
         };
         let mut reason = "it was never asked".to_owned();
-        let ready = self.poll(&spec.readiness, address, &started.container_id, &mut reason);
-        if let Ok(outcome) = timeout(spec.ready_timeout, ready).await {
+        let ready = self.poll(readiness, address, &started.container_id, &mut reason);
+        if let Ok(outcome) = timeout(limit, ready).await {
             return outcome;
         }
         // It may have ended since the last look, and then that is the reason.
         self.alive(&started.container_id).await?;
         let output = self.last_output(&started.container_id).await;
-        let limit = spec.ready_timeout;
         Err(RuntimeError::Failed(format!(
             "the container was not ready within {limit:?}: port {port}: {reason}{output}"
         )))
+    }
+
+    /// The same by the labels of a container whose start was interrupted.
+    pub(super) async fn await_labelled_readiness(&self, found: &Inspected) -> Result<(), RuntimeError> {
+        let Some(readiness) = &found.labels.readiness else { return Ok(()) };
+        let limit = found.labels.ready_timeout.unwrap_or(READY_TIMEOUT);
+        self.await_readiness(readiness, limit, &found.started).await
     }
 
     async fn poll(

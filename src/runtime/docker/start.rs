@@ -21,7 +21,8 @@ impl Docker {
         self.launch(&id, cancel).await?;
         let started = unless_cancelled(cancel, self.addresses(&id)).await?;
         progress(StartProgress::WaitingForReadiness);
-        unless_cancelled(cancel, self.await_readiness(&start.spec, &started)).await?;
+        unless_cancelled(cancel, self.await_readiness(&start.spec.readiness, start.spec.ready_timeout, &started))
+            .await?;
         Ok(started)
     }
 

@@ -222,6 +222,18 @@ impl Runtime for Memory {
         .await
     }
 
+    async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError> {
+        if found.labels.readiness.is_none() {
+            return Ok(());
+        }
+        let id = &found.started.container_id;
+        self.step(Point::Ready, None, |containers| match containers.get(id) {
+            Some(entry) if entry.state == State::Running => Ok(()),
+            _ => Err(RuntimeError::Failed("the container ended before it was ready".to_owned())),
+        })
+        .await
+    }
+
     async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
         self.turn(Point::Pause, container, State::Running, State::Paused).await
     }

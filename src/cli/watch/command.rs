@@ -1,0 +1,85 @@
+//! Prints what the stream says, until Ctrl-C.
+
+use std::io::{IsTerminal, Write, stdout};
+
+use serde_json::Value;
+
+use super::{
+    super::{args::Watch, serve::Signals},
+    connection::{Connection, Heard, stream_url},
+    line::{Line, Style},
+};
+
+/// Watches until it is told to stop, or nobody reads what it prints any more.
+pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let printer = Printer::new(args.json, args.no_activity);
+    let mut connection = Connection::new(stream_url(&args)?, args.api_key);
+    loop {
+        let heard = tokio::select! {
+            heard = connection.next() => heard?,
+            _ = signals.next() => return Ok(()),
+        };
+        if printer.print(&heard).is_err() {
+            // Whoever read it, `head` for example, has what they wanted.
+            return Ok(());
+        }
+    }
+}
+
+struct Printer {
+    json: bool,
+    style: Style,
+    no_activity: bool,
+}
+
+impl Printer {
+    fn new(json: bool, no_activity: bool) -> Self {
+        let terminal = stdout().is_terminal();
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { json: json || !terminal, style: Style { colours }, no_activity }
+    }
+
+    /// Messages go to standard output, what is said about the connection to standard error.
+    fn print(&self, heard: &Heard) -> std::io::Result<()> {
+        match heard {
+            Heard::Trouble(trouble) => {
+                eprintln!("sandglass: {trouble}; trying again");
+                Ok(())
+            }
+            Heard::Message(message, text) => {
+                if self.no_activity && message["change"] == "activity" {
+                    return Ok(());
+                }
+                let mut out = stdout().lock();
+                if self.json {
+                    writeln!(out, "{text}")?;
+                } else {
+                    self.print_lines(&mut out, message)?;
+                }
+                out.flush()
+            }
+        }
+    }
+
+    fn print_lines(&self, out: &mut impl Write, message: &Value) -> std::io::Result<()> {
+        let empty = Vec::new();
+        match message["type"].as_str() {
+            Some("hello") => {
+                let resumed = message["resumed"] == true;
+                let how = if resumed { "going on where it was" } else { "what is there now, and then what happens" };
+                let instance = message["instance"].as_str().unwrap_or_default();
+                eprintln!("sandglass: watching {instance}: {how}");
+            }
+            Some("snapshot") => {
+                for sandbox in message["sandboxes"].as_array().unwrap_or(&empty) {
+                    writeln!(out, "{}", Line::of_sandbox(&message["time"], sandbox).render(self.style))?;
+                }
+            }
+            Some("event") => writeln!(out, "{}", Line::of_event(message).render(self.style))?,
+            Some("lagged") => eprintln!("sandglass: too slow, {} events were missed", message["missed"]),
+            _ => {}
+        }
+        Ok(())
+    }
+}

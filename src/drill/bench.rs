@@ -1,0 +1,135 @@
+//! A whole supervisor in this very process, over an engine and a store in memory, with the real clock: for what needs
+//! thousands of sandboxes, or a ping at a millisecond.
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use anyhow::Context;
+
+use super::{Findings, Lateness};
+use crate::{
+    actor::Arbiters,
+    app::{Adapters, assemble},
+    clock::wall_seconds,
+    config::{Overrides, Settings},
+    domain::{EndReason, Moment, Sandbox, SandboxId},
+    runtime::{Memory, memory::Point},
+    store::MemoryStore,
+    supervisor::{Create, Created, Rejection, Supervisor},
+};
+
+/// How long the engine takes to remove a container.
+pub(super) const REMOVAL: Duration = Duration::from_millis(3);
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+
+/// A supervisor in memory.
+pub(super) struct Bench {
+    pub(super) supervisor: Arc<Supervisor>,
+    runtime: Memory,
+}
+
+impl Bench {
+    /// A new one.
+    pub(super) async fn begin() -> anyhow::Result<Self> {
+        let mut overrides = Overrides::default();
+        for (key, value) in [("docker.max_sandboxes", "100000"), ("docker.max_creates", "10000")] {
+            overrides.set(key, value, "a drill");
+        }
+        let settings = Settings::load(None, Vec::new(), overrides)?;
+        let now: Arc<dyn Fn() -> f64 + Send + Sync> = Arc::new(wall_seconds);
+        // A log of all calls would grow with them.
+        let runtime = Memory::with_gate(now.clone(), Arc::new(|_, _| true));
+        runtime.set_latency_of(Point::Remove, REMOVAL);
+        let adapters = Adapters { store: Arc::new(MemoryStore::with_clock(now)), runtime: Arc::new(runtime.clone()) };
+        let cores = available_parallelism().map_or(1, usize::from);
+        let supervisor = assemble(settings, adapters, Arbiters::start(cores));
+        supervisor.begin().await.context("failed to begin in memory")?;
+        Ok(Self { supervisor, runtime })
+    }
+
+    /// Creates a sandbox that was not there.
+    pub(super) async fn create(&self, id: &SandboxId, idle_timeout: Duration) -> anyhow::Result<Sandbox> {
+        let create = Create { id: Some(id.clone()), idle_timeout: Some(Some(idle_timeout)), ..Create::default() };
+        match self.supervisor.create(create, true).await {
+            Ok(Created::New(sandbox)) => Ok(sandbox),
+            Ok(other) => anyhow::bail!("{id} is not new: {other:?}"),
+            Err(error) => anyhow::bail!("a create in memory was refused: {error}"),
+        }
+    }
+
+    /// What time it is for deadlines.
+    pub(super) fn now(&self) -> Moment {
+        self.supervisor.world().clock.now().moment
+    }
+
+    /// Waits for this moment.
+    pub(super) async fn wait_until(&self, moment: Moment) {
+        tokio::time::sleep_until(self.supervisor.world().clock.instant_at(moment)).await;
+    }
+
+    /// Waits until a sandbox that is promised to live until `promised` is gone, and judges how it went.
+    pub(super) async fn judge(
+        &self,
+        id: &SandboxId,
+        promised: Moment,
+        within: Duration,
+        verdict: &mut Verdict,
+    ) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + within;
+        let gone = loop {
+            match self.supervisor.get(id).await {
+                Ok(sandbox) if sandbox.life.is_gone() => break sandbox,
+                Ok(_) => {}
+                Err(Rejection::NotFound(_)) => {
+                    verdict.lost += 1;
+                    return Ok(());
+                }
+                Err(error) => anyhow::bail!("{id} is neither there nor gone: {error}"),
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{id} is not gone within {within:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        let end = gone.life.end().context("what is gone has an end")?;
+        if end.reason != EndReason::Idle {
+            verdict.wrong.push(format!("{id} ended as {}", end.reason));
+        } else if end.decided_at < promised {
+            verdict.early += 1;
+            verdict.wrong.push(format!("{id} ended {:?} before its time", promised.since(end.decided_at)));
+        } else {
+            verdict.lateness.add(end.decided_at.since(promised).as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Ends the supervisor, and adds to `findings` what was seen and what is left.
+    pub(super) async fn end(self, verdict: Verdict, findings: &mut Findings) {
+        findings.early += verdict.early;
+        findings.lost += verdict.lost;
+        findings.lateness.extend(&verdict.lateness);
+        findings.wrong.extend(verdict.wrong);
+        findings.leaked += self.runtime.len();
+        let rescues = self.supervisor.metrics();
+        let rescued = rescues.lines().find(|line| line.starts_with("sandglass_sweep_rescues_total "));
+        findings.expect(rescued.is_none_or(|line| line.ends_with(" 0")), || "the backstop had to help".to_owned());
+        let missing = self.supervisor.shutdown(FLUSH_WITHIN).await;
+        findings.expect(missing == 0, || format!("{missing} writes were not taken at the end"));
+    }
+}
+
+/// What was seen of many ends.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) early: usize,
+    pub(super) lost: usize,
+    pub(super) lateness: Lateness,
+    pub(super) wrong: Vec<String>,
+}
+
+impl Verdict {
+    /// Takes over what another has seen.
+    pub(super) fn add(&mut self, other: Self) {
+        self.early += other.early;
+        self.lost += other.lost;
+        self.lateness.extend(&other.lateness);
+        self.wrong.extend(other.wrong);
+    }
+}

@@ -1,0 +1,163 @@
+//! Sandboxes are created, resumed and deleted while the one before them under the same id comes to its end. The removal of
+//! the old one never hits the new one.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use rand::RngExt;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    clock::wall_seconds,
+    drill::{Findings, Ground, Instance, Ledger},
+};
+
+/// How many ids are at it at the same time.
+const LANES: usize = 4;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a create may be refused since the one before is still on its way out.
+const FREE_WITHIN: Duration = Duration::from_secs(60);
+/// Long enough for a removal that was under way to hit the wrong one.
+const WATCHED: Duration = Duration::from_millis(400);
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
+    let rounds = ground.rounds(15).max(3);
+    let instance = ground.serve(&[]).await?;
+    let ledger = Ledger::default();
+    let lane = |number: usize| {
+        let lane =
+            Lane { ground: &ground, instance: &instance, ledger: &ledger, id: ground.id(&format!("lane-{number}")) };
+        async move { lane.run(rounds).await }
+    };
+    let seen = try_join_all((0..LANES).map(lane)).await?;
+    let mut findings = Findings::new(format!("{} ends raced with creates and resumes of the same id", LANES * rounds));
+    findings.measured("lived on", seen.iter().map(|seen| seen.reused).sum::<usize>().to_string());
+    findings.measured("begun anew", seen.iter().map(|seen| seen.renewed).sum::<usize>().to_string());
+    findings.wrong.extend(seen.into_iter().flat_map(|seen| seen.wrong));
+    ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
+    Ok(findings)
+}
+
+#[derive(Default)]
+struct Seen {
+    reused: usize,
+    renewed: usize,
+    wrong: Vec<String>,
+}
+
+struct Lane<'a> {
+    ground: &'a Ground,
+    instance: &'a Instance,
+    ledger: &'a Ledger,
+    id: String,
+}
+
+impl Lane<'_> {
+    async fn run(&self, rounds: usize) -> anyhow::Result<Seen> {
+        let mut seen = Seen::default();
+        let mut sandbox = self.stand(&mut seen).await?;
+        for round in 0..rounds {
+            if self.id.starts_with("lane-0") {
+                self.ground.say(format!("end {} of {rounds}, in {LANES} lanes", round + 1));
+            }
+            match round % 3 {
+                0 => {
+                    let deleted = self.delete().await?;
+                    seen.expect(deleted.status == 202, || format!("a delete was answered with {}", deleted.body));
+                }
+                1 => self.until_about_due(&sandbox).await?,
+                _ => {
+                    self.post("pause").await?;
+                    let (deleted, resumed, created) = tokio::join!(self.delete(), self.post("resume"), self.create());
+                    for answer in [deleted?, resumed?, created?] {
+                        let known = matches!(answer.status, 200..=202 | 409 | 410);
+                        seen.expect(known, || format!("{} was answered with {}", self.id, answer.body));
+                    }
+                }
+            }
+            let before = sandbox;
+            sandbox = self.stand(&mut seen).await?;
+            self.stays(&before, &sandbox, &mut seen).await?;
+        }
+        Ok(seen)
+    }
+
+    /// Creates until the id is taken by one that lives.
+    async fn stand(&self, seen: &mut Seen) -> anyhow::Result<Value> {
+        let until = Instant::now() + FREE_WITHIN;
+        loop {
+            let answer = self.create().await?;
+            match answer.status {
+                201 => {
+                    self.ledger.renewed(&answer.body);
+                    seen.renewed += 1;
+                    return Ok(answer.body);
+                }
+                200 => {
+                    self.ledger.acknowledged(&answer.body);
+                    seen.reused += 1;
+                    return Ok(answer.body);
+                }
+                409 => {}
+                status => anyhow::bail!("a create of {} was answered with {status}: {}", self.id, answer.body),
+            }
+            anyhow::ensure!(Instant::now() < until, "{} is not free within {FREE_WITHIN:?}: {}", self.id, answer.body);
+            sleep(Duration::from_millis(3)).await;
+        }
+    }
+
+    /// The one that stands is not hit by what was done to the one before.
+    async fn stays(&self, before: &Value, sandbox: &Value, seen: &mut Seen) -> anyhow::Result<()> {
+        sleep(WATCHED).await;
+        let now = self.instance.get(&format!("/v1/sandboxes/{}", self.id)).await?;
+        let container = sandbox["container_id"].as_str().context("what runs has a container")?;
+        let same = now.body["container_id"] == *container;
+        let promised = sandbox["idle_deadline"].as_f64().unwrap_or_default();
+        // Only a machine that takes longer than the idle timeout for this has an excuse.
+        if wall_seconds() < promised {
+            let alive = same && self.ground.hand().runs(container).await?;
+            seen.expect(alive || wall_seconds() >= promised, || {
+                format!("the new {} has lost its container {container}: {}", self.id, now.body)
+            });
+        }
+        let older = before["container_id"].as_str().filter(|older| *older != container);
+        if let Some(older) = older {
+            let gone = self.ground.hand().inspect(older).await?.is_none();
+            seen.expect(gone, || format!("the container {older} of the one before is left"));
+        }
+        Ok(())
+    }
+
+    /// Waits until a few milliseconds around its deadline.
+    async fn until_about_due(&self, sandbox: &Value) -> anyhow::Result<()> {
+        let now = self.instance.get(&format!("/v1/sandboxes/{}", self.id)).await?.body;
+        let deadline = now["idle_deadline"].as_f64().or(sandbox["idle_deadline"].as_f64()).context("a deadline")?;
+        let aim = deadline + rand::rng().random_range(-0.02..0.02);
+        sleep(Duration::from_secs_f64((aim - wall_seconds()).max(0.0))).await;
+        Ok(())
+    }
+
+    async fn create(&self) -> anyhow::Result<crate::drill::Answer> {
+        let body = json!({ "id": self.id, "idle_timeout": IDLE_TIMEOUT.as_secs() });
+        self.instance.post("/v1/sandboxes", &body).await
+    }
+
+    async fn delete(&self) -> anyhow::Result<crate::drill::Answer> {
+        self.instance.delete(&format!("/v1/sandboxes/{}", self.id)).await
+    }
+
+    async fn post(&self, what: &str) -> anyhow::Result<crate::drill::Answer> {
+        self.instance.post(&format!("/v1/sandboxes/{}/{what}", self.id), &Value::Null).await
+    }
+}
+
+impl Seen {
+    fn expect(&mut self, kept: bool, rule: impl FnOnce() -> String) {
+        if !kept {
+            self.wrong.push(rule());
+        }
+    }
+}

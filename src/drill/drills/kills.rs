@@ -1,0 +1,52 @@
+//! `kill -9` in the middle of creates, pings, pauses, deletes and starts, again and again. After each start, every deadline
+//! that a client was told is still there.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt;
+use tokio::time::sleep;
+
+use crate::drill::{Findings, Ground, clients::Clients};
+
+/// Longer than a round: what lives is pinged in each.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+/// The longest that an instance lives after it was ready, and before.
+const READY_FOR: Duration = Duration::from_millis(1000);
+const STARTING_FOR: Duration = Duration::from_millis(150);
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+
+pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
+    let rounds = ground.rounds(200);
+    let clients = Clients::new(&ground, IDLE_TIMEOUT);
+    let mut findings = Findings::default();
+    let mut in_mid_start = 0;
+    for round in 0..rounds {
+        ground.say(format!("kill {} of {rounds}", round + 1));
+        let mut instance = ground.spawn_on(ground.store(), &[])?;
+        if rand::rng().random_bool(0.2) {
+            sleep(random(STARTING_FOR)).await;
+            in_mid_start += 1;
+            instance.kill().await?;
+            continue;
+        }
+        instance.wait_until_ready().await?;
+        clients.compare(&instance, &mut findings).await?;
+        clients.ping_all(&instance).await?;
+        tokio::select! {
+            broken = clients.work(&instance) => findings.wrong.extend(broken),
+            () = sleep(random(READY_FOR)) => {}
+        }
+        instance.kill().await?;
+    }
+    let instance = ground.serve(&[]).await?;
+    clients.compare(&instance, &mut findings).await?;
+    clients.thaw_all(&instance).await?;
+    ground.say("waiting until all that lives is idle");
+    findings.done = format!("{rounds} times kill -9, {in_mid_start} of them in mid-start; {}", clients.done());
+    ground.settle(instance, &clients.ledger, IDLE_TIMEOUT + GONE_WITHIN, &mut findings).await?;
+    Ok(findings)
+}
+
+fn random(most: Duration) -> Duration {
+    most.mul_f64(rand::rng().random::<f64>())
+}

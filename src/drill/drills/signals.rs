@@ -1,0 +1,80 @@
+//! SIGTERM, twice SIGTERM and Ctrl-C in the middle of creates and deletes: the instance ends in time and cleanly, and
+//! nothing that was half done is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use nix::sys::signal::Signal;
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+
+use crate::drill::{Fault, Findings, Ground, Relay, clients::Clients};
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+const READY_FOR: Duration = Duration::from_millis(1500);
+/// `http.stop_grace` of the instances.
+const STOP_GRACE: &str = "5";
+/// The requests' grace, the last writes' (each 5 s), and what a busy machine takes beside.
+const ENDED_WITHIN: Duration = Duration::from_secs(16);
+/// With nothing to wait for any more.
+const AT_ONCE: Duration = Duration::from_secs(5);
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+
+pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
+    let rounds = ground.rounds(15).max(3);
+    let clients = Clients::new(&ground, IDLE_TIMEOUT);
+    let relay = Relay::to_docker(&ground.options.docker_host).await?;
+    let host = relay.docker_host();
+    let settings = [("http.stop_grace", STOP_GRACE), ("docker.host", &host)];
+    let mut findings = Findings::default();
+    let mut longest = Duration::ZERO;
+    for round in 0..rounds {
+        ground.say(format!("signal {} of {rounds}", round + 1));
+        let mut instance = ground.serve(&settings).await?;
+        clients.compare(&instance, &mut findings).await?;
+        clients.ping_all(&instance).await?;
+        let twice = round % 3 == 2;
+        let signal = if round % 3 == 1 { Signal::SIGINT } else { Signal::SIGTERM };
+        let stop = async {
+            let part = rand::rng().random_range(0.2..1.0);
+            sleep(READY_FOR.mul_f64(part)).await;
+            if twice {
+                // Creates that cannot end would hold it for the whole grace.
+                relay.set(Fault::Hang);
+                sleep(Duration::from_millis(300)).await;
+            }
+            instance.signal(signal)?;
+            if twice {
+                sleep(Duration::from_millis(200)).await;
+                instance.signal(signal)?;
+            }
+            anyhow::Ok(Instant::now())
+        };
+        // The clients go on until they get no answer any more, or the instance has ended.
+        let (began, broken) = {
+            let mut work = std::pin::pin!(clients.work(&instance));
+            let mut stop = std::pin::pin!(stop);
+            tokio::select! {
+                broken = &mut work => (stop.await?, broken),
+                began = &mut stop => {
+                    let broken = tokio::time::timeout(ENDED_WITHIN, work).await.unwrap_or_default();
+                    (began?, broken)
+                }
+            }
+        };
+        findings.wrong.extend(broken);
+        let within = if twice { AT_ONCE } else { ENDED_WITHIN };
+        let status = instance.ended(within.saturating_sub(began.elapsed()).max(Duration::from_millis(100))).await?;
+        longest = longest.max(began.elapsed());
+        let log = instance.log()?;
+        findings.expect(status.success(), || format!("after {signal} an instance ended with {status}:\n{log}"));
+        relay.set(Fault::None);
+    }
+    let instance = ground.serve(&settings).await?;
+    clients.compare(&instance, &mut findings).await?;
+    clients.thaw_all(&instance).await?;
+    ground.say("waiting until all that lives is idle");
+    findings.done = format!("{rounds} times SIGTERM, SIGINT, or SIGTERM twice; {}", clients.done());
+    findings.measured("longest stop", format!("{:.2} s", longest.as_secs_f64()));
+    ground.settle(instance, &clients.ledger, IDLE_TIMEOUT + GONE_WITHIN, &mut findings).await?;
+    Ok(findings)
+}

@@ -1,0 +1,56 @@
+// Calls of the interface, with this tab's key.
+
+import { ask, forget, key } from "./key.js";
+
+/** Seconds after which a call counts as failed. */
+const BOUND = 30;
+/** Milliseconds until it is tried again. */
+const AGAIN_AFTER = 250;
+
+/** `{status, body}`; status 0 when nothing answered. Asks for the key when the answer is that it is missing or wrong. */
+export async function call(method, path, body, bound = BOUND) {
+  for (;;) {
+    const answer = await send(method, path, body, key(), bound);
+    if (answer.status !== 401) return answer;
+    forget();
+    await ask(refusalOf);
+  }
+}
+
+/** Whether this key is the right one: null, or why not. */
+async function refusalOf(candidate) {
+  const { status } = await send("GET", "/v1/sandboxes?limit=1", undefined, candidate, BOUND);
+  if (status === 401) return "That is not the key.";
+  return status === 0 ? "Sandglass does not answer just now. Try again." : null;
+}
+
+/** Sends it, and once more when nothing came back: a browser drops requests when its host's network changes, which the
+ *  containers there see to. What was asked for may then be done already; `repeated` says that it was asked for twice. */
+async function send(...request) {
+  const first = await sendOnce(...request);
+  if (first.status !== 0) return first;
+  await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
+  return { ...(await sendOnce(...request)), repeated: true };
+}
+
+async function sendOnce(method, path, body, candidate, bound) {
+  const headers = {};
+  if (candidate !== null) headers.authorization = `Bearer ${candidate}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  try {
+    const response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+      signal: AbortSignal.timeout(bound * 1000),
+    });
+    return { status: response.status, body: await response.json().catch(() => null) };
+  } catch {
+    return { status: 0, body: null };
+  }
+}
+
+/** What an answer says went wrong. */
+export const problem = ({ status, body }) =>
+  body?.error?.message ?? (status === 0 ? "Sandglass does not answer" : `Sandglass answered ${status}`);
