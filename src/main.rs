@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sandglass::cli::{self, Cli};
 
-/// Measured with the figures: less memory per sandbox than with the C library's, and more pings per second.
+/// Less memory per sandbox and less time per ping than the C library's, by the figures (`make bench`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -23,9 +23,9 @@ use bench::{Bench, id, idle};
 
 /// Instructions of a ping over those of a bare request. When a change makes it cheaper, or is worth what it costs, the test
 /// tells the number to put here.
-const BASELINE: f64 = 3.273;
-/// How much more is too much.
-const TOLERANCE: f64 = 1.05;
+const BASELINE: f64 = 3.32;
+/// How much more is too much. Runs differ by a thousandth; one more look-up with a copy of the address is two hundredths.
+const TOLERANCE: f64 = 1.03;
 
 /// How many requests are counted.
 const REQUESTS: &str = "SANDGLASS_COUNTED_REQUESTS";

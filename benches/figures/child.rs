@@ -4,6 +4,7 @@
 use std::{process::Stdio, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -18,6 +19,8 @@ pub(crate) struct Helper {
     child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
+    /// For what it leaves when it is killed.
+    _temporary: TempDir,
 }
 
 impl Helper {
@@ -26,6 +29,8 @@ impl Helper {
         let program = std::env::current_exe().expect("the path of this program");
         let mut command = Command::new(program);
         command.arg(format!("--role={role}")).arg(serde_json::to_string(setup).expect("a setup becomes JSON"));
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        command.env("TMPDIR", temporary.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // A server logs as it does by default; reading it is for whoever looks for a fault.
         if std::env::var_os("SANDGLASS_FIGURES_LOG").is_none() {
@@ -34,7 +39,7 @@ impl Helper {
         let mut child = command.spawn().expect("this program can be started");
         let stdin = child.stdin.take().expect("a pipe");
         let stdout = child.stdout.take().expect("a pipe");
-        Self { child, stdin, lines: BufReader::new(stdout).lines() }
+        Self { child, stdin, lines: BufReader::new(stdout).lines(), _temporary: temporary }
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -30,7 +30,12 @@ impl Program {
         let (client, url) = (reqwest::Client::builder().no_proxy().build(), format!("http://{address}"));
         let client = client.expect("a client");
         let mut command = Command::new(PATH);
-        command.args(["serve", "--bind", &address]).args(arguments).current_dir(directory).kill_on_drop(true);
+        command
+            .args(["serve", "--bind", &address])
+            .args(arguments)
+            .current_dir(directory)
+            .env("TMPDIR", directory)
+            .kill_on_drop(true);
         let began = Instant::now();
         let nothing = || Stdio::null();
         let child = command.stdin(nothing()).stdout(nothing()).stderr(nothing()).spawn().expect("it can be started");

@@ -5,9 +5,16 @@ use std::{
     io,
 };
 
-use actix::{Arbiter, ArbiterHandle, System};
+use actix::{
+    Addr, Arbiter, ArbiterHandle, Context, System,
+    dev::channel::{AddressReceiver, channel},
+};
 
+use super::sandbox::SandboxActor;
 use crate::domain::SandboxId;
+
+/// Messages that a mailbox holds at once; `do_send`, which is all that is used, does not mind.
+const MAILBOX: usize = 16;
 
 /// Threads of our own: an actor that was started on a web worker would die with the server. An id's arbiter is fixed by
 /// its hash.
@@ -28,12 +35,17 @@ impl Arbiters {
         Self { handles: vec![Arbiter::current()], owned: false }
     }
 
-    /// The thread that an id's actor lives on.
-    pub(super) fn of(&self, id: &SandboxId) -> &ArbiterHandle {
+    /// Which thread an id's actor lives on.
+    fn index_of(&self, id: &SandboxId) -> usize {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let index = hasher.finish() % self.handles.len() as u64;
-        &self.handles[usize::try_from(index).unwrap_or(0)]
+        usize::try_from(index).unwrap_or(0)
+    }
+
+    /// Actors that are to be started together.
+    pub fn births(&self) -> Births<'_> {
+        Births { arbiters: self, waiting: self.handles.iter().map(|_| Vec::new()).collect() }
     }
 
     /// Ends the threads that were started here. The actors on them are dropped; their sandboxes live on in the store.
@@ -43,6 +55,44 @@ impl Arbiters {
                 handle.stop();
             }
         }
+    }
+}
+
+/// Actors that have an address and are not started yet: each thread is woken once for all of its own, and not once for each.
+/// They are started when this is dropped, if not before.
+pub struct Births<'a> {
+    arbiters: &'a Arbiters,
+    /// By thread.
+    waiting: Vec<Vec<(AddressReceiver<SandboxActor>, SandboxActor)>>,
+}
+
+impl Births<'_> {
+    pub(super) fn add(&mut self, actor: SandboxActor) -> Addr<SandboxActor> {
+        let (sender, receiver) = channel(MAILBOX);
+        self.waiting[self.arbiters.index_of(actor.sandbox.id())].push((receiver, actor));
+        Addr::new(sender)
+    }
+
+    /// Starts those that wait.
+    pub fn start(&mut self) {
+        for (arbiter, waiting) in self.arbiters.handles.iter().zip(&mut self.waiting) {
+            if waiting.is_empty() {
+                continue;
+            }
+            let actors = std::mem::take(waiting);
+            // A thread that has ended starts nothing: whoever asks its actors learns that nobody answers.
+            arbiter.spawn_fn(move || {
+                for (receiver, actor) in actors {
+                    actix::spawn(Context::with_receiver(receiver).into_future(actor));
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Births<'_> {
+    fn drop(&mut self) {
+        self.start();
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     announce::Watched,
-    arbiters::Arbiters,
+    arbiters::{Arbiters, Births},
     sandbox::{Ask, Look, News, Rewrite, SandboxActor, Tell, Wait},
     world::World,
 };
@@ -95,9 +95,13 @@ impl SandboxHandle {
         effects: Effects,
         start: Option<Start>,
     ) -> Self {
-        let arbiter = arbiters.of(sandbox.id());
         let actor = SandboxActor::new(world.clone(), sandbox, effects, start);
-        Self { addr: <SandboxActor as actix::Actor>::start_in_arbiter(arbiter, move |_| actor) }
+        Self { addr: arbiters.births().add(actor) }
+    }
+
+    /// The same for a sandbox that was there before, started with all of `births`.
+    pub fn revive(world: &Arc<World>, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects) -> Self {
+        Self { addr: births.add(SandboxActor::new(world.clone(), sandbox, effects, None)) }
     }
 
     /// Asks for something. The answer comes when the lifecycle's promise about it holds: a transition is stored (or the

@@ -14,7 +14,7 @@ mod registry;
 mod sandbox;
 mod world;
 
-pub use arbiters::{Arbiters, run_system};
+pub use arbiters::{Arbiters, Births, run_system};
 pub use handle::{Refusal, SandboxHandle, Until};
 pub use registry::{Entry, Registry, Tombstone};
 pub use world::World;

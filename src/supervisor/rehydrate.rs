@@ -10,7 +10,7 @@ use super::{
     requests::{Phase, Supervisor},
 };
 use crate::{
-    actor::{SandboxHandle, Tombstone},
+    actor::{Births, SandboxHandle, Tombstone},
     domain::{
         Now, Policy, Sandbox, SandboxId,
         lifecycle::{Effects, Persist},
@@ -104,8 +104,9 @@ impl Supervisor {
     ) -> Vec<Remains> {
         let fitting = absence.fit(*fallbacks, self.world.clock.now());
         let mut loose = Vec::new();
+        let mut births = self.arbiters.births();
         for (number, stored) in entries.into_iter().enumerate() {
-            match self.bring_back(stored, &fitting, restoration) {
+            match self.bring_back(stored, &fitting, restoration, &mut births) {
                 Member::Back { completed } => {
                     restoration.sandboxes += 1;
                     restoration.completed += usize::from(completed);
@@ -114,6 +115,7 @@ impl Supervisor {
                 Member::Nothing => {}
             }
             if number % BREATH == 0 {
+                births.start();
                 tokio::task::yield_now().await;
             }
         }
@@ -161,7 +163,13 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn bring_back(&self, stored: Stored, fallbacks: &Fallbacks, restoration: &mut Restoration) -> Member {
+    pub(super) fn bring_back(
+        &self,
+        stored: Stored,
+        fallbacks: &Fallbacks,
+        restoration: &mut Restoration,
+        births: &mut Births<'_>,
+    ) -> Member {
         let Some(id) = std::str::from_utf8(&stored.member).ok().and_then(|text| SandboxId::parse(text).ok()) else {
             // No container of ours can have such an id: nothing is lost by taking it out of the set.
             restoration.quarantined += 1;
@@ -179,7 +187,7 @@ impl Supervisor {
                     .and_then(|record| rehydrate::rehydrate(&id, record, stored.score, fallbacks, now));
                 match read {
                     Ok(back) => {
-                        self.revive(back.sandbox, back.effects, back.completed);
+                        self.revive_in(births, back.sandbox, back.effects, back.completed);
                         return Member::Back { completed: back.completed };
                     }
                     Err(damaged) => (bytes, damaged.to_string()),
@@ -201,9 +209,14 @@ impl Supervisor {
 
     /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
     pub(super) fn revive(&self, sandbox: Sandbox, effects: Effects, save: bool) {
+        self.revive_in(&mut self.arbiters.births(), sandbox, effects, save);
+    }
+
+    /// The same, started with all of `births`.
+    fn revive_in(&self, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects, save: bool) {
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
-        let spawn = || SandboxHandle::spawn(&self.world, &self.arbiters, sandbox, Effects { persist, ..effects }, None);
+        let spawn = || SandboxHandle::revive(&self.world, births, sandbox, Effects { persist, ..effects });
         // A page of the store may name a member twice: the first one stays.
         if self.world.registry.insert_with(&id, |old| self.tell_forgotten(old), spawn).is_ok() {
             self.world.metrics.rehydrated();

@@ -92,7 +92,9 @@ impl Supervisor {
         self.world.metrics.actor_lost();
         let fallbacks = self.fallbacks(self.world.clock.now());
         let member = match stored {
-            Some(stored) => self.bring_back(stored, &fallbacks, &mut Restoration::default()),
+            Some(stored) => {
+                self.bring_back(stored, &fallbacks, &mut Restoration::default(), &mut self.arbiters.births())
+            }
             None => Member::Loose(Remains::of_member(id.clone(), f64::NAN, false)),
         };
         match member {

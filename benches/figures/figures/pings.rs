@@ -70,11 +70,14 @@ impl Contestant {
     fn note(&self) -> String {
         let of = |number: fn(&Measured) -> f64| median(self.rounds.iter().map(number));
         format!(
-            "p50 {:.2} ms, p99 {:.2} ms; of one core, the server used {:.0} % and the load generator {:.0} %",
+            "p50 {:.2} ms, p99 {:.2} ms; of one core, the server used {:.0} % and the load generator {:.0} %: {:.1} and {:.1} µs \
+             per request",
             of(|round| round.done.p50) / 1e3,
             of(|round| round.done.p99) / 1e3,
             of(|round| round.server_share) * 100.0,
             of(|round| round.generator_share) * 100.0,
+            of(|round| round.server_share / round.done.per_second()) * 1e6,
+            of(|round| round.generator_share / round.done.per_second()) * 1e6,
         )
     }
 
