@@ -182,6 +182,23 @@ async fn a_create_on_an_engine_that_is_down_is_refused() {
 }
 
 #[actix_web::test]
+async fn what_waited_for_an_engine_that_was_away_is_done_as_soon_as_it_is_back() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("due", 3)).await;
+    let down = RuntimeError::Unreachable("no socket".into());
+    for point in [Point::Check, Point::Inspect, Point::Stop, Point::Remove] {
+        bench.runtime.fail_always(point, When::Before, down.clone());
+    }
+    // By now a removal that fails waits for half a minute at least.
+    sleep(300.0).await;
+    assert!(bench.supervisor.get(&id("due")).await.expect("known").life.attempts() > 5);
+    bench.runtime.heal_all();
+    // The engine is asked once a second whether it is back.
+    sleep(1.5).await;
+    assert!(bench.runtime.is_empty(), "it is removed");
+}
+
+#[actix_web::test]
 async fn a_start_that_fails_leaves_a_tombstone_that_says_why_and_no_container() {
     let bench = Bench::new(&[]).await;
     bench.runtime.fail_next(Point::Ready, When::Before, 1, RuntimeError::Failed("no such luck".into()));

@@ -3,9 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{clock::Clock, domain::EpochSeconds, ports::runtime::Runtime};
+use crate::{
+    actor::World,
+    clock::Clock,
+    domain::{EpochSeconds, lifecycle::Event},
+    ports::runtime::Runtime,
+};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 const CHECK_WHILE_DOWN: Duration = Duration::from_secs(1);
@@ -31,6 +37,22 @@ impl RuntimeHealth {
     pub fn is_down(&self) -> bool {
         matches!(self, Self::Down { .. })
     }
+}
+
+/// Has everything tried again that waits for an engine which was away. However long that was, nothing waits as long again.
+pub(super) async fn retry_when_back(
+    world: Arc<World>,
+    mut health: watch::Receiver<RuntimeHealth>,
+    stop: CancellationToken,
+) {
+    let recoveries = async {
+        loop {
+            health.wait_for(RuntimeHealth::is_down).await?;
+            health.wait_for(|health| *health == RuntimeHealth::Up).await?;
+            world.registry.each_live(|handle| handle.tell(Event::EngineBack));
+        }
+    };
+    let _: Option<Result<(), watch::error::RecvError>> = stop.run_until_cancelled(recoveries).await;
 }
 
 /// Asks the engine from time to time, for as long as somebody listens.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    health::{RuntimeHealth, watch_runtime},
+    health::{RuntimeHealth, retry_when_back, watch_runtime},
     lease::keep_lease,
     plan::bounded,
     rehydrate::Restoration,
@@ -118,6 +118,8 @@ impl Supervisor {
 
     /// Keeps the lease, which was just taken, and brings back what the store has.
     pub(super) async fn begin_after(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
+        let (world, health, stop) = (self.world.clone(), self.runtime_health.clone(), self.stop.clone());
+        self.world.io.spawn(retry_when_back(world, health, stop));
         let ttl = self.settings.store.lease_ttl;
         self.world.io.spawn(keep_lease(self.store.clone(), self.world.journal.clone(), ttl, self.stop.clone()));
         let restoration = self.rehydrate(last_stop).await?;

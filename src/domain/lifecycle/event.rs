@@ -39,6 +39,8 @@ pub enum Event {
     Terminate(EndReason),
     /// The armed timer fired, at or before the wake-up that was asked for.
     TimerFired,
+    /// The container engine answers again: what waits to be tried again is tried now.
+    EngineBack,
     /// The record with this revision is in the store.
     Recorded(u64),
     /// The container runs and is ready.

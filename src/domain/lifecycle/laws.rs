@@ -52,6 +52,9 @@ fn an_end_is_recorded_then_done_then_forgotten() {
     assert_eq!(life.attempts(), 1);
     assert_eq!(life.next_action(), Some((at(101.2).moment, Action::Retry)));
     assert_eq!(life.apply(Event::TimerFired, at(101.2)).unwrap(), Effects::deed(Deed::Remove));
+    assert_eq!(life.apply(Event::EngineBack, at(101.2)).unwrap(), Effects::NONE, "it is being tried");
+    life.apply(Event::RemoveFailed(Duration::from_secs(60)), at(101.25)).unwrap();
+    assert_eq!(life.apply(Event::EngineBack, at(101.3)).unwrap(), Effects::deed(Deed::Remove), "no need to wait");
     assert_eq!(life.apply(Event::Removed, at(101.3)).unwrap(), Effects::deed(Deed::Bury));
     assert!(!life.is_gone());
     life.apply(Event::Buried, at(101.4)).unwrap();
@@ -172,6 +175,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => Just(Event::ContainerPaused),
         1 => Just(Event::ContainerUnpaused),
         1 => Just(Event::TimerFired),
+        1 => Just(Event::EngineBack),
     ];
     let turn = prop_oneof![
         4 => event.prop_map(Turn::Happens),

@@ -28,6 +28,7 @@ impl Lifecycle {
             Event::Resume => self.resume(),
             Event::Terminate(reason) => self.terminate(reason, now),
             Event::TimerFired => Ok(self.timer_fired(now)),
+            Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
             Event::Started => Ok(self.started(now)),
             Event::StartFailed => Ok(self.start_failed(now)),
@@ -136,6 +137,13 @@ impl Lifecycle {
                 ending.step = Step::Removing;
                 Effects::deed(Deed::Remove)
             }
+            _ => Effects::NONE,
+        }
+    }
+
+    fn engine_back(&mut self) -> Effects {
+        match self.next_action() {
+            Some((_, Action::Retry)) => self.retry(),
             _ => Effects::NONE,
         }
     }
