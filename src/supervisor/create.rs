@@ -102,7 +102,7 @@ impl Supervisor {
                 drop(permit);
                 outcome
             });
-            let recorded = self.recorded(&handle).await?;
+            let recorded = self.recorded(&id, &handle).await?;
             if !wait {
                 return Ok(Created::Pending(recorded));
             }
@@ -111,7 +111,7 @@ impl Supervisor {
                 true => Rejection::Stopping,
                 false => Rejection::Internal(error.to_string()),
             })?;
-            let sandbox = outcome.map_err(|refusal| Rejection::of(&id, refusal))?;
+            let sandbox = self.or_what_is_left(&id, outcome).await?;
             return self.running(sandbox).map(Created::New);
         }
     }
@@ -161,20 +161,32 @@ impl Supervisor {
     }
 
     /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
-    async fn recorded(&self, handle: &SandboxHandle) -> Result<Sandbox, Rejection> {
+    async fn recorded(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Sandbox, Rejection> {
         let mut health = self.store_health.clone();
-        let error = tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            recorded = handle.wait(Until::Recorded) => {
-                return recorded.map_err(|refusal| Rejection::Internal(refusal.to_string()));
-            }
+            recorded = handle.wait(Until::Recorded) => Ok(recorded),
             changed = health.wait_for(|health| !health.is_up()) => match changed.as_deref() {
-                Ok(StoreHealth::Down { error, .. }) => error.clone(),
-                _ => "it is not ours any more".to_owned(),
+                Ok(StoreHealth::Down { error, .. }) => Err(error.clone()),
+                _ => Err("it is not ours any more".to_owned()),
             },
         };
-        handle.tell(Event::Terminate(EndReason::StartFailed));
-        Err(Rejection::StoreUnavailable(error))
+        match outcome {
+            Ok(recorded) => self.or_what_is_left(id, recorded).await,
+            Err(error) => {
+                handle.tell(Event::Terminate(EndReason::StartFailed));
+                Err(Rejection::StoreUnavailable(error))
+            }
+        }
+    }
+
+    /// A start may fail, and all of it be gone, before its actor is asked how it went: then the tombstone tells.
+    async fn or_what_is_left(&self, id: &SandboxId, answer: Result<Sandbox, Refusal>) -> Result<Sandbox, Rejection> {
+        match answer {
+            Ok(sandbox) => Ok(sandbox),
+            Err(Refusal::Unanswered) => self.get(id).await,
+            Err(refusal) => Err(Rejection::of(id, refusal)),
+        }
     }
 
     async fn reuse(
@@ -196,7 +208,8 @@ impl Supervisor {
         }
         match handle.ask(Event::Reuse(timeout)).await {
             Ok(sandbox) if wait && sandbox.life.is_starting() => {
-                let started = handle.wait(Until::Started).await.map_err(|refusal| Rejection::of(id, refusal))?;
+                let started = handle.wait(Until::Started).await;
+                let started = self.or_what_is_left(id, started).await?;
                 self.running(started).map(Created::Reused).map(Some)
             }
             Ok(sandbox) => Ok(Some(Created::Reused(sandbox))),
@@ -233,5 +246,43 @@ impl Supervisor {
             }
             _ => Err(Rejection::StartFailed(Box::new(sandbox))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        actor::Arbiters,
+        app::{Adapters, assemble},
+        config::{Overrides, Settings},
+        ports::runtime::RuntimeError,
+        runtime::{
+            Memory,
+            memory::{Point, When},
+        },
+        store::MemoryStore,
+    };
+
+    #[actix_web::test]
+    async fn whoever_asks_for_a_start_after_all_of_it_is_gone_is_told_how_it_was() {
+        tokio::time::pause();
+        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+        let runtime = Memory::new();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(runtime.clone()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        runtime.fail_always(Point::Pull, When::Before, RuntimeError::Failed("no such image".into()));
+        let id = SandboxId::parse("quick").unwrap();
+        let request = Create { id: Some(id.clone()), ..Create::default() };
+        let plan = Plan::of(&request, &supervisor.settings).unwrap();
+        let handle = supervisor.world.registry.insert_with(&id, |_| (), || supervisor.spawn(&id, &request, &plan));
+        let handle = handle.ok().unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(handle.is_dead(), "it has failed, and everything of it is gone");
+        let recorded = supervisor.recorded(&id, &handle).await.unwrap();
+        assert_eq!(recorded.life.status(), Status::Failed);
+        let started = supervisor.or_what_is_left(&id, handle.wait(Until::Started).await).await.unwrap();
+        assert!(matches!(supervisor.running(started), Err(Rejection::StartFailed(_))));
     }
 }
