@@ -25,7 +25,7 @@ use bench::{Bench, id, idle};
 /// tells the number to put here.
 const BASELINE: f64 = 3.32;
 /// How much more is too much. Runs differ by a thousandth; one more look-up with a copy of the address is two hundredths.
-const TOLERANCE: f64 = 1.03;
+const TOLERANCE: f64 = 1.05;
 
 /// How many requests are counted.
 const REQUESTS: &str = "SANDGLASS_COUNTED_REQUESTS";

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Ping,
     /// Pings of this many sandboxes.
     Batch(usize),
+    /// One ping of one sandbox, over a websocket.
+    Websocket,
 }
 
 /// A load for some time.

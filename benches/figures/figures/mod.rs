@@ -37,6 +37,7 @@ pub(crate) struct Figure {
 /// All of them, in the order in which they are measured.
 pub(crate) const FIGURES: &[Figure] = &[
     Figure { name: "pings", measure: |pace| Box::pin(pings::measure(pace)) },
+    Figure { name: "websockets", measure: |pace| Box::pin(pings::measure_websockets(pace)) },
     Figure { name: "batches", measure: |pace| Box::pin(pings::measure_batches(pace)) },
     Figure { name: "lateness", measure: |pace| Box::pin(lateness::measure(pace)) },
     Figure { name: "memory", measure: |pace| Box::pin(memory::measure(pace)) },

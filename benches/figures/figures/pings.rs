@@ -47,7 +47,7 @@ impl Contestant {
         assert_eq!(ready.sandboxes, sandboxes, "all are back");
         let some = if pinged < sandboxes { format!("{pinged} of ") } else { String::new() };
         let what = format!("pings of {some}{sandboxes} sandboxes, {store}");
-        Self { what, pinged, judged: sandboxes == MANY && pinged == FEW, server, port: ready.port, rounds: Vec::new() }
+        Self { what, pinged, judged: sandboxes == MANY, server, port: ready.port, rounds: Vec::new() }
     }
 
     async fn round(&mut self, generator: &mut Generator, kind: Kind, connections: usize, seconds: f64) {
@@ -121,16 +121,29 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
         let row = contestant.row(&bare);
         rows.push(if contestant.judged { row.at_least(0.8) } else { row });
     }
-    for (few, many, store) in [(0, 2, "no store"), (4, 5, "embedded store")] {
+    for (few, many) in [(0, 2), (0, 3), (4, 5)] {
         let (few, many) = (&all[few], &all[many]);
-        let flat =
-            Row::of(format!("pings with {MANY} sandboxes against {FEW}, {store}"), value(many.per_second(), "pings/s"));
+        let flat = Row::of(format!("{} against {}", many.what, few.what), value(many.per_second(), "pings/s"));
         rows.push(flat.against(value(few.per_second(), "pings/s"), many.ratio_to(few)).at_least(0.95));
     }
     if redis.is_empty() {
         rows.push(Row::left_out("pings with Redis", "redis-server is not installed"));
     }
     rows
+}
+
+/// Pings over websockets, beside the same over HTTP.
+pub(crate) async fn measure_websockets(pace: Pace) -> Vec<Row> {
+    let mut generator = Generator::start();
+    let mut http = Contestant::sandglass("no store", Place::Nowhere, MANY, FEW).await;
+    let mut websocket = Contestant::sandglass("no store", Place::Nowhere, MANY, FEW).await;
+    for _ in 0..pace.pick(7, 1) {
+        http.round(&mut generator, Kind::Ping, CONNECTIONS, pace.pick(2.0, 0.3)).await;
+        websocket.round(&mut generator, Kind::Websocket, CONNECTIONS, pace.pick(2.0, 0.3)).await;
+    }
+    let row = Row::of(format!("websocket {}", websocket.what), value(websocket.per_second(), "pings/s"));
+    let row = row.against(value(http.per_second(), "pings/s"), websocket.ratio_to(&http));
+    vec![row.note(format!("against the same over HTTP; {}", websocket.note()))]
 }
 
 /// Pings of a thousand sandboxes per request.

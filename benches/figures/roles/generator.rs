@@ -53,6 +53,7 @@ async fn put(load: Load) -> Done {
 
 struct Connection {
     stream: TcpStream,
+    over: Kind,
     random: Random,
     request: Vec<u8>,
     /// Where ids stand in the request.
@@ -65,7 +66,11 @@ impl Connection {
         let stream = TcpStream::connect(("127.0.0.1", load.port)).await.expect("the server listens");
         stream.set_nodelay(true).expect("an option of every socket");
         let (request, holes) = request(load.kind);
-        let mut connection = Self { stream, random: Random::new(number), request, holes, answer: Vec::new() };
+        let over = load.kind;
+        let mut connection = Self { stream, over, random: Random::new(number), request, holes, answer: Vec::new() };
+        if matches!(over, Kind::Websocket) {
+            connection.upgrade().await;
+        }
         let every = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
         let mut next = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / load.connections as f64);
         while Instant::now() < until {
@@ -88,6 +93,9 @@ impl Connection {
     /// Sends the request, reads the whole answer, and tells whether it is a good one.
     async fn exchange(&mut self) -> bool {
         self.stream.write_all(&self.request).await.expect("the server takes requests");
+        if matches!(self.over, Kind::Websocket) {
+            return self.pong().await;
+        }
         self.answer.clear();
         let mut whole = None;
         while whole.is_none_or(|whole| self.answer.len() < whole) {
@@ -99,10 +107,68 @@ impl Connection {
     }
 }
 
+/// What is told to nobody's watcher: the answers to its pings, and little else.
+const UPGRADE: &str = "GET /v1/stream?id=nobody HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+impl Connection {
+    async fn upgrade(&mut self) {
+        self.stream.write_all(UPGRADE.as_bytes()).await.expect("the server takes requests");
+        let head = loop {
+            self.read_more().await;
+            if let Some(at) = self.answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        assert!(self.answer.starts_with(b"HTTP/1.1 101"), "the server speaks websocket");
+        self.answer.drain(..head);
+    }
+
+    /// Reads frames up to the answer to a ping, and tells whether it is a good one.
+    async fn pong(&mut self) -> bool {
+        loop {
+            let Some((begin, end)) = frame(&self.answer) else {
+                self.read_more().await;
+                continue;
+            };
+            let text = &self.answer[begin..end];
+            let good = text.starts_with(b"{\"type\":\"pong\"").then(|| contains(text, b"\"ok\":true"));
+            self.answer.drain(..end);
+            if let Some(good) = good {
+                return good;
+            }
+        }
+    }
+
+    async fn read_more(&mut self) {
+        let read = self.stream.read_buf(&mut self.answer).await.expect("the server answers");
+        assert!(read > 0, "the server closed the connection");
+    }
+}
+
+/// Where the payload of the first frame begins and ends (RFC 6455, 5.2), if all of it is there.
+fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (begin, length) = match bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (2, usize::from(*short)),
+    };
+    (bytes.len() >= begin + length).then_some((begin, begin + length))
+}
+
 /// A request, and where the ids go.
 fn request(kind: Kind) -> (Vec<u8>, Vec<usize>) {
     let id = id_text(0);
+    if matches!(kind, Kind::Websocket) {
+        let text = format!("{{\"type\":\"ping\",\"id\":\"{id}\"}}");
+        // A text, masked by nothing, as short as fits into one byte.
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).expect("a short text"), 0, 0, 0, 0];
+        let hole = frame.len() + text.find(&id).expect("the id is in it");
+        frame.extend_from_slice(text.as_bytes());
+        return (frame, vec![hole]);
+    }
     let text = match kind {
+        Kind::Websocket => unreachable!("a frame is no text"),
         Kind::Ping => {
             format!("POST /v1/sandboxes/{id}/activity HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         }
