@@ -7,11 +7,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    announce::Progress,
-    handle::Refusal,
-    sandbox::{SandboxActor, Tell},
-};
+use super::{announce::Progress, handle::Refusal, messages::Tell, sandbox::SandboxActor};
 use crate::{
     domain::{
         Details, Sandbox,

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use super::{
     announce::Watched,
     arbiters::{Arbiters, Births},
-    sandbox::{Ask, Look, News, Rewrite, SandboxActor, Tell, Wait},
+    messages::{Ask, Look, News, Rewrite, Tell, Wait},
+    sandbox::SandboxActor,
     world::World,
 };
 use crate::{
@@ -120,13 +121,13 @@ impl SandboxHandle {
     /// Has the actor panic at its next message.
     #[cfg(test)]
     pub fn panic_now(&self) {
-        self.addr.do_send(super::sandbox::Sabotage::Panic);
+        self.addr.do_send(super::messages::Sabotage::Panic);
     }
 
     /// Has the actor lose its armed timer.
     #[cfg(test)]
     pub fn lose_timer(&self) {
-        self.addr.do_send(super::sandbox::Sabotage::LoseTimer);
+        self.addr.do_send(super::messages::Sabotage::LoseTimer);
     }
 
     /// Whether both are the address of the same actor.

@@ -10,6 +10,7 @@ mod announce;
 mod arbiters;
 mod deeds;
 mod handle;
+mod messages;
 mod registry;
 mod sandbox;
 mod world;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
-use tokio::sync::oneshot;
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
     announce::Announced,
     handle::{Refusal, Reply, Until},
+    messages::{Ask, Asker, Look, News, Rewrite, Tell, Wait},
     world::World,
 };
 use crate::{
@@ -21,53 +21,6 @@ use crate::{
     journal::{ActivityCell, Outcome, Ticket},
     ports::runtime::Start,
 };
-
-/// Where an answer goes.
-type Asker = oneshot::Sender<Reply>;
-
-/// Somebody asks for something.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Ask {
-    pub(super) event: Event,
-    pub(super) reply: Asker,
-}
-
-/// Somebody looks.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Look {
-    pub(super) reply: Asker,
-}
-
-/// Somebody waits.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Wait {
-    pub(super) until: Until,
-    pub(super) reply: Asker,
-}
-
-/// Something happened, and nobody waits for an answer.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Tell(pub(super) Event);
-
-/// Something happened to a container.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct News {
-    pub(super) container_id: Option<String>,
-    pub(super) event: Event,
-}
-
-/// The record has to be written anew: moments have other wall-clock times now, which those who watch have to know, or the
-/// store has lost it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Rewrite {
-    pub(super) wall_clock_set: bool,
-}
 
 /// The armed timer.
 struct Alarm {
@@ -389,14 +342,8 @@ impl Handler<Rewrite> for SandboxActor {
     }
 }
 
-/// What tests do to an actor.
 #[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) enum Sabotage {
-    Panic,
-    LoseTimer,
-}
+use super::messages::Sabotage;
 
 #[cfg(test)]
 impl Handler<Sabotage> for SandboxActor {

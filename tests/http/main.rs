@@ -11,6 +11,7 @@ mod openapi;
 mod page;
 mod security;
 mod stream;
+mod stream_laws;
 mod watcher;
 mod wire;
 

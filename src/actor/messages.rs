@@ -1,0 +1,63 @@
+//! What is said to an actor.
+
+use actix::Message;
+use tokio::sync::oneshot;
+
+use super::handle::{Reply, Until};
+use crate::domain::lifecycle::Event;
+
+/// Where an answer goes.
+pub(super) type Asker = oneshot::Sender<Reply>;
+
+/// Somebody asks for something.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Ask {
+    pub(super) event: Event,
+    pub(super) reply: Asker,
+}
+
+/// Somebody looks.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Look {
+    pub(super) reply: Asker,
+}
+
+/// Somebody waits.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Wait {
+    pub(super) until: Until,
+    pub(super) reply: Asker,
+}
+
+/// Something happened, and nobody waits for an answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Tell(pub(super) Event);
+
+/// Something happened to a container.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct News {
+    pub(super) container_id: Option<String>,
+    pub(super) event: Event,
+}
+
+/// The record has to be written anew: moments have other wall-clock times now, which those who watch have to know, or the
+/// store has lost it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Rewrite {
+    pub(super) wall_clock_set: bool,
+}
+
+/// What tests do to an actor.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum Sabotage {
+    Panic,
+    LoseTimer,
+}
