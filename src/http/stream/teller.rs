@@ -150,11 +150,11 @@ impl Teller {
 
     /// The next page of the snapshot that is being told.
     async fn page(&mut self) -> Told {
-        // Taken back only when the page is there: whoever drops this half-way goes on with the same page.
         let now = self.supervisor.world().clock.now();
         let Some(running) = &mut self.snapshot else {
             return Told::of(&Message::Position { seq: self.told, time: now.wall() }, None);
         };
+        // Nothing is changed before the page is there: whoever drops this half-way goes on with the same page.
         let sandboxes = self.supervisor.next_page(&mut running.snapshot, &self.filter).await;
         let last = running.snapshot.is_done();
         let now = self.supervisor.world().clock.now();
