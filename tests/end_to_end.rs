@@ -344,6 +344,27 @@ async fn a_wrong_setting_ends_the_start_with_the_key_the_value_and_the_rule() {
 }
 
 #[tokio::test]
+async fn variables_that_an_orchestrator_injects_are_warned_of_once_and_end_nothing() {
+    let (directory, taken) = (directory(), std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let address = taken.local_addr().expect("its address").to_string();
+    // An address that is taken ends it just after its logs are set up.
+    let output = command(&["serve", "--bind", &address])
+        .env("SANDGLASS_PORT", "tcp://10.0.0.7:8080")
+        .env("SANDGLASS_SERVICE_HOST", "10.0.0.7")
+        .env("SANDGLASS_URL", "http://127.0.0.1:8080")
+        .current_dir(&directory)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let warnings: Vec<&str> = text.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{text}");
+    assert!(warnings[0].contains("SANDGLASS_PORT, SANDGLASS_SERVICE_HOST"), "{text}");
+    // That one is a flag's, of another command.
+    assert!(!text.contains("SANDGLASS_URL") && !text.contains("10.0.0.7"), "{text}");
+}
+
+#[tokio::test]
 async fn a_start_that_waits_for_its_store_can_be_stopped() {
     let (directory, mut redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
     let url = redis.url();

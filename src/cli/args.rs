@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Overrides;
 
@@ -147,6 +147,13 @@ impl Serve {
         }
         overrides
     }
+}
+
+/// The environment variables that stand in for flags, of whichever command.
+pub(super) fn variables_of_flags() -> Vec<String> {
+    let program = Cli::command();
+    let flags = program.get_subcommands().flat_map(|command| command.get_arguments());
+    flags.filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned())).collect()
 }
 
 const WATCH_EXAMPLES: &str = "Examples:

@@ -3,10 +3,10 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use super::args::Serve;
+use super::args::{Serve, variables_of_flags};
 use crate::{
     app::{Adapters, App},
-    config::{MANUAL, Settings, process_environment},
+    config::{MANUAL, Settings, ignored_variables, process_environment},
     logging,
 };
 
@@ -20,6 +20,7 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
     logging::init(&settings.log)?;
+    warn_of_ignored_variables();
     let listener = App::listen(&settings)?;
     let adapters = Adapters::from_settings(&settings)?;
     let starting = async {
@@ -47,6 +48,19 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     }
     outcome?;
     Ok(())
+}
+
+/// One warning for all of them, by name only: a value may be a secret.
+fn warn_of_ignored_variables() {
+    let flags = variables_of_flags();
+    let names = process_environment().map(|(name, _)| name).filter(|name| !flags.contains(name));
+    let ignored = ignored_variables(names).join(", ");
+    if !ignored.is_empty() {
+        warn!(
+            "ignored these environment variables, which are no settings: {ignored}; a setting's name has two underscores \
+             between its section and its key, as in SANDGLASS_HTTP__BIND"
+        );
+    }
 }
 
 /// The signals that stop it.

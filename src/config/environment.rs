@@ -2,14 +2,10 @@
 
 use std::{collections::BTreeMap, env};
 
-use super::{
-    error::{Origin, Problem},
-    layers::Layers,
-};
+use super::{error::Origin, layers::Layers};
 
 const PREFIX: &str = "SANDGLASS_";
 const SEPARATOR: &str = "__";
-const ONE_UNDERSCORE: &str = "unknown key; two underscores separate a section and its key, as in SANDGLASS_HTTP__BIND";
 
 /// Names that others gave, and the keys they set: those of the reference system, and the Docker client's own. Empty ones
 /// count as unset, as they do there; a variable of ours wins over them.
@@ -38,16 +34,18 @@ pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers:
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         if path.contains(SEPARATOR) {
             layers.text(&key(path, layers), value, &Origin::Environment(name.clone()));
-        } else {
-            // Who set it meant something by it: better no start than one without.
-            layers.add(Problem {
-                origin: Origin::Environment(name.clone()),
-                key: path.to_ascii_lowercase(),
-                value: None,
-                rule: ONE_UNDERSCORE.to_owned(),
-            });
         }
     }
+}
+
+/// The names among `names` that begin like a setting's and are none, in order. An orchestrator injects such variables
+/// for a service or a linked container that is called `sandglass`: `SANDGLASS_PORT`, `SANDGLASS_SERVICE_HOST`. They are
+/// ignored, and worth a warning, since one of them may be a slip of the pen.
+pub fn ignored_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let is_ignored = |name: &String| name.strip_prefix(PREFIX).is_some_and(|path| !path.contains(SEPARATOR));
+    let mut ignored: Vec<String> = names.into_iter().filter(is_ignored).collect();
+    ignored.sort();
+    ignored
 }
 
 /// The key that `path`, a variable's name without the prefix, stands for.
@@ -134,11 +132,16 @@ mod tests {
         // An empty key is not "no key": it is refused.
         assert!(load("", &[("SANDGLASS_HTTP__API_KEY", "")], &[]).is_err());
         assert!(load("", &[("SANDGLASS_HTTP__", "x")], &[]).is_err());
-        // Nor is one underscore too few.
-        let refused =
-            load("", &[("SANDGLASS_HTTP_API_KEY", "secret")], &[]).map_err(|error| error.to_string()).unwrap_err();
-        assert!(refused.contains("SANDGLASS_HTTP_API_KEY") && refused.contains("two underscores"), "{refused}");
-        assert!(!refused.contains("secret"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_without_two_underscores_is_no_setting_and_one_with_them_has_to_be() {
+        let injected = [("SANDGLASS_PORT", "tcp://10.0.0.7:80"), ("SANDGLASS_PORT_80_TCP_ADDR", "10.0.0.7")];
+        assert_eq!(load("", &injected, &[]), load("", &[], &[]));
+        let names = ["SANDGLASS_PORT", "PATH", "SANDGLASS_HTTP__BIND", "SANDGLASS_HOST", "sandglass_x"];
+        assert_eq!(super::ignored_variables(names.map(String::from)), ["SANDGLASS_HOST", "SANDGLASS_PORT"]);
+        let refused = load("", &[("SANDGLASS_HTTP__BIMD", "x")], &[]).unwrap_err();
+        assert!(refused.contains("SANDGLASS_HTTP__BIMD") && refused.contains("did you mean http.bind?"), "{refused}");
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Layers {
         }
     }
 
-    pub(super) fn add(&mut self, problem: Problem) {
+    fn add(&mut self, problem: Problem) {
         // A section that does not exist is refused once, not once for each of its keys.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);

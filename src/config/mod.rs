@@ -24,7 +24,7 @@ mod testing;
 mod text;
 mod value;
 
-pub use environment::process_environment;
+pub use environment::{ignored_variables, process_environment};
 pub use error::{ConfigError, Origin, Problem};
 pub use manual::MANUAL;
 pub use overrides::Overrides;
