@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures_util::StreamExt;
 use sandglass::{
     domain::{
         SandboxId,
@@ -60,6 +62,26 @@ async fn a_container_can_do_little_beyond_itself() {
     assert_eq!(log.typ.as_deref(), Some("json-file"));
     assert_eq!(log.config.unwrap(), [("max-size", "10m"), ("max-file", "3")].map(|(k, v)| (k.into(), v.into())).into());
     assert!(host.binds.unwrap_or_default().is_empty() && host.mounts.unwrap_or_default().is_empty());
+}
+
+#[tokio::test]
+async fn a_template_may_be_its_own_first_process_and_gain_privileges() {
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.command = shell("echo $$ $(grep NoNewPrivs /proc/self/status); exec sleep infinity");
+    let output = async |start: &Start| {
+        let started = run(&corner.runtime(), start).await.unwrap();
+        let host = corner.inspect(&started.container_id).await.host_config.unwrap();
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        let options = LogsOptionsBuilder::default().stdout(true).follow(true).build();
+        let first = corner.client.logs(&started.container_id, Some(options)).next().await;
+        let words = first.unwrap().unwrap().to_string();
+        corner.runtime().remove(&by_labels(start)).await.unwrap();
+        words.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let hardened = output(&start).await;
+    assert!(hardened[0] != "1" && hardened[1..] == ["NoNewPrivs:", "1"], "{hardened:?}");
+    (start.spec.init, start.spec.privilege_escalation) = (false, true);
+    assert_eq!(output(&start).await, ["1", "NoNewPrivs:", "0"]);
 }
 
 #[tokio::test]

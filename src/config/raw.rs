@@ -104,6 +104,8 @@ pub(super) struct RawTemplate {
     pub env: BTreeMap<String, String>,
     pub ports: Option<Vec<i64>>,
     pub limits: RawLimits,
+    pub init: Option<bool>,
+    pub privilege_escalation: Option<bool>,
     pub mounts: Option<Vec<RawMount>>,
     pub ready: Option<RawReady>,
     pub ready_timeout: Option<f64>,

@@ -1,5 +1,5 @@
-//! The checks of templates, and what each falls back to: timeouts to the `lifecycle` section, limits and ports to the
-//! template `base`.
+//! The checks of templates, and what each falls back to: timeouts to the `lifecycle` section; limits, ports and init to
+//! the template `base`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +21,7 @@ struct Defaults<'a> {
     ready_timeout: Duration,
     limits: RawLimits,
     ports: Option<Vec<i64>>,
+    init: bool,
 }
 
 /// Checks all templates.
@@ -34,7 +35,8 @@ pub(super) fn settle(
     let base = raw.get(BASE_TEMPLATE);
     let limits = base.map(|base| base.limits).unwrap_or_default();
     let ports = base.and_then(|base| base.ports.clone());
-    let defaults = Defaults { lifecycle, docker, ready_timeout, limits, ports };
+    let init = base.and_then(|base| base.init).unwrap_or(true);
+    let defaults = Defaults { lifecycle, docker, ready_timeout, limits, ports, init };
     raw.into_iter()
         .map(|(name, raw)| {
             let key = format!("templates.{name}");
@@ -98,6 +100,9 @@ fn start(check: &mut Check<'_>, key: &str, raw: RawTemplate, defaults: &Defaults
         command,
         env: raw.env,
         limits: check.limits(&key("limits"), &limits),
+        init: raw.init.unwrap_or(defaults.init),
+        // What loosens a container holds only for the template that says so.
+        privilege_escalation: raw.privilege_escalation.unwrap_or(false),
         mounts: mounts(check, &key("mounts"), raw.mounts.unwrap_or_default(), defaults.docker),
         readiness: readiness(check, &key("ready"), raw.ready, &ports),
         ports,
@@ -191,6 +196,20 @@ mod tests {
         assert_eq!((policy.idle_timeout, policy.paused_timeout), (seconds(1), None));
         assert_eq!((policy.heartbeat_timeout, start.ready_timeout.as_secs()), (seconds(5), 4));
         assert_eq!((start.ports.len(), policy.on_timeout.as_str()), (0, "pause"));
+    }
+
+    #[test]
+    fn init_falls_back_to_base_and_privilege_escalation_is_off_unless_the_template_says_otherwise() {
+        let of = |file: &str, name: &str| {
+            let template = load(file, &[], &[]).unwrap().templates.remove(name).unwrap();
+            (template.start.init, template.start.privilege_escalation)
+        };
+        assert_eq!(of("", "base"), (true, false));
+        let file = "templates.base = {init = false, privilege_escalation = true}\ntemplates.a.image = \"a\"";
+        assert_eq!((of(file, "base"), of(file, "a")), ((false, true), (false, false)));
+        let file = "templates.base.init = false\ntemplates.a = {image = \"a\", init = true}";
+        assert_eq!(of(file, "a"), (true, false));
+        assert!(refusal("templates.base.init = 1").contains("must be true or false"));
     }
 
     #[test]

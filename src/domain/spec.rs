@@ -58,6 +58,10 @@ pub struct StartSpec {
     pub ports: Vec<u16>,
     /// What it may use.
     pub limits: Limits,
+    /// Whether the engine's init is its first process: it hands signals on and reaps what others leave.
+    pub init: bool,
+    /// Whether a process may gain privileges that its parent does not have, as `sudo` does.
+    pub privilege_escalation: bool,
     /// Host directories it may see.
     pub mounts: Vec<Mount>,
     /// When it counts as ready.

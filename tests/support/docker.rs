@@ -139,6 +139,8 @@ pub fn start() -> Start {
             env: [].into(),
             ports: Vec::new(),
             limits: Limits::default(),
+            init: true,
+            privilege_escalation: false,
             mounts: Vec::new(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(20),

@@ -36,7 +36,7 @@ pub(super) fn body(spec: &StartSpec, labels: HashMap<String, String>) -> Contain
 fn host_config(spec: &StartSpec) -> HostConfig {
     let memory = spec.limits.memory_mb.map(|mebibytes| clamp(mebibytes.saturating_mul(BYTES_PER_MEBIBYTE)));
     HostConfig {
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(security_options(spec)),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
@@ -45,7 +45,7 @@ fn host_config(spec: &StartSpec) -> HostConfig {
         memory_swap: memory,
         nano_cpus: nano_cpus(spec.limits),
         pids_limit: spec.limits.pids.map(clamp),
-        init: Some(true),
+        init: Some(spec.init),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(LOG_OPTIONS.map(|(option, value)| (option.to_owned(), value.to_owned())).into()),
@@ -58,6 +58,11 @@ fn host_config(spec: &StartSpec) -> HostConfig {
         auto_remove: Some(false),
         ..Default::default()
     }
+}
+
+/// Left out where privileges may be gained, so that a rule of the engine's own counts.
+fn security_options(spec: &StartSpec) -> Vec<String> {
+    if spec.privilege_escalation { Vec::new() } else { vec!["no-new-privileges:true".to_owned()] }
 }
 
 fn key(port: u16) -> String {

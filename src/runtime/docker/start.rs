@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Docker, view};
 use crate::ports::runtime::{RuntimeError, Start, StartProgress, Started};
 
+/// The program that an engine runs as a container's first process.
+const INIT: &str = "docker-init";
+
 impl Docker {
     /// The whole start. What has been created when it fails stays for the caller to remove.
     pub(super) async fn run_start(
@@ -18,7 +21,7 @@ impl Docker {
         self.ensure_image(&start.spec.image, cancel, progress).await?;
         progress(StartProgress::Starting);
         let id = self.create(start, cancel).await?;
-        self.launch(&id, cancel).await?;
+        self.launch(&id, start, cancel).await?;
         let started = unless_cancelled(cancel, self.addresses(&id)).await?;
         progress(StartProgress::WaitingForReadiness);
         unless_cancelled(cancel, self.await_readiness(&start.spec.readiness, start.spec.ready_timeout, &started))
@@ -26,18 +29,32 @@ impl Docker {
         Ok(started)
     }
 
-    async fn launch(&self, id: &str, cancel: &CancellationToken) -> Result<(), RuntimeError> {
+    async fn launch(&self, id: &str, start: &Start, cancel: &CancellationToken) -> Result<(), RuntimeError> {
         let permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
         let limit = self.engine.settings.call_timeout;
         let launched =
             self.engine.call_with(permit, limit, |docker| async move { docker.start_container(id, None).await });
-        launched.await.map_err(|error| error.during("start the container"))
+        launched.await.map_err(|error| without_init(start, error.during("start the container")))
     }
 
     /// Where its ports were published; a container that has ended by now did not start.
     async fn addresses(&self, id: &str) -> Result<Started, RuntimeError> {
         let found = self.alive(id).await?;
         Ok(view::started(&found))
+    }
+}
+
+/// The engine's init is looked for when a container is started, and an engine without one names it in its answer. What
+/// helps then is a setting.
+fn without_init(start: &Start, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Failed(message) if start.spec.init && message.contains(INIT) => {
+            let template = start.labels.template.as_deref().unwrap_or("NAME");
+            RuntimeError::Failed(format!(
+                "{message}; the engine has no {INIT}: install it there, or set templates.{template}.init = false"
+            ))
+        }
+        error => error,
     }
 }
 
@@ -50,5 +67,51 @@ pub(super) async fn unless_cancelled<T>(
         biased;
         () = cancel.cancelled() => Err(RuntimeError::Cancelled),
         outcome = work => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            SandboxId,
+            spec::{Limits, Readiness, StartSpec},
+        },
+        ports::runtime::Labels,
+    };
+
+    fn start(init: bool) -> Start {
+        let spec = StartSpec {
+            image: "busybox:stable".to_owned(),
+            command: None,
+            env: [].into(),
+            ports: Vec::new(),
+            limits: Limits::default(),
+            init,
+            privilege_escalation: false,
+            mounts: Vec::new(),
+            readiness: Readiness::Started,
+            ready_timeout: std::time::Duration::from_secs(1),
+        };
+        let labels = Labels { template: Some("python".to_owned()), ..Labels::default() };
+        Start { id: SandboxId::generate(), name: "x".to_owned(), spec, labels }
+    }
+
+    #[test]
+    fn an_engine_without_init_is_told_with_the_setting_that_helps() {
+        for answer in [
+            "exec: \"docker-init\": executable file not found in $PATH",
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: \
+             error during container init: error mounting \"/usr/libexec/docker/docker-init\" to rootfs at \
+             \"/sbin/docker-init\": stat /usr/libexec/docker/docker-init: no such file or directory: unknown",
+        ] {
+            let told = without_init(&start(true), RuntimeError::Failed(answer.to_owned())).to_string();
+            assert!(told.starts_with(answer) && told.ends_with("set templates.python.init = false"), "{told}");
+            let told = without_init(&start(false), RuntimeError::Failed(answer.to_owned()));
+            assert_eq!(told, RuntimeError::Failed(answer.to_owned()));
+        }
+        let other = RuntimeError::Failed("no space left on device".to_owned());
+        assert_eq!(without_init(&start(true), other.clone()), other);
     }
 }

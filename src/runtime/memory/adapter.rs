@@ -315,6 +315,8 @@ mod tests {
             env: [].into(),
             ports: vec![80],
             limits: Limits::default(),
+            init: true,
+            privilege_escalation: false,
             mounts: Vec::new(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(1),
