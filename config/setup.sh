@@ -3,6 +3,7 @@
 # nothing when there is nothing to do. What it cannot do, it explains, and fails.
 #
 #   config/setup.sh docker   a container engine that answers
+#   config/setup.sh engine   what tests start a second engine with, which they restart and kill
 #   config/setup.sh image    the image of the template `base`, with or without a registry
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
 #   config/setup.sh browser  Chromium and its driver, for the tests of the pages
@@ -257,6 +258,19 @@ build_root() {
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
+# The engine that answers may be elsewhere; this one is started here, in namespaces of its own.
+setup_engine() {
+    if ! have dockerd; then
+        can_install || fail "dockerd is missing: install it (docker.io on Debian and Ubuntu)."
+        install_docker
+    fi
+    if ! have ip; then
+        can_install || fail "the program ip is missing: install it (iproute2 on Debian and Ubuntu)."
+        apt_install iproute2
+    fi
+    have unshare && have nsenter || fail "unshare and nsenter are missing: install util-linux."
+}
+
 setup_redis() {
     if have redis-server; then return 0; fi
     can_install || fail "redis-server is missing: install it (redis-server on Debian and Ubuntu, redis elsewhere)."
@@ -292,12 +306,13 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|image|redis|browser|valgrind|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|redis|browser|valgrind|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
     case $wanted in
     docker) setup_docker ;;
+    engine) setup_engine ;;
     image) setup_image ;;
     redis) setup_redis ;;
     browser) setup_browser ;;
@@ -306,6 +321,7 @@ for wanted in "$@"; do
     all)
         setup_rust
         setup_docker
+        setup_engine
         setup_image
         setup_redis
         setup_valgrind

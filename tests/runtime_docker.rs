@@ -9,10 +9,12 @@ use futures_util::StreamExt;
 use sandglass::{
     domain::{
         SandboxId,
+        lifecycle::Container,
         spec::{Limits, Mount, Readiness},
     },
+    drill::OwnEngine,
     ports::runtime::{Owner, Runtime, RuntimeError, Start, StartProgress, Started},
-    runtime::docker::Docker,
+    runtime::docker::{Docker, Settings},
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ mod docker_support;
 #[path = "support/relay.rs"]
 mod relay_support;
 
-use docker_support::{Corner, by_id, by_labels, shell, start};
+use docker_support::{Corner, IMAGE, by_id, by_labels, shell, start};
 use relay_support::Relay;
 
 async fn run(runtime: &Docker, start: &Start) -> Result<Started, RuntimeError> {
@@ -286,4 +288,27 @@ async fn a_container_with_both_sets_of_labels_is_listed_once_and_is_ours() {
     let mut listed = corner.runtime().list().await.unwrap();
     listed.retain(|one| one.container.sandbox == start.id);
     assert_eq!(listed.into_iter().map(|one| one.container).collect::<Vec<_>>(), [by_id(&start, &id)]);
+}
+
+#[tokio::test]
+async fn an_engine_of_its_own_keeps_its_containers_through_a_restart_and_leaves_nothing() {
+    let corner = Corner::new().await;
+    let mut engine = OwnEngine::start(&[]).await.unwrap();
+    let directory = engine.directory().to_owned();
+    engine.take_image(&corner.client, IMAGE).await.unwrap();
+    let settings = Settings { host: Some(engine.host()), ..corner.settings() };
+    let (runtime, start) = (Docker::connect(settings).unwrap(), start());
+    run(&runtime, &start).await.unwrap();
+    let state = async || runtime.inspect(&by_labels(&start)).await.unwrap().unwrap().state;
+    engine.stop().await.unwrap();
+    assert!(matches!(runtime.check().await, Err(RuntimeError::Unreachable(_))));
+    engine.begin().await.unwrap();
+    assert_eq!(state().await, Container::Stopped(Some(143)));
+    engine.kill().await.unwrap();
+    engine.begin().await.unwrap();
+    assert_eq!(state().await, Container::Stopped(Some(143)));
+    assert_eq!(corner.containers().await, [""; 0], "it is on the engine of everybody");
+    drop(engine);
+    assert!(!directory.exists());
+    assert!(!std::fs::read_to_string("/proc/mounts").unwrap().contains(directory.to_str().unwrap()));
 }

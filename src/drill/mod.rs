@@ -2,7 +2,7 @@
 //!
 //! Each drill in [`drills`] starts throw-away instances of this very program ([`Instance`]) on a prefix of its own
 //! ([`Ground`]), puts a [`Relay`] between them and Docker or Redis where those have to fail, and does things to containers
-//! behind their backs ([`Hand`]). A few need thousands of sandboxes, and have a supervisor over memory in this very process
+//! behind their backs ([`Hand`]). What has to be restarted or killed is an engine of the drill's own ([`OwnEngine`]). A few need thousands of sandboxes, and have a supervisor over memory in this very process
 //! ([`bench`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
 //! drill's [`Findings`] say how often that was broken. Nothing is touched that the drill did not start.
 
@@ -14,6 +14,7 @@ mod ground;
 mod hand;
 mod instance;
 mod ledger;
+mod own_engine;
 mod relay;
 
 use std::{path::PathBuf, sync::Arc};
@@ -28,6 +29,7 @@ pub use self::{
     hand::Hand,
     instance::{Answer, Instance},
     ledger::{Ledger, Settled},
+    own_engine::{HOW_TO_GET_ONE, OwnEngine},
     relay::{Fault, Relay},
 };
 
