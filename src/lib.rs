@@ -39,7 +39,7 @@
 //! - One owner per state: nobody but a sandbox's actor changes it. Everyone else sends a message.
 //! - Deadlines are on a monotonic clock. Nobody but [`clock`] reads one; everywhere else time is an argument.
 //! - An error is never taken for "nothing there": neither from the store nor from the engine.
-//! - A container is touched only after its own labels said that it is ours.
+//! - A container is touched only after it was seen to be ours: the one that a record names, or one that its own labels name.
 //! - What only the backstop ([`supervisor`]'s sweep) notices is a bug, and counted as one.
 //! - Deliberately absent: a timer that is re-armed by pings (it looks again when it fires), a queue of pings (a ping
 //!   stores one number), anything that matters in an actor's `stopped`, and deadlines in the supervisor.

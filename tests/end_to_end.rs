@@ -1,11 +1,14 @@
 //! The real binary, on real Docker and real Redis: what has to hold for whoever uses it.
 
+#[path = "end_to_end/copies.rs"]
+mod copies;
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use nix::sys::signal::Signal;
 use redis::Commands;
+use sandglass::domain::{SandboxId, name::container_name};
 use serde_json::{Value, json};
 use support::{
     docker::Corner,
@@ -130,7 +133,8 @@ async fn after_kill_minus_nine_every_sandbox_is_back_and_no_promise_is_broken() 
 #[tokio::test]
 async fn a_foreign_container_of_our_name_is_never_touched() {
     let (directory, corner) = (directory(), Corner::new().await);
-    let name = format!("sandglass-{}", corner.prefix);
+    let id = SandboxId::parse(&corner.prefix).expect("an id");
+    let name = container_name(&corner.prefix, &id);
     let foreign = corner.put(&name, &[("somebody", "else")]).await;
     // Not even one that looks like ours, under another prefix.
     let cousin =
@@ -240,8 +244,10 @@ async fn the_reference_systems_data_is_taken_over_in_place() {
             let () = raw.expire(&key, entry.ttl.unwrap_or(93_000) as i64).unwrap();
         }
     }
-    let reference =
-        corner.put(&format!("task-{}", corner.prefix), &[("owner", "executor_manager"), ("task_id", "1001")]).await;
+    // Its name is in its record; another one with its labels was made of it.
+    let labels = [("owner", "executor_manager"), ("task_id", "1001")];
+    let reference = corner.put("wegent-task-user24-1001", &labels).await;
+    let copy = corner.put(&format!("task-{}", corner.prefix), &labels).await;
     let arguments = ["--redis-url", &redis.url(), "--prefix", "wegent-sandbox"];
     let program = Program::serve(directory.path(), &arguments).await;
     for (variant, idle_timeout) in
@@ -264,6 +270,7 @@ async fn the_reference_systems_data_is_taken_over_in_place() {
     let gone = program.delete("/v1/sandboxes/1001?wait=20").await;
     assert_eq!(gone.status, 200, "{}", gone.body);
     assert!(corner.client.inspect_container(&reference, None).await.is_err(), "its container is left");
+    assert_eq!(corner.inspect(&copy).await.state.expect("a state").running, Some(true));
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ impl Desk {
             on_timeout: OnTimeout::Deactivate,
         };
         let (life, _) = Lifecycle::create(policy, minute, self.clock.now());
-        Sandbox { details: Arc::new(Details::new(id(name), self.clock.now().wall())), life }
+        Sandbox { details: Arc::new(Details::new(id(name), name, self.clock.now().wall())), life }
     }
 
     fn cell(&self) -> ActivityCell {

@@ -27,7 +27,7 @@ fn reason(sandbox: &Sandbox) -> EndReason {
 
 /// A container with our labels that no sandbox knows.
 fn orphan(name: &str) -> ContainerRef {
-    ContainerRef { sandbox: id(name), container_id: None, owner: Owner::Sandglass }
+    ContainerRef::by_labels(id(name), Owner::Sandglass)
 }
 
 fn labels(idle_timeout: u64) -> Labels {
@@ -162,6 +162,43 @@ async fn a_left_over_of_an_earlier_sandbox_is_removed_and_the_new_one_is_not_tou
     let container = current.details.container_id.as_deref().expect("a container");
     assert_eq!(bench.runtime.state_of_id(container), Some(Container::Running));
     bench.supervisor.touch(&id("twice"), ActivitySource::Ping).await.expect("alive");
+}
+
+#[actix_web::test]
+async fn a_copy_of_a_sandboxs_container_is_a_strangers_whatever_becomes_of_the_sandbox() {
+    let mut bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "5")]).await;
+    let created = bench.create(idle("w", 6000)).await;
+    let copies = [
+        bench.runtime.put_copy(&orphan("w"), "mine", labels(1)),
+        bench.runtime.put_copy(&orphan("other"), "relabelled", labels(1)),
+    ];
+    let all_run = |bench: &Bench| copies.iter().all(|copy| bench.runtime.state_of_id(copy) == Some(Container::Running));
+    sleep(30.0).await;
+    assert!(all_run(&bench), "removed beside the sandbox that it was copied from");
+    assert!(bench.supervisor.get(&id("other")).await.is_err(), "a copy was adopted");
+    // The store's file is lost: the sandbox's own container is adopted, and no other.
+    let supervisor = bench.supervisor.clone();
+    supervisor.abandon();
+    bench = bench.start_on(sandglass::store::MemoryStore::new()).await;
+    sleep(30.0).await;
+    let adopted = get(&bench, "w").await;
+    assert_eq!(adopted.details.container_id, created.details.container_id);
+    assert!(all_run(&bench) && bench.supervisor.get(&id("other")).await.is_err());
+    bench.supervisor.terminate(&id("w"), 10 * SECOND).await.expect("ended");
+    sleep(30.0).await;
+    assert!(all_run(&bench), "removed after the end of the sandbox that it was copied from");
+    assert_eq!(bench.runtime.len(), 2);
+}
+
+#[actix_web::test]
+async fn a_container_that_was_renamed_is_still_the_one_of_its_record() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "5")]).await;
+    bench.create(idle("renamed", 20)).await;
+    bench.runtime.rename(&id("renamed"), "mine");
+    sleep(15.0).await;
+    assert_eq!(get(&bench, "renamed").await.life.status(), Status::Running);
+    sleep(10.0).await;
+    assert!(bench.runtime.is_empty(), "it was forgotten");
 }
 
 #[actix_web::test]

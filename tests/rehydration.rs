@@ -34,7 +34,13 @@ fn plant(store: &MemoryStore, fixtures: &Fixtures) {
 
 /// A container as the reference system labels it.
 fn reference(name: &str) -> ContainerRef {
-    ContainerRef { sandbox: id(name), container_id: None, owner: Owner::Reference { task_id: name.to_owned() } }
+    ContainerRef::by_labels(id(name), Owner::Reference { task_id: name.to_owned() })
+}
+
+/// What the record calls its container.
+fn container_name(entry: &Entry, fixtures: &Fixtures) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(entry.record(&fixtures.field)?).ok()?;
+    Some(record.get("container_name")?.as_str()?.to_owned())
 }
 
 async fn taken_over() -> (Fixtures, Bench) {
@@ -42,7 +48,7 @@ async fn taken_over() -> (Fixtures, Bench) {
     let bench = Bench::over(&[("store.prefix", "wegent-sandbox")], |store| plant(store, &fixtures)).await;
     for entry in &fixtures.entries {
         let state = if entry.variant == "bad-status" { Container::Paused } else { Container::Running };
-        let name = format!("wegent-task-{}", entry.id);
+        let name = container_name(entry, &fixtures).unwrap_or_else(|| format!("wegent-task-{}", entry.id));
         bench.runtime.put(&reference(&entry.id), &name, Labels::default(), state);
     }
     tokio::time::sleep(Duration::from_millis(100)).await;

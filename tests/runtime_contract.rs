@@ -34,6 +34,8 @@ laws! {
     another_sandboxs_container_is_foreign
     a_foreign_container_of_that_name_stops_the_start_and_lives_on
     a_left_over_of_the_same_sandbox_makes_way
+    a_copy_of_a_sandboxs_container_is_never_found_by_its_labels
+    a_record_tells_its_container_by_the_name
     the_reference_systems_container_is_ours_by_its_task_id_only
     a_start_that_is_cancelled_before_it_begins_makes_nothing
     a_start_that_is_cancelled_while_it_waits_leaves_what_a_removal_finds
@@ -169,6 +171,36 @@ async fn a_left_over_of_the_same_sandbox_makes_way(subject: &dyn Subject) {
     let id = started(&*runtime, &start).await;
     assert_eq!(subject.state(&left_over).await, None);
     assert_eq!(runtime.inspect(&by_labels(&start)).await.unwrap().unwrap().started.container_id, id);
+}
+
+async fn a_copy_of_a_sandboxs_container_is_never_found_by_its_labels(subject: &dyn Subject) {
+    let (runtime, start) = (subject.runtime(), start());
+    let id = started(&*runtime, &start).await;
+    let copy = subject.put_copy(&start, &format!("copy-{}", start.id)).await;
+    let found = runtime.inspect(&by_labels(&start)).await.unwrap().expect("it is there");
+    assert_eq!(found.started.container_id, id);
+    runtime.remove(&by_labels(&start)).await.unwrap();
+    assert_eq!((subject.state(&id).await, subject.state(&copy).await), (None, Some(Container::Running)));
+    assert_eq!(runtime.inspect(&by_labels(&start)).await, Ok(None));
+    assert!(runtime.pause(&by_labels(&start)).await.is_err());
+    runtime.remove(&by_labels(&start)).await.unwrap();
+    assert_eq!(subject.state(&copy).await, Some(Container::Running));
+}
+
+async fn a_record_tells_its_container_by_the_name(subject: &dyn Subject) {
+    let (runtime, task_id) = (subject.runtime(), SandboxId::generate().to_string());
+    let names = ["one", "two"].map(|name| format!("{name}-{task_id}"));
+    let ids = [subject.put_reference(&names[0], &task_id).await, subject.put_reference(&names[1], &task_id).await];
+    for (name, id) in names.iter().zip(&ids) {
+        let container = ContainerRef { name: Some(name.clone()), ..reference(None, &task_id) };
+        let found = runtime.inspect(&container).await.unwrap().expect("it is there");
+        assert_eq!((&found.started.container_id, &found.name), (id, name));
+    }
+    let unknown = ContainerRef { name: Some(format!("three-{task_id}")), ..reference(None, &task_id) };
+    assert_eq!(runtime.inspect(&unknown).await, Ok(None));
+    assert_eq!(runtime.remove(&unknown).await, Ok(()));
+    runtime.remove(&ContainerRef { name: Some(names[0].clone()), ..reference(None, &task_id) }).await.unwrap();
+    assert_eq!((subject.state(&ids[0]).await, subject.state(&ids[1]).await), (None, Some(Container::Running)));
 }
 
 async fn the_reference_systems_container_is_ours_by_its_task_id_only(subject: &dyn Subject) {

@@ -26,6 +26,7 @@ laws! {
     everything_of_ours_is_listed_whatever_it_does
     the_reference_systems_containers_are_listed_under_their_task_id
     what_is_not_ours_is_not_listed
+    a_copy_is_listed_and_told_as_a_copy
     an_end_is_told_with_its_exit_code
     freezing_and_thawing_are_told
     a_removal_is_told_and_nothing_after_it
@@ -102,6 +103,7 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
             image: Some(start.spec.image.clone()),
             labels: start.labels.clone(),
             created_at: found.created_at,
+            copied: false,
         };
         assert_eq!(found, expected);
     }
@@ -142,6 +144,23 @@ async fn what_is_not_ours_is_not_listed(subject: &dyn Subject) {
         assert_eq!(listed(&*runtime, &id).await, None);
     }
     assert!(!runtime.list().await.unwrap().iter().any(|listed| listed.container.owner == Owner::Sandglass));
+}
+
+async fn a_copy_is_listed_and_told_as_a_copy(subject: &dyn Subject) {
+    let (runtime, start, before) = (subject.runtime(), start(), wall_seconds());
+    let id = started(&*runtime, &start).await;
+    let copy = subject.put_copy(&start, &format!("copy-{}", start.id)).await;
+    for (id, copied) in [(&id, false), (&copy, true)] {
+        assert_eq!(listed(&*runtime, id).await.expect("it is listed").copied, copied);
+    }
+    let mut events = runtime.events(Some(before));
+    for (id, copied) in [(&id, false), (&copy, true)] {
+        let event = next(&mut events, &start).await;
+        assert_eq!(
+            (event.kind, event.container.container_id.as_ref(), event.copied),
+            (Kind::Started, Some(id), copied)
+        );
+    }
 }
 
 async fn an_end_is_told_with_its_exit_code(subject: &dyn Subject) {

@@ -418,7 +418,7 @@ async fn a_member_without_a_record_leaves_the_set_only_after_its_container_was_d
     .await;
     // The engine did not answer at first: nothing may have been concluded from that.
     assert_eq!(bench.restoration.orphans, 2);
-    let left = ContainerRef { sandbox: id("container-left"), container_id: None, owner: Owner::Sandglass };
+    let left = ContainerRef::by_labels(id("container-left"), Owner::Sandglass);
     let labels = Labels { idle_timeout: Some(Some(50 * SECOND)), ..Labels::default() };
     bench.runtime.put(&left, "sandglass-container-left", labels, Container::Running);
     sleep(1.0).await;
@@ -512,7 +512,7 @@ async fn an_id_whose_record_is_lost_is_nobodys_until_its_container_was_looked_fo
     let bench = Bench::over(&[], |store| store.plant("odd", 1_799_999_990.0, "{not json")).await;
     bench.runtime.set_latency_of(Point::Inspect, 5 * SECOND);
     let bench = bench.crash_and_restart().await;
-    let left = ContainerRef { sandbox: id("odd"), container_id: None, owner: Owner::Sandglass };
+    let left = ContainerRef::by_labels(id("odd"), Owner::Sandglass);
     bench.runtime.put(&left, "sandglass-odd", Labels::default(), Container::Running);
     let refused = bench.try_create(idle("odd", 3)).await;
     assert!(matches!(refused, Err(Rejection::Starting)), "{refused:?}");

@@ -112,7 +112,7 @@ impl Planter {
             metadata: [("task_id", raw(number.to_string()))].into_iter().collect(),
             user_id: Some(raw(number.to_string())),
             user_name: Some(format!("user-{number}").into()),
-            ..Details::new(id(number), created_at)
+            ..Details::new(id(number), format!("sandglass-{}", id(number)), created_at)
         };
         Sandbox { details: Arc::new(details), life }
     }

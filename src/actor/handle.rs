@@ -138,7 +138,12 @@ impl SandboxHandle {
     /// Tells what happened to a container; it counts only if that is the sandbox's own, not one of an earlier sandbox of
     /// the same id.
     pub fn news(&self, container_id: Option<String>, event: Event) {
-        self.addr.do_send(News { container_id, event });
+        self.addr.do_send(News { container_id, event, only_of_record: false });
+    }
+
+    /// [`Self::news`], which counts only if its record names this container already.
+    pub fn news_of_record(&self, container_id: Option<String>, event: Event) {
+        self.addr.do_send(News { container_id, event, only_of_record: true });
     }
 
     /// Tells what happened to its container.

@@ -43,6 +43,8 @@ pub(super) struct Tell(pub(super) Event);
 pub(super) struct News {
     pub(super) container_id: Option<String>,
     pub(super) event: Event,
+    /// It cannot be the container that a start has not reported yet.
+    pub(super) only_of_record: bool,
 }
 
 /// The record has to be written anew: moments have other wall-clock times now, which those who watch have to know, or the

@@ -317,10 +317,10 @@ impl Handler<Tell> for SandboxActor {
 impl Handler<News> for SandboxActor {
     type Result = ();
 
-    fn handle(&mut self, News { container_id, event }: News, ctx: &mut Context<Self>) {
+    fn handle(&mut self, News { container_id, event, only_of_record }: News, ctx: &mut Context<Self>) {
         if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
             self.step(event, ctx);
-        } else if self.sandbox.life.is_starting() {
+        } else if self.sandbox.life.is_starting() && !only_of_record {
             // Its start has not reported yet which container it has: this may be about that one.
             self.early_news = Some(Box::new((container_id, event)));
         }

@@ -193,7 +193,7 @@ impl Stage {
             let id = SandboxId::parse(&id_of(name))?;
             // Unknown or gone already is as good.
             let _ = supervisor.terminate(&id, Duration::from_secs(15)).await;
-            let container = ContainerRef { sandbox: id, container_id: None, owner: Owner::Sandglass };
+            let container = ContainerRef::by_labels(id, Owner::Sandglass);
             if self.adapters_runtime.inspect(&container).await?.is_some() {
                 left.push(name);
             }

@@ -4,6 +4,7 @@
 //! - [`time`]: moments, and their wall-clock times;
 //! - [`lifecycle`]: the state machine and its deadlines;
 //! - [`sandbox`]: the machine together with what people call it by;
+//! - [`name`]: what its container is called;
 //! - [`record`]: how a sandbox is written down and read back;
 //! - [`rehydrate`]: from a record, or from a container's labels, back to a sandbox;
 //! - [`spec`]: what a new sandbox is made from;
@@ -12,6 +13,7 @@
 pub mod fields;
 pub mod id;
 pub mod lifecycle;
+pub mod name;
 pub mod record;
 pub mod rehydrate;
 pub mod retry;

@@ -6,7 +6,7 @@ use super::{
     id::SandboxId,
     lifecycle::{Container, Effects, End, Lifecycle, Policy, Restored, Revived},
     record::{Damaged, Presence, Record, Seconds},
-    sandbox::{Details, RawFields, Sandbox, container_name},
+    sandbox::{Details, RawFields, Sandbox},
     time::{EpochSeconds, Moment, Now},
     words::{EndReason, Status},
 };
@@ -210,7 +210,7 @@ fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
     let created_at = record.created_at.or(record.started_at).or(record.last_activity_at);
     Details {
         id: id.clone(),
-        container_name: record.container_name.unwrap_or_else(|| container_name(id).into()),
+        container_name: record.container_name.unwrap_or_default(),
         template: record.template,
         image: record.image,
         container_id: record.container_id,

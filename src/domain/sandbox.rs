@@ -25,7 +25,7 @@ pub struct Details {
     pub template: Option<Box<str>>,
     /// The image it runs.
     pub image: Option<Box<str>>,
-    /// The container's name.
+    /// The container's name; empty where a record of the reference system's does not tell it.
     pub container_name: Box<str>,
     /// The container's id, once it has one.
     pub container_id: Option<Box<str>>,
@@ -59,9 +59,9 @@ pub struct Details {
 
 impl Details {
     /// A sandbox of which only the identifier is known yet.
-    pub fn new(id: SandboxId, created_at: EpochSeconds) -> Self {
+    pub fn new(id: SandboxId, container_name: impl Into<Box<str>>, created_at: EpochSeconds) -> Self {
         Self {
-            container_name: container_name(&id).into(),
+            container_name: container_name.into(),
             id,
             template: None,
             image: None,
@@ -81,11 +81,6 @@ impl Details {
             removal_error: None,
         }
     }
-}
-
-/// The name of a sandbox's container (design, 6.1).
-pub fn container_name(id: &SandboxId) -> String {
-    format!("sandglass-{id}")
 }
 
 /// A sandbox: a copy for whoever wants to look, write it down or answer with it. Cheap to clone.

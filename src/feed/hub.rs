@@ -257,7 +257,7 @@ mod tests {
             on_timeout: OnTimeout::Deactivate,
         };
         let (life, _) = Lifecycle::create(policy, Duration::from_secs(1), NOW);
-        Sandbox { details: Arc::new(Details::new(id, 0.0)), life }
+        Sandbox { details: Arc::new(Details::new(id, "c", 0.0)), life }
     }
 
     fn feed(capacity: usize) -> Arc<Feed> {

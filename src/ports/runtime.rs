@@ -13,13 +13,18 @@ use crate::domain::{
     spec::{Readiness, StartSpec},
 };
 
-/// Which container: whose it is, and its id once it has one. Names prove nothing and are never used to find one.
+/// Which container: whose it is, and what is known of it. Labels alone prove nothing, since an image that was made of a
+/// container carries them on into every container of that image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerRef {
     /// The sandbox it belongs to.
     pub sandbox: SandboxId,
-    /// The engine's id for it; without one it is looked for by its labels.
+    /// The engine's id for it, from a record or from a container that names itself. With it, no other container is meant;
+    /// without it, one is looked for that carries the owner's labels, and is called as its record says or, where no record
+    /// tells, as its own labels say.
     pub container_id: Option<String>,
+    /// What the record calls it. It counts only without an id.
+    pub name: Option<String>,
     /// Whose labels it carries.
     pub owner: Owner,
 }
@@ -33,14 +38,25 @@ impl ContainerRef {
         } else {
             Owner::Sandglass
         };
-        Self { sandbox: details.id.clone(), container_id: details.container_id.as_deref().map(Into::into), owner }
+        Self {
+            sandbox: details.id.clone(),
+            container_id: details.container_id.as_deref().map(Into::into),
+            name: Some(&*details.container_name).filter(|name| !name.is_empty()).map(Into::into),
+            owner,
+        }
+    }
+
+    /// The container of a sandbox that has no record: the one whose labels name it.
+    pub fn by_labels(sandbox: SandboxId, owner: Owner) -> Self {
+        Self { sandbox, container_id: None, name: None, owner }
     }
 }
 
 /// Whose labels a container carries (design, 6.1 and 6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Ours: `sandglass.prefix` and `sandglass.id`.
+    /// Ours: `sandglass.prefix` and `sandglass.id`; and `sandglass.container`, the name of the container that they were
+    /// given to.
     Sandglass,
     /// The reference system's, of a record that was taken over: `owner=executor_manager` and this `task_id`.
     Reference {
@@ -129,6 +145,9 @@ pub struct Listed {
     pub labels: Labels,
     /// When the engine made it; in whole seconds, where the engine shows no more.
     pub created_at: EpochSeconds,
+    /// Its labels name another container, so they came with an image that was made of that one: it is a stranger's, unless
+    /// a record names its id. Of the reference system's containers, this is not known.
+    pub copied: bool,
 }
 
 /// Something that happened to a container of ours, whoever did it.
@@ -140,6 +159,8 @@ pub struct ContainerEvent {
     pub container: ContainerRef,
     /// What.
     pub kind: ContainerEventKind,
+    /// As in [`Listed`].
+    pub copied: bool,
 }
 
 /// What happened to a container.
@@ -191,8 +212,9 @@ pub enum RuntimeError {
     Cancelled,
 }
 
-/// A container engine. Implementations bound their concurrency and the time of each call, and check the labels of
-/// exactly the container they are about to touch: what is not ours is never stopped, paused or removed (design, 6.2).
+/// A container engine. Implementations bound their concurrency and the time of each call, and check exactly the container
+/// they are about to touch against all that the [`ContainerRef`] tells: what is not ours is never stopped, paused or removed
+/// (design, 6.2).
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// Pulls the image if it is missing, creates the container with its labels, starts it and waits until it is ready.

@@ -98,7 +98,7 @@ impl Supervisor {
     /// Looks for a container with our labels, then for one with the reference system's.
     async fn find_container(&self, id: &SandboxId) -> Result<(Owner, Option<Inspected>), RuntimeError> {
         let look = |owner: Owner| async {
-            let container = ContainerRef { sandbox: id.clone(), container_id: None, owner };
+            let container = ContainerRef::by_labels(id.clone(), owner);
             self.world.runtime.inspect(&container).await.map(|found| (container.owner, found))
         };
         match look(Owner::Sandglass).await? {
@@ -137,13 +137,12 @@ impl Supervisor {
         let details = Details {
             template: labels.template.as_deref().map(Into::into),
             image: found.image.map(Into::into),
-            container_name: found.name.into(),
             container_id: Some(found.started.container_id.into()),
             base_url: found.started.base_url.map(Into::into),
             ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
-            ..Details::new(remains.id.clone(), created_at)
+            ..Details::new(remains.id.clone(), found.name, created_at)
         };
         let traces = Traces {
             container: found.state,

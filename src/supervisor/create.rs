@@ -13,7 +13,7 @@ use crate::{
     actor::{Entry, Refusal, SandboxHandle, Until},
     domain::{
         Denied, Details, EndReason, Lifecycle, OnTimeout, Sandbox, SandboxId, Status, lifecycle::Event,
-        sandbox::RawFields, spec::Limits,
+        name::container_name, sandbox::RawFields, spec::Limits,
     },
     journal::StoreHealth,
     ports::runtime::Start,
@@ -147,7 +147,7 @@ impl Supervisor {
             user_id: request.user_id.clone(),
             user_name: request.user_name.as_deref().map(Into::into),
             executor_namespace: request.executor_namespace.as_deref().map(Into::into),
-            ..Details::new(id.clone(), created_at)
+            ..Details::new(id.clone(), container_name(&self.settings.store.prefix, id), created_at)
         };
         let start = Start {
             id: id.clone(),

@@ -51,7 +51,7 @@ impl Supervisor {
     /// Hands an event to the actor of the container's sandbox. Which container it is, the actor compares itself.
     fn take_event(self: Arc<Self>, event: ContainerEvent) {
         debug!(?event, "the engine tells");
-        let ContainerEvent { container, kind, .. } = event;
+        let ContainerEvent { container, kind, copied, .. } = event;
         let news = match kind {
             ContainerEventKind::Paused => Event::ContainerPaused,
             ContainerEventKind::Unpaused => Event::ContainerUnpaused,
@@ -71,6 +71,13 @@ impl Supervisor {
             }
             ContainerEventKind::Started | ContainerEventKind::OutOfMemory => return,
         };
-        self.world.registry.with_live(&container.sandbox, |handle| handle.news(container.container_id, news));
+        self.world.registry.with_live(&container.sandbox, |handle| {
+            // A copy is never the one that a start is about to report.
+            if copied {
+                handle.news_of_record(container.container_id, news);
+            } else {
+                handle.news(container.container_id, news);
+            }
+        });
     }
 }

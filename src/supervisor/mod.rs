@@ -13,6 +13,7 @@ mod reconcile;
 mod rehydrate;
 mod rejection;
 mod requests;
+mod strangers;
 mod sweep;
 mod watch;
 

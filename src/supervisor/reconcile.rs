@@ -7,7 +7,11 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{adopt::Remains, requests::Supervisor};
+use super::{
+    adopt::Remains,
+    requests::Supervisor,
+    strangers::{Sighting, Strange},
+};
 use crate::{
     actor::{Entry, SandboxHandle},
     domain::{
@@ -52,9 +56,13 @@ impl Supervisor {
         for chunk in handles.chunks(CHUNK) {
             join_all(chunk.iter().map(|handle| self.compare(handle, &by_id, &began))).await;
         }
+        let mut strangers = Sighting::default();
         for listed in &listed {
-            self.account_for(listed, &began).await;
+            if let Some(why) = self.account_for(listed, &began).await {
+                strangers.add(listed, why);
+            }
         }
+        self.strangers.see(strangers);
     }
 
     /// Whether a sandbox's container does what the sandbox says.
@@ -100,28 +108,42 @@ impl Supervisor {
         handle.news(container.container_id, event);
     }
 
-    /// Whether a container has a sandbox.
-    async fn account_for(&self, listed: &Listed, began: &Now) {
+    /// Whether a container has a sandbox. Ours is what a record names by its id, and what its own labels name; why any other
+    /// one is left alone is returned.
+    async fn account_for(&self, listed: &Listed, began: &Now) -> Option<Strange> {
         // A container of the reference system's is ours only through a record.
         if listed.container.owner != Owner::Sandglass {
-            return;
+            return None;
         }
+        let is_of =
+            |sandbox: &Sandbox| sandbox.details.container_id.as_deref() == listed.container.container_id.as_deref();
+        let strange = listed.copied.then_some(Strange::Copy);
         let id = &listed.container.sandbox;
         let age = began.wall() - listed.created_at;
         let of_age = age > self.settings.docker.orphan_grace.as_secs_f64();
         match self.world.registry.get(id, began.moment) {
             Some(Entry::Live(handle)) => {
-                let Ok(sandbox) = handle.look().await else { return };
+                let Ok(sandbox) = handle.look().await else { return None };
+                if is_of(&sandbox) {
+                    return None;
+                }
                 // While it starts or ends, its own actor deals with whatever carries its labels.
-                let known = sandbox.details.container_id.as_deref();
+                let known = sandbox.details.container_id.is_some();
                 let settled = matches!(sandbox.life.status(), Status::Running | Status::Paused);
-                if of_age && settled && known.is_some() && known != listed.container.container_id.as_deref() {
+                if of_age && settled && known && strange.is_none() {
                     self.remove_left_over(listed, "it belongs to an earlier sandbox of the same id").await;
                 }
+                strange
             }
-            Some(Entry::Ended(_)) => self.remove_left_over(listed, "its sandbox has ended").await,
-            None if of_age => self.take_in(listed).await,
-            None => {}
+            Some(Entry::Ended(tombstone)) if strange.is_none() || is_of(&tombstone.sandbox) => {
+                self.remove_left_over(listed, "its sandbox has ended").await;
+                None
+            }
+            None if of_age && strange.is_none() => {
+                self.take_in(listed).await;
+                None
+            }
+            Some(Entry::Ended(_)) | None => strange,
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     plan::bounded,
     rehydrate::Restoration,
     rejection::Rejection,
+    strangers::Strangers,
 };
 use crate::{
     actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
@@ -70,6 +71,8 @@ pub struct Supervisor {
     pub(super) stop: CancellationToken,
     /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
     pub(super) loose: DashSet<SandboxId>,
+    /// Containers with our labels that are not ours.
+    pub(super) strangers: Strangers,
     /// Asks for a reconcile out of turn.
     pub(super) reconcile_now: Notify,
     /// Asks for a sweep out of turn.
@@ -93,6 +96,7 @@ impl Supervisor {
             silent_since: OnceLock::new(),
             stop,
             loose: DashSet::new(),
+            strangers: Strangers::default(),
             reconcile_now: Notify::new(),
             sweep_now: Notify::new(),
             world,

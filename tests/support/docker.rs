@@ -2,11 +2,18 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bollard::{
-    models::{ContainerCreateBody, ContainerInspectResponse},
-    query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
+    models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse},
+    query_parameters::{
+        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    },
 };
 use sandglass::{
     domain::{
@@ -30,6 +37,8 @@ const TEST: &str = "sandglass.test";
 pub struct Corner {
     pub prefix: String,
     pub client: bollard::Docker,
+    /// The ids of images that a test has made.
+    images: Mutex<Vec<String>>,
 }
 
 impl Corner {
@@ -40,7 +49,7 @@ impl Corner {
     pub async fn new() -> Self {
         let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
         client.inspect_image(IMAGE).await.expect(HOW_TO_GET_DOCKER);
-        Self { prefix: format!("test-{}", SandboxId::generate()), client }
+        Self { prefix: format!("test-{}", SandboxId::generate()), client, images: Mutex::default() }
     }
 
     /// Settings for this corner: short times, so that a failure shows soon.
@@ -82,14 +91,33 @@ impl Corner {
         id
     }
 
-    /// The same, without starting it.
+    /// `docker commit`: an image that is made of a container; its id. It is removed with the corner.
+    pub async fn commit(&self, container: &str) -> String {
+        let options = CommitContainerOptionsBuilder::default().container(container).build();
+        let image = self.client.commit_container(options, ContainerConfig::default()).await.expect("an image").id;
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image.clone());
+        image
+    }
+
+    /// `docker run` of any image.
+    pub async fn run(&self, image: &str, name: &str, labels: &[(&str, &str)]) -> String {
+        let id = self.create_of(image, name, labels).await;
+        self.client.start_container(&id, None).await.expect("the container starts");
+        id
+    }
+
+    /// The same as [`Self::put`], without starting it.
     pub async fn create(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        self.create_of(IMAGE, name, labels).await
+    }
+
+    async fn create_of(&self, image: &str, name: &str, labels: &[(&str, &str)]) -> String {
         let mut labels: HashMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         labels.insert(TEST.to_owned(), self.prefix.clone());
         let host_config = bollard::models::HostConfig { init: Some(true), ..Default::default() };
         let body = ContainerCreateBody {
-            image: Some(IMAGE.to_owned()),
+            image: Some(image.to_owned()),
             labels: Some(labels),
             host_config: Some(host_config),
             ..Default::default()
@@ -102,6 +130,7 @@ impl Corner {
 impl Drop for Corner {
     fn drop(&mut self) {
         let prefix = self.prefix.clone();
+        let images = std::mem::take(&mut *self.images.lock().unwrap_or_else(PoisonError::into_inner));
         // On a thread and a reactor of its own: the test's reactor may be going down with a panic.
         let cleaner = std::thread::spawn(move || {
             let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
@@ -113,6 +142,11 @@ impl Drop for Corner {
                         // Whoever else is removing it does it as well.
                         let _ = client.remove_container(&id, Some(options)).await;
                     }
+                }
+                // The last one may be made of the one before it.
+                for image in images.iter().rev() {
+                    let options = RemoveImageOptionsBuilder::default().force(true).build();
+                    let _ = client.remove_image(image, Some(options), None).await;
                 }
             });
         });
@@ -156,7 +190,7 @@ pub fn shell(script: &str) -> Option<Vec<String>> {
 
 /// The sandbox's container, known by its labels only.
 pub fn by_labels(start: &Start) -> ContainerRef {
-    ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass }
+    ContainerRef::by_labels(start.id.clone(), Owner::Sandglass)
 }
 
 /// The sandbox's container, known by its id.

@@ -31,6 +31,8 @@ pub trait Subject: Sync {
     async fn put_created(&self, start: &Start) -> String;
     /// A running container of the same sandbox id that belongs to another supervisor.
     async fn put_others(&self, start: &Start) -> String;
+    /// A running container of somebody else's, of an image that was made of the sandbox's container.
+    async fn put_copy(&self, start: &Start, name: &str) -> String;
     /// The sandbox is started, and its process ends by itself with this code.
     async fn run_to_exit(&self, start: &Start, code: i64);
     /// The sandbox is started, and takes more memory than it may have.
@@ -63,6 +65,10 @@ impl Subject for Memory {
 
     async fn put_others(&self, start: &Start) -> String {
         Memory::put_foreign(self, &start.name)
+    }
+
+    async fn put_copy(&self, start: &Start, name: &str) -> String {
+        Memory::put_copy(self, &by_labels(start), name, start.labels.clone())
     }
 
     async fn run_to_exit(&self, start: &Start, code: i64) {
@@ -109,6 +115,12 @@ impl Subject for Corner {
 
     async fn put_others(&self, start: &Start) -> String {
         self.put(&start.name, &[("sandglass.prefix", "another"), ("sandglass.id", start.id.as_str())]).await
+    }
+
+    async fn put_copy(&self, start: &Start, name: &str) -> String {
+        let (prefix, id) = (self.prefix.as_str(), start.id.as_str());
+        let labels = [("sandglass.prefix", prefix), ("sandglass.id", id), ("sandglass.container", start.name.as_str())];
+        self.put(name, &labels).await
     }
 
     async fn run_to_exit(&self, start: &Start, code: i64) {
@@ -178,6 +190,7 @@ pub fn reference(container_id: Option<&str>, task_id: &str) -> ContainerRef {
     ContainerRef {
         sandbox: SandboxId::parse("1001").unwrap(),
         container_id: container_id.map(str::to_owned),
+        name: None,
         owner: Owner::Reference { task_id: task_id.to_owned() },
     }
 }

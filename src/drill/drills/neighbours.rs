@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     clock::wall_seconds,
+    domain::{SandboxId, name::container_name},
     drill::{Findings, Ground, Instance, Ledger},
 };
 
@@ -30,7 +31,8 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 
     ground.say("containers of others under our names");
     let (taken, legacy, stranger) = (ground.id("taken"), ground.id("legacy"), ground.id("stranger"));
-    let unlabelled = hand.run(&format!("sandglass-{taken}"), &[]).await?;
+    let name = container_name(&ground.prefix, &SandboxId::parse(&taken)?);
+    let unlabelled = hand.run(&name, &[]).await?;
     let reference =
         |task: &str| [("owner".to_owned(), "executor_manager".to_owned()), ("task_id".to_owned(), task.to_owned())];
     let run = |name: String, labels: [(String, String); 2]| async move {
@@ -57,15 +59,14 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let container = created["container_id"].as_str().unwrap_or_default().to_owned();
     let others = Ledger::default();
     others.must_create(&other, &json!({ "id": theirs, "idle_timeout": LONG })).await?;
-    let clash = other.post("/v1/sandboxes", &json!({ "id": mine, "idle_timeout": LONG })).await?;
-    findings.expect(clash.status == 502, || format!("an id that another prefix has was created: {}", clash.body));
+    let same = others.must_create(&other, &json!({ "id": mine, "idle_timeout": LONG })).await?;
+    findings.expect(same["container_id"] != container.as_str(), || "two prefixes share a container".to_owned());
+    others.allow(&mine, &["requested"]);
+    other.delete(&format!("/v1/sandboxes/{mine}?wait=30")).await?;
     sleep(WATCHED).await;
     findings.expect(hand.runs(&container).await?, || format!("{mine} was hit by the supervisor of another prefix"));
-    for (instance, id) in [(&one, &theirs), (&other, &mine)] {
-        let unknown = instance.get(&format!("/v1/sandboxes/{id}")).await?;
-        let right = unknown.status == 404 || unknown.body["status"] == "failed";
-        findings.expect(right, || format!("{id} is known to the other prefix: {}", unknown.body));
-    }
+    let unknown = one.get(&format!("/v1/sandboxes/{theirs}")).await?;
+    findings.expect(unknown.status == 404, || format!("{theirs} is known to the other prefix: {}", unknown.body));
     // Without its own supervisor, what is another prefix's is still nobody else's.
     other.kill().await?;
     sleep(WATCHED / 2).await;

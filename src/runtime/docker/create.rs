@@ -64,7 +64,7 @@ impl Docker {
         let holder = self.inspect_by_id(&start.name).await.map_err(|error| error.during("see who holds the name"))?;
         // None: it has gone meanwhile, or is on its way in or out. Another create tells.
         let Some(holder) = holder else { return Ok(()) };
-        let mut left_over = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+        let mut left_over = ContainerRef::by_labels(start.id.clone(), Owner::Sandglass);
         if !self.owns(&holder, &left_over) {
             return Err(RuntimeError::Failed(format!(
                 "the container name {:?} is taken by a container that is not of this sandbox, which was left alone \
@@ -81,7 +81,7 @@ impl Docker {
     /// removal has to find it, so it is looked for a little while.
     async fn failed(&self, start: &Start, error: CallError) -> RuntimeError {
         if error.is_ambiguous() {
-            let container = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+            let container = ContainerRef::by_labels(start.id.clone(), Owner::Sandglass);
             let settled = timeout(SETTLE, async {
                 // Found, or the engine is down and creates nothing: either ends the wait.
                 while self.candidates(&container).await.is_ok_and(|found| found.is_empty()) {

@@ -27,9 +27,11 @@ impl Docker {
     fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
         let labels = summary.labels.unwrap_or_default();
         let container = self.claim(summary.id.as_deref()?, &labels)?;
+        let name = ownership::own_name(summary.names.as_deref().unwrap_or_default());
         Some(Listed {
             state: state(summary.state),
-            name: name(summary.names.as_deref().unwrap_or_default()).to_owned(),
+            copied: container.owner == Owner::Sandglass && ownership::is_copied(name, &labels, &container.sandbox),
+            name: name.to_owned(),
             image: summary.image,
             labels: match container.owner {
                 Owner::Sandglass => ownership::parse(&labels),
@@ -50,21 +52,9 @@ fn state(state: Option<State>) -> Container {
     }
 }
 
-/// The container's own name: links of other containers are shown as further ones, such as `/other/alias`.
-fn name(names: &[String]) -> &str {
-    let mut names = names.iter().map(|name| name.trim_start_matches('/'));
-    names.find(|name| !name.contains('/')).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_link_is_no_name() {
-        assert_eq!(name(&["/other/alias".to_owned(), "/sandglass-i1".to_owned()]), "sandglass-i1");
-        assert_eq!(name(&[]), "");
-    }
 
     #[test]
     fn what_is_on_its_way_out_has_stopped() {

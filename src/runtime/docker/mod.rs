@@ -3,8 +3,8 @@
 //! Three rules run through all of it:
 //!
 //! - **Ours only.** Before a container is touched, exactly that container is inspected and its labels are compared
-//!   ([`ownership`]). Labels cannot change while a container lives and ids are never given twice, so one look covers
-//!   the whole of one deed. A name never proves anything.
+//!   ([`ownership`]), and its name where nobody knows its id: images pass labels on to containers of others. Labels cannot
+//!   change while a container lives and ids are never given twice, so one look covers the whole of one deed.
 //! - **Bounded.** Every call has a timeout ([`engine`]) and holds one of `concurrency` permits ([`pool`]); removals
 //!   and pulls pass lanes of their own, so that neither starves a create. Only the stream of events holds none and may
 //!   be silent for ever.

@@ -9,12 +9,15 @@ use bollard::{
 
 use super::{Docker, error::CallError};
 use crate::{
-    domain::{OnTimeout, SandboxId, spec::Readiness},
+    domain::{OnTimeout, SandboxId, name::unprefixed, spec::Readiness},
     ports::runtime::{ContainerRef, Labels, Owner, Start},
 };
 
 const PREFIX: &str = "sandglass.prefix";
 const ID: &str = "sandglass.id";
+/// The name of the container that the labels were given to. Images that are made of a container pass its labels on, and this
+/// tells its copies from it. Earlier versions did not write it.
+const CONTAINER: &str = "sandglass.container";
 const CREATED_AT: &str = "sandglass.created_at";
 const TEMPLATE: &str = "sandglass.template";
 const IDLE_TIMEOUT: &str = "sandglass.idle_timeout";
@@ -57,11 +60,12 @@ impl Docker {
         }
     }
 
-    /// The ids that `container` may stand for: its own, else all that carry its labels, the likeliest first.
+    /// The ids that `container` may stand for: its own, else all that carry its labels under the right name, the likeliest
+    /// first.
     pub(super) async fn candidates(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
-        match &container.container_id {
-            Some(id) if is_id(id) => Ok(vec![id.clone()]),
-            _ => self.labelled(container).await,
+        match known_id(container) {
+            Some(id) => Ok(vec![id.to_owned()]),
+            None => self.labelled(container).await,
         }
     }
 
@@ -90,6 +94,15 @@ impl Docker {
     async fn labelled(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
         let labels = self.proof(container).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         let mut found = self.summaries(labels).await?;
+        if found.len() > 1 && container.name.is_none() && container.owner != Owner::Sandglass {
+            let (sandbox_id, count) = (&container.sandbox, found.len());
+            tracing::warn!(%sandbox_id, count, "several containers carry these labels, and no record tells which is meant: left alone");
+            return Ok(Vec::new());
+        }
+        found.retain(|summary| {
+            let name = own_name(summary.names.as_deref().unwrap_or_default());
+            has_right_name(container, name, summary.labels.as_ref())
+        });
         found.sort_by_key(|summary| std::cmp::Reverse(likelihood(summary)));
         Ok(found.into_iter().filter_map(|summary| summary.id).collect())
     }
@@ -113,16 +126,17 @@ impl Docker {
         }
     }
 
-    /// Whether the container that was found is the one of `container`: by its id, where one is known (the engine
-    /// takes a name for an id, too), and by its labels.
+    /// Whether the container that was found is the one of `container`: by its labels, and by its id (the engine takes a name
+    /// for an id, too), or where none is known by its name.
     pub(super) fn owns(&self, found: &ContainerInspectResponse, container: &ContainerRef) -> bool {
-        let same_id = match &container.container_id {
-            Some(id) if is_id(id) => found.id.as_deref().is_some_and(|full| full.starts_with(id.as_str())),
-            _ => true,
-        };
         let labels = labels_of(found);
-        same_id
-            && self.proof(container).iter().all(|(key, value)| labels.is_some_and(|all| all.get(*key) == Some(value)))
+        let meant = match known_id(container) {
+            Some(id) => found.id.as_deref().is_some_and(|full| full.starts_with(id)),
+            None => {
+                has_right_name(container, found.name.as_deref().unwrap_or_default().trim_start_matches('/'), labels)
+            }
+        };
+        meant && self.proof(container).iter().all(|(key, value)| labels.is_some_and(|all| all.get(*key) == Some(value)))
     }
 
     /// The labels that containers of ours and of the reference system have in common, whatever their sandbox. An engine
@@ -150,7 +164,7 @@ impl Docker {
             tracing::debug!(container_id, ?name, "left a container out whose labels name no valid sandbox id");
             return None;
         };
-        Some(ContainerRef { sandbox, container_id: Some(container_id.to_owned()), owner })
+        Some(ContainerRef { sandbox, container_id: Some(container_id.to_owned()), name: None, owner })
     }
 
     /// All labels of a new container.
@@ -159,6 +173,7 @@ impl Docker {
         let pairs = [
             (PREFIX, Some(self.engine.settings.prefix.clone())),
             (ID, Some(start.id.as_str().to_owned())),
+            (CONTAINER, Some(start.name.clone())),
             (CREATED_AT, labels.created_at.map(|at| at.to_string())),
             (TEMPLATE, labels.template.clone()),
             (IDLE_TIMEOUT, labels.idle_timeout.map(|timeout| timeout.map_or(NO_TIMEOUT.to_owned(), seconds))),
@@ -170,8 +185,39 @@ impl Docker {
             (READY_TIMEOUT, labels.ready_timeout.map(seconds)),
             (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
         ];
-        pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+        // The image may be one that was made of a sandbox, and would fill the gaps with that one's labels.
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect()
     }
+}
+
+/// The id that `container` tells, if the engine can take it for nothing else.
+fn known_id(container: &ContainerRef) -> Option<&str> {
+    container.container_id.as_deref().filter(|id| is_id(id))
+}
+
+/// Whether a container of this name with these labels can be the one that `container` means without an id.
+fn has_right_name(container: &ContainerRef, name: &str, labels: Option<&HashMap<String, String>>) -> bool {
+    match (&container.name, &container.owner) {
+        (Some(recorded), _) => name == recorded,
+        (None, Owner::Sandglass) => labels.is_some_and(|labels| !is_copied(name, labels, &container.sandbox)),
+        // Its labels tell no name.
+        (None, Owner::Reference { .. }) => true,
+    }
+}
+
+/// Whether these labels name another container than the one of this name, which carries them. Before they did, every
+/// container was called after its sandbox alone.
+pub(super) fn is_copied(name: &str, labels: &HashMap<String, String>, sandbox: &SandboxId) -> bool {
+    match labels.get(CONTAINER) {
+        Some(named) => name != named,
+        None => name != unprefixed(sandbox),
+    }
+}
+
+/// The container's own name: links of other containers are shown as further ones, such as `/other/alias`.
+pub(super) fn own_name(names: &[String]) -> &str {
+    let mut names = names.iter().map(|name| name.trim_start_matches('/'));
+    names.find(|name| !name.contains('/')).unwrap_or_default()
 }
 
 /// What the labels tell. One that does not parse is taken as missing: the configuration's value then counts, while a
@@ -180,7 +226,7 @@ pub(super) fn parse(labels: &HashMap<String, String>) -> Labels {
     let get = |key: &str| labels.get(key).map(String::as_str);
     Labels {
         created_at: get(CREATED_AT).and_then(|text| text.parse().ok()).filter(|at: &f64| at.is_finite()),
-        template: get(TEMPLATE).map(str::to_owned),
+        template: get(TEMPLATE).filter(|name| !name.is_empty()).map(str::to_owned),
         idle_timeout: match get(IDLE_TIMEOUT) {
             Some(NO_TIMEOUT) => Some(None),
             other => other.and_then(duration).map(Some),
@@ -287,6 +333,12 @@ mod tests {
         for bad in ["", "tcp", "tcp:", "tcp:65536", "http:80", "http:80:health", "udp:80", "http:x:/"] {
             assert_eq!(readiness(bad), None, "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_link_is_no_name() {
+        assert_eq!(own_name(&["/other/alias".to_owned(), "/sandglass-i1".to_owned()]), "sandglass-i1");
+        assert_eq!(own_name(&[]), "");
     }
 
     #[test]

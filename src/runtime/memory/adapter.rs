@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(run(&memory, &start).await, Err(lost.clone()));
         assert_eq!(memory.state_of(&start.id), Some(State::Stopped(None)));
         run(&memory, &start).await.expect("the fault is used up");
-        let container = ContainerRef { sandbox: start.id.clone(), container_id: None, owner: Owner::Sandglass };
+        let container = ContainerRef::by_labels(start.id.clone(), Owner::Sandglass);
         memory.fail_always(Point::Remove, When::After, lost.clone());
         for _ in 0..3 {
             assert_eq!(memory.remove(&container).await, Err(lost.clone()));

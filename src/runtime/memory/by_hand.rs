@@ -48,6 +48,13 @@ impl Memory {
         id.map(|id| containers.set_state(&id, state)).is_some()
     }
 
+    /// Somebody gives the sandbox's container another name. Whether there was one.
+    pub fn rename(&self, sandbox: &SandboxId, name: &str) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.rename(&id, name)).is_some()
+    }
+
     /// The sandbox's container is removed by somebody else. Whether there was one.
     pub fn vanish(&self, sandbox: &SandboxId) -> bool {
         let mut containers = self.containers();
@@ -63,5 +70,11 @@ impl Memory {
     /// A container with the labels of `owner` that is there from before; its id. Whatever id `owner` has is ignored.
     pub fn put(&self, owner: &ContainerRef, name: &str, labels: Labels, state: State) -> String {
         self.containers().put(Some(Mark::of(owner)), name, labels, state)
+    }
+
+    /// A running container of somebody else's with the labels of `owner`'s container, since its image was made of that one;
+    /// its id.
+    pub fn put_copy(&self, owner: &ContainerRef, name: &str, labels: Labels) -> String {
+        self.containers().put_copy(Mark::of(owner), name, labels)
     }
 }

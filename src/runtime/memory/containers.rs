@@ -47,7 +47,7 @@ impl Mark {
                 (SandboxId::parse(task_id).ok()?, Owner::Reference { task_id: task_id.clone() })
             }
         };
-        Some(ContainerRef { sandbox, container_id: Some(id.to_owned()), owner })
+        Some(ContainerRef { sandbox, container_id: Some(id.to_owned()), name: None, owner })
     }
 }
 
@@ -61,6 +61,8 @@ pub(super) struct Entry {
     mark: Option<Mark>,
     number: u64,
     name: String,
+    /// Its labels name another container.
+    copied: bool,
     image: String,
     ports: Vec<u16>,
     labels: Labels,
@@ -93,7 +95,7 @@ impl Containers {
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {
         let mark = Mark::Sandglass(start.id.clone());
         if let Some(holder) = self.by_name.get(&start.name).cloned() {
-            if self.by_id.get(&holder).is_none_or(|entry| entry.mark.as_ref() != Some(&mark)) {
+            if self.by_id.get(&holder).is_none_or(|entry| entry.copied || entry.mark.as_ref() != Some(&mark)) {
                 return Err(RuntimeError::Failed(format!("the container name {:?} is taken", start.name)));
             }
             self.remove(&holder);
@@ -102,6 +104,26 @@ impl Containers {
         entry.image.clone_from(&spec.image);
         entry.ports.clone_from(&spec.ports);
         Ok(self.insert(entry))
+    }
+
+    /// A container of an image that was made of a container with these labels.
+    pub(super) fn put_copy(&mut self, mark: Mark, name: &str, labels: Labels) -> String {
+        let entry = Entry { copied: true, ..self.entry(Some(mark), name, labels) };
+        let id = self.insert(entry);
+        self.set_state(&id, State::Running);
+        id
+    }
+
+    /// Its labels still tell its old name.
+    pub(super) fn rename(&mut self, id: &str, name: &str) {
+        let Some(entry) = self.by_id.get_mut(id) else { return };
+        self.by_name.remove(&entry.name);
+        self.by_name.insert(name.to_owned(), id.to_owned());
+        name.clone_into(&mut entry.name);
+        entry.copied = true;
+        if let Some(mark) = &entry.mark {
+            self.by_mark.remove(mark);
+        }
     }
 
     /// A container that was there before.
@@ -122,6 +144,7 @@ impl Containers {
             mark,
             number: self.created,
             name: name.to_owned(),
+            copied: false,
             image: "busybox:stable".to_owned(),
             ports: Vec::new(),
             labels,
@@ -130,7 +153,9 @@ impl Containers {
 
     fn insert(&mut self, entry: Entry) -> String {
         let id = format!("{:012x}", entry.number);
-        if let Some(mark) = entry.mark.clone() {
+        if let Some(mark) = entry.mark.clone()
+            && !entry.copied
+        {
             self.by_mark.insert(mark, id.clone());
         }
         self.by_name.insert(entry.name.clone(), id.clone());
@@ -153,10 +178,17 @@ impl Containers {
         }
     }
 
-    /// By its id, else by its labels, and never by its name.
+    /// By its labels, and by its id, or else by the name in its record, or else by the name in its labels.
     pub(super) fn look(&self, container: &ContainerRef) -> Look<'_> {
         let mark = Mark::of(container);
-        let id = container.container_id.as_ref().or_else(|| self.by_mark.get(&mark));
+        let id = match (&container.container_id, &container.name) {
+            (Some(id), _) => Some(id),
+            (None, Some(name)) => self
+                .by_name
+                .get(name)
+                .filter(|id| self.by_id.get(*id).is_some_and(|entry| entry.mark.as_ref() == Some(&mark))),
+            (None, None) => self.by_mark.get(&mark),
+        };
         match id.and_then(|id| self.by_id.get(id).map(|entry| (id, entry))) {
             None => Look::Missing,
             Some((id, entry)) if entry.mark.as_ref() == Some(&mark) => Look::Ours(id.clone(), entry),
@@ -205,9 +237,10 @@ impl Containers {
     }
 
     fn tell(&mut self, id: &str, kind: Kind) {
-        let mark = self.by_id.get(id).and_then(|entry| entry.mark.as_ref());
+        let Some(entry) = self.by_id.get(id) else { return };
+        let (mark, copied) = (entry.mark.as_ref(), entry.copied);
         if let Some(container) = mark.and_then(|mark| mark.reference(id)) {
-            self.log.push(ContainerEvent { at: (self.now)(), container, kind });
+            self.log.push(ContainerEvent { at: (self.now)(), container, kind, copied });
         }
     }
 
@@ -255,6 +288,7 @@ impl Entry {
             image: Some(self.image.clone()),
             labels: self.shown_labels(),
             created_at: self.created_at,
+            copied: self.copied,
         })
     }
 

@@ -116,7 +116,7 @@ mod tests {
 
     fn put(memory: &Memory) -> SandboxId {
         let sandbox = SandboxId::generate();
-        let owner = ContainerRef { sandbox: sandbox.clone(), container_id: None, owner: Owner::Sandglass };
+        let owner = ContainerRef::by_labels(sandbox.clone(), Owner::Sandglass);
         memory.put(&owner, sandbox.as_str(), Labels::default(), State::Running);
         sandbox
     }

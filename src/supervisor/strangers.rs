@@ -1,0 +1,53 @@
+//! Containers that carry our labels and are not ours. They are left alone, and told once each.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use tracing::warn;
+
+use crate::{domain::SandboxId, ports::runtime::Listed};
+
+/// Why a container with our labels is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strange {
+    /// Its labels are another container's: its image was made of that one.
+    Copy,
+}
+
+/// What the last reconcile saw, by the containers' ids: as many as the engine has.
+#[derive(Default)]
+pub(super) struct Strangers(Mutex<HashMap<String, Strange>>);
+
+/// What a reconcile sees.
+#[derive(Default)]
+pub(super) struct Sighting(HashMap<String, (SandboxId, String, Strange)>);
+
+impl Sighting {
+    /// A container that is left alone.
+    pub(super) fn add(&mut self, listed: &Listed, why: Strange) {
+        let Some(id) = &listed.container.container_id else { return };
+        self.0.insert(id.clone(), (listed.container.sandbox.clone(), listed.name.clone(), why));
+    }
+}
+
+impl Strangers {
+    /// Tells of those that were not seen before, and forgets those that are gone.
+    pub(super) fn see(&self, sighting: Sighting) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (container_id, (sandbox_id, name, why)) in &sighting.0 {
+            if known.get(container_id) == Some(why) {
+                continue;
+            }
+            match why {
+                Strange::Copy => warn!(
+                    %sandbox_id, container_id, name,
+                    "a container carries the labels of another one, as when its image was made of that one with `docker \
+                     commit`; it is not ours and is left alone"
+                ),
+            }
+        }
+        *known = sighting.0.into_iter().map(|(id, (.., why))| (id, why)).collect();
+    }
+}
