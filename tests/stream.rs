@@ -38,9 +38,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A whole Sandglass over the memory adapters, on a port of its own.
 async fn serve(overrides: &[(&str, &str)]) -> App {
+    serve_over(MemoryStore::new(), overrides).await
+}
+
+async fn serve_over(store: MemoryStore, overrides: &[(&str, &str)]) -> App {
     let settings = settings(&[&[("http.bind", "127.0.0.1:0")], overrides].concat());
     let listener = App::listen(&settings).expect("a port");
-    let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::without_log()) };
+    let adapters = Adapters { store: Arc::new(store), runtime: Arc::new(Memory::without_log()) };
     App::new(settings, adapters, listener).await.expect("it starts")
 }
 
@@ -122,6 +126,25 @@ async fn a_ping_over_the_stream_is_proof_of_use_and_each_is_answered() {
         let deadline = sandbox.life.idle_deadline().map(|at| now.wall_at(at));
         assert_eq!(deadline, promised["idle_deadline"].as_f64());
     }
+    app.shutdown().await;
+}
+
+#[actix_web::test]
+async fn what_is_no_text_or_no_number_is_answered_with_the_field_and_the_stream_goes_on() {
+    let app = serve(&[]).await;
+    let mut stream = watch(&app, "").await;
+    for (wrong, field) in [
+        (r#"{"type": "ping", "ids": ["a", "\ud800"]}"#, "ids[1]"),
+        (r#"{"type": "ping", "id": 1e999}"#, "id"),
+        (r#"{"type": "subscribe", "metadata": {"team": "\udc00"}}"#, "metadata.team"),
+        (r#"{"type": "\ud800"}"#, "type"),
+    ] {
+        stream.0.send(Message::text(wrong)).await.expect("it is taken");
+        let error = stream.next_of("error").await["error"].clone();
+        assert_eq!((&error["code"], &error["details"]["field"]), (&json!("invalid_request"), &json!(field)), "{error}");
+    }
+    stream.say(&json!({ "type": "ping", "id": "a" })).await;
+    stream.next_of("pong").await;
     app.shutdown().await;
 }
 
@@ -400,6 +423,20 @@ async fn the_command_prints_the_stream_as_lines_and_comes_back_by_itself() {
     again.supervisor().pause(&id("other")).await.expect("paused");
     while watching.next_of("event").await["sandbox"]["status"] != "paused" {}
     again.shutdown().await;
+}
+
+#[actix_web::test]
+async fn the_command_goes_on_where_a_record_holds_what_no_program_can_read() {
+    let (store, now) = (MemoryStore::new(), sandglass::clock::wall_seconds());
+    let record =
+        json!({ "status": "running", "last_activity_at": now, "expires_at": now + 60.0, "idle_timeout": 3600, "v": 1 });
+    let broken = r#","metadata":{"a":["\ud800",1e999]}}"#;
+    store.plant("old", now, record.to_string().replace('}', broken));
+    let app = serve_over(store, &[]).await;
+    let mut watching = Watching::start(&format!("http://{}", app.address()), &["--id", "old"]);
+    let told = watching.next_of("snapshot").await;
+    assert_eq!(told["sandboxes"][0]["metadata"], json!({ "a": ["\u{fffd}", "1e999"] }));
+    app.shutdown().await;
 }
 
 #[actix_web::test]

@@ -5,6 +5,7 @@
 //! - [`lifecycle`]: the state machine and its deadlines;
 //! - [`sandbox`]: the machine together with what people call it by;
 //! - [`name`]: what its container is called;
+//! - [`json`]: raw JSON that others have to read;
 //! - [`record`]: how a sandbox is written down and read back;
 //! - [`rehydrate`]: from a record, or from a container's labels, back to a sandbox;
 //! - [`spec`]: what a new sandbox is made from;
@@ -12,6 +13,7 @@
 
 pub mod fields;
 pub mod id;
+pub mod json;
 pub mod lifecycle;
 pub mod name;
 pub mod record;

@@ -1,14 +1,14 @@
 //! What comes out: a sandbox as clients see it, and its deadlines (design, 7). Times are epoch seconds, durations seconds.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{
     ActivitySource, EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status,
-    sandbox::RawFields,
+    json::readable, sandbox::RawFields,
 };
 
 /// A sandbox.
@@ -62,13 +62,14 @@ pub struct SandboxAnswer<'a> {
     /// Seconds since its container ran.
     uptime: Option<f64>,
     /// What its owner wants remembered.
+    #[serde(serialize_with = "readable_fields")]
     #[schema(value_type = Object)]
     metadata: &'a RawFields,
     /// The reference system's name for a template.
     shell_type: Option<&'a str>,
     /// Its owner: a number or a text.
     #[schema(value_type = Option<Object>)]
-    user_id: Option<&'a RawValue>,
+    user_id: Option<Cow<'a, RawValue>>,
     /// Its owner's name.
     user_name: Option<&'a str>,
     /// Kept for the reference system.
@@ -117,7 +118,7 @@ impl<'a> SandboxAnswer<'a> {
             uptime: sandbox.uptime(now),
             metadata: &details.metadata,
             shell_type: details.shell_type.as_deref(),
-            user_id: details.user_id.as_deref(),
+            user_id: details.user_id.as_deref().map(readable),
             user_name: details.user_name.as_deref(),
             executor_namespace: details.executor_namespace.as_deref(),
             last_activity_by: life.last_activity_by(),
@@ -125,6 +126,11 @@ impl<'a> SandboxAnswer<'a> {
             ended_at: life.end().map(|end| now.wall_at(end.decided_at)),
         }
     }
+}
+
+/// A record may hold what some readers cannot take, and one sandbox must not hide all others in a list from them.
+fn readable_fields<S: Serializer>(fields: &RawFields, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().map(|(name, raw)| (name, readable(raw))))
 }
 
 /// How long a sandbox has: what a ping moves.

@@ -86,9 +86,11 @@ fn unreadable(error: &PayloadError) -> ApiError {
 }
 
 #[derive(Serialize)]
-struct Position {
+struct Position<'a> {
     line: usize,
     column: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
 }
 
 /// Reads a body as an object, and names the field that is wrong.
@@ -111,8 +113,14 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     let text = error.to_string();
     if error.classify() != Category::Data {
-        let position = Position { line: error.line(), column: error.column() };
-        return ApiError::new(Code::InvalidRequest, format!("the body is not valid JSON: {text}")).with(&position);
+        // A text with half a character in it, or a number beyond all numbers, stands in a field.
+        // A name that is no text itself has no path of its own.
+        let path = path.trim_end_matches('?').trim_end_matches('.');
+        let field = (error.classify() == Category::Syntax && !path.is_empty()).then_some(path);
+        let place = field.map_or_else(String::new, |field| format!(" at {field}"));
+        let position = Position { line: error.line(), column: error.column(), field };
+        return ApiError::new(Code::InvalidRequest, format!("the body is not valid JSON{place}: {text}"))
+            .with(&position);
     }
     // The position of a value in the body tells less than its path.
     let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);

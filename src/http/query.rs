@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, web::Query};
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use crate::{
@@ -124,9 +125,19 @@ fn the_one(request: &HttpRequest, known: &str) -> Result<Option<String>, ApiErro
 }
 
 fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
+    request.query_string().split('&').try_for_each(must_be_text)?;
     Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map(Query::into_inner)
         .map_err(|error| ApiError::field("query", error))
+}
+
+/// The parser would put U+FFFD for whatever is not UTF-8, and look for what nobody has asked for.
+fn must_be_text(pair: &str) -> Result<(), ApiError> {
+    let decode = |text| percent_decode_str(text).decode_utf8();
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let wrong = |name: &str| ApiError::field(name, "not UTF-8, once its percent-encoding is undone");
+    let name = decode(name).map_err(|_| wrong("query"))?;
+    decode(value).map(|_| ()).map_err(|_| wrong(&name))
 }
 
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), ApiError> {

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::value::RawValue;
+
 use super::{create::Create, rejection::Rejection};
 use crate::{
     config::{BASE_TEMPLATE, Settings, Template, rules},
     domain::{
-        Policy,
+        Policy, json,
         sandbox::RawFields,
         spec::{Limits, Readiness, StartSpec},
     },
@@ -16,9 +18,8 @@ use crate::{
 const MAX_PORTS: usize = 64;
 /// As in the configuration.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
-/// Metadata comes back in every list: what others cannot read must not get into it.
+/// Metadata comes back in every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
-const MAX_METADATA_DEPTH: usize = 32;
 
 /// What a new sandbox will be.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Plan {
     pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, Rejection> {
         let (name, template) = template_of(request, settings)?;
         check_metadata(&request.metadata)?;
+        request.user_id.as_deref().map_or(Ok(()), |user_id| check_readable("user_id", user_id))?;
         let spec = StartSpec {
             image: image_of(request, template, settings)?,
             command: command_of(request, template)?,
@@ -105,31 +107,12 @@ fn check_metadata(metadata: &RawFields) -> Result<(), Rejection> {
     if bytes > MAX_METADATA_BYTES {
         return Err(Rejection::invalid("metadata", format!("at most {MAX_METADATA_BYTES} bytes, not {bytes}")));
     }
-    match metadata.iter().find(|(_, raw)| depth_of(raw.get()) >= MAX_METADATA_DEPTH) {
-        Some((name, _)) => {
-            Err(Rejection::invalid(format!("metadata.{name}"), format!("at most {MAX_METADATA_DEPTH} levels deep")))
-        }
-        None => Ok(()),
-    }
+    metadata.iter().try_for_each(|(name, raw)| check_readable(&format!("metadata.{name}"), raw))
 }
 
-/// How deep the arrays and objects of a JSON text go.
-fn depth_of(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_text => depth -= 1,
-            _ => {}
-        }
-    }
-    deepest
+/// What is kept as it was written comes back in answers to others.
+fn check_readable(field: &str, raw: &RawValue) -> Result<(), Rejection> {
+    json::check(raw).map_err(|unreadable| Rejection::invalid(unreadable.path_below(field), unreadable.problem))
 }
 
 fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, Rejection> {
@@ -234,18 +217,6 @@ fn idle_timeout_of(request: &Create, template: &Template, settings: &Settings) -
         Some(None) if settings.lifecycle.allow_no_idle_timeout => Ok(None),
         Some(None) => {
             Err(Rejection::invalid("idle_timeout", "null is allowed only by lifecycle.allow_no_idle_timeout"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_counts_arrays_and_objects_and_not_what_texts_say() {
-        for (json, depth) in [("1", 0), ("[]", 1), (r#"{"a":[{}]}"#, 3), (r#""[[[\\\"[[["#, 0), (r#"["]",[]]"#, 2)] {
-            assert_eq!(depth_of(json), depth, "{json}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod page;
 mod security;
 mod stream;
 mod stream_laws;
+mod text;
 mod watcher;
 mod wire;
 

@@ -1,0 +1,332 @@
+//! Raw JSON, which is kept byte for byte, and which others have to read.
+//!
+//! A [`RawValue`] has JSON's grammar and no more: its texts may hold lone surrogates, which are no Unicode, its numbers may
+//! be larger than any that computers count with, it may be nested as deep as it is long. Many readers refuse a whole
+//! document for one such value. So none is let in ([`check`]), and one that is there already is mended on its way out
+//! ([`readable`]).
+
+use std::{borrow::Cow, collections::BTreeSet, fmt};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// How many arrays and objects may stand in each other: more than anybody means, and fewer than any reader takes.
+pub const MAX_DEPTH: usize = 31;
+
+/// Why not every reader takes a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where in the value: `a[0].b`; empty: it is the value itself.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl Unreadable {
+    /// The path, when the value stands at `field`.
+    pub fn path_below(&self, field: &str) -> String {
+        match self.path.as_bytes().first() {
+            None | Some(b'[') => format!("{field}{}", self.path),
+            Some(_) => format!("{field}.{}", self.path),
+        }
+    }
+}
+
+/// Checks that every reader takes `raw`, and that all read the same.
+///
+/// # Errors
+/// The first place at which there is a text that is not Unicode, a number that is not finite, a name that an object has
+/// twice, or more than [`MAX_DEPTH`] levels.
+pub fn check(raw: &RawValue) -> Result<(), Unreadable> {
+    let mut reader = serde_json::Deserializer::from_str(raw.get());
+    let mut track = serde_path_to_error::Track::new();
+    let checked = Strict { levels: MAX_DEPTH, twice: false }
+        .deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track));
+    checked.map_err(|error| {
+        let (path, text) = (track.path().to_string(), error.to_string());
+        // A name that is no text itself is told of by the object that it stands in.
+        let path = path.trim_end_matches('?').trim_end_matches('.').to_owned();
+        let problem = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+        // Of what is no JSON to the parser, it says how it came upon it.
+        let problem =
+            if error.is_syntax() { format!("not every reader takes this: {problem}") } else { problem.to_owned() };
+        Unreadable { path, problem }
+    })
+}
+
+/// Takes any value that is fit to be read by others, and keeps nothing of it.
+#[derive(Clone, Copy)]
+struct Strict {
+    /// How many levels may still follow.
+    levels: usize,
+    /// Whether another value stands under the same name.
+    twice: bool,
+}
+
+impl Strict {
+    fn below<E: Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1);
+        levels
+            .map(|levels| Self { levels, twice: false })
+            .ok_or_else(|| E::custom(format_args!("at most {MAX_DEPTH} levels deep")))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.twice {
+            return Err(D::Error::custom("a name that stands there twice"));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while seq.next_element_seed(below)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (below, mut names) = (self.below()?, BTreeSet::new());
+        while let Some(name) = map.next_key::<String>()? {
+            map.next_value_seed(Self { twice: !names.insert(name), ..below })?;
+        }
+        Ok(())
+    }
+}
+
+/// `raw` as every reader takes it. What is wrong in it is replaced: half a character by U+FFFD, a number that is not finite
+/// by its digits as a text, and what lies deeper than [`MAX_DEPTH`] by its JSON as a text. Everything else stays as it was
+/// written.
+pub fn readable(raw: &RawValue) -> Cow<'_, RawValue> {
+    let mut mender = Mender { json: raw.get(), mended: String::new(), done: 0 };
+    mender.mend();
+    if mender.done == 0 {
+        return Cow::Borrowed(raw);
+    }
+    mender.mended.push_str(&mender.json[mender.done..]);
+    // One value has taken the place of another. Were that not JSON, null would be.
+    RawValue::from_string(mender.mended).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned)
+}
+
+/// Goes once over valid JSON.
+struct Mender<'a> {
+    json: &'a str,
+    /// What has become of `json[..done]`.
+    mended: String,
+    done: usize,
+}
+
+impl Mender<'_> {
+    fn mend(&mut self) {
+        let (mut at, mut depth) = (0, 0);
+        while let Some(byte) = self.byte(at) {
+            at = match byte {
+                b'"' => self.mend_text(at),
+                b'-' | b'0'..=b'9' => self.mend_number(at),
+                b'[' | b'{' if depth == MAX_DEPTH => {
+                    let end = self.end_of(at);
+                    self.replace_by_text(at, end);
+                    end
+                }
+                b'[' | b'{' => {
+                    depth += 1;
+                    at + 1
+                }
+                b']' | b'}' => {
+                    depth = depth.saturating_sub(1);
+                    at + 1
+                }
+                _ => at + 1,
+            }
+        }
+    }
+
+    /// Mends the text that begins at `at`; where it ends.
+    fn mend_text(&mut self, at: usize) -> usize {
+        let mut at = at + 1;
+        while let Some(byte) = self.byte(at) {
+            at += match (byte, self.code_unit(at)) {
+                (b'"', _) => return at + 1,
+                (_, Some(0xD800..=0xDBFF)) if matches!(self.code_unit(at + 6), Some(0xDC00..=0xDFFF)) => 12,
+                (_, Some(0xD800..=0xDFFF)) => {
+                    self.replace(at, at + 6, "\\ufffd");
+                    6
+                }
+                (b'\\', _) => 2,
+                _ => 1,
+            };
+        }
+        at
+    }
+
+    /// Mends the number that begins at `at`; where it ends.
+    fn mend_number(&mut self, at: usize) -> usize {
+        let rest = &self.json[at..];
+        let length = rest.find(|letter: char| !matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
+        let end = at + length.unwrap_or(rest.len());
+        if !self.json[at..end].parse().is_ok_and(f64::is_finite) {
+            self.replace_by_text(at, end);
+        }
+        end
+    }
+
+    /// Where the array or object ends that begins at `at`.
+    fn end_of(&self, mut at: usize) -> usize {
+        let (mut depth, mut in_text) = (0_usize, false);
+        while let Some(byte) = self.byte(at) {
+            at += 1;
+            match byte {
+                b'\\' if in_text => at += 1,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text && depth == 1 => return at,
+                b']' | b'}' if !in_text => depth -= 1,
+                _ => {}
+            }
+        }
+        self.json.len()
+    }
+
+    /// What `\uXXXX` at `at` stands for.
+    fn code_unit(&self, at: usize) -> Option<u16> {
+        let digits = self.json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    }
+
+    fn replace_by_text(&mut self, start: usize, end: usize) {
+        let text = to_raw_value(&self.json[start..end]);
+        self.replace(start, end, text.as_deref().map_or("null", RawValue::get));
+    }
+
+    fn replace(&mut self, start: usize, end: usize, by: &str) {
+        self.mended.push_str(&self.json[self.done..start]);
+        self.mended.push_str(by);
+        self.done = end;
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.json.as_bytes().get(at).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn mended(json: &str) -> String {
+        readable(&raw(json)).get().to_owned()
+    }
+
+    #[test]
+    fn what_not_every_reader_takes_is_found_with_its_path() {
+        for (json, path) in [
+            (r#""\ud800""#, ""),
+            (r#"["", "\udc00"]"#, "[1]"),
+            (r#"{"a": [{"b": "x\ud800\u0041"}]}"#, "a[0].b"),
+            (r#"{"a": {"\udfff": 1}}"#, "a"),
+            (r#"[1, 1e999]"#, "[1]"),
+            (r#"{"a": -1e999}"#, "a"),
+            (r#"{"a": {"b": 1, "c": 1, "b": 2}}"#, "a.b"),
+            (r#"{"a": {"b": 1, "\u0062": 2}}"#, "a.b"),
+        ] {
+            let found = check(&raw(json)).unwrap_err();
+            assert_eq!(found.path, path, "{json}: {}", found.problem);
+        }
+        assert_eq!(check(&raw(r#"["\ud800"]"#)).unwrap_err().path_below("metadata.a"), "metadata.a[0]");
+        assert_eq!(check(&raw(r#"{"b":1e999}"#)).unwrap_err().path_below("metadata.a"), "metadata.a.b");
+    }
+
+    #[test]
+    fn depth_counts_arrays_and_objects_and_not_what_texts_say() {
+        let nested = |levels| raw(&format!("{}{}", r#"[{"a":"#.repeat(levels), "1".to_owned() + &"}]".repeat(levels)));
+        assert!(check(&nested(MAX_DEPTH / 2)).is_ok());
+        assert!(check(&nested(MAX_DEPTH / 2 + 1)).unwrap_err().problem.contains("levels deep"));
+        assert!(check(&raw(&format!(r#""{}""#, "[".repeat(500)))).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_replaced_and_everything_else_stays_as_it_was_written() {
+        for (json, expected) in [
+            (r#"{"a":"\ud800\ud83d\ude00","n":[1e999,-2.50]}"#, r#"{"a":"\ufffd\ud83d\ude00","n":["1e999",-2.50]}"#),
+            (r#""\udc00\ud800\ud800x\\ud800""#, r#""\ufffd\ufffd\ufffdx\\ud800""#),
+            (r#"{"\uDBFF":-1E+400}"#, r#"{"\ufffd":"-1E+400"}"#),
+            (r#"["1e999",12345678901234567890123,"\u00e9ü"]"#, r#"["1e999",12345678901234567890123,"\u00e9ü"]"#),
+        ] {
+            assert_eq!(mended(json), expected);
+        }
+        let deep = format!("{}{}{}", "[".repeat(MAX_DEPTH), r#"{"]":["\ud800"]},1"#, "]".repeat(MAX_DEPTH));
+        let text = format!("{}{}{}", "[".repeat(MAX_DEPTH), r#""{\"]\":[\"\\ud800\"]}",1"#, "]".repeat(MAX_DEPTH));
+        assert_eq!(mended(&deep), text);
+        let deepest = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(check(&raw(&mended(&deepest))).is_ok());
+    }
+
+    /// JSON of every kind, fit to be read or not. Names differ: of one that stands twice, nothing is to be mended.
+    fn any_json() -> impl Strategy<Value = String> {
+        let text = prop_oneof![
+            Just(r#"\ud83d\ude00"#.to_owned()),
+            Just(r#"\\"#.to_owned()),
+            Just(r#"\""#.to_owned()),
+            "\\\\u(d[89abcdef]|00)[0-9a-f]{2}",
+            "[a-z{\\[ü]",
+        ];
+        let text = prop::collection::vec(text, 0..5).prop_map(|parts| format!("\"{}\"", parts.concat()));
+        let number = "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?";
+        let leaf = prop_oneof![text.clone(), number.prop_map(|number| number), Just("null".to_owned())];
+        leaf.prop_recursive(40, 60, 3, move |inner| {
+            let object = (text.clone(), inner.clone()).prop_map(|(name, value)| format!("{{{name}: {value}}}"));
+            prop_oneof![prop::collection::vec(inner, 0..3).prop_map(|all| format!("[{}]", all.join(","))), object]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_mended_is_fit_and_whatever_is_fit_is_left_alone(json in any_json()) {
+            let raw = raw(&json);
+            let readable = readable(&raw);
+            prop_assert_eq!(check(&readable), Ok(()), "{} became {}", json, readable.get());
+            prop_assert_eq!(matches!(readable, Cow::Borrowed(_)), check(&raw).is_ok(), "{}", json);
+        }
+    }
+}
