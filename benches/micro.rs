@@ -31,6 +31,7 @@ use sandglass::{
     },
     journal::{ActivityCell, Journal},
     metrics::Metrics,
+    tasks::Tasks,
 };
 use store::Nothing;
 use tokio::{runtime::Handle, time::Instant};
@@ -91,8 +92,9 @@ async fn journal(criterion: &mut Criterion) {
     // Nothing is flushed while it is measured.
     let flush_interval = Duration::from_secs(86_400);
     let store = Arc::new(Nothing(planter.clone()));
-    let journal =
-        || Journal::start(store.clone(), flush_interval, clock.clone(), Arc::new(Metrics::new()), &Handle::current());
+    let metrics = Arc::new(Metrics::new());
+    let tasks = Tasks::new(Handle::current(), clock.clone(), metrics.clone());
+    let journal = || Journal::start(store.clone(), flush_interval, clock.clone(), metrics.clone(), &tasks);
     let sandboxes: Vec<_> = (0..1000)
         .map(|number| (planter.sandbox(number), ActivityCell::new(Moment::default(), Moment::default())))
         .collect();

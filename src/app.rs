@@ -28,12 +28,13 @@ use crate::{
     runtime::docker,
     store::{EmbeddedStore, RedisStore, embedded, redis},
     supervisor::{Restoration, Supervisor, SupervisorParts},
+    tasks::Tasks,
 };
 
 /// How long the last writes may take when it stops, beside the requests' own grace.
 const FLUSH_GRACE: Duration = Duration::from_secs(5);
 
-/// Why Sandglass does not start, or cannot go on. Each is something that its operator can act on.
+/// Why Sandglass does not start, or cannot go on. Each but the last is something that its operator can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The address is taken, or not ours.
@@ -61,6 +62,9 @@ pub enum AppError {
     /// The engine's address is of no use.
     #[error("failed to set up the container engine: {0}")]
     Runtime(RuntimeError),
+    /// A bug: something has died without which it cannot go on. The next start drives on what is recorded.
+    #[error("a bug in Sandglass: {0}; start it again, and please report this")]
+    Bug(String),
 }
 
 /// The outside: what a supervisor stands on.
@@ -219,9 +223,12 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Held`] when the lease is lost: from that moment on, nothing is written or terminated.
+    /// [`AppError::Bug`] when something has died that cannot be started again.
     pub async fn run_until(&mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let lost = self.supervisor.world().journal.lost().clone();
+        let tasks = self.supervisor.world().tasks.clone();
         tokio::select! {
+            () = tasks.given_up() => Err(AppError::Bug(tasks.beyond_repair().unwrap_or_default().to_owned())),
             () = stop => Ok(()),
             () = lost.cancelled() => {
                 let prefix = self.supervisor.settings().store.prefix.clone();
@@ -270,8 +277,9 @@ impl App {
 pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
     let (clock, metrics, io) = (Clock::system(), Arc::new(Metrics::new()), Handle::current());
     let flush_interval = settings.store.flush_interval;
-    let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &io);
-    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &io);
+    let tasks = Tasks::new(io.clone(), clock.clone(), metrics.clone());
+    let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &tasks);
+    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &tasks);
     let world = World {
         clock,
         journal,
@@ -280,6 +288,7 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
         metrics,
         registry: Default::default(),
         io,
+        tasks,
         retention: settings.lifecycle.retention,
         warn_before: settings.lifecycle.warn_before,
         backoff: Backoff::STANDARD,

@@ -25,6 +25,7 @@
 //! | [`supervisor`] | creates, finds, lists and rehydrates sandboxes |
 //! | [`http`] | verifies and converts requests and answers, and nothing else |
 //! | [`config`] | defaults, file, environment and flags, merged and checked |
+//! | [`tasks`] | keeps background tasks running, and tells of those that die |
 //! | [`metrics`], [`logging`] | what is counted and what is told |
 //! | [`app`] | puts the parts together and takes them apart |
 //! | [`drill`] | breaks things on purpose, and counts what was lost by it |
@@ -39,6 +40,7 @@
 //! - One owner per state: nobody but a sandbox's actor changes it. Everyone else sends a message.
 //! - Deadlines are on a monotonic clock. Nobody but [`clock`] reads one; everywhere else time is an argument.
 //! - An error is never taken for "nothing there": neither from the store nor from the engine.
+//! - No background task dies silently: [`tasks`] starts it again, counts it, and `/readyz` tells.
 //! - A container is touched only after it was seen to be ours: the one that a record names, or one that its own labels name.
 //! - What only the backstop ([`supervisor`]'s sweep) notices is a bug, and counted as one.
 //! - Deliberately absent: a timer that is re-armed by pings (it looks again when it fires), a queue of pings (a ping
@@ -80,3 +82,4 @@ pub mod ports;
 pub mod runtime;
 pub mod store;
 pub mod supervisor;
+pub mod tasks;

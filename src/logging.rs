@@ -1,10 +1,30 @@
 //! Logs: to the standard error stream, filtered by level, as text for people or as JSON for machines.
+//!
+//! A log that fails costs lines and nothing else (design, 9). A thread of its own writes the lines, so that nobody waits
+//! for a reader that is stuck; a line that cannot be written, since the reader has gone or the disk is full, is dropped.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write, stderr},
+    panic::PanicHookInfo,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
 
 use tracing_subscriber::{EnvFilter, util::TryInitError};
 
 use crate::config::{LogFormat, LogSettings, rules::LEVEL_RULE};
+
+/// How many lines may wait for the standard error stream; what comes beyond that is dropped.
+const QUEUE: usize = 8192;
+
+/// How often a full queue is asked for room by [`flush`].
+const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +46,9 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
 
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(directives(&settings.level))?)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_writer(|| Lines)
+        .log_internal_errors(false)
+        .with_ansi(stderr().is_terminal());
     match settings.format {
         LogFormat::Text => builder.finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
@@ -35,10 +56,102 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     Ok(())
 }
 
+/// From here on, a panic is a line of the log like any other.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let payload = panic.payload();
+        let words = payload.downcast_ref::<&str>().copied();
+        let words = words.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let place = panic.location().map(ToString::to_string);
+        let thread = thread::current().name().map(str::to_owned);
+        tracing::error!(panic = words, place, thread, "a bug in Sandglass: something panicked");
+    }));
+}
+
+/// Says something on the standard error stream, beside the logs. Like them it is dropped when nobody can read it.
+pub fn say(words: fmt::Arguments<'_>) {
+    OUTLET.send(format!("{words}\n").into_bytes());
+}
+
+/// Waits until what was said so far is written, at most `within`: a stuck reader delays the end of the process no longer.
+pub fn flush(within: Duration) {
+    let (done, written) = sync_channel(1);
+    let mut message = Message::Flush(done);
+    let mut left = within;
+    while let Err(TrySendError::Full(back)) = OUTLET.queue.try_send(message) {
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(ASK_EVERY);
+        left = left.saturating_sub(ASK_EVERY);
+        message = back;
+    }
+    let _ = written.recv_timeout(left);
+}
+
 /// A level alone is about Sandglass; of the libraries below it, only what they warn of is of interest to its operator.
 fn directives(level: &str) -> String {
     let alone = level.bytes().all(|byte| byte.is_ascii_alphabetic());
     if alone && !level.eq_ignore_ascii_case("off") { format!("warn,sandglass={level}") } else { level.to_owned() }
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// Answered once everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// The way to the thread that writes.
+struct Outlet {
+    queue: SyncSender<Message>,
+    dropped: AtomicU64,
+}
+
+static OUTLET: LazyLock<Outlet> = LazyLock::new(|| {
+    let (queue, lines) = sync_channel(QUEUE);
+    // Without the thread, everything is dropped: the receiver has gone then.
+    let _ = thread::Builder::new().name("sandglass-log".to_owned()).spawn(move || write_lines(&lines));
+    Outlet { queue, dropped: AtomicU64::new(0) }
+});
+
+impl Outlet {
+    fn send(&self, line: Vec<u8>) {
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Message>) {
+    for message in lines {
+        match message {
+            Message::Line(line) => {
+                let dropped = OUTLET.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    let _ = writeln!(
+                        stderr(),
+                        "sandglass: {dropped} lines of the log were dropped, since nobody read them"
+                    );
+                }
+                let _ = stderr().write_all(&line);
+            }
+            Message::Flush(done) => _ = done.send(()),
+        }
+    }
+}
+
+/// What the logs are written to: each write is a whole line, and none ever fails.
+struct Lines;
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        OUTLET.send(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

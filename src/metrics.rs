@@ -46,6 +46,12 @@ label!(ByStatus { status: Status });
 label!(ByReason { reason: EndReason });
 label!(BySource { source: ActivitySource });
 
+/// A background task, by its name.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByTask {
+    task: &'static str,
+}
+
 /// The counters. Cheap to update from any thread.
 #[derive(Debug)]
 pub struct Metrics {
@@ -65,6 +71,7 @@ pub struct Metrics {
     sweep_rescues: Counter,
     rehydrated: Counter,
     stream_lags: Counter,
+    task_deaths: Family<ByTask, Counter>,
     streams: Gauge<f64, AtomicU64>,
     journal_backlog: Gauge<f64, AtomicU64>,
     journal_oldest: Gauge<f64, AtomicU64>,
@@ -104,6 +111,9 @@ impl Metrics {
         registry.register("pings", "What reset an idle clock, by source", activity_family.clone());
         let ends = Family::<ByReason, Counter>::default();
         registry.register("ends", "Ends that were decided, by reason", ends.clone());
+        let task_deaths = Family::<ByTask, Counter>::default();
+        let help = "Background tasks that died and were started again, by name; none in a healthy build";
+        registry.register("task_deaths", help, task_deaths.clone());
         let lateness = Histogram::new(LATENESS_BUCKETS);
         let help = "When a deadline's action began, minus the deadline";
         registry.register_with_unit("lateness", help, Unit::Seconds, lateness.clone());
@@ -141,6 +151,7 @@ impl Metrics {
             sandboxes: Default::default(),
             by_status,
             ends,
+            task_deaths,
             lateness,
             journal_lag,
             streams,
@@ -215,6 +226,11 @@ impl Metrics {
     /// A reader of the status stream was too slow.
     pub fn stream_lagged(&self) {
         self.stream_lags.inc();
+    }
+
+    /// A background task died.
+    pub fn task_died(&self, task: &'static str) {
+        self.task_deaths.get_or_create(&ByTask { task }).inc();
     }
 
     /// A sandbox was brought back.

@@ -4,6 +4,9 @@
 mod copies;
 mod support;
 
+#[path = "end_to_end/logs.rs"]
+mod logs;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use nix::sys::signal::Signal;

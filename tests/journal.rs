@@ -11,6 +11,7 @@ use sandglass::{
     metrics::Metrics,
     ports::store::{Store, StoreError},
     store::{MemoryStore, memory::Point},
+    tasks::Tasks,
 };
 use support::bench::{id, wall_clock};
 use tokio::{runtime::Handle, time::sleep};
@@ -29,7 +30,8 @@ impl Desk {
         let store = MemoryStore::new();
         store.acquire().await.expect("the lease is free");
         let (shared, metrics) = (Arc::new(store.clone()), Arc::new(Metrics::new()));
-        let journal = Journal::start(shared, FLUSH, clock.clone(), metrics, &Handle::current());
+        let tasks = Tasks::new(Handle::current(), clock.clone(), metrics.clone());
+        let journal = Journal::start(shared, FLUSH, clock.clone(), metrics, &tasks);
         Self { store, journal, clock }
     }
 
@@ -210,4 +212,25 @@ async fn who_lost_the_lease_writes_nothing_more() {
     assert!(matches!(&*desk.journal.health().borrow(), StoreHealth::Lost { .. }));
     assert!(desk.store.record("one").is_none());
     assert!(tokio::time::timeout(Duration::from_secs(60), ticket).await.is_ok_and(|stored| !stored));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_dies_with_a_batch_loses_nothing_of_it() {
+    let desk = Desk::new().await;
+    desk.store.panic_next(Point::Commit, 3);
+    let (first, second) = (desk.sandbox("a"), desk.sandbox("b"));
+    let (mut waits, write) = (desk.journal.put(first.clone(), &desk.cell()), desk.journal.put(second, &desk.cell()));
+    assert_eq!(desk.journal.outcome(&mut waits).await, Outcome::InMemory, "it is told as an outage");
+    // What is newer than what the dead writer had replaces it.
+    let newer = desk.journal.put(named(&first, 7), &desk.cell());
+    assert!(waits.await && write.await && newer.await);
+    assert_eq!(desk.stored("a").user_name.as_deref(), Some("7"));
+    assert!(desk.store.record("b").is_some());
+    assert_eq!(*desk.journal.health().borrow(), StoreHealth::Up);
+    // One that dies while it closes has not closed.
+    desk.store.panic_next(Point::Commit, 1);
+    let last = desk.journal.put(named(&first, 8), &desk.cell());
+    assert_eq!(desk.journal.close(Duration::from_secs(5)).await, 0);
+    assert!(last.await);
+    assert_eq!(desk.stored("a").user_name.as_deref(), Some("8"));
 }

@@ -43,6 +43,11 @@ impl Arbiters {
         usize::try_from(index).unwrap_or(0)
     }
 
+    /// Whether all threads take work.
+    pub fn are_alive(&self) -> bool {
+        self.handles.iter().all(|handle| handle.spawn_fn(|| ()))
+    }
+
     /// Actors that are to be started together.
     pub fn births(&self) -> Births<'_> {
         Births { arbiters: self, waiting: self.handles.iter().map(|_| Vec::new()).collect() }

@@ -130,7 +130,7 @@ impl SandboxActor {
     fn bury(&self, ctx: &mut Context<Self>) {
         let ticket = self.world.journal.bury(self.as_tombstone(), self.cell(), self.world.retention);
         let addr = ctx.address();
-        self.world.io.spawn(async move {
+        self.world.tasks.once("burial", async move {
             if ticket.await {
                 addr.do_send(Outcome::Buried);
             }

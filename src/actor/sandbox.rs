@@ -192,7 +192,7 @@ impl SandboxActor {
         }
         let (addr, journal) = (ctx.address(), self.world.journal.clone());
         let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.life.revision());
-        self.world.io.spawn(async move {
+        self.world.tasks.once("answer", async move {
             let outcome = journal.outcome(&mut ticket).await;
             for reply in replies {
                 // Whoever hung up does not need the answer.

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::registry::Registry;
 use crate::{
     clock::Clock, domain::retry::Backoff, feed::Feed, journal::Journal, metrics::Metrics, ports::runtime::Runtime,
+    tasks::Tasks,
 };
 
 /// What every actor shares.
@@ -25,6 +26,8 @@ pub struct World {
     pub registry: Registry,
     /// Where deeds run: arbiters are for messages and timers.
     pub io: Handle,
+    /// The tasks that run in the background, and what became of them.
+    pub tasks: Tasks,
     /// How long tombstones stay.
     pub retention: Duration,
     /// How long before its end a sandbox is announced as expiring; zero: not at all.

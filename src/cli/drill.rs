@@ -1,7 +1,7 @@
 //! `sandglass drill`: runs the drills and reports.
 
 use std::{
-    io::{IsTerminal, Write, stdout},
+    io::{IsTerminal, stdout},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +9,11 @@ use std::{
 use anyhow::Context;
 use serde_json::json;
 
-use super::{args, serve::Signals};
+use super::{
+    args,
+    out::{print, show},
+    serve::Signals,
+};
 use crate::{
     config::{BASE_TEMPLATE, Overrides, Settings, StoreKind, process_environment},
     drill::{DRILLS, Drill, Ground, Options, Outcome, Pace, check, run},
@@ -30,10 +34,8 @@ pub(super) struct CannotDrill(String);
 /// Runs what was asked for, one drill after the other.
 pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
     if args.list {
-        for Drill { name, what, .. } in DRILLS {
-            println!("{name:<12} {what}");
-        }
-        return Ok(());
+        let lines = DRILLS.iter().map(|Drill { name, what, .. }| format!("{name:<12} {what}\n"));
+        return Ok(print(&lines.collect::<String>())?);
     }
     let chosen = chosen(&args.only)?;
     let mut signals = Signals::new()?;
@@ -63,7 +65,7 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        println!("{}", report(&outcomes));
+        print(&format!("{}\n", report(&outcomes)))?;
     }
     screen.end(&outcomes);
     let names = |wanted: fn(&Outcome) -> bool| {
@@ -131,15 +133,13 @@ impl Screen {
     /// On a terminal, in place of the line before; elsewhere not at all.
     fn progress(&self, name: &str, text: &str) {
         if self.terminal && !self.silent {
-            print!("\r\x1b[K{name:<12} … {text}");
-            // A terminal that is gone shows nothing, and that is no failure of the drill.
-            let _ = stdout().flush();
+            show(format_args!("\r\x1b[K{name:<12} … {text}"));
         }
     }
 
     fn outcome(&self, drill: &Drill, outcome: &Outcome) {
         if self.terminal && !self.silent {
-            print!("\r\x1b[K");
+            show(format_args!("\r\x1b[K"));
         }
         let name = drill.name;
         match outcome {
@@ -177,7 +177,7 @@ impl Screen {
 
     fn line(&self, text: &str) {
         if !self.silent {
-            println!("{}", text.trim_end());
+            show(format_args!("{}\n", text.trim_end()));
         }
     }
 }

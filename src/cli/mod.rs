@@ -3,15 +3,19 @@
 mod args;
 mod demo;
 mod drill;
+mod out;
 mod screen;
 mod serve;
 mod watch;
 
 pub use args::Cli;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use crate::{actor::run_system, app::AppError, config::ConfigError};
+use crate::{actor::run_system, app::AppError, config::ConfigError, logging};
+
+/// How long the end of the process waits for a reader of the standard error stream that does not read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Ended because of something that its operator can act on: an address that is taken, a store that cannot be opened.
 const OPERATOR: u8 = 1;
@@ -36,13 +40,15 @@ pub fn run(cli: Cli) -> ExitCode {
             args::Command::Drill(drill) => drill::drill(drill).await,
         }
     });
-    match outcome.map_err(anyhow::Error::from).flatten() {
+    let code = match outcome.map_err(anyhow::Error::from).flatten() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sandglass: {error:#}");
+            logging::say(format_args!("sandglass: {error:#}"));
             ExitCode::from(code_of(&error))
         }
-    }
+    };
+    logging::flush(LAST_WORDS);
+    code
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -54,7 +60,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
         BROKEN_PROMISE
     } else if matches!(error.downcast_ref(), Some(AppError::Held { .. })) {
         HELD
+    } else if matches!(error.downcast_ref(), Some(AppError::Bug(_))) {
+        BUG
     } else if error.is::<AppError>()
+        || error.is::<out::CannotPrint>()
         || error.is::<demo::CannotStart>()
         || error.is::<drill::CannotDrill>()
         || error.is::<watch::Refused>()
@@ -62,5 +71,16 @@ fn code_of(error: &anyhow::Error) -> u8 {
         OPERATOR
     } else {
         BUG
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_has_an_exit_code_of_its_own() {
+        assert_eq!(code_of(&AppError::Bug("a thread has ended".to_owned()).into()), BUG);
+        assert_eq!(code_of(&anyhow::anyhow!("something nobody thought of")), BUG);
     }
 }

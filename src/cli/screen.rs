@@ -1,6 +1,8 @@
 //! What the demonstration shows: bars that drain on a terminal, lines elsewhere.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
+
+use super::out::show;
 
 const BAR: usize = 32;
 
@@ -29,13 +31,13 @@ impl Screen {
     /// A sentence of the story.
     pub(super) fn say(&mut self, sentence: &str) {
         self.drawn = 0;
-        println!("{sentence}");
+        show(format_args!("{sentence}\n"));
     }
 
     /// Something that happened to one of the rows. On a terminal the rows tell it themselves.
     pub(super) fn log(&mut self, seconds: f64, sentence: &str) {
         if !self.terminal {
-            println!("{seconds:6.1} s  {sentence}");
+            show(format_args!("{seconds:6.1} s  {sentence}\n"));
         }
     }
 
@@ -48,7 +50,7 @@ impl Screen {
         for row in rows {
             let before = self.shown.iter().find(|shown| shown.name == row.name);
             if before.is_none_or(|before| before.status != row.status) {
-                println!("{seconds:6.1} s  {} is {}  {}", row.name, row.status, row.note);
+                show(format_args!("{seconds:6.1} s  {} is {}  {}\n", row.name, row.status, row.note));
             }
         }
         self.shown = rows.to_vec();
@@ -70,8 +72,6 @@ impl Screen {
             text.push_str(&format!("\r\x1b[K  {name:<8} \x1b[{colour}m{bar}\x1b[0m {status:<11} {note}\n"));
         }
         self.drawn = rows.len();
-        print!("{text}");
-        // A terminal that is gone shows nothing, and that is no failure of the demonstration.
-        let _ = stdout().flush();
+        show(format_args!("{text}"));
     }
 }

@@ -3,7 +3,10 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use super::args::{Serve, variables_of_flags};
+use super::{
+    args::{Serve, variables_of_flags},
+    out,
+};
 use crate::{
     app::{Adapters, App},
     config::{MANUAL, Settings, ignored_variables, process_environment},
@@ -13,14 +16,14 @@ use crate::{
 /// Serves until it is told to stop.
 pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     if args.manual {
-        print!("{MANUAL}");
-        return Ok(());
+        return Ok(out::print(MANUAL)?);
     }
     // The handlers come first: from here on, a signal stops cleanly or, the second time, at once.
     let mut signals = Signals::new()?;
     let settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
     logging::init(&settings.log)?;
     warn_of_ignored_variables();
+    logging::log_panics();
     let listener = App::listen(&settings)?;
     let adapters = Adapters::from_settings(&settings)?;
     let starting = async {

@@ -12,16 +12,17 @@ use std::{
 };
 
 use rand::{RngExt, distr::Alphanumeric};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     event::{Change, Event},
     reader::{Reader, Subscription},
 };
-use crate::domain::{Moment, Now, Sandbox};
+use crate::{
+    domain::{Moment, Now, Sandbox},
+    tasks::Tasks,
+};
 
 /// How long the feed goes on for a reader who comes back, after the last one left.
 const LINGER: Duration = Duration::from_secs(300);
@@ -90,8 +91,8 @@ struct History {
 }
 
 impl Feed {
-    /// A feed that sleeps. Its readers are woken by a task on `io`.
-    pub fn start(capacity: usize, max_readers: usize, io: &Handle) -> Arc<Self> {
+    /// A feed that sleeps. Its readers are woken by one of `tasks`.
+    pub fn start(capacity: usize, max_readers: usize, tasks: &Tasks) -> Arc<Self> {
         let history = History { epoch: new_epoch(), events: VecDeque::new(), head: 0, silent_since: None };
         let feed = Arc::new(Self {
             history: Mutex::new(history),
@@ -102,7 +103,8 @@ impl Feed {
             bell: Notify::new(),
             head: watch::Sender::new(0),
         });
-        io.spawn(wake_readers(feed.clone()));
+        let bells = feed.clone();
+        tasks.keep("feed waker", &CancellationToken::new(), move |_| wake_readers(bells.clone()));
         feed
     }
 
@@ -225,12 +227,13 @@ impl fmt::Debug for Feed {
 /// Tells the readers how far the feed is, for as long as the runtime lives.
 async fn wake_readers(feed: Arc<Feed>) {
     loop {
-        feed.bell.notified().await;
+        // First of all: the one before this may have died with a ring of the bell that nobody was told of.
         feed.head.send_replace(feed.head());
         let pace = feed.pace();
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
+        feed.bell.notified().await;
     }
 }
 
@@ -241,9 +244,12 @@ fn new_epoch() -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Handle;
+
     use super::*;
     use crate::domain::{Details, Lifecycle, OnTimeout, Policy, SandboxId};
     use crate::feed::Read;
+    use crate::{clock::Clock, metrics::Metrics};
 
     const NOW: Now = Now { moment: Moment::from_nanos(0), epoch_offset: 0 };
 
@@ -261,7 +267,8 @@ mod tests {
     }
 
     fn feed(capacity: usize) -> Arc<Feed> {
-        Feed::start(capacity, 3, &Handle::current())
+        let tasks = Tasks::new(Handle::current(), Clock::system(), Arc::new(Metrics::new()));
+        Feed::start(capacity, 3, &tasks)
     }
 
     fn publish(feed: &Feed, times: usize) {

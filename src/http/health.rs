@@ -16,6 +16,7 @@ use crate::{
     domain::EpochSeconds,
     journal::StoreHealth,
     supervisor::{Phase, RuntimeHealth, Supervisor},
+    tasks::Trouble,
 };
 
 /// Whether requests are served, and by all of its parts.
@@ -23,7 +24,7 @@ use crate::{
 pub(super) struct Readiness {
     /// In a word.
     status: ReadinessStatus,
-    /// Why it is not ready; empty when it is.
+    /// Why it is not ready. One that is ready may have reasons, too: for its operator, not for its clients.
     reasons: Vec<Reason>,
 }
 
@@ -46,7 +47,7 @@ enum ReadinessStatus {
 /// A part that is not as it should be.
 #[derive(Debug, Serialize, ToSchema)]
 struct Reason {
-    /// `supervisor`, `store` or `runtime`.
+    /// `supervisor`, `store`, `runtime` or `tasks`.
     part: &'static str,
     /// Since when, where that is known.
     since: Option<EpochSeconds>,
@@ -84,7 +85,16 @@ impl Readiness {
             RuntimeHealth::Up | RuntimeHealth::Unknown => None,
             RuntimeHealth::Down { since, error } => Some(part("runtime", Some(since), &error)),
         };
-        let reasons: Vec<_> = [own, store, runtime].into_iter().flatten().collect();
+        let world = supervisor.world();
+        let broken = world.tasks.beyond_repair().map(|why| part("tasks", None, why));
+        let (down, died): (Vec<_>, Vec<_>) = world.tasks.troubles().into_iter().partition(|trouble| trouble.down);
+        let task = |trouble: Trouble| {
+            let Trouble { task, since, error, down } = trouble;
+            let now = if down { "is down" } else { "was started again" };
+            part("tasks", Some(since), &format!("a bug in Sandglass: the task {task:?} died, and {now}: {error}"))
+        };
+        let mut reasons: Vec<_> = [own, store, runtime, broken].into_iter().flatten().collect();
+        reasons.extend(down.into_iter().map(task));
         let status = match phase {
             Phase::Standby => ReadinessStatus::Standby,
             Phase::Starting => ReadinessStatus::Starting,
@@ -92,6 +102,8 @@ impl Readiness {
             Phase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
             Phase::Ready => ReadinessStatus::Degraded,
         };
+        // What keeps nobody from working, and what somebody should look at.
+        reasons.extend(died.into_iter().map(task));
         Self { status, reasons }
     }
 }
@@ -106,7 +118,7 @@ pub(super) async fn healthz() -> HttpResponse {
 /// Whether requests are served, and by all of its parts.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operation", security(()),
     responses(
-        (status = 200, description = "All is well", body = Readiness),
+        (status = 200, description = "Requests are served, by all of its parts", body = Readiness),
         (status = 503, description = "It starts, stops, waits for another one, or a part of it is down; the reasons say which", body = Readiness),
     ))]
 pub(super) async fn readyz(supervisor: Data<Supervisor>) -> HttpResponse {

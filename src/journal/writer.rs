@@ -9,7 +9,6 @@ use std::{
 };
 
 use tokio::{
-    runtime::Handle,
     sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
 };
@@ -25,6 +24,7 @@ use crate::{
     domain::{EpochSeconds, Moment, Sandbox, retry::Backoff},
     metrics::Metrics,
     ports::store::{Memory, Store, StoreError, Write},
+    tasks::Tasks,
 };
 
 /// A store that is down is asked again soon: everything waits for it.
@@ -91,14 +91,14 @@ struct Shared {
 }
 
 impl Journal {
-    /// Starts the writer on `handle`. Activity is on its way to the store within three quarters of `flush_interval`, which
+    /// Starts the writer among `tasks`. Activity is on its way to the store within three quarters of `flush_interval`, which
     /// leaves a quarter for the write itself.
     pub fn start(
         store: Arc<dyn Store>,
         flush_interval: Duration,
         clock: Clock,
         metrics: Arc<Metrics>,
-        handle: &Handle,
+        tasks: &Tasks,
     ) -> Self {
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
@@ -113,7 +113,10 @@ impl Journal {
             clock,
             metrics,
         });
-        handle.spawn(Writer { shared: shared.clone(), store }.run(flush_interval.mul_f64(0.75)));
+        let (writers, every) = (shared.clone(), flush_interval.mul_f64(0.75));
+        tasks.keep("journal writer", &shared.done, move |_| {
+            Writer { shared: writers.clone(), store: store.clone() }.run(every)
+        });
         Self { shared }
     }
 
@@ -293,6 +296,38 @@ impl Shared {
     }
 }
 
+/// What was taken out to be written. Unless it is finished, it goes back, also when the writer dies with it. When the lease
+/// is lost it will never be written, and whoever waits for it is told so.
+struct UnderWay<'a> {
+    shared: &'a Shared,
+    batch: Batch,
+    written: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn take(shared: &'a Shared, with_touched: bool) -> Self {
+        let batch = shared.inbox().take(with_touched, &shared.generation);
+        Self { shared, batch, written: false }
+    }
+
+    /// The store has it.
+    fn finish(mut self) -> Batch {
+        self.written = true;
+        std::mem::take(&mut self.batch)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.written && !self.shared.lost.is_cancelled() {
+            self.shared.inbox().put_back(std::mem::take(&mut self.batch));
+            if std::thread::panicking() {
+                self.shared.went_down("the journal's writer died of a bug");
+            }
+        }
+    }
+}
+
 struct Writer {
     shared: Arc<Shared>,
     store: Arc<dyn Store>,
@@ -300,7 +335,13 @@ struct Writer {
 
 impl Writer {
     async fn run(self, flush_every: Duration) {
-        let _done = self.shared.done.clone().drop_guard();
+        self.write(flush_every).await;
+        self.shared.done.cancel();
+    }
+
+    /// Writes until the journal is closed or the lease lost. Should it panic, nothing is lost: what it had taken is put
+    /// back, and its successor goes on with that.
+    async fn write(&self, flush_every: Duration) {
         let mut flush = tokio::time::interval_at(Instant::now() + flush_every, flush_every);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -312,8 +353,8 @@ impl Writer {
                 () = self.shared.wake.notified() => (false, false),
             };
             loop {
-                let batch = self.shared.inbox().take(due, &self.shared.generation);
-                if batch.is_empty() {
+                let batch = UnderWay::take(&self.shared, due);
+                if batch.batch.is_empty() {
                     break;
                 }
                 if !self.commit(batch).await {
@@ -336,13 +377,13 @@ impl Writer {
     }
 
     /// Writes a batch, however long it takes; newer states replace those in it meanwhile. False: the lease is lost.
-    async fn commit(&self, mut batch: Batch) -> bool {
+    async fn commit(&self, mut under_way: UnderWay<'_>) -> bool {
         let mut failures = 0;
         loop {
-            let writes = batch.writes(&self.shared.clock.now(), self.shared.flush_interval);
+            let writes = under_way.batch.writes(&self.shared.clock.now(), self.shared.flush_interval);
             match self.store.commit(&writes).await {
                 Ok(memory) => {
-                    self.succeeded(batch, writes.len());
+                    self.succeeded(under_way.finish(), writes.len());
                     self.shared.check(memory);
                     return true;
                 }
@@ -356,12 +397,12 @@ impl Writer {
                     self.failed(&problem, failures);
                 }
             }
-            self.shared.inbox().put_back(batch);
+            drop(under_way);
             tokio::select! {
                 () = tokio::time::sleep(RETRY.jittered_wait(failures)) => {}
                 () = self.shared.lost.cancelled() => return false,
             }
-            batch = self.shared.inbox().take(true, &self.shared.generation);
+            under_way = UnderWay::take(&self.shared, true);
         }
     }
 

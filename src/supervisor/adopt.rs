@@ -68,6 +68,10 @@ impl Supervisor {
     }
 
     pub(super) async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
+        self.world.tasks.finish("lost record", |_| self.find_place_for(&member, fallbacks)).await;
+    }
+
+    async fn find_place_for(&self, member: &Remains, fallbacks: &Fallbacks) {
         let mut failures = 0;
         let (owner, inspected) = loop {
             match self.find_container(&member.id).await {
@@ -84,7 +88,7 @@ impl Supervisor {
         match inspected {
             Some(inspected) => {
                 warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
-                let (sandbox, effects) = self.adopt(&member, &owner, inspected, fallbacks);
+                let (sandbox, effects) = self.adopt(member, &owner, inspected, fallbacks);
                 self.revive(sandbox, effects, true);
             }
             None => {

@@ -97,7 +97,7 @@ impl Supervisor {
             let Ok(handle) = inserted else { continue };
             let started = handle.wait(Until::Started);
             // The permit counts creates in flight, also those nobody waits for any more.
-            let under_way = self.world.io.spawn(async move {
+            let under_way = self.world.tasks.once("create", async move {
                 let outcome = started.await;
                 drop(permit);
                 outcome
@@ -111,6 +111,7 @@ impl Supervisor {
                 true => Rejection::Stopping,
                 false => Rejection::Internal(error.to_string()),
             })?;
+            let outcome = outcome.unwrap_or(Err(Refusal::Unanswered));
             let sandbox = self.or_what_is_left(&id, outcome).await?;
             return self.running(sandbox).map(Created::New);
         }

@@ -60,12 +60,15 @@ impl Supervisor {
                 // Why it died, and whether somebody is removing it, only a look can tell.
                 let supervisor = self.clone();
                 self.world.io.spawn(async move {
-                    let Some(handle) = supervisor.world.registry.handle(&container.sandbox) else { return };
-                    if let Ok(sandbox) = handle.look().await
-                        && sandbox.details.container_id.as_deref() == container.container_id.as_deref()
-                    {
-                        supervisor.look_closer(&handle, &sandbox).await;
-                    }
+                    let look = |_| async {
+                        let Some(handle) = supervisor.world.registry.handle(&container.sandbox) else { return };
+                        if let Ok(sandbox) = handle.look().await
+                            && sandbox.details.container_id.as_deref() == container.container_id.as_deref()
+                        {
+                            supervisor.look_closer(&handle, &sandbox).await;
+                        }
+                    };
+                    supervisor.world.tasks.finish("look at an exit", look).await;
                 });
                 return;
             }

@@ -40,11 +40,16 @@ impl RuntimeHealth {
 }
 
 /// Has everything tried again that waits for an engine which was away. However long that was, nothing waits as long again.
+/// One that died may have missed the engine's return, so that its successor begins with that.
 pub(super) async fn retry_when_back(
     world: Arc<World>,
     mut health: watch::Receiver<RuntimeHealth>,
     stop: CancellationToken,
+    deaths: u32,
 ) {
+    if deaths > 0 {
+        world.registry.each_live(|handle| handle.tell(Event::EngineBack));
+    }
     let recoveries = async {
         loop {
             health.wait_for(RuntimeHealth::is_down).await?;
@@ -55,8 +60,13 @@ pub(super) async fn retry_when_back(
     let _: Option<Result<(), watch::error::RecvError>> = stop.run_until_cancelled(recoveries).await;
 }
 
-/// Asks the engine from time to time, for as long as somebody listens.
-pub(super) async fn watch_runtime(runtime: Arc<dyn Runtime>, clock: Clock, health: watch::Sender<RuntimeHealth>) {
+/// Asks the engine from time to time, until `stop`.
+pub(super) async fn watch_runtime(
+    runtime: Arc<dyn Runtime>,
+    clock: Clock,
+    health: watch::Sender<RuntimeHealth>,
+    stop: CancellationToken,
+) {
     loop {
         let answer = runtime.check().await;
         health.send_if_modified(|health| match answer {
@@ -84,7 +94,7 @@ pub(super) async fn watch_runtime(runtime: Arc<dyn Runtime>, clock: Clock, healt
         let wait = if health.borrow().is_down() { CHECK_WHILE_DOWN } else { CHECK_EVERY };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = health.closed() => return,
+            () = stop.cancelled() => return,
         }
     }
 }

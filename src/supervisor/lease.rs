@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// Renews the lease at a third of its time to live, until `stop`. One that is lost stops the journal, and thereby every
-/// start and every end, at once.
+/// start and every end, at once; after that, nothing is left to do here.
 pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Duration, stop: CancellationToken) {
-    loop {
+    while !journal.lost().is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(ttl / 3) => {}
             () = stop.cancelled() => return,
-            () = journal.lost().cancelled() => return,
+            () = journal.lost().cancelled() => break,
         }
         match store.renew().await {
             Ok(memory) => {
@@ -32,8 +32,8 @@ pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Dur
             Err(StoreError::Held { holder }) => {
                 error!(%holder, "the lease is lost");
                 journal.lose(&holder);
-                return;
             }
         }
     }
+    stop.cancelled().await;
 }

@@ -6,8 +6,12 @@ use std::{
 };
 
 use dashmap::DashSet;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     health::{RuntimeHealth, retry_when_back, watch_runtime},
@@ -69,6 +73,8 @@ pub struct Supervisor {
     /// Since when nobody new is answered, once it stops.
     silent_since: OnceLock<Moment>,
     pub(super) stop: CancellationToken,
+    /// A supervisor that is given up leaves no task behind.
+    _stopped_with_it: DropGuard,
     /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
     pub(super) loose: DashSet<SandboxId>,
     /// Containers with our labels that are not ours.
@@ -85,7 +91,6 @@ impl Supervisor {
         let SupervisorParts { world, arbiters, store, settings } = parts;
         let (sender, runtime_health) = watch::channel(RuntimeHealth::Unknown);
         let stop = CancellationToken::new();
-        world.io.spawn(watch_runtime(world.runtime.clone(), world.clock.clone(), sender));
         let supervisor = Arc::new(Self {
             creates: Arc::new(Semaphore::new(settings.docker.max_creates)),
             store_health: world.journal.health(),
@@ -94,6 +99,7 @@ impl Supervisor {
             holder: watch::Sender::new(None),
             in_flight: TaskTracker::new(),
             silent_since: OnceLock::new(),
+            _stopped_with_it: stop.clone().drop_guard(),
             stop,
             loose: DashSet::new(),
             strangers: Strangers::default(),
@@ -104,9 +110,18 @@ impl Supervisor {
             store,
             settings,
         });
-        supervisor.world.io.spawn(follow_wall(supervisor.world.clone(), supervisor.stop.clone()));
-        supervisor.world.io.spawn(restore_store(supervisor.world.clone(), supervisor.stop.clone()));
-        supervisor.world.io.spawn(forget_tombstones(supervisor.world.clone(), supervisor.stop.clone()));
+        let (world, stop) = (supervisor.world.clone(), supervisor.stop.clone());
+        let keep = |name, task: fn(Arc<World>, CancellationToken, u32) -> BoxFuture<'static, ()>| {
+            let (world, stop) = (world.clone(), stop.clone());
+            world.tasks.clone().keep(name, &stop.clone(), move |deaths| task(world.clone(), stop.clone(), deaths));
+        };
+        keep("wall clock", |world, stop, _| follow_wall(world, stop).boxed());
+        keep("store restorer", |world, stop, deaths| restore_store(world, stop, deaths).boxed());
+        keep("tombstones", |world, stop, _| forget_tombstones(world, stop).boxed());
+        let (watched, token) = (world.clone(), stop.clone());
+        world.tasks.keep("runtime watch", &stop, move |_| {
+            watch_runtime(watched.runtime.clone(), watched.clock.clone(), sender.clone(), token.clone())
+        });
         supervisor
     }
 
@@ -122,15 +137,25 @@ impl Supervisor {
 
     /// Keeps the lease, which was just taken, and brings back what the store has.
     pub(super) async fn begin_after(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
-        let (world, health, stop) = (self.world.clone(), self.runtime_health.clone(), self.stop.clone());
-        self.world.io.spawn(retry_when_back(world, health, stop));
-        let ttl = self.settings.store.lease_ttl;
-        self.world.io.spawn(keep_lease(self.store.clone(), self.world.journal.clone(), ttl, self.stop.clone()));
+        self.keep("lease", |supervisor, _| {
+            let (store, journal) = (supervisor.store.clone(), supervisor.world.journal.clone());
+            keep_lease(store, journal, supervisor.settings.store.lease_ttl, supervisor.stop.clone()).boxed()
+        });
+        self.keep("retries", |supervisor, deaths| {
+            let (world, health) = (supervisor.world.clone(), supervisor.runtime_health.clone());
+            retry_when_back(world, health, supervisor.stop.clone(), deaths).boxed()
+        });
         let restoration = self.rehydrate(last_stop).await?;
-        self.world.io.spawn(self.clone().follow_events());
-        self.world.io.spawn(self.clone().reconcile_regularly());
-        self.world.io.spawn(self.clone().sweep_regularly());
+        self.keep("engine events", |supervisor, _| supervisor.follow_events().boxed());
+        self.keep("reconcile", |supervisor, _| supervisor.reconcile_regularly().boxed());
+        self.keep("sweep", |supervisor, _| supervisor.sweep_regularly().boxed());
         Ok(restoration)
+    }
+
+    /// Keeps a task of the supervisor's own running until it stops.
+    pub(super) fn keep(self: &Arc<Self>, name: &'static str, task: fn(Arc<Self>, u32) -> BoxFuture<'static, ()>) {
+        let supervisor = self.clone();
+        self.world.tasks.keep(name, &self.stop, move |deaths| task(supervisor.clone(), deaths));
     }
 
     /// Proof of use. The idle clock is reset before this answers.
@@ -279,7 +304,8 @@ impl Supervisor {
         self.stop.cancel();
         self.arbiters.stop();
         // A request that outlived its grace may have been acknowledged after the last write.
-        let clean = missing == 0 && !self.world.journal.has_missed();
+        let broken = self.world.tasks.beyond_repair().is_some();
+        let clean = missing == 0 && !self.world.journal.has_missed() && !broken;
         let released = match self.silent_since.get().copied().filter(|_| clean) {
             Some(since) => self.store.hand_over(self.world.clock.now().moment.since(since)).await,
             None => self.store.release().await,
@@ -294,6 +320,12 @@ impl Supervisor {
     pub fn abandon(&self) {
         self.announce_stop();
         self.stop.cancel();
+        self.arbiters.stop();
+    }
+
+    /// Has the threads of the actors end as by an accident.
+    #[cfg(test)]
+    pub(crate) fn kill_arbiters(&self) {
         self.arbiters.stop();
     }
 
@@ -372,8 +404,12 @@ async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
     }
 }
 
-/// Has everything that lives written again when the store has lost what it had.
-async fn restore_store(world: Arc<World>, stop: CancellationToken) {
+/// Has everything that lives written again when the store has lost what it had. One that died may have been at it, so that
+/// its successor begins with that.
+async fn restore_store(world: Arc<World>, stop: CancellationToken, deaths: u32) {
+    if deaths > 0 {
+        world.registry.each_live(SandboxHandle::rewrite);
+    }
     loop {
         tokio::select! {
             () = world.journal.reverted() => world.registry.each_live(SandboxHandle::rewrite),

@@ -41,6 +41,11 @@ impl Supervisor {
     }
 
     async fn sweep(&self) {
+        // Its actors are gone, and whatever is started in their place is gone at once.
+        if !self.stop.is_cancelled() && !self.arbiters.are_alive() {
+            self.world.tasks.give_up("a thread that actors live on has ended");
+            return;
+        }
         // The ids alone, which cost little: addresses of a million actors would be a hundred megabytes. And in their order,
         // not in the map's, which is another one each time: what was seen once can be played again.
         for chunk in self.world.registry.ids_after(None, false).chunks(CHUNK) {
@@ -90,6 +95,11 @@ impl Supervisor {
         }
         error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
         self.world.metrics.actor_lost();
+        // To its end, also after a panic: nobody else looks after the sandbox now.
+        self.world.tasks.finish("lost actor", |_| self.put_in_its_place(id, stored.clone())).await;
+    }
+
+    async fn put_in_its_place(&self, id: &SandboxId, stored: Option<Stored>) {
         let fallbacks = self.fallbacks(self.world.clock.now());
         let member = match stored {
             Some(stored) => {

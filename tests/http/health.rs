@@ -86,6 +86,28 @@ async fn when_the_engine_is_down_creates_are_refused_and_readiness_says_so() {
 }
 
 #[actix_web::test]
+async fn a_background_task_that_died_is_told_and_counts_as_down_only_while_it_dies_again_and_again() {
+    let (bench, client) = start(&[]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bench.runtime.panic_next(Point::Check, When::Before);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let ready = client.get("/readyz").await;
+    assert_eq!(ready.must_succeed(200).json["status"], "ready");
+    let reason = &ready.json["reasons"][0];
+    assert_eq!(reason["part"], "tasks", "{}", ready.text);
+    assert!(reason["since"].is_number(), "{}", ready.text);
+    let error = reason["error"].as_str().expect("a text");
+    assert!(error.contains("runtime watch") && error.contains("on purpose"), "{error}");
+    bench.runtime.panic_next(Point::Check, When::Before);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(client.get("/readyz").await.must_succeed(503).json["status"], "degraded");
+    let metrics = client.get("/metrics").await;
+    assert!(metrics.text.contains("sandglass_task_deaths_total{task=\"runtime watch\"} 2\n"), "{}", metrics.text);
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    assert_eq!(client.get("/readyz").await.must_succeed(200).json, json!({ "status": "ready", "reasons": [] }));
+}
+
+#[actix_web::test]
 async fn until_everything_is_brought_back_nothing_is_said_to_be_missing() {
     tokio::time::pause();
     let (store, runtime) = (MemoryStore::new(), Memory::new());

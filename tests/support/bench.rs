@@ -20,6 +20,7 @@ use sandglass::{
     runtime::Memory,
     store::MemoryStore,
     supervisor::{Create, Created, Rejection, Restoration, Supervisor, SupervisorParts},
+    tasks::Tasks,
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -141,8 +142,9 @@ pub fn supervisor_over(
 ) -> Arc<Supervisor> {
     let (clock, metrics) = (Clock::with_wall(wall.clone()), Arc::new(Metrics::new()));
     let flush = settings.store.flush_interval;
-    let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &Handle::current());
-    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &Handle::current());
+    let tasks = Tasks::new(Handle::current(), clock.clone(), metrics.clone());
+    let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &tasks);
+    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &tasks);
     let world = World {
         clock,
         journal,
@@ -151,6 +153,7 @@ pub fn supervisor_over(
         metrics,
         registry: Default::default(),
         io: Handle::current(),
+        tasks,
         retention: settings.lifecycle.retention,
         warn_before: settings.lifecycle.warn_before,
         backoff: Backoff::STANDARD,

@@ -67,8 +67,37 @@ impl Program {
     fn spawn_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
         let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
         let file = File::create(&log).expect("a file for the log");
+        Self::spawn_telling(file.into(), log, address, directory, arguments)
+    }
+
+    /// Starts it with another standard error stream than a file, and asks until it is ready.
+    pub async fn serve_telling(stderr: Stdio, directory: &Path, arguments: &[&str]) -> Self {
+        // Nobody can read which port it got: it is given one that was free a moment ago.
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = probe.local_addr().expect("its number").to_string();
+        drop(probe);
+        let mut program = Self::spawn_telling(stderr, "/dev/null".into(), &address, directory, arguments);
+        program.url = format!("http://{address}");
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let asked = program.client.get(format!("{}/readyz", program.url)).send().await;
+            if asked.is_ok_and(|answer| answer.status() == 200) {
+                return program;
+            }
+            let ended = program.child.try_wait().expect("its state");
+            assert!(ended.is_none() && Instant::now() < deadline, "it is not ready: {ended:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The other end of its standard error stream, if that is a pipe.
+    pub fn reader_of_its_log(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().expect("a pipe")
+    }
+
+    fn spawn_telling(stderr: Stdio, log: PathBuf, address: &str, directory: &Path, arguments: &[&str]) -> Self {
         let mut command = command(&["serve", "--bind", address, "--set", "docker.stop_grace=1"]);
-        command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(file);
+        command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().expect("the binary starts");
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { child, log, client, url: String::new() }

@@ -9,6 +9,7 @@ use super::{
     connection::{Connection, Heard, stream_url},
     line::{Line, Style},
 };
+use crate::logging::say;
 
 /// Watches until it is told to stop, or nobody reads what it prints any more.
 pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
@@ -44,7 +45,7 @@ impl Printer {
     fn print(&self, heard: &Heard) -> std::io::Result<()> {
         match heard {
             Heard::Trouble(trouble) => {
-                eprintln!("sandglass: {trouble}; trying again");
+                say(format_args!("sandglass: {trouble}; trying again"));
                 Ok(())
             }
             Heard::Message(message, text) => {
@@ -69,7 +70,7 @@ impl Printer {
                 let resumed = message["resumed"] == true;
                 let how = if resumed { "going on where it was" } else { "what is there now, and then what happens" };
                 let instance = message["instance"].as_str().unwrap_or_default();
-                eprintln!("sandglass: watching {instance}: {how}");
+                say(format_args!("sandglass: watching {instance}: {how}"));
             }
             Some("snapshot") => {
                 for sandbox in message["sandboxes"].as_array().unwrap_or(&empty) {
@@ -77,7 +78,9 @@ impl Printer {
                 }
             }
             Some("event") => writeln!(out, "{}", Line::of_event(message).render(self.style))?,
-            Some("lagged") => eprintln!("sandglass: too slow, {} events were missed", message["missed"]),
+            Some("lagged") => {
+                say(format_args!("sandglass: too slow, {} events were missed", message["missed"]));
+            }
             _ => {}
         }
         Ok(())

@@ -99,6 +99,11 @@ impl Memory {
         self.inner.faults.fail(point, when, None, error);
     }
 
+    /// The next passage of the point panics: a bug in an adapter.
+    pub fn panic_next(&self, point: Point, when: When) {
+        self.inner.faults.panic(point, when);
+    }
+
     /// Every passage of the point waits until it is healed.
     pub fn hang(&self, point: Point, when: When) {
         self.inner.faults.hang(point, when);

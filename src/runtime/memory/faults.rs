@@ -52,6 +52,7 @@ pub enum When {
 enum Fault {
     Fail { left: Option<usize>, error: RuntimeError },
     Hang,
+    Panic,
 }
 
 /// The faults that are set, and the latency.
@@ -76,6 +77,11 @@ impl Faults {
 
     pub(super) fn hang(&self, point: Point, when: When) {
         self.lock().faults.insert((point, when), Fault::Hang);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn panic(&self, point: Point, when: When) {
+        self.lock().faults.insert((point, when), Fault::Panic);
         self.changed.notify_waiters();
     }
 
@@ -115,6 +121,7 @@ impl Faults {
                 None => return Ok(()),
                 Some(Fault::Fail { error, .. }) => return Err(error),
                 Some(Fault::Hang) => changed.await,
+                Some(Fault::Panic) => panic!("on purpose, at {point:?}"),
             }
         }
     }
@@ -128,6 +135,9 @@ impl Faults {
             if *left == 0 {
                 set.faults.remove(&(point, when));
             }
+        }
+        if matches!(taken, Fault::Panic) {
+            set.faults.remove(&(point, when));
         }
         Some(taken)
     }

@@ -48,6 +48,8 @@ struct Plan {
     after: Vec<(usize, StoreError)>,
     delay: Option<Duration>,
     hang: bool,
+    /// How many calls panic, as an adapter with a bug would.
+    panics: usize,
 }
 
 /// The plans of all points.
@@ -59,6 +61,8 @@ pub(super) struct Faults(HashMap<Point, Plan>);
 pub(super) enum Fate {
     /// It does its work.
     Well,
+    /// It panics.
+    Panics,
     /// It fails without having done anything.
     Before(StoreError),
     /// It does its work, and then fails.
@@ -86,6 +90,10 @@ impl Faults {
         self.0.entry(point).or_default().hang = true;
     }
 
+    pub(super) fn panic(&mut self, point: Point, times: usize) {
+        self.0.entry(point).or_default().panics += times;
+    }
+
     pub(super) fn heal(&mut self, point: Point) {
         self.0.remove(&point);
     }
@@ -101,6 +109,10 @@ impl Faults {
     /// Decides one call's fate, and counts it.
     pub(super) fn fate(&mut self, point: Point) -> Fate {
         let Some(plan) = self.0.get_mut(&point) else { return Fate::Well };
+        if plan.panics > 0 {
+            plan.panics -= 1;
+            return Fate::Panics;
+        }
         if let Some(error) = &plan.always {
             return Fate::Before(error.clone());
         }

@@ -96,13 +96,15 @@ impl MemoryStore {
             healed.await;
         }
         let fate = self.faults().fate(point);
-        if let Fate::Before(error) = fate {
-            return Err(error);
+        match fate {
+            Fate::Before(error) => return Err(error),
+            Fate::Panics => panic!("on purpose, at {point:?}"),
+            Fate::Well | Fate::After(_) => {}
         }
         let done = work(&mut self.content(), (self.shared.now)());
         match fate {
             Fate::After(error) => Err(error),
-            Fate::Well | Fate::Before(_) => done,
+            Fate::Well | Fate::Before(_) | Fate::Panics => done,
         }
     }
 
@@ -126,6 +128,11 @@ impl MemoryStore {
     /// Every call at `point` fails with `error` and does nothing, until [`MemoryStore::heal`].
     pub fn fail_until_healed(&self, point: Point, error: StoreError) {
         self.faults().always(point, error);
+    }
+
+    /// The next `times` calls at `point` panic: a bug in an adapter.
+    pub fn panic_next(&self, point: Point, times: usize) {
+        self.faults().panic(point, times);
     }
 
     /// Every call fails, until [`MemoryStore::heal_all`].

@@ -1,0 +1,87 @@
+//! A log that nobody can write or nobody reads costs lines, and nothing else (design, 9).
+
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{SLACK, STOP_GRACE, directory};
+use crate::support::{
+    docker::Corner,
+    program::{Program, command},
+};
+
+fn full() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full").into()
+}
+
+/// A sandbox is made, lives as long as it is pinged, and ends; then the program ends as it should.
+async fn must_work(mut program: Program, corner: &Corner) {
+    let id = corner.prefix.as_str();
+    program.create(&json!({"id": id, "idle_timeout": 2})).await;
+    for _ in 0..6 {
+        let ping = program.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await;
+        assert_eq!(ping.status, 200, "{}", ping.body);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let ended = program.until(id, "terminated", Duration::from_secs(2) + STOP_GRACE + SLACK).await;
+    assert_eq!(ended["reason"], "idle");
+    let ready = program.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["status"]), (200, &json!("ready")), "{}", ready.body);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended(Duration::from_secs(20)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_costs_nothing_else() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
+    let program = Program::serve_telling(full(), directory.path(), &arguments).await;
+    must_work(program, &corner).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_that_goes_away_takes_nothing_along() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
+    let mut program = Program::serve_telling(Stdio::piped(), directory.path(), &arguments).await;
+    let mut reader = program.reader_of_its_log();
+    reader.read_exact(&mut [0; 16]).expect("it logs");
+    drop(reader);
+    must_work(program, &corner).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_that_does_not_read_keeps_nobody_waiting() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
+    let program = Program::serve_telling(Stdio::piped(), directory.path(), &arguments).await;
+    // More than any pipe holds.
+    for _ in 0..1_000 {
+        program.get("/v1/sandboxes/nobody").await;
+    }
+    must_work(program, &corner).await;
+}
+
+#[test]
+fn what_a_command_ends_with_does_not_depend_on_who_can_read_it() {
+    let directory = directory();
+    let code = |arguments: &[&str], out: Stdio| {
+        let mut command: Command = command(arguments);
+        let status = command.current_dir(directory.path()).stdout(out).stderr(full()).status();
+        status.expect("it runs").code()
+    };
+    assert_eq!(code(&["serve", "--set", "a.b=c"], Stdio::null()), Some(2));
+    assert_eq!(code(&["no-such-command"], Stdio::null()), Some(2));
+    assert_eq!(code(&["serve", "--bind", "192.0.2.1:1", "--set", "http.api_key=k"], Stdio::null()), Some(1));
+    // What was asked for and cannot be printed is a failure; a reader that has enough is none.
+    assert_eq!(code(&["serve", "--manual"], full()), Some(1));
+    assert_eq!(code(&["drill", "--list"], full()), Some(1));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(code(&["serve", "--manual"], writer.into()), Some(0));
+}
