@@ -5,6 +5,7 @@
 #   config/setup.sh docker   a container engine that answers
 #   config/setup.sh engine   what tests start a second engine with, which they restart and kill
 #   config/setup.sh image    the image of the template `base`, with or without a registry
+#   config/setup.sh registry the program docker-registry, for the tests; they start their own
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
 #   config/setup.sh browser  Chromium and its driver, for the tests of the pages
 #   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
@@ -277,6 +278,13 @@ setup_redis() {
     apt_install redis-server
 }
 
+setup_registry() {
+    if have docker-registry; then return 0; fi
+    can_install || fail "docker-registry is missing: install it (docker-registry on Debian and Ubuntu)," \
+        "or put the program 'registry' of https://github.com/distribution/distribution on the PATH under that name."
+    apt_install docker-registry
+}
+
 setup_valgrind() {
     if have valgrind; then return 0; fi
     can_install || fail "valgrind is missing: install it (valgrind on Debian and Ubuntu, and nearly everywhere else)."
@@ -306,7 +314,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|redis|browser|valgrind|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|valgrind|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -314,6 +322,7 @@ for wanted in "$@"; do
     docker) setup_docker ;;
     engine) setup_engine ;;
     image) setup_image ;;
+    registry) setup_registry ;;
     redis) setup_redis ;;
     browser) setup_browser ;;
     rust) setup_rust ;;
@@ -323,6 +332,7 @@ for wanted in "$@"; do
         setup_docker
         setup_engine
         setup_image
+        setup_registry
         setup_redis
         setup_valgrind
         setup_browser

@@ -1,8 +1,9 @@
 //! Puts the parts together, from settings to a supervisor that answers, and takes them apart again.
 
 use std::{
-    io,
+    env, io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
     thread::available_parallelism,
     time::Duration,
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     actor::{Arbiters, World},
     clock::{self, Clock},
-    config::{Settings, StoreKind},
+    config::{DockerSettings, Login, Reach, Settings, StoreKind},
     domain::retry::Backoff,
     feed::Feed,
     http,
@@ -106,6 +107,16 @@ impl Adapters {
         };
         let runtime = docker::Settings {
             host: Some(docker.host.clone()),
+            tls: docker.tls,
+            cert_path: in_home(&docker.cert_path),
+            ports: docker::Ports {
+                network: docker.network.clone(),
+                reach: match docker.reach {
+                    Reach::Published => docker::Reach::Published(docker.publish_address),
+                    Reach::Network => docker::Reach::Network,
+                },
+            },
+            registries: registries(docker),
             prefix: settings.store.prefix.clone(),
             concurrency: docker.concurrency,
             stop_grace: docker.stop_grace,
@@ -114,6 +125,25 @@ impl Adapters {
         };
         let runtime = Arc::new(docker::Docker::connect(runtime).map_err(AppError::Runtime)?);
         Ok(Self { store, runtime })
+    }
+}
+
+fn registries(settings: &DockerSettings) -> docker::Registries {
+    let login = |(name, login): (&String, &Login)| {
+        let password = login.password.expose().to_owned();
+        (name.clone(), docker::Login { username: login.username.clone(), password })
+    };
+    docker::Registries {
+        logins: settings.registries.iter().map(login).collect(),
+        client_config: settings.client_config.as_deref().map(in_home),
+    }
+}
+
+/// A path with the home directory in place of its `~`.
+fn in_home(path: &str) -> PathBuf {
+    match path.strip_prefix('~') {
+        Some(rest) => env::home_dir().unwrap_or_else(|| "/".into()).join(rest.trim_start_matches('/')),
+        None => path.into(),
     }
 }
 

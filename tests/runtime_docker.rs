@@ -21,8 +21,18 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "support/docker.rs"]
 mod docker_support;
+#[path = "runtime_docker/reach.rs"]
+mod reach;
+#[path = "runtime_docker/registry.rs"]
+mod registry;
+#[path = "support/registry.rs"]
+mod registry_support;
 #[path = "support/relay.rs"]
 mod relay_support;
+#[path = "runtime_docker/tls.rs"]
+mod tls;
+#[path = "support/tls.rs"]
+mod tls_support;
 
 use docker_support::{Corner, IMAGE, by_id, by_labels, shell, start};
 use relay_support::Relay;

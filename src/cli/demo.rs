@@ -20,6 +20,9 @@ use crate::{
     ports::runtime::{ContainerRef, Owner},
 };
 
+/// The Docker client's variables, which lead to the engine. Nothing else of the environment changes the demonstration.
+const ENGINE: [&str; 4] = ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
+
 const NAMES: [&str; 3] = ["ann", "ben", "cleo"];
 /// The one that is used.
 const USED: &str = NAMES[2];
@@ -98,7 +101,7 @@ impl Stage {
         if let Some(image) = &args.image {
             overrides.set("templates.base.image", image, "--image");
         }
-        let engine = process_environment().filter(|(name, _)| name == "DOCKER_HOST");
+        let engine = process_environment().filter(|(name, _)| ENGINE.contains(&name.as_str()));
         let settings = Settings::load(None, engine, overrides)?;
         let adapters = Adapters::from_settings(&settings)?;
         let runtime = adapters.runtime.clone();

@@ -100,6 +100,11 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
         overrides.set("templates.base.image", image, "--image");
     }
     let settings = Settings::load(args.config.as_deref(), process_environment(), overrides)?;
+    if settings.docker.tls || settings.docker.host.starts_with("https://") {
+        let why =
+            "a drill stands between its instances and Docker, and does not speak TLS: drill on the engine's own host";
+        return Err(CannotDrill(why.to_owned()).into());
+    }
     let redis_url = match &settings.store.kind {
         StoreKind::Redis { url } => Some(url.expose().to_owned()),
         StoreKind::Embedded { .. } => None,

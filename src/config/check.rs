@@ -10,12 +10,10 @@ use std::{
 use super::{
     error::ConfigError,
     layers::Layers,
-    raw::{OrNone, Raw, RawDocker, RawHttp, RawLifecycle, RawLimits, RawLog, RawStore, RawStoreKind},
+    raw::{OrNone, Raw, RawHttp, RawLifecycle, RawLimits, RawLog, RawStore, RawStoreKind},
     rules,
     secret::Secret,
-    settings::{
-        DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Settings, StoreKind, StoreSettings,
-    },
+    settings::{HttpSettings, LifecycleSettings, LogFormat, LogSettings, Settings, StoreKind, StoreSettings},
     templates,
 };
 use crate::domain::{OnTimeout, spec::Limits};
@@ -24,7 +22,7 @@ const TEN_YEARS: f64 = 315_360_000.0;
 /// Seconds for what ends or repeats something: never zero, which would be "at once" or "all the time".
 pub(super) const TIMEOUT: RangeInclusive<f64> = 0.001..=TEN_YEARS;
 /// Seconds for what may be left out by setting it to zero.
-const GRACE: RangeInclusive<f64> = 0.0..=TEN_YEARS;
+pub(super) const GRACE: RangeInclusive<f64> = 0.0..=TEN_YEARS;
 
 /// Checks everything that is written in `layers`.
 pub(super) fn settle(mut layers: Layers) -> Result<Settings, ConfigError> {
@@ -132,47 +130,6 @@ impl Check<'_> {
         }
     }
 
-    fn docker(&mut self, raw: RawDocker) -> DockerSettings {
-        let allowed_images = self.required("docker.allowed_images", raw.allowed_images, Vec::new());
-        if allowed_images.iter().any(|pattern| pattern.is_empty() || pattern.contains(char::is_whitespace)) {
-            self.refuse("docker.allowed_images", "must be patterns such as \"ghcr.io/acme/*\", without spaces");
-        }
-        let allowed_mounts = self.required("docker.allowed_mounts", raw.allowed_mounts, Vec::new());
-        if !allowed_mounts.iter().all(|path| rules::is_absolute_path(path)) {
-            self.refuse("docker.allowed_mounts", format!("each must be {}", rules::PATH_RULE));
-        }
-        DockerSettings {
-            host: self.docker_host(raw.host),
-            concurrency: self.count("docker.concurrency", raw.concurrency, 1..=1024),
-            max_creates: self.count("docker.max_creates", raw.max_creates, 1..=10_000),
-            call_timeout: self.seconds("docker.call_timeout", raw.call_timeout, TIMEOUT),
-            pull_timeout: self.seconds("docker.pull_timeout", raw.pull_timeout, TIMEOUT),
-            stop_grace: self.seconds("docker.stop_grace", raw.stop_grace, 0.0..=3600.0),
-            reconcile_interval: self.seconds("docker.reconcile_interval", raw.reconcile_interval, TIMEOUT),
-            orphan_grace: self.seconds("docker.orphan_grace", raw.orphan_grace, GRACE),
-            allowed_images,
-            allowed_mounts: allowed_mounts.into_iter().map(Into::into).collect(),
-            max_sandboxes: self.count("docker.max_sandboxes", raw.max_sandboxes, 1..=10_000_000),
-            max_limits: self.limits("docker.max_limits", &raw.max_limits),
-        }
-    }
-
-    fn docker_host(&mut self, raw: Option<String>) -> String {
-        let host = self.required("docker.host", raw, String::new());
-        let known = match host.split_once("://") {
-            Some(("unix", path)) => rules::is_absolute_path(path),
-            Some(("tcp" | "http", address)) => !address.is_empty(),
-            _ => false,
-        };
-        if !known {
-            self.refuse(
-                "docker.host",
-                "must be unix://PATH with an absolute path, tcp://HOST:PORT or http://HOST:PORT",
-            );
-        }
-        host
-    }
-
     fn log(&mut self, raw: RawLog) -> LogSettings {
         let level = self.required("log.level", raw.level, String::new());
         if !rules::is_level(&level) {
@@ -231,7 +188,7 @@ impl Check<'_> {
         Limits { cpus, memory_mb: memory, pids }
     }
 
-    fn count(&mut self, key: &str, value: Option<i64>, range: RangeInclusive<u64>) -> usize {
+    pub(super) fn count(&mut self, key: &str, value: Option<i64>, range: RangeInclusive<u64>) -> usize {
         let value = self.required(key, value, 1);
         usize::try_from(self.whole(key, value, range)).unwrap_or(usize::MAX)
     }
@@ -347,16 +304,6 @@ mod tests {
             "lifecycle.paused_timeout = 0",
             "lifecycle.sweep_interval = 0",
             "lifecycle.retention = 0",
-            "docker.host = \"ssh://host\"",
-            "docker.host = \"unix://relative\"",
-            "docker.concurrency = 0",
-            "docker.max_sandboxes = 0",
-            "docker.call_timeout = 0",
-            "docker.allowed_images = [\"\"]",
-            "docker.allowed_mounts = [\"srv\"]",
-            "docker.allowed_mounts = [\"/srv/../etc\"]",
-            "docker.max_limits.cpus = 0",
-            "docker.max_limits.memory_mb = 5",
             "log.level = \"loud\"",
         ] {
             let message = refusal(wrong);

@@ -7,13 +7,19 @@ use super::{error::Origin, layers::Layers};
 const PREFIX: &str = "SANDGLASS_";
 const SEPARATOR: &str = "__";
 
+/// The Docker client reads every text here as "yes", also "0".
+const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
+
 /// Names that others gave, and the keys they set: those of the reference system, and the Docker client's own. Empty ones
 /// count as unset, as they do there; a variable of ours wins over them.
-const BORROWED: [(&str, [&str; 2]); 4] = [
+const BORROWED: [(&str, [&str; 2]); 7] = [
     ("SANDBOX_INACTIVE_TIMEOUT", ["lifecycle", "idle_timeout"]),
     ("SANDBOX_LEGACY_TTL", ["lifecycle", "legacy_ttl"]),
     ("REDIS_URL", ["store", "redis_url"]),
     ("DOCKER_HOST", ["docker", "host"]),
+    (DOCKER_TLS_VERIFY, ["docker", "tls"]),
+    ("DOCKER_CERT_PATH", ["docker", "cert_path"]),
+    ("DOCKER_CONFIG", ["docker", "client_config"]),
 ];
 
 /// The variables of this process, for [`Settings::load`](super::Settings::load). Those that are not UTF-8 are left out:
@@ -27,6 +33,7 @@ pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers:
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     for (name, key) in BORROWED {
         if let Some(value) = variables.get(name).filter(|value| !value.is_empty()) {
+            let value = if name == DOCKER_TLS_VERIFY { "true" } else { value };
             layers.text(&key.map(String::from), value, &Origin::Environment(name.into()));
         }
     }

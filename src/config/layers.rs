@@ -144,12 +144,13 @@ fn is_whole_key(key: &str) -> bool {
     key.starts_with("templates.") && key.ends_with(".ready") && key.split('.').count() == 3
 }
 
-/// Whether the value at `key` may be a secret: an API key, a password in a URL, a token in an environment.
+/// Whether the value at `key` may be a secret: an API key, a password in a URL, a registry's, a token in an
+/// environment.
 fn is_secret(key: &str) -> bool {
     let mut names = key.split('.');
     let known = (names.next(), names.next(), names.next());
     matches!(known, (Some("http"), Some("api_key"), _) | (Some("store"), Some("redis_url"), _))
-        || matches!(known, (Some("templates"), Some(_), Some("env")))
+        || matches!(known, (Some("docker"), Some("registries"), _) | (Some("templates"), Some(_), Some("env")))
 }
 
 /// The value at `key` for an error message.

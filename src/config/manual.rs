@@ -45,7 +45,7 @@ mod tests {
         for name in ["http", "store", "lifecycle", "docker", "docker.max_limits", "templates.base.limits", "log"] {
             let mut written: BTreeSet<&str> = section(name).into_iter().filter_map(key).collect();
             // A table inside a section has its own header.
-            written.extend(["max_limits"].into_iter().filter(|_| name == "docker"));
+            written.extend(["max_limits", "registries"].into_iter().filter(|_| name == "docker"));
             assert_eq!(written, known(name), "[{name}]");
         }
         let mut written: BTreeSet<&str> = section("templates.base").into_iter().filter_map(key).collect();

@@ -8,6 +8,7 @@
 //! The file system is read in one place, the environment is an argument, and what is wrong is reported all at once.
 
 mod check;
+mod docker;
 mod environment;
 mod error;
 mod layers;
@@ -30,6 +31,6 @@ pub use manual::MANUAL;
 pub use overrides::Overrides;
 pub use secret::Secret;
 pub use settings::{
-    BASE_TEMPLATE, DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Settings, StoreKind,
-    StoreSettings, Template,
+    BASE_TEMPLATE, DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, Settings,
+    StoreKind, StoreSettings, Template,
 };

@@ -8,7 +8,7 @@ use serde::{
     de::{self, IntoDeserializer, Visitor},
 };
 
-use super::settings::LogFormat;
+use super::settings::{LogFormat, Reach};
 use crate::domain::OnTimeout;
 
 /// One or all of the layers.
@@ -74,6 +74,13 @@ pub(super) struct RawLifecycle {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawDocker {
     pub host: Option<String>,
+    pub tls: Option<bool>,
+    pub cert_path: Option<String>,
+    pub network: Option<String>,
+    pub reach: Option<Reach>,
+    pub publish_address: Option<String>,
+    pub client_config: Option<OrNone<String>>,
+    pub registries: BTreeMap<String, RawRegistry>,
     pub concurrency: Option<i64>,
     pub max_creates: Option<i64>,
     pub call_timeout: Option<f64>,
@@ -86,6 +93,14 @@ pub(super) struct RawDocker {
     pub allowed_mounts: Option<Vec<String>>,
     pub max_sandboxes: Option<i64>,
     pub max_limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table with username, password and, if it is wanted, server")]
+pub(super) struct RawRegistry {
+    pub server: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

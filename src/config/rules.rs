@@ -18,6 +18,11 @@ pub const PATH_RULE: &str = "an absolute path without '..'";
 pub const HTTP_PATH_RULE: &str = "a path that begins with '/' and has no spaces";
 /// The rule for the names of templates.
 pub const TEMPLATE_NAME_RULE: &str = "1 to 63 letters, digits, '_' or '-', the first a letter or a digit";
+/// The rule for networks.
+pub const NETWORK_RULE: &str =
+    "a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter or a digit";
+/// The rule for registries.
+pub const REGISTRY_RULE: &str = "a registry as images name it, such as ghcr.io or registry.example.com:5000";
 /// The rule for the store's prefix.
 pub const PREFIX_RULE: &str = "1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit";
 /// The rule for API keys.
@@ -40,6 +45,16 @@ pub fn is_template_name(text: &str) -> bool {
 /// Whether `text` can be the store's prefix.
 pub fn is_prefix(text: &str) -> bool {
     is_name(text, 128, b"_.:-")
+}
+
+/// Whether `text` can name a network.
+pub fn is_network(text: &str) -> bool {
+    is_name(text, 128, b"_.-")
+}
+
+/// Whether `text` can name a registry.
+pub fn is_registry(text: &str) -> bool {
+    is_name(text, 255, b".-:")
 }
 
 /// Whether `text` can name an environment variable.

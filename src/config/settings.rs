@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Component, Path, PathBuf},
     time::Duration,
 };
@@ -137,8 +137,22 @@ pub struct LifecycleSettings {
 /// The container engine, and what may run on it (design, 6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DockerSettings {
-    /// The engine's address: `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`.
+    /// The engine's address: `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
     pub host: String,
+    /// Whether `tcp://` is spoken over TLS.
+    pub tls: bool,
+    /// The directory of `ca.pem`, `cert.pem` and `key.pem`; `~/` is the home directory.
+    pub cert_path: String,
+    /// The network that sandboxes join; `default` is the engine's own.
+    pub network: String,
+    /// How the ports of sandboxes are reached.
+    pub reach: Reach,
+    /// The address of the engine's host that ports are published on.
+    pub publish_address: Ipv4Addr,
+    /// The directory of the Docker client's `config.json`; `~/` is the home directory. `None`: it is not read.
+    pub client_config: Option<String>,
+    /// The logins of registries, by the registry's name.
+    pub registries: BTreeMap<String, Login>,
     /// Calls to the engine in flight.
     pub concurrency: usize,
     /// Creates in flight; more are refused.
@@ -161,6 +175,25 @@ pub struct DockerSettings {
     pub max_sandboxes: usize,
     /// How far a request may loosen its template's limits; `None`: it may only tighten that one.
     pub max_limits: Limits,
+}
+
+/// How the ports of sandboxes are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// As published on the engine's host.
+    Published,
+    /// At the container's own address on its network; nothing is published.
+    Network,
+}
+
+/// A registry's login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub username: String,
+    /// The password, or a token in its place.
+    pub password: Secret,
 }
 
 impl DockerSettings {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse},
+    models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest},
     query_parameters::{
         CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
         RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
@@ -21,7 +21,7 @@ use sandglass::{
         spec::{Limits, Readiness, StartSpec},
     },
     ports::runtime::{ContainerRef, Labels, Owner, Start},
-    runtime::docker::{Docker, Settings},
+    runtime::docker::{Docker, Ports, Registries, Settings},
 };
 
 /// The image of all tests; `make test` makes it from the host's busybox.
@@ -56,6 +56,10 @@ impl Corner {
     pub fn settings(&self) -> Settings {
         Settings {
             host: None,
+            tls: false,
+            cert_path: "/".into(),
+            ports: Ports::default(),
+            registries: Registries::default(),
             prefix: self.prefix.clone(),
             concurrency: 8,
             stop_grace: Duration::from_secs(1),
@@ -131,27 +135,56 @@ impl Drop for Corner {
     fn drop(&mut self) {
         let prefix = self.prefix.clone();
         let images = std::mem::take(&mut *self.images.lock().unwrap_or_else(PoisonError::into_inner));
-        // On a thread and a reactor of its own: the test's reactor may be going down with a panic.
-        let cleaner = std::thread::spawn(move || {
-            let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
-            reactor.block_on(async {
-                let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
-                for label in [format!("sandglass.prefix={prefix}"), format!("{TEST}={prefix}")] {
-                    for id in labelled(&client, &label).await {
-                        let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
-                        // Whoever else is removing it does it as well.
-                        let _ = client.remove_container(&id, Some(options)).await;
-                    }
+        clean_up(async move |client| {
+            for label in [format!("sandglass.prefix={prefix}"), format!("{TEST}={prefix}")] {
+                for id in labelled(&client, &label).await {
+                    let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
+                    // Whoever else is removing it does it as well.
+                    let _ = client.remove_container(&id, Some(options)).await;
                 }
-                // The last one may be made of the one before it.
-                for image in images.iter().rev() {
-                    let options = RemoveImageOptionsBuilder::default().force(true).build();
-                    let _ = client.remove_image(image, Some(options), None).await;
-                }
-            });
+            }
+            // The last one may be made of the one before it.
+            for image in images.iter().rev() {
+                let options = RemoveImageOptionsBuilder::default().force(true).build();
+                let _ = client.remove_image(image, Some(options), None).await;
+            }
         });
-        let _ = cleaner.join();
     }
+}
+
+/// A network of a test's own; dropped after the corner whose containers are on it.
+pub struct Network {
+    pub name: String,
+}
+
+impl Network {
+    /// A new network.
+    pub async fn new() -> Self {
+        let name = format!("test-{}", SandboxId::generate());
+        let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
+        let request = NetworkCreateRequest { name: name.clone(), ..Default::default() };
+        client.create_network(request).await.expect("a network for the test");
+        Self { name }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        clean_up(async move |client| {
+            let _ = client.remove_network(&name).await;
+        });
+    }
+}
+
+/// Does `work` on a thread and a reactor of its own: the test's reactor may be going down with a panic.
+pub fn clean_up<F: Future<Output = ()>>(work: impl FnOnce(bollard::Docker) -> F + Send + 'static) {
+    let cleaner = std::thread::spawn(move || {
+        let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
+        let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
+        reactor.block_on(work(client));
+    });
+    let _ = cleaner.join();
 }
 
 async fn labelled(client: &bollard::Docker, label: &str) -> Vec<String> {

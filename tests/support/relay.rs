@@ -139,7 +139,7 @@ async fn relay(mut client: TcpStream, shared: Arc<Shared>) {
 }
 
 /// Where the engine listens.
-fn socket() -> String {
+pub fn socket() -> String {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
 }

@@ -1,12 +1,17 @@
 //! The settings, and the port's calls: each is one line here and one file beside this.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{engine::Engine, readiness};
+use super::{
+    engine::Engine,
+    reach::Ports,
+    readiness,
+    registry::{Keyring, Registries},
+};
 use crate::{
     domain::EpochSeconds,
     ports::runtime::{
@@ -17,8 +22,17 @@ use crate::{
 /// How to reach Docker and how to treat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`; without it `DOCKER_HOST` counts, then the usual socket.
+    /// `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`; without it `DOCKER_HOST` counts, then
+    /// the usual socket.
     pub host: Option<String>,
+    /// Whether `tcp://` is spoken over TLS, as `https://` always is.
+    pub tls: bool,
+    /// The directory of `ca.pem`, `cert.pem` and `key.pem` for TLS.
+    pub cert_path: PathBuf,
+    /// The network of containers, and how their ports are reached.
+    pub ports: Ports,
+    /// The logins of registries.
+    pub registries: Registries,
     /// The value of the label `sandglass.prefix`: containers with another one are somebody else's.
     pub prefix: String,
     /// How many calls may be on their way at once; at least 2, so that removals leave room for others.
@@ -36,15 +50,17 @@ pub struct Settings {
 pub struct Docker {
     pub(super) engine: Arc<Engine>,
     pub(super) probe: readiness::Probe,
+    pub(super) keyring: Keyring,
 }
 
 impl Docker {
     /// Prepares everything and contacts nobody: the first call connects, so a supervisor starts while Docker is down.
     ///
     /// # Errors
-    /// [`RuntimeError::Failed`] when the host's address is of no kind that is supported.
-    pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
-        Ok(Self { engine: Arc::new(Engine::new(settings)?), probe: readiness::Probe::new()? })
+    /// [`RuntimeError::Failed`] when the host's address is of no kind that is supported, or a certificate for it is missing.
+    pub fn connect(mut settings: Settings) -> Result<Self, RuntimeError> {
+        let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
+        Ok(Self { keyring, engine: Arc::new(Engine::new(settings)?), probe: readiness::Probe::new()? })
     }
 }
 

@@ -48,7 +48,7 @@ impl Docker {
     ) -> Result<Result<String, CallError>, RuntimeError> {
         let _permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
         let (sender, receiver) = oneshot::channel();
-        let body = hardening::body(&start.spec, self.labels(start));
+        let body = hardening::body(&start.spec, &self.engine.settings.ports, self.labels(start));
         tokio::spawn(create_or_discard(Arc::clone(&self.engine), start.name.clone(), body, sender));
         let limit = self.engine.settings.call_timeout * PATIENCE;
         Ok(match timeout(limit, receiver).await {

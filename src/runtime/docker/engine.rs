@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{
     Settings,
     error::CallError,
-    host::{Host, pin_version},
+    host::{Host, adjust_requests},
     pool::{Permit, Pool},
 };
 use crate::ports::runtime::RuntimeError;
@@ -34,8 +34,13 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(settings: Settings) -> Result<Self, RuntimeError> {
-        let host = Host::resolve(settings.host.as_deref())?;
+        let host = Host::resolve(&settings)?;
         Ok(Self { pool: Pool::new(settings.concurrency), settings, host, client: Mutex::new(None) })
+    }
+
+    /// Where it is.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
 
     /// One call within the usual timeout, once there is a permit for it. It may be dropped at any time.
@@ -130,7 +135,7 @@ impl Engine {
             Err(_elapsed) => return Err(self.silent(limit)),
         };
         let version = negotiated.client_version();
-        let client = pin_version(negotiated, version);
+        let client = adjust_requests(negotiated, version);
         tracing::debug!(host = %self.host, api_version = %version, "connected to the container engine");
         *self.slot() = Some(client.clone());
         Ok(client)

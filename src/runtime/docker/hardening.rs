@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::reach::{Ports, key};
 use crate::domain::spec::{self, Limits, StartSpec};
 
 /// What is left after all capabilities are dropped: enough for a package manager and a web server that change their
@@ -16,24 +16,23 @@ const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "S
 /// The engine's log files, per container: 3 of 10 MB at most.
 const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 
-const LOOPBACK: &str = "127.0.0.1";
 const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
 const NANOS_PER_CPU: f64 = 1e9;
 
 /// What to create for `spec`, with these labels.
-pub(super) fn body(spec: &StartSpec, labels: HashMap<String, String>) -> ContainerCreateBody {
+pub(super) fn body(spec: &StartSpec, ports: &Ports, labels: HashMap<String, String>) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: spec.command.clone(),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels),
         exposed_ports: Some(spec.ports.iter().copied().map(key).collect()),
-        host_config: Some(host_config(spec)),
+        host_config: Some(host_config(spec, ports)),
         ..Default::default()
     }
 }
 
-fn host_config(spec: &StartSpec) -> HostConfig {
+fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
     let memory = spec.limits.memory_mb.map(|mebibytes| clamp(mebibytes.saturating_mul(BYTES_PER_MEBIBYTE)));
     HostConfig {
         security_opt: Some(security_options(spec)),
@@ -50,7 +49,8 @@ fn host_config(spec: &StartSpec) -> HostConfig {
             typ: Some("json-file".to_owned()),
             config: Some(LOG_OPTIONS.map(|(option, value)| (option.to_owned(), value.to_owned())).into()),
         }),
-        port_bindings: Some(spec.ports.iter().map(|port| (key(*port), Some(vec![binding()]))).collect()),
+        network_mode: Some(ports.network.clone()),
+        port_bindings: Some(ports.bindings(&spec.ports)),
         publish_all_ports: Some(false),
         mounts: Some(spec.mounts.iter().map(bind).collect()),
         // Whether a container lives is Sandglass's decision alone.
@@ -63,15 +63,6 @@ fn host_config(spec: &StartSpec) -> HostConfig {
 /// Left out where privileges may be gained, so that a rule of the engine's own counts.
 fn security_options(spec: &StartSpec) -> Vec<String> {
     if spec.privilege_escalation { Vec::new() } else { vec!["no-new-privileges:true".to_owned()] }
-}
-
-fn key(port: u16) -> String {
-    format!("{port}/tcp")
-}
-
-/// A free port of the engine's choice, on the loopback address.
-fn binding() -> PortBinding {
-    PortBinding { host_ip: Some(LOOPBACK.to_owned()), host_port: Some(String::new()) }
 }
 
 /// A bind mount with its paths apart, not joined by colons: no path can then smuggle in another one, and a source that

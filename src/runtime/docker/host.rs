@@ -1,12 +1,24 @@
 //! Where the engine is, and a client for it.
 
-use std::fmt;
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, errors::Error};
 
+use super::Settings;
 use crate::ports::runtime::RuntimeError;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The files for TLS, as the Docker client calls them.
+const CA: &str = "ca.pem";
+const CERTIFICATE: &str = "cert.pem";
+const KEY: &str = "key.pem";
+
+/// The header with the login for a registry.
+const LOGIN: &str = "X-Registry-Auth";
 
 /// The library's own bound on a call, in seconds. Each call is bounded much closer by ours; this one only keeps an
 /// abandoned create from waiting for ever.
@@ -17,28 +29,50 @@ const OUTER_TIMEOUT_SECONDS: u64 = 3600;
 pub(super) enum Host {
     Unix(String),
     Http(String),
+    Https { authority: String, certificates: PathBuf },
 }
 
 impl Host {
     /// The configured address, else that of `DOCKER_HOST`, else the usual socket.
-    pub(super) fn resolve(configured: Option<&str>) -> Result<Self, RuntimeError> {
+    ///
+    /// # Errors
+    /// [`RuntimeError::Failed`] when it is of no kind that is supported, or when certificates for it cannot be read.
+    pub(super) fn resolve(settings: &Settings) -> Result<Self, RuntimeError> {
         let environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-        match configured.or(environment.as_deref()) {
-            Some(address) => Self::parse(address),
-            None => Ok(Self::Unix(DEFAULT_SOCKET.to_owned())),
+        let host = match settings.host.as_deref().or(environment.as_deref()) {
+            Some(address) => Self::parse(address, settings)?,
+            None => Self::Unix(DEFAULT_SOCKET.to_owned()),
+        };
+        if let Self::Https { certificates, .. } = &host {
+            check_certificates(certificates)?;
+        }
+        Ok(host)
+    }
+
+    fn parse(address: &str, settings: &Settings) -> Result<Self, RuntimeError> {
+        let (scheme, place) = match address.split_once("://") {
+            None if address.starts_with('/') => ("unix", address),
+            split => split.ok_or_else(|| unsupported(address))?,
+        };
+        let authority = place.trim_end_matches('/').to_owned();
+        match scheme {
+            _ if authority.is_empty() => Err(unsupported(address)),
+            "unix" => Ok(Self::Unix(place.to_owned())),
+            "http" => Ok(Self::Http(authority)),
+            "tcp" if !settings.tls => Ok(Self::Http(authority)),
+            "tcp" | "https" => Ok(Self::Https { authority, certificates: settings.cert_path.clone() }),
+            _ => Err(unsupported(address)),
         }
     }
 
-    fn parse(address: &str) -> Result<Self, RuntimeError> {
-        let host = match address.split_once("://") {
-            Some(("unix", path)) => Self::Unix(path.to_owned()),
-            Some(("tcp" | "http", authority)) => Self::Http(authority.trim_end_matches('/').to_owned()),
-            None if address.starts_with('/') => Self::Unix(address.to_owned()),
-            _ => return Err(unsupported(address)),
-        };
-        match &host {
-            Self::Unix(place) | Self::Http(place) if place.is_empty() => Err(unsupported(address)),
-            _ => Ok(host),
+    /// The host's name or address, for what else is reached there.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Unix(_) => "127.0.0.1",
+            Self::Http(authority) | Self::Https { authority, .. } => match authority.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+                _ => authority,
+            },
         }
     }
 
@@ -50,6 +84,11 @@ impl Host {
             Self::Http(authority) => {
                 bollard::Docker::connect_with_http(authority, OUTER_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             }
+            Self::Https { authority, certificates } => {
+                let [ca, certificate, key] = [CA, CERTIFICATE, KEY].map(|name| certificates.join(name));
+                let (timeout, version) = (OUTER_TIMEOUT_SECONDS, API_DEFAULT_VERSION);
+                bollard::Docker::connect_with_ssl(authority, &key, &certificate, &ca, timeout, version)
+            }
         }
     }
 }
@@ -59,19 +98,51 @@ impl fmt::Display for Host {
         match self {
             Self::Unix(path) => write!(formatter, "unix://{path}"),
             Self::Http(authority) => write!(formatter, "tcp://{authority}"),
+            Self::Https { authority, .. } => write!(formatter, "https://{authority}"),
         }
     }
 }
 
 fn unsupported(address: &str) -> RuntimeError {
     RuntimeError::Failed(format!(
-        "failed to understand the Docker host {address:?}: give unix://PATH, tcp://HOST:PORT or http://HOST:PORT"
+        "failed to understand the Docker host {address:?}: give unix://PATH, tcp://HOST:PORT, http://HOST:PORT or \
+         https://HOST:PORT"
     ))
 }
 
-/// Makes `client` ask for `version` of the API in each request's path. The library negotiates a version but leaves it
-/// out of its paths, and an engine that is asked for none answers with its newest, whatever that one changed.
-pub(super) fn pin_version(client: bollard::Docker, version: ClientVersion) -> bollard::Docker {
+/// The authority's certificate has to be there. The client's own and its key may both be missing: an engine that asks for
+/// them refuses the connection. They are read anew for each connection, so that they can be renewed meanwhile.
+fn check_certificates(directory: &Path) -> Result<(), RuntimeError> {
+    let read = |name| fs::read(directory.join(name)).map(|_| ());
+    let (certificate, key) = (read(CERTIFICATE), read(KEY));
+    let own = match (&certificate, &key) {
+        (Err(one), Err(other)) if is_missing(one) && is_missing(other) => [Ok(()), Ok(())],
+        _ => [certificate, key],
+    };
+    let [certificate, key] = own;
+    for (name, outcome) in [(CA, read(CA)), (CERTIFICATE, certificate), (KEY, key)] {
+        outcome.map_err(|error| {
+            let path = directory.join(name);
+            RuntimeError::Failed(format!(
+                "failed to read {}: {error}; docker.cert_path says where the certificates for the Docker host are",
+                path.display()
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// Mends in each request what the library leaves undone.
+///
+/// - It asks for `version` of the API in its path. The library negotiates a version but leaves it out of its paths, and an
+///   engine that is asked for none answers with its newest, whatever that one changed.
+/// - The login for a registry is in the alphabet of base64 that the engine reads. The library writes it in the other one,
+///   and what an engine cannot read, it silently takes for no login. It is also marked as not to be printed.
+pub(super) fn adjust_requests(client: bollard::Docker, version: ClientVersion) -> bollard::Docker {
     let prefix = format!("/v{version}");
     client.with_request_modifier(move |mut request: BollardRequest| {
         let path = request.uri().path();
@@ -83,32 +154,95 @@ pub(super) fn pin_version(client: bollard::Docker, version: ClientVersion) -> bo
                 *request.uri_mut() = pinned;
             }
         }
+        if let Some(login) = request.headers_mut().get_mut(LOGIN) {
+            if let Ok(readable) = for_urls(login.as_bytes()).try_into() {
+                *login = readable;
+            }
+            login.set_sensitive(true);
+        }
         request
     })
 }
 
+/// Base64 in the alphabet for URLs.
+fn for_urls(base64: &[u8]) -> Vec<u8> {
+    let letter = |byte: &u8| match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => *other,
+    };
+    base64.iter().map(letter).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn hosts_are_sockets_or_plain_http() {
-        for (address, host) in [
-            ("unix:///run/docker.sock", Host::Unix("/run/docker.sock".into())),
-            ("/run/docker.sock", Host::Unix("/run/docker.sock".into())),
-            ("tcp://127.0.0.1:2375", Host::Http("127.0.0.1:2375".into())),
-            ("http://engine:2375/", Host::Http("engine:2375".into())),
-        ] {
-            assert_eq!(Host::resolve(Some(address)), Ok(host));
+    use super::{
+        super::{Ports, Registries},
+        *,
+    };
+
+    fn settings(host: &str, tls: bool, cert_path: &Path) -> Settings {
+        Settings {
+            host: Some(host.to_owned()),
+            tls,
+            cert_path: cert_path.to_owned(),
+            ports: Ports::default(),
+            registries: Registries::default(),
+            prefix: String::new(),
+            concurrency: 2,
+            stop_grace: Duration::ZERO,
+            call_timeout: Duration::ZERO,
+            pull_timeout: Duration::ZERO,
         }
     }
 
     #[test]
+    fn hosts_are_sockets_or_http_plain_or_over_tls() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(CA), "").unwrap();
+        let https = |authority: &str| Host::Https {
+            authority: authority.to_owned(),
+            certificates: directory.path().to_owned(),
+        };
+        for (address, tls, host, name) in [
+            ("unix:///run/docker.sock", true, Host::Unix("/run/docker.sock".into()), "127.0.0.1"),
+            ("/run/docker.sock", false, Host::Unix("/run/docker.sock".into()), "127.0.0.1"),
+            ("tcp://10.0.0.7:2375", false, Host::Http("10.0.0.7:2375".into()), "10.0.0.7"),
+            ("http://engine:2375/", true, Host::Http("engine:2375".into()), "engine"),
+            ("tcp://engine:2376", true, https("engine:2376"), "engine"),
+            ("https://[::1]:2376/", false, https("[::1]:2376"), "[::1]"),
+        ] {
+            let resolved = Host::resolve(&settings(address, tls, directory.path()));
+            assert_eq!(resolved.as_ref(), Ok(&host));
+            assert_eq!(host.name(), name);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_named_with_the_setting_that_says_where_it_should_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let refusal = || Host::resolve(&settings("tcp://engine:2376", true, directory.path())).unwrap_err().to_string();
+        assert!(refusal().contains("/ca.pem") && refusal().contains("docker.cert_path"), "{}", refusal());
+        for name in [CA, CERTIFICATE] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        assert!(refusal().contains("/key.pem"), "{}", refusal());
+        assert!(Host::resolve(&settings("tcp://engine:2375", false, directory.path())).is_ok());
+    }
+
+    #[test]
     fn other_hosts_are_refused_with_the_kinds_that_are_taken() {
-        for address in ["ssh://me@engine", "https://engine:2376", "npipe:////./pipe/docker_engine", "engine", "unix://"]
+        for address in ["ssh://me@engine", "npipe:////./pipe/docker_engine", "engine", "unix://", "https://", "tcp:///"]
         {
-            let refusal = Host::resolve(Some(address)).unwrap_err().to_string();
+            let refusal = Host::resolve(&settings(address, false, Path::new("/"))).unwrap_err().to_string();
             assert!(refusal.contains(address) && refusal.contains("tcp://HOST:PORT"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_login_is_written_in_the_letters_that_the_engine_reads() {
+        assert_eq!(for_urls(b"Pz8+/w=="), b"Pz8-_w==");
     }
 }

@@ -50,9 +50,11 @@ impl Docker {
         let reference = with_tag(image);
         let options = CreateImageOptionsBuilder::default().from_image(&reference).build();
         let limit = self.engine.settings.pull_timeout;
+        let login = self.keyring.look_up(&reference).await;
+        let credentials = login.credentials.clone();
         let pulled = self.engine.unbounded(|docker| async move {
             let mut layers = Layers::default();
-            let mut steps = pin!(docker.create_image(Some(options), None, None));
+            let mut steps = pin!(docker.create_image(Some(options), None, credentials));
             while let Some(step) = steps.next().await {
                 if let Some(status) = layers.note(step?) {
                     progress(StartProgress::Pulling { status });
@@ -65,7 +67,13 @@ impl Docker {
             CallError::TimedOut(limit) => {
                 RuntimeError::Failed(format!("failed to pull the image {reference}: not done within {limit:?}"))
             }
-            error => error.during(&format!("pull the image {reference}")),
+            error => {
+                let advice = login.advice(&error);
+                match error.during(&format!("pull the image {reference}")) {
+                    RuntimeError::Failed(message) => RuntimeError::Failed(format!("{message}{advice}")),
+                    error => error,
+                }
+            }
         })
     }
 }

@@ -22,11 +22,13 @@
 //! | [`view`] | an inspected container in the port's words |
 //! | [`list`], [`events`] | all containers of ours, and what happens to them |
 //! | [`hardening`] | the body of a create |
+//! | [`reach`] | networks, ports, and where they are reached |
+//! | [`registry`] | logins for registries |
 //! | [`image`], [`create`], [`start`], [`readiness`] | the way up |
 //! | [`freeze`], [`termination`] | pause and resume, the way down |
 //!
-//! Published ports are bound to the loopback address of the engine's host, so an engine on another machine can be
-//! supervised, but readiness probes and `base_url` need it on this one.
+//! Unless the settings say otherwise, published ports are bound to the loopback address of the engine's host, so an engine
+//! on another machine can be supervised, but readiness probes and `base_url` need it on this one.
 
 mod adapter;
 mod create;
@@ -40,9 +42,13 @@ mod image;
 mod list;
 mod ownership;
 mod pool;
+mod reach;
 mod readiness;
+mod registry;
 mod start;
 mod termination;
 mod view;
 
 pub use adapter::{Docker, Settings};
+pub use reach::{Ports, Reach};
+pub use registry::{Login, Registries};

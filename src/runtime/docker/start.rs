@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Docker, view};
+use super::Docker;
 use crate::ports::runtime::{RuntimeError, Start, StartProgress, Started};
 
 /// The program that an engine runs as a container's first process.
@@ -37,10 +37,10 @@ impl Docker {
         launched.await.map_err(|error| without_init(start, error.during("start the container")))
     }
 
-    /// Where its ports were published; a container that has ended by now did not start.
+    /// Where its ports are reached; a container that has ended by now did not start.
     async fn addresses(&self, id: &str) -> Result<Started, RuntimeError> {
         let found = self.alive(id).await?;
-        Ok(view::started(&found))
+        Ok(self.started(&found))
     }
 }
 

@@ -1,0 +1,188 @@
+//! Ports: on which network a container is, what of it is published, and where that is reached.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use bollard::models::{ContainerInspectResponse, EndpointSettings, PortBinding};
+
+use super::{
+    host::Host,
+    ownership::{PORTS, labels_of},
+};
+
+/// The name under which an engine offers its own network.
+const DEFAULT_NETWORK: &str = "default";
+/// What that network is called in a container that is on it.
+const BRIDGE: &str = "bridge";
+
+/// How ports are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As published on this address of the engine's host.
+    Published(Ipv4Addr),
+    /// At the container's own address on its network; nothing is published.
+    Network,
+}
+
+/// The network of containers, and how their ports are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The network's name; `default` is the engine's own.
+    pub network: String,
+    /// How ports are reached.
+    pub reach: Reach,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { network: DEFAULT_NETWORK.to_owned(), reach: Reach::Published(Ipv4Addr::LOCALHOST) }
+    }
+}
+
+impl Ports {
+    /// What a new container publishes: each port on a free one of the engine's choice.
+    pub(super) fn bindings(&self, ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
+        let Reach::Published(address) = self.reach else { return HashMap::new() };
+        let binding = PortBinding { host_ip: Some(address.to_string()), host_port: Some(String::new()) };
+        ports.iter().map(|port| (key(*port), Some(vec![binding.clone()]))).collect()
+    }
+
+    /// Where the TCP ports of a container are reached: `{"80": "127.0.0.1:32768"}`. While it does not run, it has none.
+    /// One that was made under another setting is reached in the way that it was made for.
+    pub(super) fn addresses(&self, found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, String> {
+        let own = match self.reach {
+            Reach::Network => self.own_addresses(found),
+            Reach::Published(_) => BTreeMap::new(),
+        };
+        if own.is_empty() { published(found, host) } else { own }
+    }
+
+    /// By the container's address on the network; what it listens on, its label tells.
+    fn own_addresses(&self, found: &ContainerInspectResponse) -> BTreeMap<String, String> {
+        let ports = labels_of(found).and_then(|labels| labels.get(PORTS)).map(String::as_str).unwrap_or_default();
+        let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+        let name = if self.network == DEFAULT_NETWORK { BRIDGE } else { &self.network };
+        let Some(address) = networks.and_then(|networks| networks.get(name)).and_then(own_address) else {
+            return BTreeMap::new();
+        };
+        let address = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let ports = ports.split(',').filter(|port| port.parse::<u16>().is_ok());
+        ports.map(|port| (port.to_owned(), format!("{address}:{port}"))).collect()
+    }
+}
+
+/// A port as the engine writes it.
+pub(super) fn key(port: u16) -> String {
+    format!("{port}/tcp")
+}
+
+fn own_address(endpoint: &EndpointSettings) -> Option<IpAddr> {
+    let parsed = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+    parsed(&endpoint.ip_address).or_else(|| parsed(&endpoint.global_ipv6_address))
+}
+
+fn published(found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, String> {
+    let none = HashMap::new();
+    let bindings = found.network_settings.as_ref().and_then(|network| network.ports.as_ref()).unwrap_or(&none);
+    let mut ports = BTreeMap::new();
+    for (port, bindings) in bindings {
+        let (Some(port), Some(bindings)) = (port.strip_suffix("/tcp"), bindings) else { continue };
+        let addresses = bindings.iter().filter_map(|binding| {
+            let host_port = binding.host_port.as_deref().filter(|port| !port.is_empty())?;
+            address(binding.host_ip.as_deref().unwrap_or_default(), host_port, host)
+        });
+        if let Some(address) = addresses.min() {
+            ports.insert(port.to_owned(), address);
+        }
+    }
+    ports
+}
+
+/// Where a binding is reached: one to every address by the name that the engine itself is reached by. Bindings to IPv6
+/// addresses are the doubles of IPv4 ones.
+fn address(host_ip: &str, host_port: &str, host: &Host) -> Option<String> {
+    match host_ip {
+        "" | "0.0.0.0" => Some(format!("{}:{host_port}", host.name())),
+        ip if ip.contains(':') => None,
+        ip => Some(format!("{ip}:{host_port}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerConfig, NetworkSettings};
+
+    use super::*;
+
+    fn local() -> Host {
+        Host::Unix("/run/docker.sock".to_owned())
+    }
+
+    fn with_ports(ports: &[(&str, &[(&str, &str)])]) -> ContainerInspectResponse {
+        let binding = |(ip, port): &(&str, &str)| PortBinding {
+            host_ip: Some((*ip).to_owned()),
+            host_port: Some((*port).to_owned()),
+        };
+        let ports = ports
+            .iter()
+            .map(|(port, bindings)| ((*port).to_owned(), Some(bindings.iter().map(binding).collect())))
+            .collect();
+        let network_settings = Some(NetworkSettings { ports: Some(ports), ..Default::default() });
+        ContainerInspectResponse { network_settings, ..Default::default() }
+    }
+
+    fn on(network: &str, address: &str, ports: &str) -> ContainerInspectResponse {
+        let endpoint = EndpointSettings { ip_address: Some(address.to_owned()), ..Default::default() };
+        let mut found = with_ports(&[("80/tcp", &[("127.0.0.1", "32768")])]);
+        found.network_settings.as_mut().unwrap().networks = Some([(network.to_owned(), endpoint)].into());
+        let labels = Some(HashMap::from([(PORTS.to_owned(), ports.to_owned())]));
+        found.config = Some(ContainerConfig { labels, ..Default::default() });
+        found
+    }
+
+    fn expected(addresses: &[(&str, &str)]) -> BTreeMap<String, String> {
+        addresses.iter().map(|(port, address)| ((*port).to_owned(), (*address).to_owned())).collect()
+    }
+
+    #[test]
+    fn ports_are_reached_over_ipv4_whatever_they_are_bound_to() {
+        let found = with_ports(&[
+            ("80/tcp", &[("127.0.0.1", "32768")]),
+            ("81/tcp", &[("::", "32770"), ("0.0.0.0", "32769")]),
+            ("82/tcp", &[("172.17.0.1", "32772")]),
+            ("53/udp", &[("127.0.0.1", "32771")]),
+            ("83/tcp", &[]),
+        ]);
+        let ports = |host: &Host| Ports::default().addresses(&found, host);
+        let local_ports = [("80", "127.0.0.1:32768"), ("81", "127.0.0.1:32769"), ("82", "172.17.0.1:32772")];
+        assert_eq!(ports(&local()), expected(&local_ports));
+        assert_eq!(ports(&Host::Http("engine.lan:2375".to_owned()))["81"], "engine.lan:32769");
+    }
+
+    #[test]
+    fn over_the_network_the_labelled_ports_are_reached_at_the_containers_own_address() {
+        let ports = |network: &str| Ports { network: network.to_owned(), reach: Reach::Network };
+        let found = on("sandboxes", "172.20.0.2", "8080,80");
+        let own = expected(&[("80", "172.20.0.2:80"), ("8080", "172.20.0.2:8080")]);
+        assert_eq!(ports("sandboxes").addresses(&found, &local()), own);
+        assert_eq!(ports("default").addresses(&on("bridge", "172.17.0.2", "80"), &local())["80"], "172.17.0.2:80");
+        assert_eq!(ports("sandboxes").addresses(&on("sandboxes", "", "80"), &local())["80"], "127.0.0.1:32768");
+        // One that was made before, with published ports and on another network.
+        assert_eq!(ports("default").addresses(&found, &local())["80"], "127.0.0.1:32768");
+        assert_eq!(Ports::default().addresses(&found, &local())["80"], "127.0.0.1:32768");
+    }
+
+    #[test]
+    fn only_published_ports_are_bound() {
+        let bound = |reach| Ports { reach, ..Ports::default() }.bindings(&[80]);
+        assert!(bound(Reach::Network).is_empty());
+        let binding = PortBinding { host_ip: Some("0.0.0.0".to_owned()), host_port: Some(String::new()) };
+        let published = [("80/tcp".to_owned(), Some(vec![binding]))];
+        assert_eq!(bound(Reach::Published(Ipv4Addr::UNSPECIFIED)), published.into());
+    }
+}
