@@ -2,10 +2,15 @@
 
 #[path = "end_to_end/copies.rs"]
 mod copies;
-mod support;
-
+#[path = "end_to_end/in_a_container.rs"]
+mod in_a_container;
 #[path = "end_to_end/logs.rs"]
 mod logs;
+#[path = "end_to_end/registry.rs"]
+mod registry;
+#[path = "support/registry.rs"]
+mod registry_support;
+mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -97,6 +97,20 @@ async fn a_template_may_be_its_own_first_process_and_gain_privileges() {
 }
 
 #[tokio::test]
+async fn an_engine_without_init_starts_nothing_but_templates_that_do_without_it() {
+    let (corner, mut start) = (Corner::new().await, start());
+    let engine = OwnEngine::start(&["--init-path", "/nowhere/docker-init"]).await.unwrap();
+    engine.take_image(&corner.client, IMAGE).await.unwrap();
+    let runtime = Docker::connect(Settings { host: Some(engine.host()), ..corner.settings() }).unwrap();
+    start.labels.template = Some("python".to_owned());
+    let message = failure(&runtime, &start).await;
+    assert!(message.contains("set templates.python.init = false"), "{message}");
+    runtime.remove(&by_labels(&start)).await.unwrap();
+    start.spec.init = false;
+    run(&runtime, &start).await.unwrap();
+}
+
+#[tokio::test]
 async fn ports_are_published_on_the_loopback_address_only_and_the_first_is_the_base() {
     let (corner, mut start) = (Corner::new().await, start());
     start.spec.ports = vec![8080, 80];

@@ -29,9 +29,9 @@ pub struct Details {
     pub container_name: Box<str>,
     /// The container's id, once it has one.
     pub container_id: Option<Box<str>>,
-    /// Where its first published port is reached.
+    /// Where its first port is reached.
     pub base_url: Option<Box<str>>,
-    /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
+    /// Container ports and the addresses where they are reached: `{"80": "127.0.0.1:32768"}`.
     pub ports: Fields<Box<str>>,
     /// What went wrong last, in words.
     pub error_message: Option<Box<str>>,

@@ -23,11 +23,11 @@ pub enum Readiness {
     /// As soon as it runs.
     #[default]
     Started,
-    /// When this container port takes a TCP connection; it is one of the published ports.
+    /// When this container port takes a TCP connection; it is one of `ports`.
     Tcp(u16),
     /// When a GET of this path on this container port answers with a status below 400.
     Http {
-        /// The container port, one of the published ones.
+        /// The container port, one of `ports`.
         port: u16,
         /// The path, beginning with `/`.
         path: String,
@@ -54,7 +54,7 @@ pub struct StartSpec {
     pub command: Option<Vec<String>>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// TCP ports of the container to publish on the host's loopback address.
+    /// TCP ports of the container that are reached from outside.
     pub ports: Vec<u16>,
     /// What it may use.
     pub limits: Limits,

@@ -32,9 +32,9 @@ pub struct SandboxAnswer<'a> {
     container_id: Option<&'a str>,
     /// The container's name.
     container_name: &'a str,
-    /// Where its first published port is reached.
+    /// Where its first port is reached.
     base_url: Option<&'a str>,
-    /// Container ports and the host addresses they are published at: `{"80": "127.0.0.1:32768"}`.
+    /// Container ports and the addresses where they are reached: `{"80": "127.0.0.1:32768"}`.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     ports: &'a Fields<Box<str>>,
     /// When it was asked for.

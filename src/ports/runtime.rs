@@ -106,9 +106,9 @@ pub struct Start {
 pub struct Started {
     /// The engine's id for it.
     pub container_id: String,
-    /// Where its published ports are reached: `{"80": "127.0.0.1:32768"}`.
+    /// Where its ports are reached: `{"80": "127.0.0.1:32768"}`.
     pub ports: BTreeMap<String, String>,
-    /// `http://` and the address of the first port in the specification; `None` without published ports.
+    /// `http://` and the address of the first port in the specification; `None` without ports.
     pub base_url: Option<String>,
 }
 

@@ -31,7 +31,7 @@ const HOW_TO_GET_DOCKER: &str = "this test needs a Docker daemon and the image b
      up; by hand: start dockerd (or set DOCKER_HOST), then `docker pull busybox:stable`";
 
 /// The label of containers that a test made behind the runtime's back.
-const TEST: &str = "sandglass.test";
+pub const TEST: &str = "sandglass.test";
 
 /// A test's own corner of the Docker daemon. Dropping it removes every container in it.
 pub struct Corner {

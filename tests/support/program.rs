@@ -59,15 +59,26 @@ impl Program {
         program
     }
 
+    /// [`Program::serve`] with these variables in its environment.
+    pub async fn serve_with(directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut program = Self::spawn_with("127.0.0.1:0", directory, variables, arguments);
+        program.wait_until_ready().await;
+        program
+    }
+
     /// Starts it, without waiting for anything.
     pub fn spawn(directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn_at("127.0.0.1:0", directory, arguments)
     }
 
     fn spawn_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
+        Self::spawn_with(address, directory, &[], arguments)
+    }
+
+    fn spawn_with(address: &str, directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
         let file = File::create(&log).expect("a file for the log");
-        Self::spawn_telling(file.into(), log, address, directory, arguments)
+        Self::spawn_telling(file.into(), log, address, directory, variables, arguments)
     }
 
     /// Starts it with another standard error stream than a file, and asks until it is ready.
@@ -76,7 +87,7 @@ impl Program {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = probe.local_addr().expect("its number").to_string();
         drop(probe);
-        let mut program = Self::spawn_telling(stderr, "/dev/null".into(), &address, directory, arguments);
+        let mut program = Self::spawn_telling(stderr, "/dev/null".into(), &address, directory, &[], arguments);
         program.url = format!("http://{address}");
         let deadline = Instant::now() + READY_WITHIN;
         loop {
@@ -95,9 +106,17 @@ impl Program {
         self.child.stderr.take().expect("a pipe")
     }
 
-    fn spawn_telling(stderr: Stdio, log: PathBuf, address: &str, directory: &Path, arguments: &[&str]) -> Self {
+    fn spawn_telling(
+        stderr: Stdio,
+        log: PathBuf,
+        address: &str,
+        directory: &Path,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let mut command = command(&["serve", "--bind", address, "--set", "docker.stop_grace=1"]);
-        command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(stderr);
+        command.current_dir(directory).args(arguments).envs(variables.iter().copied());
+        command.stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().expect("the binary starts");
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { child, log, client, url: String::new() }

@@ -36,7 +36,7 @@ pub(super) struct Probe(reqwest::Client);
 impl Probe {
     pub(super) fn new() -> Result<Self, RuntimeError> {
         reqwest::Client::builder()
-            // A proxy of the environment knows nothing of this host's loopback ports.
+            // A proxy of the environment knows nothing of containers' ports.
             .no_proxy()
             // A redirect is an answer; where it leads is not the container's doing.
             .redirect(reqwest::redirect::Policy::none())
@@ -70,7 +70,9 @@ impl Docker {
             Readiness::Tcp(port) | Readiness::Http { port, .. } => port.to_string(),
         };
         let Some(address) = started.ports.get(&port) else {
-            return Err(RuntimeError::Failed(format!("its readiness is asked of port {port}, which is not published")));
+            return Err(RuntimeError::Failed(format!(
+                "its readiness is asked of port {port}, which is not one of its ports"
+            )));
         };
         let mut reason = "it was never asked".to_owned();
         let ready = self.poll(readiness, address, &started.container_id, &mut reason);
