@@ -15,6 +15,7 @@ use super::{
     secret::Secret,
     settings::{HttpSettings, LifecycleSettings, LogFormat, LogSettings, Settings, StoreKind, StoreSettings},
     templates,
+    web_origin::WebOrigin,
 };
 use crate::domain::{OnTimeout, spec::Limits};
 
@@ -51,6 +52,7 @@ impl Check<'_> {
         HttpSettings {
             bind: self.bind(raw.bind, api_key.is_some()),
             api_key: api_key.map(Secret::new),
+            allowed_origins: self.origins(raw.allowed_origins),
             max_body_bytes: self.count("http.max_body_bytes", raw.max_body_bytes, 1024..=1 << 30),
             max_streams: self.count("http.max_streams", raw.max_streams, 1..=1_000_000),
             stream_history: self.count("http.stream_history", raw.stream_history, 16..=1_000_000),
@@ -70,6 +72,18 @@ impl Check<'_> {
             self.refuse(KEY, "an address beyond loopback is refused without an http.api_key");
         }
         address
+    }
+
+    fn origins(&mut self, raw: Option<Vec<String>>) -> Vec<WebOrigin> {
+        const KEY: &str = "http.allowed_origins";
+        let mut origins = Vec::new();
+        for text in self.required(KEY, raw, Vec::new()) {
+            match text.parse() {
+                Ok(origin) => origins.push(origin),
+                Err(rule) => self.refuse(KEY, format!("each must be {rule}, such as \"https://sand.example.com\"")),
+            }
+        }
+        origins
     }
 
     fn store(&mut self, raw: RawStore) -> StoreSettings {
@@ -285,6 +299,8 @@ mod tests {
             "http.bind = \"localhost\"",
             "http.api_key = \"\"",
             "http.api_key = \"a b\"",
+            "http.allowed_origins = [\"sand.example.com\"]",
+            "http.allowed_origins = [\"https://sand.example.com/sand/\"]",
             "http.max_body_bytes = 0",
             "http.max_streams = -1",
             "http.stop_grace = -1",

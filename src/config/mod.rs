@@ -24,6 +24,7 @@ mod templates;
 mod testing;
 mod text;
 mod value;
+mod web_origin;
 
 pub use environment::{ignored_variables, process_environment};
 pub use error::{ConfigError, Origin, Problem};
@@ -34,3 +35,4 @@ pub use settings::{
     BASE_TEMPLATE, DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, Settings,
     StoreKind, StoreSettings, Template,
 };
+pub use web_origin::{WebOrigin, Written};

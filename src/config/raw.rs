@@ -28,6 +28,7 @@ pub(super) struct Raw {
 pub(super) struct RawHttp {
     pub bind: Option<String>,
     pub api_key: Option<OrNone<String>>,
+    pub allowed_origins: Option<Vec<String>>,
     pub max_body_bytes: Option<i64>,
     pub max_streams: Option<i64>,
     pub stream_history: Option<i64>,

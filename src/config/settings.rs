@@ -13,7 +13,10 @@ use crate::domain::{
     spec::{Limits, StartSpec},
 };
 
-use super::{check, environment, error::ConfigError, layers::Layers, overrides::Overrides, rules, secret::Secret};
+use super::{
+    check, environment, error::ConfigError, layers::Layers, overrides::Overrides, rules, secret::Secret,
+    web_origin::WebOrigin,
+};
 
 /// The name of the template that a request without one gets. It always exists.
 pub const BASE_TEMPLATE: &str = "base";
@@ -69,6 +72,8 @@ pub struct HttpSettings {
     pub bind: SocketAddr,
     /// What clients have to present; `None`: nothing, on loopback only.
     pub api_key: Option<Secret>,
+    /// Under which names the page may be reached beside the address itself: those of proxies.
+    pub allowed_origins: Vec<WebOrigin>,
     /// The largest body of a request, in bytes.
     pub max_body_bytes: usize,
     /// Status streams open at the same time, over websocket and server-sent events together.

@@ -14,7 +14,7 @@ use super::{
     page,
     stream::KEY_PROTOCOL,
 };
-use crate::config::Secret;
+use crate::config::{Secret, WebOrigin, Written};
 
 /// What anybody may ask for, beside the pages: a load balancer has no key. Everything else is closed, also what does not
 /// exist.
@@ -36,22 +36,22 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether the request may be looked at.
+    /// Whether the request may be looked at; `origins` are the names under which proxies lead here.
     ///
     /// # Errors
     /// The answer that it gets instead.
-    pub(super) fn must_be_allowed(self, key: Option<&Secret>) -> Result<(), ApiError> {
+    pub(super) fn must_be_allowed(self, key: Option<&Secret>, origins: &[WebOrigin]) -> Result<(), ApiError> {
         match key {
             // Without a key the name of the host is all that tells a page of ours from one whose name was made to point
             // here (DNS rebinding): a browser then takes the two for the same site.
-            None => self.must_be_addressed_to_us()?,
+            None => self.must_be_addressed_to_us(origins)?,
             Some(key) if self.is_open() || self.has(key) => {}
             Some(_) => {
                 let ways = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'";
                 return Err(ApiError::new(Code::Unauthorized, format!("the API key is missing or wrong; {ways}")));
             }
         }
-        if self.can_change_something() { self.must_not_be_cross_origin() } else { Ok(()) }
+        if self.can_change_something() { self.must_not_be_cross_origin(origins) } else { Ok(()) }
     }
 
     fn is_open(self) -> bool {
@@ -85,30 +85,36 @@ impl Asked<'_> {
     }
 
     /// Browsers say where a request comes from; other clients don't, and are not misled by other sites either.
-    fn must_not_be_cross_origin(self) -> Result<(), ApiError> {
+    fn must_not_be_cross_origin(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
         let site = self.headers.get(SEC_FETCH_SITE).map(|value| value.as_bytes());
         let foreign_site = matches!(site, Some(site) if site != b"same-origin" && site != b"none");
-        let foreign_origin = self.headers.get_all(header::ORIGIN).any(|origin| !self.is_our_origin(origin.as_bytes()));
+        let mut named = self.headers.get_all(header::ORIGIN);
+        let foreign_origin = named.any(|origin| !self.is_our_origin(origin.as_bytes(), origins));
         if foreign_site || foreign_origin {
-            return Err(ApiError::new(Code::CrossOrigin, "requests on behalf of other sites are refused"));
+            let message = "requests on behalf of other sites are refused; the name of a proxy in front has to be among \
+                           http.allowed_origins";
+            return Err(ApiError::new(Code::CrossOrigin, message));
         }
         Ok(())
     }
 
-    /// An origin is a scheme, a host and a port; the last two are what the request was addressed to.
-    fn is_our_origin(self, origin: &[u8]) -> bool {
-        let Some(host) = self.headers.get(header::HOST) else { return false };
-        let address = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-        address.is_some_and(|address| address.eq_ignore_ascii_case(host.as_bytes()))
+    /// An origin is a scheme, a host and a port; the last two are what the request was addressed to, unless a proxy
+    /// addressed it anew.
+    fn is_our_origin(self, origin: &[u8], origins: &[WebOrigin]) -> bool {
+        let Some(origin) = Written::parse(origin) else { return false };
+        let host = self.headers.get(header::HOST);
+        host.is_some_and(|host| origin.is_at(host.as_bytes())) || origins.iter().any(|allowed| allowed.is(origin))
     }
 
-    fn must_be_addressed_to_us(self) -> Result<(), ApiError> {
+    fn must_be_addressed_to_us(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
         let Some(host) = self.headers.get(header::HOST) else { return Ok(()) };
-        if host.to_str().is_ok_and(is_numeric_or_localhost) {
+        let is_configured = || origins.iter().any(|origin| origin.is_at(host.as_bytes()));
+        if host.to_str().is_ok_and(is_numeric_or_localhost) || is_configured() {
             return Ok(());
         }
         let rule = "without an API key, only requests to an IP address or to localhost are answered";
-        Err(ApiError::new(Code::CrossOrigin, format!("{rule}, not those to another host name")))
+        let rest = "not those to another host name, unless http.allowed_origins has it";
+        Err(ApiError::new(Code::CrossOrigin, format!("{rule}, {rest}")))
     }
 }
 
@@ -142,8 +148,9 @@ mod tests {
 
     fn verdict(method: &Method, pairs: &[(HeaderName, &str)], key: Option<&str>) -> Option<Code> {
         let (headers, key) = (headers(pairs), key.map(Secret::new));
+        let origins = ["https://sand.example.com".parse().unwrap()];
         let asked = Asked { method, path: "/v1/sandboxes", headers: &headers };
-        asked.must_be_allowed(key.as_ref()).err().map(|error| error.code())
+        asked.must_be_allowed(key.as_ref(), &origins).err().map(|error| error.code())
     }
 
     #[test]
@@ -166,6 +173,37 @@ mod tests {
         }
         let upgrade = [ours, (header::UPGRADE, "websocket"), (header::ORIGIN, "http://evil.example")];
         assert_eq!(verdict(&Method::GET, &upgrade, None), Some(Code::CrossOrigin));
+    }
+
+    #[test]
+    fn a_page_under_a_configured_name_is_one_of_ours_also_where_the_proxy_says_the_port() {
+        let inside = (header::HOST, "127.0.0.1:8080");
+        for (host, origin, refused) in [
+            (inside.clone(), "https://sand.example.com", false),
+            (inside.clone(), "https://sand.example.com:443", false),
+            (inside.clone(), "http://sand.example.com", true),
+            (inside, "https://other.example.com", true),
+            ((header::HOST, "sand.example.com"), "https://sand.example.com", false),
+            ((header::HOST, "sand.example.com:443"), "https://sand.example.com", false),
+            // Not configured, but the same host all the same.
+            ((header::HOST, "127.0.0.1:443"), "https://127.0.0.1", false),
+            ((header::HOST, "127.0.0.1:80"), "http://127.0.0.1", false),
+            ((header::HOST, "127.0.0.1:80"), "https://127.0.0.1", true),
+            ((header::HOST, "127.0.0.1:443"), "http://127.0.0.1", true),
+        ] {
+            let code = verdict(&Method::POST, &[host.clone(), (header::ORIGIN, origin)], None);
+            assert_eq!(code, refused.then_some(Code::CrossOrigin), "{origin} at {host:?}");
+        }
+    }
+
+    #[test]
+    fn a_configured_name_leads_here_also_without_a_key() {
+        for (host, refused) in
+            [("sand.example.com", false), ("sand.example.com:443", false), ("sand.example.com:8080", true), ("x", true)]
+        {
+            let code = verdict(&Method::GET, &[(header::HOST, host)], None);
+            assert_eq!(code, refused.then_some(Code::CrossOrigin), "{host}");
+        }
     }
 
     #[test]

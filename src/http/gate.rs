@@ -12,7 +12,7 @@ use actix_web::{
     Error, ResponseError,
     body::EitherBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    http::header::{self, HeaderMap, HeaderValue},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -24,6 +24,13 @@ use crate::{config::Secret, domain::Moment, supervisor::Supervisor};
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// What every answer has, unless it brings another value.
+pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::CACHE_CONTROL, NO_STORE),
+];
 
 /// The middleware, before a worker takes it over.
 pub(super) struct Gate {
@@ -76,7 +83,8 @@ where
         let watch = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| Watch { began: self.supervisor.world().clock.now().moment, supervisor: self.supervisor.clone() });
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
-        let step = match asked.must_be_allowed(self.key.as_ref()) {
+        let origins = &self.supervisor.settings().http.allowed_origins;
+        let step = match asked.must_be_allowed(self.key.as_ref(), origins) {
             Ok(()) => Step::Inside(self.service.call(request)),
             Err(refusal) => Step::Refused(Some(request.into_response(refusal.error_response()))),
         };

@@ -92,10 +92,29 @@ mod tests {
     fn whatever_a_page_loads_is_there() {
         for asset in ASSETS.iter().chain([&DASHBOARD, &DOCS]) {
             let imported = asset.text.split("from \"./").skip(1);
-            let linked = asset.text.split("=\"/page/").skip(1);
-            for rest in imported.chain(linked) {
+            let linked = asset.text.split("=\"page/").skip(1);
+            let module = asset.text.split("data-module=\"./").skip(1);
+            for rest in imported.chain(linked).chain(module) {
                 let name = rest.split('"').next().unwrap_or_default();
                 assert!(named(name).is_some(), "{} loads {name}", asset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_page_depends_on_the_path_below_which_it_is_served() {
+        for asset in ASSETS.iter().chain([&DASHBOARD, &DOCS]) {
+            for absolute in [
+                "href=\"/",
+                "src=\"/",
+                "data-module=\"/",
+                "href: \"/",
+                "from \"/",
+                "url(/",
+                "location.host",
+                "location.origin",
+            ] {
+                assert!(!asset.text.contains(absolute), "{} has {absolute}", asset.name);
             }
         }
     }

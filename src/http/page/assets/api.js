@@ -2,10 +2,15 @@
 
 import { ask, forget, key } from "./key.js";
 
+/** A proxy may have put everything below a path of its own: whatever is asked for lies beside the folder of this file. */
+const HOME = new URL("../", import.meta.url);
 /** Seconds after which a call counts as failed. */
 const BOUND = 30;
 /** Milliseconds until it is tried again. */
 const AGAIN_AFTER = 250;
+
+/** The whole address of a path of the interface, which begins with '/'. */
+export const addressOf = (path) => new URL(`.${path}`, HOME);
 
 /** `{status, body}`; status 0 when nothing answered. Asks for the key when the answer is that it is missing or wrong. */
 export async function call(method, path, body, bound = BOUND) {
@@ -41,7 +46,7 @@ async function sendOnce(method, path, body, candidate, bound) {
   if (candidate !== null) headers.authorization = `Bearer ${candidate}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   try {
-    const response = await fetch(path, {
+    const response = await fetch(addressOf(path), {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,5 +1,6 @@
 // What stands in the table's place when it has no rows: how to make the first one, or how to see the others.
 
+import { addressOf } from "./api.js";
 import { byId, el, icon } from "./dom.js";
 import { key } from "./key.js";
 
@@ -28,11 +29,11 @@ function first() {
     el("p", { class: "quiet" }, "Create the first sandbox, which lives for two minutes if nobody uses it:"),
     // Only where the browser lets a page copy.
     el("div", { class: "command" }, el("pre", { tabindex: "0" }, el("code", {}, line)), navigator.clipboard && copy),
-    el("p", { class: "quiet" }, "It shows up here by itself. All the calls are on the ", el("a", { href: "/docs" }, "page of the interface"), "."),
+    el("p", { class: "quiet" }, "It shows up here by itself. All the calls are on the ", el("a", { href: "docs" }, "page of the interface"), "."),
   ];
 }
 
 function command() {
   const header = key() === null ? "" : ' -H "Authorization: Bearer $KEY"';
-  return `curl${header} ${location.origin}/v1/sandboxes -d '{"id": "hello", "idle_timeout": 120}'`;
+  return `curl${header} ${addressOf("/v1/sandboxes")} -d '{"id": "hello", "idle_timeout": 120}'`;
 }

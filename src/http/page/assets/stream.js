@@ -1,6 +1,6 @@
 // The connection to the status stream. It is opened again for ever, from where it broke off.
 
-import { call, problem } from "./api.js";
+import { addressOf, call, problem } from "./api.js";
 import { reset, told } from "./clock.js";
 import { protocols } from "./key.js";
 
@@ -45,8 +45,9 @@ export class Stream {
 
   #connect() {
     const since = this.#position === null ? "" : `&since=${encodeURIComponent(this.#position.epoch)}:${this.#position.seq}`;
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/v1/stream?status=all${since}`, protocols());
+    const address = addressOf(`/v1/stream?status=all${since}`);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address, protocols());
     this.#socket = socket;
     this.#timer = setTimeout(() => socket.close(), OPEN_BOUND);
     let opened = false;
