@@ -22,6 +22,7 @@ use crate::{
     http,
     journal::Journal,
     metrics::Metrics,
+    open_files::{self, Demand, Share},
     ports::{
         runtime::{Runtime, RuntimeError},
         store::{Store, StoreError},
@@ -197,16 +198,19 @@ impl App {
     }
 
     async fn start(
-        settings: Settings,
+        mut settings: Settings,
         adapters: Adapters,
         listener: TcpListener,
         when_held: WhenHeld,
     ) -> Result<Self, AppError> {
         let address = listener.local_addr()?;
         let cores = available_parallelism().map_or(1, usize::from);
+        // The port may have been any.
+        settings.http.bind = address;
+        let connections = share_open_files(&mut settings, cores)?;
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
         let supervisor = assemble(settings, adapters, Arbiters::start(cores.div_ceil(2)));
-        let server = http::server(supervisor.clone(), listener, cores)?;
+        let server = http::server(supervisor.clone(), listener, cores, connections)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
         let begun = match when_held {
@@ -301,6 +305,26 @@ impl App {
         }
         missing
     }
+}
+
+/// Makes the most of the limit of open files. Returns how many connections there may be, and allows only as many streams
+/// as that leaves room for.
+fn share_open_files(settings: &mut Settings, workers: usize) -> io::Result<usize> {
+    let limit = open_files::raise_limit()?;
+    let (docker, wanted) = (&settings.docker, settings.http.max_streams);
+    let demand = Demand { calls: docker.concurrency, creates: docker.max_creates, streams: wanted, workers };
+    let Share { connections, streams } = Share::of(limit, demand);
+    if streams < wanted {
+        warn!(
+            limit,
+            connections,
+            streams,
+            "the limit of open files allows only {streams} status streams, not the {wanted} of http.max_streams; raise the \
+             hard limit (LimitNOFILE= of systemd, --ulimit nofile= of Docker, ulimit -Hn of a shell)"
+        );
+        settings.http.max_streams = streams;
+    }
+    Ok(connections)
 }
 
 /// A supervisor over `adapters`, on the current tokio runtime, that knows no sandbox yet.

@@ -27,6 +27,7 @@
 //! | [`config`] | defaults, file, environment and flags, merged and checked |
 //! | [`tasks`] | keeps background tasks running, and tells of those that die |
 //! | [`metrics`], [`logging`] | what is counted and what is told |
+//! | [`open_files`] | how many files may be open, and what for |
 //! | [`app`] | puts the parts together and takes them apart |
 //! | [`drill`] | breaks things on purpose, and counts what was lost by it |
 //! | [`cli`] | the commands |
@@ -78,6 +79,7 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod metrics;
+pub mod open_files;
 pub mod ports;
 pub mod runtime;
 pub mod store;

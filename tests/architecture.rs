@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &["config"]),
     ("metrics", &["domain"]),
     ("tasks", &["clock", "domain", "metrics"]),
+    ("open_files", &[]),
     ("runtime", &["domain", "ports"]),
     ("store", &["domain", "ports"]),
     ("journal", &["clock", "domain", "metrics", "ports", "tasks"]),
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "journal",
             "metrics",
+            "open_files",
             "ports",
             "runtime",
             "store",
@@ -49,6 +51,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates that only one part of the code may know.
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix::", &["actor"]),
+    ("actix_http::", &["http"]),
+    ("actix_server::", &["http"]),
+    ("actix_service::", &["http"]),
     ("actix_web::", &["http", "app"]),
     ("bollard::", &["drill", "runtime"]),
     ("::redis::", &["drill", "store"]),

@@ -65,6 +65,10 @@ codes! {
     Gone = "gone", GONE;
     /// The body is larger than `http.max_body_bytes`.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE;
+    /// The head of the request did not come in time.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The head of the request is larger than 128 KiB, or has more than 96 headers.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// A configured limit is reached; try again later.
     LimitReached = "limit_reached", TOO_MANY_REQUESTS;
     /// A bug on our side.
@@ -228,6 +232,11 @@ impl ApiError {
         ErrorBody { code: self.code, message: &self.message, details: self.details.as_deref() }
     }
 
+    /// The whole answer as JSON.
+    pub(super) fn json(&self) -> Vec<u8> {
+        json_bytes(&ErrorAnswer { error: self.body() }, 256)
+    }
+
     fn response(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.code.status());
         response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -242,7 +251,7 @@ impl ApiError {
 
     /// The answer, with one header more.
     pub(super) fn respond_with(&self, name: HeaderName, value: &str) -> HttpResponse {
-        self.response().insert_header((name, value)).body(json_bytes(&ErrorAnswer { error: self.body() }, 256))
+        self.response().insert_header((name, value)).body(self.json())
     }
 }
 
@@ -261,7 +270,7 @@ impl ResponseError for ApiError {
         if self.code == Code::Internal {
             tracing::error!(message = self.message, "a request failed by our own fault");
         }
-        self.response().body(json_bytes(&ErrorAnswer { error: self.body() }, 256))
+        self.response().body(self.json())
     }
 }
 

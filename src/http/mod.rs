@@ -2,6 +2,7 @@
 //! Nothing is decided here but status codes.
 //!
 //! - [`server`]: the server and its application;
+//! - `connection`: what stands between a socket and the HTTP library;
 //! - `routes`: which path and method reach which handler;
 //! - `gate`: what every request passes: keys, origins, headers, one line of log;
 //! - `auth`: the rules about keys and origins;
@@ -17,6 +18,7 @@ mod activity;
 pub mod answers;
 mod auth;
 mod body;
+mod connection;
 mod create;
 mod error;
 mod extract;

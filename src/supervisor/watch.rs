@@ -29,7 +29,9 @@ impl Supervisor {
     pub fn subscribe(&self, since: Option<&Position>) -> Result<Subscription, Rejection> {
         self.must_be_ready()?;
         let subscription = self.world.feed.subscribe(since).map_err(|TooManyReaders(most)| {
-            Rejection::LimitReached(format!("{most} status streams are open (http.max_streams)"))
+            Rejection::LimitReached(format!(
+                "{most} status streams are open (http.max_streams, or what the limit of open files allows)"
+            ))
         })?;
         if subscription.woken {
             self.world.registry.each_live(SandboxHandle::watched);

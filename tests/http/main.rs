@@ -3,12 +3,14 @@
 mod activity;
 mod client;
 mod create;
+mod crowd;
 mod errors;
 mod health;
 mod lifecycle;
 mod list;
 mod openapi;
 mod page;
+mod refusals;
 mod security;
 mod stream;
 mod stream_laws;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
-        Method,
+        ConnectionType, Method, Version,
         header::{self, HeaderName, HeaderValue},
     },
     web::{Bytes, Data},
@@ -78,7 +78,13 @@ pub(in crate::http) async fn events(
         let chunk: Bytes = receiver.recv().await?;
         Some((Ok::<_, Infallible>(chunk), receiver))
     });
-    Ok(response.streaming(chunks))
+    let mut response = response.streaming(chunks);
+    if request.version() == Version::HTTP_10 {
+        // Such a client knows no chunks: the body ends where the connection does.
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 struct Outlet {

@@ -9,7 +9,11 @@ use tokio::{task::yield_now, time::timeout};
 use super::messages::{Message, answers};
 use crate::{
     feed::{Event, Position, Read, Reader, Subscription},
-    http::{error::ApiError, query::StreamQuery},
+    http::{
+        connection::{Held, Link},
+        error::ApiError,
+        query::StreamQuery,
+    },
     supervisor::{Filter, Snapshot, Supervisor},
 };
 
@@ -41,6 +45,8 @@ pub(super) struct Teller {
     snapshot: Option<Running>,
     /// Up to where the reader knows everything.
     told: u64,
+    /// A stream that has nothing to tell is no idle connection.
+    _held: Option<Held>,
 }
 
 /// A snapshot that is being told.
@@ -60,7 +66,7 @@ impl Teller {
         let subscribed = supervisor.subscribe(since.as_ref());
         let now = supervisor.world().clock.now();
         let Subscription { reader, resumed, .. } = subscribed.map_err(|rejection| ApiError::of(&rejection, &now))?;
-        let port = request.app_config().local_addr().port();
+        let port = supervisor.settings().http.bind.port();
         let instance = format!("{}:{port}", hostname::get().unwrap_or_default().to_string_lossy());
         let Position { epoch, seq } = reader.position();
         let hello = Message::Hello {
@@ -75,7 +81,15 @@ impl Teller {
         };
         let first = VecDeque::from([Told::of(&hello, None)]);
         let told = *seq;
-        let mut teller = Self { supervisor, filter, reader, first, snapshot: None, told };
+        let mut teller = Self {
+            supervisor,
+            filter,
+            reader,
+            first,
+            snapshot: None,
+            told,
+            _held: request.conn_data().map(Link::hold),
+        };
         if !resumed {
             teller.begin_snapshot();
         }
