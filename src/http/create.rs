@@ -16,7 +16,8 @@ use utoipa::ToSchema;
 use super::{
     answers::{SANDBOX_CAPACITY, SandboxAnswer},
     body::{Body, json},
-    error::{ApiError, ErrorAnswer},
+    connection::Link,
+    error::{ApiError, Code, ErrorAnswer},
     query::wait_for_start,
 };
 use crate::{
@@ -28,6 +29,9 @@ use crate::{
     },
     supervisor::{Create, Created, Supervisor},
 };
+
+const HUNG_UP: &str = "the client closed its side of the connection before the answer: the sandbox, whose id nobody was told, \
+                       ends when its start is done; keep the connection open, give an id, or ask with wait=0";
 
 /// What a new sandbox shall be. Everything that is left out comes from the template.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,7 +104,9 @@ impl CreateRequest {
 
 /// Creates a sandbox, or finds the one that stands under the id already.
 ///
-/// Answers when the sandbox runs or has failed; with `wait=0` at once.
+/// Answers when the sandbox runs or has failed; with `wait=0` at once. A client that hangs up before the answer, and gave
+/// no `id`, cannot know which sandbox is its own: that one ends as `requested` when its start is done, unless somebody has
+/// used it by then. With an `id` it stays, and can be asked for.
 #[utoipa::path(post, path = "/v1/sandboxes", operation_id = "create_sandbox", tag = "sandboxes",
     params(("wait" = Option<u8>, Query, description = "0: don't wait for the start")),
     request_body(content = CreateRequest, description = "No body at all: a sandbox from the template `base`"),
@@ -123,7 +129,19 @@ pub(super) async fn create(
     Body(create): Body<CreateRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let wait = wait_for_start(&request)?;
-    let created = supervisor.create(create.into_create()?, wait).await;
+    let create = create.into_create()?;
+    let created = match request.conn_data::<Link>() {
+        Some(link) if wait && create.id.is_none() => {
+            let _held = link.hold();
+            tokio::select! {
+                biased;
+                created = supervisor.create(create, wait) => created,
+                // Clients that only close their own side are rare, and cannot be told from those that are gone.
+                () = link.ended() => return Err(ApiError::new(Code::InvalidRequest, HUNG_UP)),
+            }
+        }
+        _ => supervisor.create(create, wait).await,
+    };
     let now = supervisor.world().clock.now();
     let (status, sandbox) = match created {
         Ok(Created::New(sandbox)) => (StatusCode::CREATED, sandbox),

@@ -8,6 +8,7 @@ use super::{
     plan::{Plan, bounded, template_of},
     rejection::Rejection,
     requests::Supervisor,
+    unheard::Unheard,
 };
 use crate::{
     actor::{Entry, Refusal, SandboxHandle, Until},
@@ -67,7 +68,8 @@ pub enum Created {
 
 impl Supervisor {
     /// Creates a sandbox. With `wait` it answers when the sandbox runs or has failed, else once its intent is recorded.
-    /// A caller that goes away ends nothing.
+    /// A caller that goes away ends nothing, unless it waits for a sandbox without an id of its own: nobody else would know
+    /// that one, and it ends when its start is done, if nobody has used it by then.
     ///
     /// # Errors
     /// [`Rejection`]; when it is anything but `StartFailed`, no container was made.
@@ -102,6 +104,7 @@ impl Supervisor {
                 drop(permit);
                 outcome
             });
+            let unheard = (wait && request.id.is_none()).then(|| Unheard::new(self, &handle));
             let recorded = self.recorded(&id, &handle).await?;
             if !wait {
                 return Ok(Created::Pending(recorded));
@@ -113,6 +116,9 @@ impl Supervisor {
             })?;
             let outcome = outcome.unwrap_or(Err(Refusal::Unanswered));
             let sandbox = self.or_what_is_left(&id, outcome).await?;
+            if let Some(unheard) = unheard {
+                unheard.heard();
+            }
             return self.running(sandbox).map(Created::New);
         }
     }

@@ -15,6 +15,7 @@ mod rejection;
 mod requests;
 mod strangers;
 mod sweep;
+mod unheard;
 mod watch;
 
 pub use create::{Create, Created};
