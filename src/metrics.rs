@@ -71,6 +71,7 @@ pub struct Metrics {
     sweep_rescues: Counter,
     rehydrated: Counter,
     stream_lags: Counter,
+    records_lost: Counter,
     task_deaths: Family<ByTask, Counter>,
     streams: Gauge<f64, AtomicU64>,
     journal_backlog: Gauge<f64, AtomicU64>,
@@ -144,6 +145,7 @@ impl Metrics {
             actor_losses: counter("actor_losses", "Actors that died and were brought back; 0 in a healthy build"),
             sweep_rescues: counter("sweep_rescues", "Deadlines that only the sweep noticed; 0 in a healthy build"),
             stream_lags: counter("stream_lags", "Times that a status stream was read too slowly and began anew"),
+            records_lost: counter("records_lost", "Records that the store had lost and that were written again"),
             rehydrated: counter("rehydrated", "Sandboxes brought back at start"),
             activity: std::array::from_fn(|index| {
                 activity_family.get_or_create(&BySource { source: Word(ActivitySource::ALL[index]) }).clone()
@@ -226,6 +228,11 @@ impl Metrics {
     /// A reader of the status stream was too slow.
     pub fn stream_lagged(&self) {
         self.stream_lags.inc();
+    }
+
+    /// The store had lost the record of a sandbox that lives.
+    pub fn record_lost(&self) {
+        self.records_lost.inc();
     }
 
     /// A background task died.

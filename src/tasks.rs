@@ -340,6 +340,8 @@ mod tests {
             "retries",
             "engine events",
             "reconcile",
+            "audit",
+            "grace",
             "sweep",
         ];
         for name in names {

@@ -4,6 +4,8 @@
 mod copies;
 #[path = "end_to_end/in_a_container.rs"]
 mod in_a_container;
+#[path = "end_to_end/kills.rs"]
+mod kills;
 #[path = "end_to_end/logs.rs"]
 mod logs;
 #[path = "end_to_end/registry.rs"]
@@ -119,7 +121,9 @@ async fn after_kill_minus_nine_every_sandbox_is_back_and_no_promise_is_broken() 
     // The last pings of all are not in the store yet.
     program.kill().await;
 
-    let program = on_redis(&directory, &redis, &corner, &grace).await;
+    // What the first run has used up of the grace is not granted again.
+    let longer = ["--set", "lifecycle.restart_grace=16"];
+    let program = on_redis(&directory, &redis, &corner, &longer).await;
     let started = Instant::now();
     for (id, promised) in &promised {
         let back = program.get(&format!("/v1/sandboxes/{id}")).await;
@@ -131,7 +135,7 @@ async fn after_kill_minus_nine_every_sandbox_is_back_and_no_promise_is_broken() 
     assert!(started.elapsed() < Duration::from_secs(8), "this machine is too slow for this test's grace");
     assert_eq!(program.metric("sandglass_ends_total{reason=\"idle\"}").await, 0.0, "ended within the grace");
     assert_eq!(corner.containers().await.len(), 10);
-    let overdue = program.until("planted-0", "terminated", Duration::from_secs(8) + SLACK).await;
+    let overdue = program.until("planted-0", "terminated", Duration::from_secs(16) + SLACK).await;
     assert!(started.elapsed() >= Duration::from_millis(7500), "ended within the grace");
     assert_eq!(overdue["reason"], "idle");
     let text: String = raw.hget(format!("{prefix}-session:planted-50"), "__sandbox__").unwrap();

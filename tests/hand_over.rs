@@ -155,3 +155,43 @@ async fn a_stop_is_not_clean_when_activity_was_acknowledged_after_the_last_write
     let grace = bench.settings.lifecycle.restart_grace;
     assert!(ended(&bench, grace + 2 * SECOND).await >= grace);
 }
+
+#[actix_web::test]
+async fn a_process_that_is_killed_every_few_seconds_grants_the_grace_only_once() {
+    let mut bench = Bench::new(&[]).await;
+    let grace = bench.settings.lifecycle.restart_grace;
+    bench.create(idle("overdue", 10)).await;
+    sleep(9 * SECOND).await;
+    let (began, mut pinged) = (Instant::now(), 0);
+    while !bench.runtime.is_empty() {
+        assert!(began.elapsed() < 2 * grace, "kept alive by being killed");
+        bench = bench.crash_and_restart().await;
+        sleep(5 * SECOND).await;
+        pinged += 5;
+    }
+    assert!(pinged >= grace.as_secs() - 15, "somebody who pings once in {pinged} s would not have been heard");
+    // For a run that outlives it, everything begins anew.
+    bench.create(idle("later", 100)).await;
+    sleep(99 * SECOND).await;
+    let bench = bench.crash_and_restart().await;
+    let waited = ended(&bench, grace + 2 * SECOND).await;
+    assert!(waited >= grace, "{waited:?}");
+}
+
+#[actix_web::test]
+async fn time_in_which_nobody_could_ping_uses_up_no_grace() {
+    let bench = Bench::new(&[]).await;
+    let grace = bench.settings.lifecycle.restart_grace;
+    bench.create(idle("overdue", 10)).await;
+    sleep(9 * SECOND).await;
+    let bench = bench.crash_and_restart().await;
+    sleep(5 * SECOND).await;
+    bench.store.bury_holder();
+    bench.supervisor.abandon();
+    // It does not come back for an hour.
+    sleep(3600 * SECOND).await;
+    let store = bench.store.reopen();
+    let bench = bench.start_on(store).await;
+    let waited = ended(&bench, grace).await;
+    assert!(waited >= grace - 7 * SECOND, "{waited:?}");
+}

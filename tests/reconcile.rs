@@ -248,3 +248,38 @@ async fn containers_of_other_prefixes_and_of_strangers_are_left_alone() {
         assert_eq!(bench.runtime.state_of_id(&container), Some(Container::Running));
     }
 }
+
+#[actix_web::test]
+async fn a_record_that_the_store_lost_is_written_again_and_the_end_of_a_sandbox_is_not_taken_for_that() {
+    let bench = Bench::new(&[("lifecycle.retention", "1")]).await;
+    for name in ["evicted", "dropped", "whole", "ends"] {
+        bench.create(idle(name, 7200)).await;
+    }
+    sleep(1.0).await;
+    let before = bench.store.record("evicted").expect("a record");
+    bench.store.evict("evicted");
+    bench.store.lose_member("dropped");
+    bench.store.reset_written();
+    bench.supervisor.terminate(&id("ends"), Duration::from_secs(5)).await.expect("ended");
+    sleep(121.0).await;
+    assert!(bench.store.record("evicted").is_some(), "written again");
+    assert_eq!(before.len(), bench.store.record("evicted").expect("a record").len());
+    let members: Vec<_> = bench.store.active_members().into_iter().map(|(member, _)| member).collect();
+    assert_eq!(members, [b"dropped".to_vec(), b"evicted".to_vec(), b"whole".to_vec()]);
+    // The intent and the tombstone of the one that ended, and the two that were lost.
+    assert_eq!(bench.store.reset_written().writes, 4);
+    assert!(bench.supervisor.metrics().contains("sandglass_records_lost_total 2\n"));
+    sleep(600.0).await;
+    assert_eq!(bench.store.reset_written().writes, 0, "what is there is left alone");
+}
+
+#[actix_web::test]
+async fn settings_of_the_store_that_may_lose_records_are_told_and_keep_nobody_from_working() {
+    let bench = Bench::over(&[], |store| store.endanger(&["it forgets things"])).await;
+    sleep(1.0).await;
+    assert_eq!(bench.supervisor.hazards(), ["it forgets things"]);
+    bench.create(idle("a", 600)).await;
+    bench.store.endanger(&[]);
+    sleep(121.0).await;
+    assert!(bench.supervisor.hazards().is_empty());
+}

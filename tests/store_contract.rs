@@ -11,6 +11,8 @@ mod laws;
 mod embedded;
 #[path = "store_contract/memory.rs"]
 mod memory;
+#[path = "store_contract/redis_audit.rs"]
+mod redis_audit;
 #[path = "store_contract/redis_layout.rs"]
 mod redis_layout;
 #[path = "store_contract/redis_lease.rs"]
@@ -58,5 +60,7 @@ laws_over_every_store! {
     nothing_is_written_after_the_lease_was_taken_away,
     taking_and_keeping_the_lease_again_changes_nothing,
     a_batch_of_nothing_is_fine,
+    what_lives_and_has_no_record_is_missing_and_nothing_else,
+    the_grace_that_is_used_up_is_told_to_the_next_one_until_a_run_outlives_it,
     a_cursor_of_somebody_else_is_no_empty_page,
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandglass::ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write};
+use sandglass::{
+    domain::SandboxId,
+    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write},
+};
 
 use crate::planted::{Planter, id_text};
 
@@ -59,6 +62,22 @@ impl Store for Nothing {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn missing(&self, _: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        Ok(Duration::ZERO)
+    }
+
+    async fn spend_grace(&self, _: Duration) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -120,6 +139,22 @@ impl Store for Counting {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.inner.quarantined().await
+    }
+
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        self.inner.missing(ids).await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.hazards().await
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.inner.grace_spent().await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        self.inner.spend_grace(spent).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

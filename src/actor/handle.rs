@@ -153,12 +153,17 @@ impl SandboxHandle {
 
     /// Has its record written anew, since moments have other wall-clock times now.
     pub fn wall_clock_set(&self) {
-        self.addr.do_send(Rewrite { wall_clock_set: true });
+        self.addr.do_send(Rewrite::WallClockSet);
     }
 
-    /// Has its record written anew, since the store has lost it.
+    /// Has its record written anew, since the store has lost everything.
     pub fn rewrite(&self) {
-        self.addr.do_send(Rewrite { wall_clock_set: false });
+        self.addr.do_send(Rewrite::StoreReverted);
+    }
+
+    /// Has its record written anew, if it should have one and the store has lost just that.
+    pub fn record_lost(&self) {
+        self.addr.do_send(Rewrite::RecordLost);
     }
 
     /// Somebody watches the feed from now on.

@@ -47,12 +47,16 @@ pub(super) struct News {
     pub(super) only_of_record: bool,
 }
 
-/// The record has to be written anew: moments have other wall-clock times now, which those who watch have to know, or the
-/// store has lost it.
+/// The record has to be written anew.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Rewrite {
-    pub(super) wall_clock_set: bool,
+pub(super) enum Rewrite {
+    /// Moments have other wall-clock times now, which those who watch have to know.
+    WallClockSet,
+    /// The store has lost everything.
+    StoreReverted,
+    /// The store has lost this one.
+    RecordLost,
 }
 
 /// What tests do to an actor.

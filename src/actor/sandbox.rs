@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::{
     announce::Announced,
@@ -330,13 +330,20 @@ impl Handler<News> for SandboxActor {
 impl Handler<Rewrite> for SandboxActor {
     type Result = ();
 
-    fn handle(&mut self, Rewrite { wall_clock_set }: Rewrite, ctx: &mut Context<Self>) {
+    fn handle(&mut self, rewrite: Rewrite, ctx: &mut Context<Self>) {
         if self.sandbox.life.has_record() {
-            self.world.journal.distrust(&self.cell);
             let now = self.world.clock.now();
-            if wall_clock_set {
-                self.announce(Change::Changed, now);
+            match rewrite {
+                Rewrite::WallClockSet => self.announce(Change::Changed, now),
+                Rewrite::StoreReverted => {}
+                // It is being written just now.
+                Rewrite::RecordLost if self.sandbox.life.awaits_record() => return,
+                Rewrite::RecordLost => {
+                    error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
+                    self.world.metrics.record_lost();
+                }
             }
+            self.world.journal.distrust(&self.cell);
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
         }
     }

@@ -47,7 +47,7 @@ enum ReadinessStatus {
 /// A part that is not as it should be.
 #[derive(Debug, Serialize, ToSchema)]
 struct Reason {
-    /// `supervisor`, `store`, `runtime` or `tasks`.
+    /// `supervisor`, `store`, `runtime`, `tasks` or `store_settings`.
     part: &'static str,
     /// Since when, where that is known.
     since: Option<EpochSeconds>,
@@ -103,6 +103,7 @@ impl Readiness {
             Phase::Ready => ReadinessStatus::Degraded,
         };
         // What keeps nobody from working, and what somebody should look at.
+        reasons.extend(supervisor.hazards().iter().map(|hazard| part("store_settings", None, hazard)));
         reasons.extend(died.into_iter().map(task));
         Self { status, reasons }
     }

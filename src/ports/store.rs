@@ -194,6 +194,31 @@ pub trait Store: Send + Sync + 'static {
     /// As every call.
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError>;
 
+    /// Which of these have lost their record or their place in the active set, for example to an eviction: one round trip for
+    /// a thousand of them. Asked of sandboxes that live; one that ends meanwhile may be among the lost.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError>;
+
+    /// What in the store's own settings may lose records, in words for its operator; empty: nothing that is known.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn hazards(&self) -> Result<Vec<String>, StoreError>;
+
+    /// How much of the grace after a restart was used up by runs that did not outlive it; asked by the holder of the lease.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn grace_spent(&self) -> Result<Duration, StoreError>;
+
+    /// Notes how much of the grace is used up; zero when a run has outlived it. Only the holder of the lease can.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError>;
+
     /// One cheap round trip: does it answer?
     ///
     /// # Errors

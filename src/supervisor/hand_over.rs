@@ -23,16 +23,26 @@ pub(super) struct Absence {
     pub(super) last_stop: LastStop,
     /// When the store told it.
     pub(super) known_at: Moment,
+    /// How much of the grace was used up by runs that did not outlive it.
+    pub(super) grace_spent: Duration,
 }
 
 impl Absence {
     /// How careful to be with what is brought back `now`. A clean stop has lost nothing, and owes clients only as long as
     /// they were not answered; after any other one, `whole` holds.
     pub(super) fn fit(self, whole: Fallbacks, now: Now) -> Fallbacks {
+        let whole = self.with_what_is_left(whole);
         let LastStop::Clean { ago } = self.last_stop else { return whole };
         let away = ago.saturating_add(now.moment.since(self.known_at));
         let answered = now.moment.plus(away.saturating_add(MARGIN));
         Fallbacks { idle_slack: None, not_before: whole.not_before.min(answered), ..whole }
+    }
+}
+
+impl Absence {
+    /// What is left of the grace, for those for whom nothing else counts.
+    pub(super) fn with_what_is_left(self, whole: Fallbacks) -> Fallbacks {
+        Fallbacks { not_before: whole.not_before.minus(self.grace_spent).max(self.known_at), ..whole }
     }
 }
 
@@ -100,6 +110,14 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(60);
 
     fn not_before(last_stop: LastStop, loaded_after: Duration) -> (Duration, Option<Duration>) {
+        after_short_runs(last_stop, loaded_after, Duration::ZERO)
+    }
+
+    fn after_short_runs(
+        last_stop: LastStop,
+        loaded_after: Duration,
+        grace_spent: Duration,
+    ) -> (Duration, Option<Duration>) {
         let whole = Fallbacks {
             policy: Policy {
                 idle_timeout: None,
@@ -113,7 +131,7 @@ mod tests {
             not_before: STARTED.plus(GRACE),
         };
         let now = Now { moment: STARTED.plus(loaded_after), epoch_offset: 0 };
-        let fit = Absence { last_stop, known_at: STARTED }.fit(whole, now);
+        let fit = Absence { last_stop, known_at: STARTED, grace_spent }.fit(whole, now);
         (fit.not_before.since(STARTED), fit.idle_slack)
     }
 
@@ -127,5 +145,16 @@ mod tests {
         assert_eq!(not_before(clean(3600), Duration::ZERO), (GRACE, None));
         assert_eq!(not_before(LastStop::Clean { ago: Duration::MAX }, second), (GRACE, None));
         assert_eq!(not_before(LastStop::Unclean, second * 3), (GRACE, Some(second)));
+    }
+
+    #[test]
+    fn runs_that_did_not_outlive_the_grace_have_used_it_up() {
+        let second = Duration::from_secs(1);
+        let left = |spent| after_short_runs(LastStop::Unclean, Duration::ZERO, second * spent);
+        assert_eq!(left(45), (second * 15, Some(second)));
+        assert_eq!(left(60), (Duration::ZERO, Some(second)));
+        assert_eq!(left(3600), (Duration::ZERO, Some(second)));
+        let clean = LastStop::Clean { ago: second * 30 };
+        assert_eq!(after_short_runs(clean, Duration::ZERO, second * 45), (second * 15, None));
     }
 }

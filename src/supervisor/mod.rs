@@ -2,8 +2,10 @@
 //! concerns one sandbox is a message to its actor.
 
 mod adopt;
+mod audit;
 mod create;
 mod events;
+mod grace;
 mod hand_over;
 mod health;
 mod lease;

@@ -59,15 +59,17 @@ impl Supervisor {
         let mut restoration = Restoration::default();
         let mut loose = Vec::new();
         let began = self.world.clock.now();
-        let fallbacks = self.fallbacks(began);
-        let absence = Absence { last_stop, known_at: began.moment };
+        let grace_spent = self.patiently(|| self.store.grace_spent()).await?;
+        let absence = Absence { last_stop, known_at: began.moment, grace_spent };
+        let whole = self.fallbacks(began);
+        let fallbacks = absence.with_what_is_left(whole);
         let mut page = self.active_page(None).await?;
         loop {
             let next = page.next.take();
             let more = next.is_some();
             // The store reads the next page while the sandboxes of this one are made.
             let (made, coming) =
-                tokio::join!(self.bring_all_back(page.entries, absence, &fallbacks, &mut restoration), async {
+                tokio::join!(self.bring_all_back(page.entries, absence, &whole, &mut restoration), async {
                     if more { self.active_page(next).await } else { Ok(Page::default()) }
                 },);
             loose.extend(made);
@@ -86,6 +88,11 @@ impl Supervisor {
             let supervisor = self.clone();
             self.world.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
         }
+        // Where nothing is brought back, nothing is granted, and the first run uses up nothing.
+        let now = self.world.clock.now();
+        let nobody = restoration.sandboxes + restoration.orphans + restoration.quarantined == 0;
+        let over = if nobody { now.moment } else { absence.fit(whole, now).not_before };
+        self.spend_grace(grace_spent, over);
         self.move_on(Phase::Starting, Phase::Ready);
         Ok(restoration)
     }

@@ -72,6 +72,8 @@ pub struct Supervisor {
     in_flight: TaskTracker,
     /// Since when nobody new is answered, once it stops.
     silent_since: OnceLock<Moment>,
+    /// What in the store's settings may lose records.
+    pub(super) hazards: watch::Sender<Vec<String>>,
     pub(super) stop: CancellationToken,
     /// A supervisor that is given up leaves no task behind.
     _stopped_with_it: DropGuard,
@@ -97,6 +99,7 @@ impl Supervisor {
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             holder: watch::Sender::new(None),
+            hazards: watch::Sender::new(Vec::new()),
             in_flight: TaskTracker::new(),
             silent_since: OnceLock::new(),
             _stopped_with_it: stop.clone().drop_guard(),
@@ -148,6 +151,7 @@ impl Supervisor {
         let restoration = self.rehydrate(last_stop).await?;
         self.keep("engine events", |supervisor, _| supervisor.follow_events().boxed());
         self.keep("reconcile", |supervisor, _| supervisor.reconcile_regularly().boxed());
+        self.keep("audit", |supervisor, _| supervisor.audit_regularly().boxed());
         self.keep("sweep", |supervisor, _| supervisor.sweep_regularly().boxed());
         Ok(restoration)
     }

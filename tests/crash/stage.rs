@@ -10,7 +10,7 @@ use actix::System;
 use async_trait::async_trait;
 use sandglass::{
     config::Settings,
-    domain::{lifecycle::Container as State, retry},
+    domain::{SandboxId, lifecycle::Container as State, retry},
     ports::store::{Cursor, LastStop, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
     runtime::{Memory, memory::When},
     store::MemoryStore,
@@ -261,6 +261,23 @@ impl Store for Fused {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.around("quarantined", self.store.quarantined()).await
+    }
+
+    // These change nothing that a promise stands on: they are no places to crash at.
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        self.store.missing(ids).await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        self.store.hazards().await
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.store.grace_spent().await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        self.store.spend_grace(spent).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -361,3 +361,29 @@ pub(crate) async fn a_cursor_of_somebody_else_is_no_empty_page(world: &dyn World
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
+
+pub(crate) async fn what_lives_and_has_no_record_is_missing_and_nothing_else(world: &dyn World) {
+    let store = holder(world).await;
+    let many: Vec<Write> = (0..1_500).map(|n| put(&format!("s{n}"), "{}")).collect();
+    store.commit(&many).await.unwrap();
+    store.commit(&[bury("s7", "{}", HOUR)]).await.unwrap();
+    let mut ids: Vec<SandboxId> = (0..1_500).map(|n| id(&format!("s{n}"))).collect();
+    ids.push(id("never"));
+    assert_eq!(store.missing(&ids).await.unwrap(), [id("s7"), id("never")]);
+    assert_eq!(store.missing(&[]).await.unwrap(), []);
+}
+
+pub(crate) async fn the_grace_that_is_used_up_is_told_to_the_next_one_until_a_run_outlives_it(world: &dyn World) {
+    let store = holder(world).await;
+    assert_eq!(store.grace_spent().await.unwrap(), Duration::ZERO);
+    store.spend_grace(Duration::ZERO).await.unwrap();
+    store.spend_grace(Duration::from_millis(1_500)).await.unwrap();
+    store.spend_grace(Duration::from_millis(2_500)).await.unwrap();
+    store.release().await.unwrap();
+    let next = world.supervisor("the second");
+    next.acquire().await.unwrap();
+    assert_eq!(next.grace_spent().await.unwrap(), Duration::from_millis(2_500));
+    store.spend_grace(HOUR).await.unwrap_err();
+    next.spend_grace(Duration::ZERO).await.unwrap();
+    assert_eq!(next.grace_spent().await.unwrap(), Duration::ZERO);
+}

@@ -182,3 +182,77 @@ fn a_url_that_cannot_work_is_refused_without_being_repeated() {
         assert_eq!(url.starts_with("rediss"), words.contains("TLS"), "{words}");
     }
 }
+
+/// A port that leads to one server or another: connections stay with the one that they were made to.
+struct Switch {
+    address: std::net::SocketAddr,
+    target: std::sync::Arc<std::sync::atomic::AtomicU16>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Switch {
+    async fn to(port: u16) -> Self {
+        use std::sync::atomic::{AtomicU16, Ordering};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, target) = (listener.local_addr().unwrap(), std::sync::Arc::new(AtomicU16::new(port)));
+        let current = target.clone();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let port = current.load(Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let Ok(mut server) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { address, target, serving }
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn replicate(server: &RedisServer, host: &str, port: &str) {
+    let _: () = redis::cmd("REPLICAOF").arg(host).arg(port).query(&mut server.raw()).unwrap();
+}
+
+#[tokio::test]
+async fn after_a_fail_over_behind_one_address_the_next_call_goes_to_the_new_primary() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    replicate(&new, "127.0.0.1", &old.port().to_string());
+    let switch = Switch::to(old.port()).await;
+    let url = format!("redis://{}/", switch.address);
+    let store = RedisStore::connect(Settings { url, ..Redis::settings_of("the first") }).unwrap();
+    store.acquire().await.unwrap();
+    store.commit(&[put("a", "1")]).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !new.raw().exists::<_, bool>("law-session:a").unwrap() {
+        assert!(tokio::time::Instant::now() < deadline, "nothing is replicated");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The old one goes on answering, and refuses writes.
+    replicate(&new, "NO", "ONE");
+    switch.target.store(new.port(), std::sync::atomic::Ordering::Relaxed);
+    replicate(&old, "127.0.0.1", &new.port().to_string());
+    store.commit(&[put("a", "2")]).await.unwrap();
+    store.renew().await.unwrap();
+    let record: String = new.raw().hget("law-session:a", "__sandbox__").unwrap();
+    assert_eq!(record, "2");
+}
+
+#[tokio::test]
+async fn a_replica_that_has_lost_its_primary_is_left_for_whoever_answers_at_the_address() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    let switch = Switch::to(old.port()).await;
+    let url = format!("redis://{}/", switch.address);
+    let store = RedisStore::connect(Settings { url, ..Redis::settings_of("the first") }).unwrap();
+    store.acquire().await.unwrap();
+    let mut raw = old.raw();
+    let _: () = redis::cmd("CONFIG").arg("SET").arg("replica-serve-stale-data").arg("no").query(&mut raw).unwrap();
+    replicate(&old, "127.0.0.1", "1");
+    switch.target.store(new.port(), std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(all(&store, Set::Active).await, []);
+}

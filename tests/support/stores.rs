@@ -127,8 +127,13 @@ pub struct Redis {
 
 impl Redis {
     pub fn settings(&self, name: &str) -> redis_store::Settings {
+        redis_store::Settings { url: self.server.url(), ..Self::settings_of(name) }
+    }
+
+    /// Settings without a server.
+    pub fn settings_of(name: &str) -> redis_store::Settings {
         redis_store::Settings {
-            url: self.server.url(),
+            url: String::new(),
             prefix: PREFIX.to_owned(),
             lease_ttl: Duration::from_secs(60),
             call_timeout: Duration::from_secs(10),

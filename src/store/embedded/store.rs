@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{error::Failure, file::Open, host_lock::HostLock, tables};
 use crate::{
+    domain::SandboxId,
     ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::{
         WallClock,
@@ -280,6 +281,31 @@ impl Store for EmbeddedStore {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.blocking(|shared| shared.on_database(tables::quarantined)).await
+    }
+
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        let ids = ids.to_vec();
+        self.blocking(move |shared| shared.on_database(|database| tables::missing(database, &ids))).await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.blocking(|shared| shared.on_database(tables::grace_spent)).await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        let turn = self.turn().await?;
+        self.blocking(move |shared| {
+            let _turn = turn;
+            shared.with(|open| {
+                open.check_is_at(&shared.settings.path)?;
+                shared.database(open, |database| tables::spend_grace(database, spent))
+            })
+        })
+        .await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -1,19 +1,20 @@
 //! What the file holds, and what each write does to it.
 
-use std::ops::Bound;
+use std::{ops::Bound, time::Duration};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::error::Failure;
 use crate::{
-    domain::EpochSeconds,
+    domain::{EpochSeconds, SandboxId},
     ports::store::{Cursor, Found, Page, Quarantined, Stored, Write},
 };
 
 /// The layout that this version writes.
 pub(super) const FORMAT: u64 = 1;
 
-/// `format`: the layout's number. `stopped`: since when nobody answers, in milliseconds since the epoch; there after a
+/// `format`: the layout's number. `grace_spent`: how much of the grace after a restart is used up, in milliseconds; there
+/// until a run outlives it. `stopped`: since when nobody answers, in milliseconds since the epoch; there after a
 /// clean stop, until the file is next taken.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -56,6 +57,37 @@ pub(super) fn take_stop_note(database: &Database) -> Result<Option<EpochSeconds>
     let stopped = transaction.open_table(META)?.remove("stopped")?.map(|stopped| stopped.value() as f64 / 1000.0);
     transaction.commit()?;
     Ok(stopped)
+}
+
+/// How much of the grace after a restart is used up.
+pub(super) fn grace_spent(database: &Database) -> Result<Duration, Failure> {
+    let spent = database.begin_read()?.open_table(META)?.get("grace_spent")?.map(|spent| spent.value());
+    Ok(Duration::from_millis(spent.unwrap_or_default()))
+}
+
+/// Notes how much of the grace is used up; zero leaves no note.
+pub(super) fn spend_grace(database: &Database, spent: Duration) -> Result<(), Failure> {
+    if spent.is_zero() && grace_spent(database)?.is_zero() {
+        return Ok(());
+    }
+    let transaction = database.begin_write()?;
+    match u64::try_from(spent.as_millis()).unwrap_or(u64::MAX) {
+        0 => _ = transaction.open_table(META)?.remove("grace_spent")?,
+        milliseconds => _ = transaction.open_table(META)?.insert("grace_spent", milliseconds)?,
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Those of `ids` that are not among the living.
+pub(super) fn missing(database: &Database, ids: &[SandboxId]) -> Result<Vec<SandboxId>, Failure> {
+    let sandboxes = database.begin_read()?.open_table(SANDBOXES)?;
+    let mut missing = Vec::new();
+    for id in ids {
+        if sandboxes.get(id.as_str().as_bytes())?.is_none() {
+            missing.push(id.clone());
+        }
+    }
+    Ok(missing)
 }
 
 /// Applies all writes in their order, durably, or none. `now` dates the tombstones.

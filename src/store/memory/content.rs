@@ -48,6 +48,10 @@ pub(super) struct Content {
     pub(super) stopped: Option<EpochSeconds>,
     /// Everything was lost, and nobody has come since.
     pub(super) wiped: bool,
+    /// How much of the grace after a restart is used up.
+    pub(super) grace_spent: Duration,
+    /// What its operator should hear.
+    pub(super) hazards: Vec<String>,
     pub(super) written: Written,
     pub(super) log: Option<Vec<Vec<Write>>>,
 }
@@ -119,6 +123,11 @@ impl Content {
 
     pub(super) fn found(&self, member: &[u8]) -> Found {
         self.records.get(member).cloned().unwrap_or(Found::Nothing)
+    }
+
+    /// Whether the member has lost its record or its place.
+    pub(super) fn has_lost(&self, member: &[u8]) -> bool {
+        !self.active.contains_key(member) || self.found(member) == Found::Nothing
     }
 
     /// Gives `identity` the lease, unless another one that lives holds it.

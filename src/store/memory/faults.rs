@@ -21,13 +21,19 @@ pub enum Point {
     Tombstones,
     /// Reading the quarantine.
     Quarantined,
+    /// Asking what is missing.
+    Missing,
+    /// Asking what may lose records.
+    Hazards,
+    /// Reading and noting the grace that is spent.
+    Grace,
     /// The cheap round trip.
     Check,
 }
 
 impl Point {
     /// All of them: the whole store is down.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Acquire,
         Self::Renew,
         Self::Release,
@@ -35,6 +41,9 @@ impl Point {
         Self::Active,
         Self::Tombstones,
         Self::Quarantined,
+        Self::Missing,
+        Self::Hazards,
+        Self::Grace,
         Self::Check,
     ];
 }

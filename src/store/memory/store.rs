@@ -13,7 +13,7 @@ use super::{
     faults::{Fate, Faults, Point},
 };
 use crate::{
-    domain::EpochSeconds,
+    domain::{EpochSeconds, SandboxId},
     ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::WallClock,
 };
@@ -256,6 +256,21 @@ impl MemoryStore {
         content.records.insert(member, found);
     }
 
+    /// Loses one record, as an eviction does; its member stays.
+    pub fn evict(&self, member: impl AsRef<[u8]>) {
+        self.content().records.remove(member.as_ref());
+    }
+
+    /// Loses one member; its record stays.
+    pub fn lose_member(&self, member: impl AsRef<[u8]>) {
+        self.content().active.remove(member.as_ref());
+    }
+
+    /// From now on, its own settings may lose records in these ways.
+    pub fn endanger(&self, hazards: &[&str]) {
+        self.content().hazards = hazards.iter().map(|hazard| (*hazard).to_owned()).collect();
+    }
+
     /// Loses everything, the lease included: a server that restarted empty. Whoever comes first may go on.
     pub fn wipe(&self) {
         let mut content = self.content();
@@ -328,6 +343,33 @@ impl Store for MemoryStore {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.at(Point::Quarantined, |content, _| Ok(content.quarantine.values().cloned().collect())).await
+    }
+
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        self.at(Point::Missing, |content, _| {
+            Ok(ids.iter().filter(|id| content.has_lost(id.as_str().as_bytes())).cloned().collect())
+        })
+        .await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        self.at(Point::Hazards, |content, _| Ok(content.hazards.clone())).await
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.at(Point::Grace, |content, _| Ok(content.grace_spent)).await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        self.at(Point::Grace, |content, _| {
+            if content.wiped {
+                return Err(StoreError::Unavailable("everything was lost just now".to_owned()));
+            }
+            content.hold(&self.identity)?;
+            content.grace_spent = spent;
+            Ok(())
+        })
+        .await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -39,6 +39,8 @@ end
 local number = string.format('%.0f', epoch)
 local lease = '{"epoch":' .. number .. ',"since":' .. time[1] .. ',' .. ARGV[2]
 redis.call('SET', KEYS[2], number)
+-- From here on, a server without this number has lost what it had, also before the first commit.
+redis.call('SET', KEYS[3], number)
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
 redis.call('DEL', KEYS[4])
 return {'taken', lease, number, silent_for}

@@ -17,6 +17,8 @@ end
 -- The lease is the caller's as long as nobody has taken a later one. It may be missing, since the server restarted
 -- without its data or the caller was late, or be an older one, which the server found in an old snapshot.
 local held = redis.call('GET', KEYS[1])
+-- The number of the last lease is there for as long as the data is.
+local forgotten = not redis.call('GET', KEYS[2])
 if held ~= mine then
   if held then
     local readable, lease = pcall(cjson.decode, held)
@@ -29,15 +31,15 @@ if held ~= mine then
   if not epoch or epoch > my_epoch then
     return {'lost'}
   end
-  redis.call('SET', KEYS[2], ARGV[2])
 end
 -- First of all writes: a server that is full, read-only or cannot save refuses this one, and thereby the whole batch.
 redis.call('SET', KEYS[1], mine, 'PX', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[2])
 
 local last = tonumber(redis.call('GET', KEYS[3]) or '0') or 0
 -- A server that has forgotten a commit has lost its data, or went back to an older snapshot. Nothing is written before
 -- the caller knows.
-if last < tonumber(ARGV[8]) then
+if forgotten or last < tonumber(ARGV[8]) then
   return {'reverted'}
 end
 

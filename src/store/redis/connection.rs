@@ -78,11 +78,19 @@ impl Connection {
     /// Sends a pipeline and reads one answer for each of its commands; the commands' own errors are among the answers.
     ///
     /// A connection that turns out to have been closed, as idle ones are by some servers and proxies, is replaced at
-    /// once and the pipeline sent again: everything that is sent here may be applied twice.
+    /// once and the pipeline sent again: everything that is sent here may be applied twice. So is one to a server that
+    /// cannot serve any more: after a fail-over another one may answer at the same address, which is looked up again.
     pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Answer>, StoreError> {
         let mut result = self.attempt(pipeline).await;
         if result.as_ref().is_err_and(|error| error.is_connection_dropped() && !error.is_connection_refusal()) {
             result = self.attempt(pipeline).await;
+        }
+        if result.as_ref().is_ok_and(|answers| answers.iter().any(is_of_no_use)) {
+            self.forget();
+            result = self.attempt(pipeline).await;
+            if result.as_ref().is_ok_and(|answers| answers.iter().any(is_of_no_use)) {
+                self.forget();
+            }
         }
         result.map_err(|error| self.failed("failed to talk to it", &error))
     }
@@ -115,6 +123,15 @@ impl Connection {
     fn forget(&self) {
         *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Whether an answer says that this server is a replica, or has no data to serve: not the one that is meant.
+fn is_of_no_use(answer: &Answer) -> bool {
+    let Err(error) = answer else { return false };
+    let code = error.code().unwrap_or_default();
+    // Old servers wrap what a script ran into.
+    let wrapped = error.detail().is_some_and(|detail| detail.contains("-READONLY"));
+    matches!(code, "READONLY" | "MASTERDOWN" | "LOADING") || wrapped
 }
 
 /// A pipeline whose commands fail one by one.

@@ -11,6 +11,8 @@ pub(super) struct Keys {
     pub(super) sequence: String,
     /// The note of whoever gave the lease back last.
     pub(super) stopped: String,
+    /// How much of the grace after a restart is used up, in milliseconds.
+    pub(super) grace: String,
     pub(super) active: String,
     pub(super) tombstones: String,
     pub(super) quarantine: String,
@@ -27,6 +29,7 @@ impl Keys {
             epoch: format!("{prefix}:epoch"),
             sequence: format!("{prefix}:sequence"),
             stopped: format!("{prefix}:stopped"),
+            grace: format!("{prefix}:grace"),
             active: format!("{prefix}:active"),
             tombstones: format!("{prefix}:tombstones"),
             quarantine: format!("{prefix}:quarantine"),

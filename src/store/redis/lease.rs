@@ -1,6 +1,9 @@
 //! The lease: taking it, keeping it, giving it back (design, 4.5).
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -87,6 +90,9 @@ impl RedisStore {
         match &*reply.word {
             "taken" => {
                 let epoch = reply.text(1).parse().map_err(|_| self.unexpected(&reply))?;
+                // Its number is the commits' first: a server that does not know it any more has lost everything.
+                self.confirmed.store(epoch, Ordering::Release);
+                self.reverted.store(false, Ordering::Release);
                 *self.lease.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(Lease { value: reply.text(0), epoch });
                 let ago = reply.text(2).parse().ok().map(Duration::from_millis);

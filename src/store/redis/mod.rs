@@ -9,6 +9,7 @@
 //! | `P:lease`, a string that expires | who supervises the prefix |
 //! | `P:epoch`, `P:sequence`, strings | the number of the last lease, and of the last commit |
 //! | `P:stopped`, a string | from a stop to the next start: whose stop, since when, and whether everything was written |
+//! | `P:grace`, a string | until a run outlives the grace after a restart: how much of it is used up, in milliseconds |
 //! | `P:foreign:{id}` | what stood where a record belongs, renamed aside |
 //!
 //! Who may write is decided in the server, by the same script that writes. Leases and commits are numbered in one
@@ -18,6 +19,7 @@
 //!
 //! Needs one Redis (5 or later) or compatible server, not a cluster.
 
+mod audit;
 mod commit;
 mod connection;
 mod keys;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, standby::Vigil};
 use crate::{
+    domain::SandboxId,
     ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
     store::holder::Process,
 };
@@ -81,6 +82,7 @@ pub(super) struct Scripts {
     pub(super) acquire: Script,
     pub(super) commit: Script,
     pub(super) release: Script,
+    pub(super) grace: Script,
 }
 
 impl RedisStore {
@@ -102,6 +104,7 @@ impl RedisStore {
                 acquire: Script::new(include_str!("acquire.lua"), "failed to take the lease"),
                 commit: Script::new(include_str!("commit.lua"), "failed to write"),
                 release: Script::new(include_str!("release.lua"), "failed to give the lease back"),
+                grace: Script::new(include_str!("grace.lua"), "failed to note the grace"),
             },
             process,
             token,
@@ -152,6 +155,22 @@ impl Store for RedisStore {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.connection.bounded(self.quarantine_entries()).await
+    }
+
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        self.connection.bounded(self.lost(ids)).await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        self.connection.bounded(self.eviction()).await
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.connection.bounded(self.read_grace()).await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        self.connection.bounded(self.note_grace(spent)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

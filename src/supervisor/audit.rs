@@ -1,0 +1,78 @@
+//! Whether the store still has what it was given (design, 4.8): a record that was deleted or evicted is written again, and
+//! settings of the store that may lose more are told.
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::requests::Supervisor;
+use crate::{actor::SandboxHandle, domain::SandboxId, ports::store::StoreError};
+
+/// How many records are asked for in one round trip.
+const CHUNK: usize = 1_000;
+
+impl Supervisor {
+    /// Asks for the record of everything that lives, once in each `docker.reconcile_interval`, spread over that, until the
+    /// supervisor stops.
+    pub(super) async fn audit_regularly(self: Arc<Self>) {
+        let stop = self.stop.clone();
+        let rounds = async {
+            loop {
+                self.look_for_hazards().await;
+                let ids = self.world.registry.ids_after(None, false);
+                let chunks = u32::try_from(ids.len().div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
+                let pause = self.settings.docker.reconcile_interval / chunks;
+                if ids.is_empty() {
+                    tokio::time::sleep(pause).await;
+                }
+                for chunk in ids.chunks(CHUNK) {
+                    tokio::time::sleep(pause).await;
+                    self.audit(chunk).await;
+                }
+            }
+        };
+        stop.run_until_cancelled(rounds).await;
+    }
+
+    /// Has those written again of which the store has nothing. Whether one has ended meanwhile, its actor knows.
+    async fn audit(&self, ids: &[SandboxId]) {
+        let twice = async {
+            let lost = self.store.missing(ids).await?;
+            // A look at a new one may have come before its first write.
+            if lost.is_empty() { Ok(lost) } else { self.store.missing(&lost).await }
+        };
+        match twice.await {
+            Ok(lost) => {
+                for id in &lost {
+                    self.world.registry.with_live(id, SandboxHandle::record_lost);
+                }
+            }
+            Err(StoreError::Unavailable(error)) => {
+                warn!(%error, "the store cannot be asked for its records yet");
+                self.world.journal.heard(Err(&error));
+            }
+            // Those who write find that out, too, and stop.
+            Err(StoreError::Held { .. }) => {}
+        }
+    }
+
+    /// Tells when the store's settings may lose records, and when they no longer do.
+    pub(super) async fn look_for_hazards(&self) {
+        let Ok(hazards) = self.store.hazards().await else { return };
+        self.hazards.send_if_modified(|known| {
+            let news = *known != hazards;
+            if news {
+                for hazard in hazards.iter().filter(|hazard| !known.contains(hazard)) {
+                    error!(hazard, "the store may lose records");
+                }
+                *known = hazards;
+            }
+            news
+        });
+    }
+
+    /// What in the store's settings may lose records.
+    pub fn hazards(&self) -> Vec<String> {
+        self.hazards.borrow().clone()
+    }
+}

@@ -1,0 +1,45 @@
+//! The grace after a restart, across restarts: it is granted once, and used up by the time in which somebody could ping.
+//!
+//! Each start grants it, since nobody could ping meanwhile. A process that is killed every few seconds would grant it for
+//! ever, and nothing that is overdue would ever end. So each run notes in the store how much of it has gone by, and the next
+//! one grants what is left. A run that outlives it removes the note.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::debug;
+
+use super::requests::Supervisor;
+use crate::domain::Moment;
+
+/// How often the note is written. It is written ahead: a run that is killed before its first note's time is up has used up
+/// as much, so that even one that never lives for a second ends.
+const STEP: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Notes, from now until the moment `over`, how much of the grace is used up beside what was before, and then that a run
+    /// has outlived it.
+    pub(super) fn spend_grace(self: &Arc<Self>, spent_before: Duration, over: Moment) {
+        let (supervisor, began) = (self.clone(), self.world.clock.now().moment);
+        self.world.tasks.keep("grace", &self.stop, move |_| supervisor.clone().note_grace(began, spent_before, over));
+    }
+
+    async fn note_grace(self: Arc<Self>, began: Moment, spent_before: Duration, over: Moment) {
+        let notes = async {
+            loop {
+                let now = self.world.clock.now().moment;
+                let outlived = now >= over;
+                let spent = spent_before.saturating_add(now.since(began)).saturating_add(STEP);
+                let noted = self.store.spend_grace(if outlived { Duration::ZERO } else { spent }).await;
+                match noted {
+                    Ok(()) if outlived => return,
+                    Ok(()) => {}
+                    // The next note says the same and more.
+                    Err(error) => debug!(%error, "the grace that is used up could not be noted"),
+                }
+                tokio::time::sleep(if outlived { STEP } else { STEP.min(over.since(now)) }).await;
+            }
+        };
+        self.stop.run_until_cancelled(notes).await;
+        self.stop.cancelled().await;
+    }
+}
