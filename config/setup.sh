@@ -8,6 +8,7 @@
 #   config/setup.sh registry the program docker-registry, for the tests; they start their own
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
 #   config/setup.sh browser  Chromium and its driver, for the tests of the pages
+#   config/setup.sh nginx    the program nginx, for the tests of what stands behind it; they start their own
 #   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
 #   config/setup.sh rust     the tools to build with (looks only)
 #   config/setup.sh all      all of these
@@ -285,6 +286,13 @@ setup_registry() {
     apt_install docker-registry
 }
 
+setup_nginx() {
+    # It is not in the path of everybody.
+    if have nginx || [ -x /usr/sbin/nginx ]; then return 0; fi
+    can_install || fail "nginx is missing: install it (nginx-light on Debian and Ubuntu, nginx elsewhere); it need not run."
+    apt_install nginx-light
+}
+
 setup_valgrind() {
     if have valgrind; then return 0; fi
     can_install || fail "valgrind is missing: install it (valgrind on Debian and Ubuntu, and nearly everywhere else)."
@@ -314,7 +322,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|valgrind|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|nginx|valgrind|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -326,6 +334,7 @@ for wanted in "$@"; do
     redis) setup_redis ;;
     browser) setup_browser ;;
     rust) setup_rust ;;
+    nginx) setup_nginx ;;
     valgrind) setup_valgrind ;;
     all)
         setup_rust
@@ -334,6 +343,7 @@ for wanted in "$@"; do
         setup_image
         setup_registry
         setup_redis
+        setup_nginx
         setup_valgrind
         setup_browser
         ;;

@@ -8,6 +8,8 @@ mod in_a_container;
 mod kills;
 #[path = "end_to_end/logs.rs"]
 mod logs;
+#[path = "end_to_end/open_files.rs"]
+mod open_files;
 #[path = "end_to_end/registry.rs"]
 mod registry;
 #[path = "support/registry.rs"]

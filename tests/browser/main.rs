@@ -9,6 +9,7 @@ mod life;
 mod looks;
 mod memory;
 mod page;
+mod proxy;
 mod table;
 mod troubles;
 
@@ -17,6 +18,9 @@ mod troubles;
 mod bench;
 #[path = "../support/docker.rs"]
 mod docker;
+#[path = "../support/nginx.rs"]
+#[allow(unreachable_pub)]
+mod nginx;
 #[path = "../support/program.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod program;

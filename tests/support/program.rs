@@ -35,7 +35,12 @@ pub struct Answer {
 /// `sandglass` with an environment of its own: only what finds Docker is inherited.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandglass"));
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments);
+    isolated(command)
+}
+
+fn isolated(mut command: Command) -> Command {
+    command.env_clear().stdin(Stdio::null());
     for name in ["PATH", "HOME", "DOCKER_HOST", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -114,7 +119,31 @@ impl Program {
         variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Self {
-        let mut command = command(&["serve", "--bind", address, "--set", "docker.stop_grace=1"]);
+        let command = command(&["serve", "--bind", address, "--set", "docker.stop_grace=1"]);
+        Self::start(command, stderr, log, directory, variables, arguments)
+    }
+
+    /// [`Program::serve`] where at most `files` may be open, of which it may open only half until it asks for more.
+    pub async fn serve_with_files(files: usize, directory: &Path, arguments: &[&str]) -> Self {
+        let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
+        let file = File::create(&log).expect("a file for the log");
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -Sn {} && ulimit -Hn {files} && exec \"$0\" \"$@\"", files / 2);
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_sandglass")]);
+        shell.args(["serve", "--bind", "127.0.0.1:0", "--set", "docker.stop_grace=1"]);
+        let mut program = Self::start(isolated(shell), file.into(), log, directory, &[], arguments);
+        program.wait_until_ready().await;
+        program
+    }
+
+    fn start(
+        mut command: Command,
+        stderr: Stdio,
+        log: PathBuf,
+        directory: &Path,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         command.current_dir(directory).args(arguments).envs(variables.iter().copied());
         command.stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().expect("the binary starts");
