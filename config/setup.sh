@@ -10,6 +10,7 @@
 #   config/setup.sh browser  Chromium and its driver, for the tests of the pages
 #   config/setup.sh nginx    the program nginx, for the tests of what stands behind it; they start their own
 #   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
+#   config/setup.sh openapi  a fuzzer and a generator of clients, for the tests of the specification; in the build's folder
 #   config/setup.sh rust     the tools to build with (looks only)
 #   config/setup.sh all      all of these
 set -eu
@@ -317,12 +318,37 @@ setup_browser() {
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
+# The programs that read the specification, each in one version with all that it needs: they judge the same on every
+# machine. They are the build's own, below its folder, and are made anew when the list changes.
+PROJECT=$(dirname "$0")/..
+WANTED=$PROJECT/config/openapi-tools.txt
+TOOLS=${CARGO_TARGET_DIR:-$PROJECT/target}/openapi
+
+setup_openapi() {
+    if cmp -s "$WANTED" "$TOOLS/installed.txt" && "$TOOLS/bin/python" -c '' 2>/dev/null; then return 0; fi
+    have python3 || { can_install && apt_install python3 python3-venv; } ||
+        fail "python3 is missing: install it, 3.10 or later, with its module venv."
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is too old: 3.10 or later is needed."
+    # Debian's python3 has the module venv without what that needs.
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        can_install || fail "python3 cannot make virtual environments: install python3-venv, as Debian and Ubuntu call it."
+        apt_install python3-venv
+    fi
+    say "installing the fuzzer and the generator of clients into $TOOLS"
+    rm -rf "$TOOLS"
+    mkdir -p "$TOOLS"
+    python3 -m venv "$TOOLS" || fail "python3 cannot make a virtual environment in $TOOLS"
+    "$TOOLS/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$WANTED" ||
+        fail "pip could not install what config/openapi-tools.txt lists: is there a network?"
+    cp "$WANTED" "$TOOLS/installed.txt"
+}
+
 setup_rust() {
     have cargo || fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|nginx|valgrind|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|nginx|valgrind|openapi|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -336,6 +362,7 @@ for wanted in "$@"; do
     rust) setup_rust ;;
     nginx) setup_nginx ;;
     valgrind) setup_valgrind ;;
+    openapi) setup_openapi ;;
     all)
         setup_rust
         setup_docker
@@ -346,6 +373,7 @@ for wanted in "$@"; do
         setup_nginx
         setup_valgrind
         setup_browser
+        setup_openapi
         ;;
     *) usage ;;
     esac

@@ -10,6 +10,10 @@ pub const IMAGE_RULE: &str = "an image's reference: 1 to 255 letters, digits, '.
 pub const ENV_NAME_RULE: &str = "letters, digits and '_', the first not a digit";
 /// The rule for values of environment variables and arguments of commands.
 pub const TEXT_RULE: &str = "text without a NUL character";
+/// The rules for names and values of environment variables, as regular expressions.
+pub const ENV_NAME_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+/// See [`TEXT_RULE`].
+pub const TEXT_PATTERN: &str = r"^[^\u0000]*$";
 /// The rule for ports.
 pub const PORT_RULE: &str = "a port from 1 to 65535";
 /// The rule for paths of mounts.

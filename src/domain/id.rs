@@ -7,6 +7,9 @@ use rand::RngExt;
 /// The rule for identifiers, as error messages give it (design, 7).
 pub const ID_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
 
+/// The same as a regular expression.
+pub const ID_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
+
 const MAX_LENGTH: usize = 63;
 const GENERATED_SUFFIX: usize = 19;
 const GENERATED_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";

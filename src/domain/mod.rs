@@ -25,7 +25,7 @@ pub mod time;
 pub mod words;
 
 pub use fields::Fields;
-pub use id::{ID_RULE, InvalidId, SandboxId};
+pub use id::{ID_PATTERN, ID_RULE, InvalidId, SandboxId};
 pub use lifecycle::{Denied, Lifecycle, Policy};
 pub use sandbox::{Details, Sandbox};
 pub use time::{EpochSeconds, Moment, Now};

@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose variants have one fixed spelling everywhere.
+/// Declares an enum whose variants have one fixed spelling everywhere. Its docs are part of the interface's specification.
+/// A word is a `tt`: as a `literal` it would be hidden from the derives, which then take the variant's name.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident, $rule:literal { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident, $rule:literal { $($(#[$doc:meta])* $variant:ident = $word:tt,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
         pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)+ }
@@ -36,7 +37,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a sandbox is in its life: the seven persisted and public names (design, 2).
+    /// Where a sandbox is in its life: the seven persisted and public names.
     Status, "one of pending, running, paused, failed, succeeded, terminating, terminated" {
         /// Recorded, its container is being made.
         Pending = "pending",
@@ -56,7 +57,7 @@ words! {
 }
 
 words! {
-    /// Why a sandbox ended (design, 2): recorded, logged, counted, and kept on the tombstone.
+    /// Why a sandbox ended: recorded, logged, counted, and kept on the tombstone.
     EndReason, "one of idle, expired, requested, exited, oom_killed, start_failed, vanished, unresponsive, orphaned" {
         /// Nobody used it for its idle timeout.
         Idle = "idle",
@@ -80,7 +81,7 @@ words! {
 }
 
 words! {
-    /// What happens when the active timeout passes (design, 3.3).
+    /// What happens when the active timeout passes.
     OnTimeout, "one of deactivate, terminate, pause" {
         /// It stays up and reports itself inactive; only the idle rule removes it.
         Deactivate = "deactivate",
@@ -92,7 +93,7 @@ words! {
 }
 
 words! {
-    /// What counts as use and resets the idle clock (design, 3.1).
+    /// What counts as use and resets the idle clock.
     ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream" {
         /// It was created or became ready.
         Create = "create",

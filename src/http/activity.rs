@@ -1,9 +1,14 @@
 //! Pings: one, or thousands in one request.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Object, Ref, RefOr, Schema, schema::Type},
+};
 
 use super::{
     answers::{Deadlines, PING_CAPACITY, PingAnswer},
@@ -58,7 +63,7 @@ pub(super) struct BatchAnswer<'a> {
 }
 
 /// What became of one ping among many.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(super) struct BatchResult<'a> {
     /// The id as it was given.
     sandbox_id: &'a str,
@@ -70,6 +75,38 @@ pub(super) struct BatchResult<'a> {
     /// What went wrong, when it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody<'a>>,
+}
+
+/// In one piece with the deadlines, none of which has to be there.
+impl PartialSchema for BatchResult<'_> {
+    fn schema() -> RefOr<Schema> {
+        let mut object = match Deadlines::schema() {
+            RefOr::T(Schema::Object(deadlines)) => deadlines,
+            _ => Object::default(),
+        };
+        let text =
+            |description: &str| Object::builder().schema_type(Type::String).description(Some(description)).build();
+        let ok = Object::builder().schema_type(Type::Boolean).description(Some("Whether the clock was reset.")).build();
+        object.properties.insert("sandbox_id".to_owned(), text("The id as it was given.").into());
+        object.properties.insert("ok".to_owned(), ok.into());
+        object.properties.insert("error".to_owned(), Ref::from_schema_name(ErrorBody::name()).into());
+        object.required = vec!["sandbox_id".to_owned(), "ok".to_owned()];
+        let description = "What became of one ping among many: the deadlines when the clock was reset, else the error.";
+        object.description = Some(description.to_owned());
+        object.into()
+    }
+}
+
+impl ToSchema for BatchResult<'_> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("BatchResult")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Deadlines::schemas(schemas);
+        ErrorBody::schemas(schemas);
+        schemas.push((ErrorBody::name().into_owned(), ErrorBody::schema()));
+    }
 }
 
 /// Proof of use of many sandboxes.

@@ -4,7 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, SchemaType, Type},
+};
 
 use crate::domain::{
     ActivitySource, EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status,
@@ -68,7 +71,7 @@ pub struct SandboxAnswer<'a> {
     /// The reference system's name for a template.
     shell_type: Option<&'a str>,
     /// Its owner: a number or a text.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = user_id_schema)]
     user_id: Option<Cow<'a, RawValue>>,
     /// Its owner's name.
     user_name: Option<&'a str>,
@@ -131,6 +134,15 @@ impl<'a> SandboxAnswer<'a> {
 /// A record may hold what some readers cannot take, and one sandbox must not hide all others in a list from them.
 fn readable_fields<S: Serializer>(fields: &RawFields, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(fields.iter().map(|(name, raw)| (name, readable(raw))))
+}
+
+/// An owner's identifier is kept as it was written: a number or a text.
+pub(super) fn user_id_schema() -> Object {
+    let types = [Type::String, Type::Number, Type::Null];
+    Object::builder()
+        .schema_type(SchemaType::from_iter(types))
+        .description(Some("Its owner: a number or a text."))
+        .build()
 }
 
 /// How long a sandbox has: what a ping moves.

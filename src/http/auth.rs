@@ -25,6 +25,11 @@ const STREAM: &str = "/v1/events";
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Whether a path is answered without a key.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || page::is_page(path)
+}
+
 /// What the rules look at.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -55,7 +60,7 @@ impl Asked<'_> {
     }
 
     fn is_open(self) -> bool {
-        OPEN.contains(&self.path) || page::is_page(self.path)
+        is_open(self.path)
     }
 
     fn has(self, key: &Secret) -> bool {

@@ -14,18 +14,19 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    answers::{SANDBOX_CAPACITY, SandboxAnswer},
-    body::{Body, json},
+    answers::{SANDBOX_CAPACITY, SandboxAnswer, user_id_schema},
+    body::{Body, json, object_or_null},
     connection::Link,
     error::{ApiError, Code, ErrorAnswer},
-    query::wait_for_start,
+    query::{WaitForStart, wait_for_start},
 };
 use crate::{
+    config::rules::PORT_RULE,
     domain::{
         OnTimeout, SandboxId,
         record::{Presence, Seconds, UserId},
         sandbox::RawFields,
-        spec::Limits,
+        spec::{Limits, Whole},
     },
     supervisor::{Create, Created, Supervisor},
 };
@@ -38,7 +39,6 @@ const HUNG_UP: &str = "the client closed its side of the connection before the a
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct CreateRequest {
     /// An id of the client's own; it makes the request idempotent: an active sandbox under it is reused.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
     id: Option<String>,
     /// The template's name; `base` when there is none.
     template: Option<String>,
@@ -49,8 +49,10 @@ pub(super) struct CreateRequest {
     /// Environment variables, beside and over the template's.
     env: Option<BTreeMap<String, String>>,
     /// Other TCP ports to publish.
-    ports: Option<Vec<u16>>,
+    #[schema(value_type = Option<Vec<u16>>)]
+    ports: Option<Vec<Whole>>,
     /// Tighter limits.
+    #[serde(default, deserialize_with = "object_or_null")]
     limits: Option<Limits>,
     /// Seconds it may go unused, more than 0; null: for ever, where the configuration allows it.
     #[serde(default)]
@@ -67,7 +69,7 @@ pub(super) struct CreateRequest {
     /// The reference system's name for a template.
     shell_type: Option<String>,
     /// The owner: a number or a text.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = user_id_schema)]
     user_id: Option<UserId>,
     /// The owner's name.
     user_name: Option<String>,
@@ -84,7 +86,7 @@ impl CreateRequest {
             image: self.image,
             command: self.command,
             env: self.env.unwrap_or_default(),
-            ports: self.ports,
+            ports: self.ports.map(ports).transpose()?,
             limits: self.limits,
             idle_timeout: match self.idle_timeout {
                 Presence::Absent => None,
@@ -102,13 +104,21 @@ impl CreateRequest {
     }
 }
 
+fn ports(ports: Vec<Whole>) -> Result<Vec<u16>, ApiError> {
+    let port = |(index, Whole(port))| {
+        let wrong = |_| ApiError::field(&format!("ports[{index}]"), format_args!("{PORT_RULE}, not {port}"));
+        u16::try_from(port).map_err(wrong)
+    };
+    ports.into_iter().enumerate().map(port).collect()
+}
+
 /// Creates a sandbox, or finds the one that stands under the id already.
 ///
 /// Answers when the sandbox runs or has failed; with `wait=0` at once. A client that hangs up before the answer, and gave
 /// no `id`, cannot know which sandbox is its own: that one ends as `requested` when its start is done, unless somebody has
 /// used it by then. With an `id` it stays, and can be asked for.
 #[utoipa::path(post, path = "/v1/sandboxes", operation_id = "create_sandbox", tag = "sandboxes",
-    params(("wait" = Option<u8>, Query, description = "0: don't wait for the start")),
+    params(("wait" = inline(Option<WaitForStart>), Query, description = "`0` or `false`: don't wait for the start")),
     request_body(content = CreateRequest, description = "No body at all: a sandbox from the template `base`"),
     responses(
         (status = 201, description = "It runs", body = SandboxAnswer,
@@ -117,6 +127,7 @@ impl CreateRequest {
         (status = 200, description = "The id's sandbox was alive already; this counts as use", body = SandboxAnswer),
         (status = 400, description = "`invalid_request`, `invalid_id`", body = ErrorAnswer),
         (status = 409, description = "`conflict`, `terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`: with a very short timeout, it has run out already", body = ErrorAnswer),
         (status = 413, description = "`too_large`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`", body = ErrorAnswer),
         (status = 502, description = "`start_failed`: `details.sandbox` is what remains of it", body = ErrorAnswer),

@@ -20,9 +20,9 @@ use crate::{
     supervisor::Rejection,
 };
 
-/// Declares the codes, each with its word and its status.
+/// Declares the codes, each with its word and its status. A word is a `tt` so that the derives see it.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $word:literal, $status:ident;)+) => {
+    ($($(#[$doc:meta])* $code:ident = $word:tt, $status:ident;)+) => {
         /// What went wrong, for programs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
         #[schema(as = ErrorCode)]

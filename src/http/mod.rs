@@ -12,7 +12,7 @@
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
 //! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
-//! - [`openapi`]: the specification, from the handlers and types themselves.
+//! - `openapi`: the specification, from the handlers and types themselves.
 
 mod activity;
 pub mod answers;
@@ -24,7 +24,7 @@ mod error;
 mod extract;
 mod gate;
 mod health;
-pub mod openapi;
+mod openapi;
 mod page;
 mod query;
 mod routes;

@@ -94,6 +94,24 @@ fn add_metadata(filter: &mut Filter, name: &str, value: String, known: &str) -> 
     Ok(())
 }
 
+/// Whether a create waits for the start; it does when this is left out.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "these are words of the specification, and read below")]
+pub(super) enum WaitForStart {
+    /// Answer at once.
+    #[schema(rename = "0")]
+    No,
+    /// The same.
+    #[schema(rename = "false")]
+    False,
+    /// Answer when the sandbox runs or has failed.
+    #[schema(rename = "1")]
+    Yes,
+    /// The same.
+    #[schema(rename = "true")]
+    True,
+}
+
 /// Whether a create waits for the start: `wait=0` does not.
 pub(super) fn wait_for_start(request: &HttpRequest) -> Result<bool, ApiError> {
     let wait = the_one(request, "wait")?;

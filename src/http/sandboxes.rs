@@ -41,8 +41,8 @@ pub(super) struct KeepAliveRequest {
 #[utoipa::path(get, path = "/v1/sandboxes", operation_id = "list_sandboxes", tag = "sandboxes",
     params(
         ("status" = Option<String>, Query, description = "Only these statuses: repeated, or joined by commas"),
-        ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata; repeated: all of them"),
-        ("limit" = Option<u16>, Query, description = "At most this many, 1 to 1000; 100 when it is left out"),
+        ("metadata" = Option<Object>, Query, description = "`metadata.KEY=VALUE`: only with this value of this metadata; repeated: all of them"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1000; 100 when it is left out"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
     responses(
@@ -88,7 +88,7 @@ pub(super) async fn get(supervisor: Data<Supervisor>, Id(id): Id) -> Result<Http
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("wait" = Option<f64>, Query, description = "Seconds to wait for its end, up to 300"),
+        ("wait" = Option<f64>, Query, minimum = 0, maximum = 300, description = "Seconds to wait for its end, up to 300"),
     ),
     responses(
         (status = 202, description = "It is on its way out", body = SandboxAnswer),

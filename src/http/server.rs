@@ -16,6 +16,7 @@ use actix_web::{
 use super::{
     connection::{Connection, Open},
     gate::Gate,
+    openapi::Document,
     routes::{self, register},
 };
 use crate::supervisor::Supervisor;
@@ -80,6 +81,7 @@ pub fn app(
 > {
     App::new()
         .app_data(web::Data::from(supervisor.clone()))
+        .app_data(web::Data::new(Document::default()))
         .configure(register)
         .default_service(web::to(routes::unknown))
         .wrap(Gate::new(supervisor))

@@ -251,8 +251,19 @@ impl Supervisor {
                 let problem = problem.unwrap_or_else(|| "it ended while the container engine was down".into());
                 Err(Rejection::RuntimeUnavailable(problem))
             }
-            _ => Err(Rejection::StartFailed(Box::new(sandbox))),
+            _ => Err(why_it_does_not_run(sandbox)),
         }
+    }
+}
+
+/// With a very short timeout it may have run, and run out, before anybody could be told.
+fn why_it_does_not_run(sandbox: Sandbox) -> Rejection {
+    match sandbox.life.end().map(|end| end.reason) {
+        Some(EndReason::Idle | EndReason::Expired) if sandbox.life.is_gone() => Rejection::Gone(Arc::new(sandbox)),
+        Some(reason @ (EndReason::Idle | EndReason::Expired)) => {
+            Rejection::Terminating { id: sandbox.id().clone(), reason }
+        }
+        _ => Rejection::StartFailed(Box::new(sandbox)),
     }
 }
 
@@ -291,5 +302,21 @@ mod tests {
         assert_eq!(recorded.life.status(), Status::Failed);
         let started = supervisor.or_what_is_left(&id, handle.wait(Until::Started).await).await.unwrap();
         assert!(matches!(supervisor.running(started), Err(Rejection::StartFailed(_))));
+    }
+
+    #[actix_web::test]
+    async fn what_ran_and_ran_out_before_anybody_was_told_did_start() {
+        tokio::time::pause();
+        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        let id = SandboxId::parse("brief").unwrap();
+        let idle_timeout = Some(Some(Duration::from_millis(1)));
+        let request = Create { id: Some(id.clone()), idle_timeout, ..Create::default() };
+        supervisor.create(request, false).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let gone = supervisor.get(&id).await.unwrap();
+        assert!(matches!(supervisor.running(gone), Err(Rejection::Gone(_))));
     }
 }

@@ -23,6 +23,7 @@ mod watch;
 pub use create::{Create, Created};
 pub use health::RuntimeHealth;
 pub use list::{Filter, Listing};
+pub use plan::{LEAST_TIMEOUT, MAX_PORTS};
 pub use rehydrate::Restoration;
 pub use rejection::Rejection;
 pub use requests::{Phase, Supervisor, SupervisorParts};

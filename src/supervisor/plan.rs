@@ -15,9 +15,10 @@ use crate::{
     ports::runtime::Labels,
 };
 
-const MAX_PORTS: usize = 64;
-/// As in the configuration.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+/// How many ports a request may ask for.
+pub const MAX_PORTS: usize = 64;
+/// The shortest timeout that a request may ask for; as in the configuration.
+pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Metadata comes back in every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 
@@ -90,16 +91,20 @@ pub(super) fn template_of<'a>(
     request: &'a Create,
     settings: &'a Settings,
 ) -> Result<(&'a str, &'a Template), Rejection> {
-    let (field, name) = match (&request.template, &request.shell_type) {
-        (Some(name), _) => ("template", name.as_str()),
-        (None, Some(name)) => ("shell_type", name.as_str()),
-        (None, None) => ("template", BASE_TEMPLATE),
+    let named = |field: &str, name: &'a str| {
+        let template = settings.templates.get(name).ok_or_else(|| {
+            let known: Vec<_> = settings.templates.keys().map(String::as_str).collect();
+            Rejection::invalid(field, format!("there is no template {name:?}, only {}", known.join(", ")))
+        })?;
+        Ok((name, template))
     };
-    let template = settings.templates.get(name).ok_or_else(|| {
-        let known: Vec<_> = settings.templates.keys().map(String::as_str).collect();
-        Rejection::invalid(field, format!("there is no template {name:?}, only {}", known.join(", ")))
-    })?;
-    Ok((name, template))
+    // A name that is not used is still one that somebody has got wrong.
+    let by_shell_type = request.shell_type.as_deref().map(|name| named("shell_type", name)).transpose()?;
+    match (&request.template, by_shell_type) {
+        (Some(name), _) => named("template", name),
+        (None, Some(found)) => Ok(found),
+        (None, None) => named("template", BASE_TEMPLATE),
+    }
 }
 
 fn check_metadata(metadata: &RawFields) -> Result<(), Rejection> {

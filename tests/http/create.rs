@@ -54,6 +54,15 @@ async fn a_create_with_an_id_is_idempotent() {
 }
 
 #[actix_web::test]
+async fn a_whole_number_is_one_however_it_is_written() {
+    let (_bench, client) = start(&[]).await;
+    let body = r#"{"ports": [80.0, 4.43e2], "limits": {"pids": 16.0, "memory_mb": 6.4e1, "cpus": null}}"#;
+    let created = client.post("/v1/sandboxes", body).await;
+    assert!(created.must_succeed(201).json["ports"]["443"].is_string(), "{}", created.text);
+    client.post("/v1/sandboxes", r#"{"limits": null, "ports": null}"#).await.must_succeed(201);
+}
+
+#[actix_web::test]
 async fn an_id_that_was_made_from_something_else_is_a_conflict() {
     let (_bench, client) = start(&[]).await;
     client.post("/v1/sandboxes", r#"{"id": "mine"}"#).await.must_succeed(201);

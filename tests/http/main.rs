@@ -5,6 +5,7 @@ mod client;
 mod create;
 mod crowd;
 mod errors;
+mod fuzz;
 mod hang_up;
 mod health;
 mod lifecycle;

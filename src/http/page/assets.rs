@@ -44,6 +44,11 @@ const fn content_type(name: &str) -> &'static str {
     }
 }
 
+/// What there is below `/page/`.
+pub(in crate::http) fn names() -> impl Iterator<Item = &'static str> {
+    ASSETS.iter().map(|asset| asset.name)
+}
+
 /// The file that `/page/{name}` is.
 pub(super) fn named(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)

@@ -25,5 +25,5 @@
 mod assets;
 mod serve;
 
-pub(super) use assets::is_page;
+pub(super) use assets::{is_page, names};
 pub(super) use serve::{__path_asset, __path_dashboard, __path_docs, asset, dashboard, docs};

@@ -48,7 +48,9 @@ pub(in crate::http) async fn docs(request: HttpRequest) -> HttpResponse {
 #[utoipa::path(get, path = "/page/{name}", operation_id = "page_asset", tag = "pages", security(()),
     params(("name" = String, Path, description = "Its name")),
     responses(
-        (status = 200, description = "A script, a style or a picture", content_type = "text/javascript", body = String),
+        (status = 200, description = "A script, a style or a picture", content(
+            (String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"),
+        )),
         (status = 304, description = "It is as `If-None-Match` knows it"),
         (status = 404, description = "`not_found`", body = ErrorAnswer),
     ))]

@@ -45,7 +45,7 @@ const RETRY: &str = "retry: 1000\n\n";
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
         ("id" = Option<String>, Query, description = "Only these sandboxes: repeated, or joined by commas"),
         ("status" = Option<String>, Query, description = "Only these statuses, or `all`; left out: what is not gone"),
-        ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata"),
+        ("metadata" = Option<Object>, Query, description = "`metadata.KEY=VALUE`: only with this value of this metadata; repeated: all of them"),
     ),
     responses(
         (status = 200, description = "The stream", body = Message, content_type = "text/event-stream"),

@@ -46,7 +46,7 @@ const UNANSWERED: u32 = 3;
         ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen, with the same filter"),
         ("id" = Option<String>, Query, description = "Only these sandboxes: repeated, or joined by commas"),
         ("status" = Option<String>, Query, description = "Only these statuses, or `all`; left out: what is not gone"),
-        ("metadata.KEY" = Option<String>, Query, description = "Only with this value of this metadata"),
+        ("metadata" = Option<Object>, Query, description = "`metadata.KEY=VALUE`: only with this value of this metadata; repeated: all of them"),
     ),
     responses(
         (status = 101, description = "The stream, in messages of JSON", body = Message),

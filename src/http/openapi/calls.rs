@@ -1,0 +1,154 @@
+//! What is the same wherever it stands: ids, parameters, refusals, keys.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{ID_PATTERN, Status},
+    http::{auth, page},
+};
+
+/// Completes every call of `document`; `keyed`: this instance asks for an API key.
+pub(super) fn complete(document: &mut Value, keyed: bool) {
+    inline_numbers(document);
+    // Beside this document, wherever a proxy has put it.
+    document["servers"] = json!([{ "url": "." }]);
+    let schemas = document["components"]["schemas"].clone();
+    for (path, calls) in entries(&mut document["paths"]) {
+        for (_, call) in entries(calls) {
+            if let Some(parameters) = call.get_mut("parameters").and_then(Value::as_array_mut) {
+                parameters.iter_mut().for_each(complete_parameter);
+            }
+            complete_body(call, &schemas);
+            complete_refusals(call, path, keyed);
+            // Where there is no key nothing is open or closed; where there is one, everything else is closed.
+            if let Some(call) = call.as_object_mut() {
+                call.remove("security");
+                if keyed && is_open(path) {
+                    call.insert("security".to_owned(), json!([]));
+                }
+            }
+        }
+    }
+    if keyed {
+        document["security"] = json!([{ "bearer": [] }, { "api_key": [] }]);
+        document["components"]["securitySchemes"] = json!({
+            "bearer": { "type": "http", "scheme": "bearer" },
+            "api_key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+        });
+    }
+}
+
+/// The rule for ids, as a schema.
+pub(super) fn id_schema() -> Value {
+    json!({ "type": "string", "pattern": ID_PATTERN, "minLength": 1, "maxLength": 63 })
+}
+
+/// Whether a call is answered without a key; the pages' files all are.
+fn is_open(path: &str) -> bool {
+    auth::is_open(path) || path.starts_with("/page/")
+}
+
+fn entries(object: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    object.as_object_mut().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+/// A number needs no name of its own; many generators take no reference to one.
+fn inline_numbers(document: &mut Value) {
+    fn inline(value: &mut Value) {
+        if value["$ref"] == "#/components/schemas/f64" {
+            let description = value.get("description").cloned();
+            *value = json!({ "type": "number", "format": "double" });
+            if let Some(description) = description {
+                value["description"] = description;
+            }
+            return;
+        }
+        match value {
+            Value::Object(object) => object.values_mut().for_each(inline),
+            Value::Array(array) => array.iter_mut().for_each(inline),
+            _ => {}
+        }
+        inline_nullable(value);
+    }
+
+    /// "A number, or null" in one schema instead of three.
+    fn inline_nullable(value: &mut Value) {
+        let Some([number, null]) = value["oneOf"].as_array().map(Vec::as_slice) else { return };
+        if number["type"] == "number" && null["type"] == "null" {
+            let mut number = number.clone();
+            number["type"] = json!(["number", "null"]);
+            *value = number;
+        }
+    }
+
+    inline(document);
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.remove("f64");
+    }
+}
+
+/// The parameters that several calls have.
+fn complete_parameter(parameter: &mut Value) {
+    let in_query = parameter["in"] == "query";
+    let schema = match parameter["name"].as_str().unwrap_or_default() {
+        "id" if in_query => json!({ "type": "array", "items": id_schema() }),
+        "id" | "cursor" => id_schema(),
+        "name" => json!({ "type": "string", "enum": page::names().collect::<Vec<_>>() }),
+        "status" => {
+            let words: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).chain(["all"]).collect();
+            json!({ "type": "array", "items": { "type": "string", "enum": words } })
+        }
+        // Its name is half the client's: as an object whose properties are spread over the query, it can be told.
+        "metadata" => json!({
+            "type": "object",
+            "propertyNames": { "pattern": r"^metadata\.[\s\S]" },
+            "additionalProperties": { "type": "string" },
+            "example": { "metadata.team": "blue" },
+        }),
+        _ => return,
+    };
+    if matches!(schema["type"].as_str(), Some("array" | "object")) {
+        parameter["style"] = json!("form");
+        parameter["explode"] = json!(true);
+    }
+    parameter["schema"] = schema;
+}
+
+/// A body without which nothing is missing may be left out.
+fn complete_body(call: &mut Value, schemas: &Value) {
+    let Some(body) = call.get_mut("requestBody") else { return };
+    let schema = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap_or_default();
+    let name = schema.rsplit('/').next().unwrap_or_default();
+    body["required"] = json!(schemas[name]["required"].as_array().is_some_and(|fields| !fields.is_empty()));
+}
+
+/// The refusals that a handler does not have to think of.
+fn complete_refusals(call: &mut Value, path: &str, keyed: bool) {
+    let posts = call["operationId"] == "create_sandbox" || path.contains("activity");
+    let posts = posts || ["/keep-alive", "/heartbeat", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
+    let works = path.starts_with("/v1/");
+    let Some(responses) = call["responses"].as_object_mut() else { return };
+    let mut add = |status: &str, description: &str| add_refusal(responses, status, description);
+    add("403", "`cross_origin`");
+    if keyed && path == "/page/{name}" {
+        add("401", "`unauthorized`: without a key, only what is there is told of");
+    } else if keyed && !is_open(path) {
+        add("401", "`unauthorized`");
+    }
+    if works {
+        let bad_id = if path.contains("{id}") { "`invalid_id`, " } else { "" };
+        add("400", &format!("{bad_id}`invalid_request`"));
+        add("500", "`internal`");
+        add("503", "`store_unavailable`, `runtime_unavailable`, `standby`, `starting`, `stopping`");
+    }
+    if posts {
+        add("413", "`too_large`");
+    }
+}
+
+fn add_refusal(responses: &mut Map<String, Value>, status: &str, description: &str) {
+    responses.entry(status).or_insert_with(|| {
+        let schema = json!({ "$ref": "#/components/schemas/Error" });
+        json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+    });
+}

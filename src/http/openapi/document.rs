@@ -1,0 +1,119 @@
+//! The document, from the handlers and types themselves.
+
+use std::sync::OnceLock;
+
+use actix_web::{
+    HttpResponse,
+    http::header::{self, HeaderValue},
+    web::{Bytes, Data},
+};
+use serde_json::Value;
+use utoipa::OpenApi;
+
+use super::{
+    super::{activity, create, health, page, sandboxes, stream, why},
+    calls, requests,
+};
+use crate::{config::Settings, supervisor::Supervisor};
+
+/// What the handlers and types say of themselves.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sandglass",
+        description = "Supervises sandboxes: every container lives as long as it is used, and not a minute longer.",
+    ),
+    paths(
+        create::create,
+        sandboxes::list,
+        sandboxes::get,
+        sandboxes::delete,
+        sandboxes::pause,
+        sandboxes::resume,
+        sandboxes::keep_alive,
+        sandboxes::heartbeat,
+        activity::ping,
+        activity::ping_many,
+        why::why,
+        stream::stream,
+        stream::events,
+        health::healthz,
+        health::readyz,
+        health::metrics,
+        specification,
+        page::dashboard,
+        page::docs,
+        page::asset,
+    ),
+    tags(
+        (name = "sandboxes", description = "Creating, finding and ending them"),
+        (name = "activity", description = "Keeping them"),
+        (name = "stream", description = "Watching them"),
+        (name = "operation", description = "How Sandglass itself is"),
+        (name = "pages", description = "For people"),
+    ),
+)]
+struct Specification;
+
+/// The specification of this instance, written when it is asked for first: nothing of it changes while the process runs.
+#[derive(Default)]
+pub(in crate::http) struct Document(OnceLock<Bytes>);
+
+impl Document {
+    fn json(&self, settings: &Settings) -> Bytes {
+        self.0.get_or_init(|| document(settings).to_string().into()).clone()
+    }
+}
+
+fn document(settings: &Settings) -> Value {
+    // Schemas are texts, numbers and maps by name: they always become JSON.
+    let mut document = serde_json::to_value(Specification::openapi()).unwrap_or_default();
+    calls::complete(&mut document, settings.http.api_key.is_some());
+    requests::narrow(&mut document, settings);
+    document
+}
+
+/// This specification.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)))]
+pub(in crate::http) async fn specification(document: Data<Document>, supervisor: Data<Supervisor>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(document.json(supervisor.settings()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    /// The specification of an instance with these settings over the defaults.
+    fn with(overrides: &[(&str, &str)]) -> Value {
+        let mut flags = Overrides::default();
+        for (key, value) in overrides {
+            flags.set(*key, *value, "a test");
+        }
+        document(&Settings::load(None, [], flags).unwrap())
+    }
+
+    #[test]
+    fn what_a_request_may_ask_for_is_what_this_configuration_allows() {
+        let create = |document: &Value, field: &str| {
+            document["components"]["schemas"]["CreateRequest"]["properties"][field].clone()
+        };
+        let defaults = with(&[]);
+        assert_eq!(create(&defaults, "template")["oneOf"][0]["enum"], serde_json::json!(["base"]));
+        assert_eq!(create(&defaults, "idle_timeout")["type"], "number");
+        let other = with(&[
+            ("templates.python.image", "python:3"),
+            ("lifecycle.allow_no_idle_timeout", "true"),
+            ("lifecycle.max_timeout", "600"),
+            ("docker.allowed_images", "[\"ghcr.io/acme/*\"]"),
+        ]);
+        assert_eq!(create(&other, "shell_type")["oneOf"][0]["enum"], serde_json::json!(["base", "python"]));
+        assert_eq!(create(&other, "idle_timeout")["type"], serde_json::json!(["number", "null"]));
+        assert_eq!(create(&other, "timeout")["maximum"], 600.0);
+        let images = create(&other, "image")["pattern"].to_string();
+        assert!(images.contains(r"ghcr\\.io/acme/[") && images.contains("python:3"), "{images}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The specification: what the handlers and types say of themselves, and what is so for every call, or for this instance
+//! alone. Generators and fuzzers read it, so it has to be true to the letter.
+//!
+//! - `document`: all of it, put together;
+//! - `calls`: what is the same wherever it stands: ids, parameters, refusals, keys;
+//! - `requests`: what the rules and this configuration leave of what a request could ask for.
+
+mod calls;
+mod document;
+mod requests;
+
+pub(super) use document::{Document, specification};

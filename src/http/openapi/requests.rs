@@ -1,0 +1,103 @@
+//! What the rules and this configuration leave of what a request could ask for.
+
+use serde_json::{Value, json};
+
+use super::calls::id_schema;
+use crate::{
+    config::{Settings, Template, rules},
+    domain::spec::Limits,
+    supervisor::{LEAST_TIMEOUT, MAX_PORTS},
+};
+
+/// Says of the requests in `document` what an instance with `settings` takes.
+pub(super) fn narrow(document: &mut Value, settings: &Settings) {
+    let schemas = &mut document["components"]["schemas"];
+    let (least, most) = (LEAST_TIMEOUT.as_secs_f64(), settings.lifecycle.max_timeout.as_secs_f64());
+    let timeout = json!({ "minimum": least, "maximum": most });
+    with(&mut schemas["KeepAliveRequest"]["properties"]["timeout"], &timeout);
+    narrow_limits(&mut schemas["Limits"]["properties"], settings);
+    schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
+
+    let create = &mut schemas["CreateRequest"]["properties"];
+    with(&mut create["id"], &or_null(id_schema()));
+    let names: Vec<_> = settings.templates.keys().collect();
+    for field in ["template", "shell_type"] {
+        let description = create[field]["description"].take();
+        let choices = json!([{ "type": "string", "enum": names }, { "type": "null" }]);
+        create[field] = json!({ "description": description, "oneOf": choices });
+    }
+    with(&mut create["image"], &json!({ "pattern": images(settings), "minLength": 1, "maxLength": 255 }));
+    let text = json!({ "type": "string", "pattern": rules::TEXT_PATTERN });
+    with(&mut create["command"], &json!({ "items": text, "minItems": 1 }));
+    let names = json!({ "type": "string", "pattern": rules::ENV_NAME_PATTERN });
+    with(&mut create["env"], &json!({ "propertyNames": names, "additionalProperties": text }));
+    let port = json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
+    with(&mut create["ports"], &json!({ "items": port, "uniqueItems": true, "maxItems": MAX_PORTS }));
+    with(&mut create["timeout"], &timeout);
+    with(&mut create["idle_timeout"], &timeout);
+    if !settings.lifecycle.allow_no_idle_timeout {
+        create["idle_timeout"]["type"] = json!("number");
+    }
+}
+
+/// Lays the fields of `more` over those of `schema`.
+fn with(schema: &mut Value, more: &Value) {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        schema[name] = value.clone();
+    }
+}
+
+fn or_null(mut schema: Value) -> Value {
+    schema["type"] = json!([schema["type"], "null"]);
+    schema
+}
+
+/// The bounds are those of the most generous template: each has its own.
+fn narrow_limits(limits: &mut Value, settings: &Settings) {
+    let most = settings.docker.max_limits;
+    let bound = |of: fn(&Limits) -> Option<f64>| {
+        let own = settings.templates.values().map(|template: &Template| of(&template.start.limits));
+        let bounds: Option<Vec<f64>> = own.map(|own| Some(own?.max(of(&most).unwrap_or(0.0)))).collect();
+        bounds.map(|bounds| bounds.into_iter().fold(0.0, f64::max))
+    };
+    for (name, least, most, whole) in [
+        ("cpus", 0.01, bound(|limits| limits.cpus), false),
+        ("memory_mb", 6.0, bound(|limits| limits.memory_mb.map(|mebibytes| mebibytes as f64)), true),
+        ("pids", 1.0, bound(|limits| limits.pids.map(|processes| processes as f64)), true),
+    ] {
+        let number = |value: f64| if whole { json!(value as u64) } else { json!(value) };
+        let most = most.map_or(if whole { json!(u64::MAX) } else { Value::Null }, number);
+        limits[name]["minimum"] = number(least);
+        if !most.is_null() {
+            limits[name]["maximum"] = most;
+        }
+    }
+}
+
+/// The images that a request may name, as a pattern.
+fn images(settings: &Settings) -> String {
+    let own = settings.templates.values().map(|template| &template.start.image);
+    let allowed = settings.docker.allowed_images.iter().chain(own);
+    let mut patterns: Vec<_> = allowed.map(|pattern| image_pattern(pattern)).collect();
+    // What allows everything allows the others, too.
+    if let Some(everything) = patterns.iter().find(|pattern| **pattern == image_pattern("*")) {
+        patterns = vec![everything.clone()];
+    }
+    patterns.sort();
+    patterns.dedup();
+    format!("^({})$", patterns.join("|"))
+}
+
+/// One of them: `*` stands for anything that a reference may have there.
+fn image_pattern(pattern: &str) -> String {
+    let mut regex = String::new();
+    for (at, letter) in pattern.chars().enumerate() {
+        match letter {
+            '*' if at == 0 => regex.push_str("[A-Za-z0-9][A-Za-z0-9._/:@-]*"),
+            '*' => regex.push_str("[A-Za-z0-9._/:@-]*"),
+            '.' => regex.push_str("\\."),
+            _ => regex.push(letter),
+        }
+    }
+    regex
+}
