@@ -1,5 +1,7 @@
 //! What is asked of one sandbox, and the list of all.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     answers::{PING_CAPACITY, PingAnswer, SANDBOX_CAPACITY, SandboxAnswer},
     body::{Body, NoBody, json},
+    connection::Link,
     error::{ApiError, ErrorAnswer},
     extract::Id,
     query::{ListQuery, wait_for_end},
@@ -84,7 +87,8 @@ pub(super) async fn get(supervisor: Data<Supervisor>, Id(id): Id) -> Result<Http
 
 /// Ends a sandbox.
 ///
-/// Answers at once; with `wait` when it is gone, at the latest after that many seconds.
+/// Answers at once; with `wait` when it is gone, at the latest after that many seconds, and earlier where the client closes
+/// its side, or connections run short.
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes",
     params(
         ("id" = String, Path, description = "The sandbox"),
@@ -102,7 +106,15 @@ pub(super) async fn delete(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let wait = wait_for_end(&request)?;
-    let ending = supervisor.terminate(&id, wait).await;
+    let ending = match request.conn_data::<Link>() {
+        // Who waits must not keep others from coming: where connections run short, the wait is what ends first.
+        Some(link) if !wait.is_zero() => tokio::select! {
+            biased;
+            ending = supervisor.terminate(&id, wait) => ending,
+            () = link.ended() => supervisor.terminate(&id, Duration::ZERO).await,
+        },
+        _ => supervisor.terminate(&id, wait).await,
+    };
     let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.life.is_gone());
     whole(&supervisor, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
 }

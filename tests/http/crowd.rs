@@ -1,5 +1,7 @@
 //! More connections than there may be.
 
+use sandglass::runtime::memory::{Point, When};
+
 use crate::wire::{Socket, Wire};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
@@ -54,6 +56,30 @@ async fn connections_on_which_nothing_ever_comes_make_room_for_a_ping() {
     let answer = wire.exchange(PING).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     drop(silent);
+    wire.stop().await;
+}
+
+#[actix_web::test]
+async fn those_who_wait_for_an_end_make_room_for_a_ping_and_are_told_how_far_it_is() {
+    let wire = with_one(8).await;
+    wire.runtime.hang(Point::Remove, When::Before);
+    let create = "POST /v1/sandboxes HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 13\r\n\r\n\
+                  {\"id\": \"two\"}";
+    assert!(wire.exchange(create).await.starts_with("HTTP/1.1 201 "));
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        let mut socket = wire.connect().await;
+        socket.send("DELETE /v1/sandboxes/two?wait=300 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+        waiting.push(socket);
+    }
+    let answer = wire.exchange(PING).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let told = waiting[0].rest().await;
+    assert!(told.starts_with("HTTP/1.1 202 ") && told.contains(r#""status":"terminating""#), "{told}");
+    wire.runtime.heal_all();
+    let told = waiting.last_mut().expect("one").until("}").await;
+    assert!(told.starts_with("HTTP/1.1 200 ") && told.contains(r#""status":"terminated""#), "{told}");
+    drop(waiting);
     wire.stop().await;
 }
 

@@ -67,7 +67,7 @@ impl Refusal<'_> {
             ),
             status if status.is_server_error() => ApiError::new(Code::Internal, "the request could not be read"),
             _ => {
-                let rule = "its first line is METHOD PATH VERSION, it has Host once, and Content-Length is one \
+                let rule = "its first line is METHOD PATH VERSION, the path at most 64 KiB, it has Host once, and Content-Length is one \
                             number";
                 ApiError::new(Code::InvalidRequest, format!("the head of the request is not valid HTTP/1: {rule}"))
             }
