@@ -41,6 +41,8 @@
 //! - One owner per state: nobody but a sandbox's actor changes it. Everyone else sends a message.
 //! - Deadlines are on a monotonic clock. Nobody but [`clock`] reads one; everywhere else time is an argument.
 //! - An error is never taken for "nothing there": neither from the store nor from the engine.
+//! - An engine that goes away ends nothing. A container has ended by itself only if that can be shown; else it is started
+//!   again.
 //! - No background task dies silently: [`tasks`] starts it again, counts it, and `/readyz` tells.
 //! - A container is touched only after it was seen to be ours: the one that a record names, or one that its own labels name.
 //! - What only the backstop ([`supervisor`]'s sweep) notices is a bug, and counted as one.

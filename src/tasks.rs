@@ -365,7 +365,7 @@ mod tests {
         // The engine's events, long before the next comparison; and the tombstones.
         let exits = SandboxId::parse("exits").unwrap();
         runtime.exit(&exits, 3);
-        tokio::time::sleep(SECOND).await;
+        tokio::time::sleep(3 * SECOND).await;
         let ended = supervisor.get(&exits).await.unwrap();
         assert_eq!(ended.life.end().unwrap().reason, EndReason::Exited);
         // The comparison, and the sweep.

@@ -57,6 +57,7 @@ drills! {
     hands
     stubborn
     docker
+    engine
     redis
     damage
     neighbours

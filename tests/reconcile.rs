@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandglass::{
     domain::{ActivitySource, EndReason, Sandbox, Status, lifecycle::Container},
-    ports::runtime::{ContainerRef, Labels, Owner, RuntimeError},
+    ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError},
     runtime::memory::{Point, When},
 };
 use support::bench::{Bench, id, idle};
@@ -39,15 +39,16 @@ fn broken() -> RuntimeError {
 }
 
 #[actix_web::test]
-async fn a_container_that_ends_by_itself_ends_its_sandbox_at_once_and_says_how() {
+async fn a_container_that_ends_by_itself_ends_its_sandbox_within_seconds_and_says_how() {
     let bench = Bench::new(&[]).await;
     for name in ["done", "broken", "greedy"] {
         bench.create(idle(name, 600)).await;
     }
     bench.runtime.exit(&id("done"), 0);
+    bench.runtime.write_output(&id("broken"), "no such file");
     bench.runtime.exit(&id("broken"), 3);
     bench.runtime.exhaust_memory(&id("greedy"));
-    sleep(1.0).await;
+    sleep(3.0).await;
     for (name, why, status) in [
         ("done", EndReason::Exited, Status::Succeeded),
         ("broken", EndReason::Exited, Status::Failed),
@@ -58,6 +59,162 @@ async fn a_container_that_ends_by_itself_ends_its_sandbox_at_once_and_says_how()
     }
     assert_eq!(get(&bench, "broken").await.life.end().expect("an end").exit_code, Some(3));
     assert!(bench.runtime.is_empty());
+    assert_eq!(get(&bench, "broken").await.details.last_output.as_deref(), Some("no such file"));
+    let bench = bench.stop_and_restart().await;
+    assert_eq!(
+        get(&bench, "broken").await.details.last_output.as_deref(),
+        Some("no such file"),
+        "it is not written down"
+    );
+    assert_eq!(get(&bench, "done").await.details.last_output, None);
+}
+
+/// A bench whose comparisons with the engine do not help, and a sandbox that runs and one that is paused.
+async fn with_running_and_paused() -> Bench {
+    let bench = Bench::new(&[("docker.reconcile_interval", "3600"), ("templates.base.ports", "[80]")]).await;
+    for name in ["running", "paused"] {
+        bench.create(idle(name, 60)).await;
+    }
+    bench.supervisor.pause(&id("paused")).await.expect("paused");
+    sleep(5.0).await;
+    bench
+}
+
+async fn both_go_on(bench: &Bench) {
+    for (name, status, state) in
+        [("running", Status::Running, Container::Running), ("paused", Status::Paused, Container::Paused)]
+    {
+        let sandbox = get(bench, name).await;
+        assert_eq!((sandbox.life.status(), sandbox.life.is_restarting()), (status, false), "{name}");
+        assert_eq!(bench.runtime.state_of(&id(name)), Some(state), "{name}");
+    }
+    let sandbox = get(bench, "running").await;
+    let container = ContainerRef::of(&sandbox);
+    let found = bench.runtime.inspect(&container).await.expect("an answer").expect("it is there");
+    let address = found.started.base_url.expect("a published port");
+    assert_eq!(sandbox.details.base_url.as_deref(), Some(address.as_str()), "its address is that of before");
+}
+
+#[actix_web::test]
+async fn an_engine_that_is_restarted_ends_nothing() {
+    let bench = with_running_and_paused().await;
+    let before = get(&bench, "running").await;
+    bench.runtime.engine_stops();
+    // Longer than the idle timeout: nobody could use it.
+    sleep(100.0).await;
+    let meanwhile = get(&bench, "running").await;
+    assert_eq!((meanwhile.life.status(), meanwhile.life.terminates_at()), (Status::Running, None));
+    bench.runtime.engine_starts(false);
+    sleep(20.0).await;
+    both_go_on(&bench).await;
+    let after = get(&bench, "running").await;
+    assert_eq!(after.details.container_id, before.details.container_id, "it is another container, without its files");
+    assert_ne!(after.details.base_url, before.details.base_url);
+    assert_eq!(after.life.activity_by(ActivitySource::Resume).count, 0);
+    // It has what it had left, and then ends like any other.
+    sleep(70.0).await;
+    assert_eq!(reason(&get(&bench, "running").await), EndReason::Idle);
+}
+
+#[actix_web::test]
+async fn an_engine_that_is_killed_and_stops_its_containers_when_it_comes_back_ends_nothing() {
+    let bench = with_running_and_paused().await;
+    bench.runtime.engine_dies();
+    sleep(10.0).await;
+    bench.runtime.engine_starts(false);
+    sleep(20.0).await;
+    both_go_on(&bench).await;
+}
+
+#[actix_web::test]
+async fn an_engine_that_keeps_its_containers_restarts_nothing() {
+    let bench = with_running_and_paused().await;
+    let before = get(&bench, "running").await;
+    bench.runtime.engine_dies();
+    sleep(10.0).await;
+    bench.runtime.engine_starts(true);
+    sleep(20.0).await;
+    both_go_on(&bench).await;
+    assert_eq!(get(&bench, "running").await.details.started_at, before.details.started_at);
+}
+
+#[actix_web::test]
+async fn a_host_that_was_started_anew_ends_nothing() {
+    let mut bench = with_running_and_paused().await;
+    bench.runtime.engine_dies();
+    bench.runtime.engine_starts(false);
+    bench = bench.crash_and_restart().await;
+    sleep(20.0).await;
+    both_go_on(&bench).await;
+}
+
+#[actix_web::test]
+async fn a_container_that_is_restarted_by_hand_is_reached_where_it_is_now() {
+    let bench = with_running_and_paused().await;
+    let before = get(&bench, "running").await;
+    bench.runtime.exit(&id("running"), 143);
+    sleep(1.0).await;
+    bench.runtime.set_state(&id("running"), Container::Running);
+    sleep(5.0).await;
+    both_go_on(&bench).await;
+    assert_ne!(get(&bench, "running").await.details.base_url, before.details.base_url);
+}
+
+#[actix_web::test]
+async fn a_restart_that_the_engine_refuses_again_and_again_ends_its_sandbox_with_its_words() {
+    let bench = with_running_and_paused().await;
+    bench.runtime.engine_stops();
+    bench.runtime.fail_always(Point::Start, When::Before, RuntimeError::Failed("no space left".into()));
+    bench.runtime.engine_starts(false);
+    sleep(60.0).await;
+    let ended = get(&bench, "running").await;
+    assert_eq!((reason(&ended), ended.life.status()), (EndReason::Exited, Status::Failed));
+    assert!(ended.details.error_message.as_deref().expect("words").contains("no space left"));
+    assert!(bench.runtime.is_empty());
+}
+
+#[actix_web::test]
+async fn a_sandbox_whose_restart_is_awaited_can_be_ended() {
+    let bench = with_running_and_paused().await;
+    bench.runtime.engine_stops();
+    sleep(10.0).await;
+    bench.supervisor.terminate(&id("running"), Duration::ZERO).await.expect("on its way");
+    bench.runtime.engine_starts(false);
+    sleep(70.0).await;
+    assert_eq!(reason(&get(&bench, "running").await), EndReason::Requested);
+    assert_eq!(bench.runtime.state_of(&id("running")), None);
+}
+
+#[actix_web::test]
+async fn a_container_that_is_paused_for_as_long_as_a_commit_takes_is_not_used_by_that() {
+    let bench = Bench::new(&[]).await;
+    bench.create(idle("committed", 30)).await;
+    for pause in [0.1, 3.0] {
+        sleep(5.0).await;
+        let before = get(&bench, "committed").await.life;
+        bench.runtime.set_state(&id("committed"), Container::Paused);
+        sleep(pause).await;
+        bench.runtime.set_state(&id("committed"), Container::Running);
+        sleep(2.0).await;
+        let after = get(&bench, "committed").await.life;
+        let moved = after.idle_deadline().expect("running").since(before.idle_deadline().expect("running"));
+        // Timers go by milliseconds.
+        assert!(moved <= Duration::from_secs_f64(pause + 0.01), "its idle clock moved by {moved:?}");
+        assert_eq!((after.expires_at(), after.last_activity_by()), (before.expires_at(), before.last_activity_by()));
+    }
+}
+
+#[actix_web::test]
+async fn ports_that_have_moved_are_noticed_by_the_next_comparison() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "10"), ("templates.base.ports", "[80]")]).await;
+    let before = bench.create(idle("moved", 600)).await;
+    sleep(15.0).await;
+    bench.runtime.move_ports(&id("moved"));
+    sleep(15.0).await;
+    let after = get(&bench, "moved").await;
+    assert_ne!(after.details.base_url, before.details.base_url);
+    let stored = String::from_utf8(bench.store.record("moved").expect("a record")).expect("a text");
+    assert!(stored.contains(after.details.base_url.as_deref().expect("an address")), "{stored}");
 }
 
 #[actix_web::test]

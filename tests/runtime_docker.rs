@@ -4,8 +4,12 @@
 
 use std::time::Duration;
 
-use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::StreamExt;
+use bollard::{
+    models::{NetworkConnectRequest, NetworkDisconnectRequest},
+    query_parameters::LogsOptionsBuilder,
+};
+use futures_util::{StreamExt, stream::BoxStream};
+use nix::sys::signal::Signal;
 use sandglass::{
     domain::{
         SandboxId,
@@ -13,7 +17,7 @@ use sandglass::{
         spec::{Limits, Mount, Readiness},
     },
     drill::OwnEngine,
-    ports::runtime::{Owner, Runtime, RuntimeError, Start, StartProgress, Started},
+    ports::runtime::{ContainerEvent, ContainerEventKind, Owner, Runtime, RuntimeError, Start, StartProgress, Started},
     runtime::docker::{Docker, Settings},
 };
 use tokio::time::timeout;
@@ -328,11 +332,102 @@ async fn an_engine_of_its_own_keeps_its_containers_through_a_restart_and_leaves_
     assert!(matches!(runtime.check().await, Err(RuntimeError::Unreachable(_))));
     engine.begin().await.unwrap();
     assert_eq!(state().await, Container::Stopped(Some(143)));
-    engine.kill().await.unwrap();
-    engine.begin().await.unwrap();
-    assert_eq!(state().await, Container::Stopped(Some(143)));
     assert_eq!(corner.containers().await, [""; 0], "it is on the engine of everybody");
     drop(engine);
     assert!(!directory.exists());
     assert!(!std::fs::read_to_string("/proc/mounts").unwrap().contains(directory.to_str().unwrap()));
+}
+
+/// An engine of its own with a running container on it.
+async fn engine_of_its_own(arguments: &[&str]) -> (OwnEngine, Docker, Start) {
+    let corner = Corner::new().await;
+    let engine = OwnEngine::start(arguments).await.unwrap();
+    engine.take_image(&corner.client, IMAGE).await.unwrap();
+    let runtime = Docker::connect(Settings { host: Some(engine.host()), ..corner.settings() }).unwrap();
+    let mut start = start();
+    start.spec.ports = vec![80];
+    run(&runtime, &start).await.unwrap();
+    (engine, runtime, start)
+}
+
+/// Waits for the next end that is told.
+async fn until_it_dies(events: &mut BoxStream<'static, Result<ContainerEvent, RuntimeError>>) {
+    while !matches!(events.next().await.unwrap().unwrap().kind, ContainerEventKind::Died { .. }) {}
+}
+
+#[tokio::test]
+async fn an_engine_that_stops_its_containers_does_not_account_for_their_ends() {
+    let (mut engine, runtime, start) = engine_of_its_own(&[]).await;
+    let container = by_labels(&start);
+    let mut events = runtime.events(Some(0.0));
+    assert_eq!(events.next().await.unwrap().unwrap().kind, ContainerEventKind::Started);
+    engine.signal(Signal::SIGTERM).await.unwrap();
+    until_it_dies(&mut events).await;
+    assert!(!runtime.account_of_end(&container).await.stayed_up, "it was on its way out");
+    engine.wait_for_its_end().await.unwrap();
+    engine.begin().await.unwrap();
+    assert!(!runtime.account_of_end(&container).await.stayed_up, "it has forgotten");
+    let again = runtime.restart(&container, false).await.unwrap().unwrap();
+    assert_eq!(again.ports.keys().collect::<Vec<_>>(), ["80"]);
+
+    // One that is killed stops them when it comes back, and remembers that.
+    engine.kill().await.unwrap();
+    engine.begin().await.unwrap();
+    let found = runtime.inspect(&container).await.unwrap().unwrap();
+    assert_eq!(found.state, Container::Stopped(Some(143)));
+    until_it_dies(&mut runtime.events(Some(0.0))).await;
+    assert!(!runtime.account_of_end(&container).await.stayed_up, "it was not in service");
+
+    // From here on it stays up.
+    runtime.restart(&container, false).await.unwrap().unwrap();
+    engine.client().unwrap().stop_container(&found.started.container_id, None).await.unwrap();
+    assert!(runtime.account_of_end(&container).await.stayed_up);
+}
+
+#[tokio::test]
+async fn an_engine_that_keeps_its_containers_has_them_when_it_is_back() {
+    let (mut engine, runtime, start) = engine_of_its_own(&["--live-restore"]).await;
+    let before = runtime.inspect(&by_labels(&start)).await.unwrap();
+    for _ in 0..2 {
+        engine.stop().await.unwrap();
+        engine.begin().await.unwrap();
+        assert_eq!(runtime.inspect(&by_labels(&start)).await.unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn the_last_lines_of_a_container_are_told_with_its_end() {
+    let (corner, mut start) = (Corner::new().await, start());
+    let runtime = corner.runtime();
+    start.spec.command = shell("for i in $(seq 100); do echo line $i; done; printf '\\033[31mred \\377\\n'; exit 7");
+    let _ = run(&runtime, &start).await;
+    let account = runtime.account_of_end(&by_labels(&start)).await;
+    let output = account.last_output.unwrap();
+    let lines: Vec<_> = output.lines().collect();
+    assert!(account.stayed_up && lines.len() == 20 && lines[0] == "line 82", "{lines:?}");
+    assert!(lines.contains(&"\u{1b}[31mred \u{fffd}"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_listing_shows_the_ports_that_a_look_shows_also_when_they_have_moved() {
+    let (corner, mut start) = (Corner::new().await, start());
+    let runtime = corner.runtime();
+    start.spec.ports = vec![80, 8080];
+    let id = run(&runtime, &start).await.unwrap().container_id;
+    let both = async || {
+        let listed = runtime.list().await.unwrap().into_iter();
+        let listed = listed.filter(|it| it.container.container_id.as_ref() == Some(&id)).map(|it| it.ports).next();
+        let found = runtime.inspect(&by_labels(&start)).await.unwrap().unwrap();
+        assert_eq!(listed, Some(found.started.ports.clone()));
+        found.started.ports
+    };
+    let before = both().await;
+    assert_eq!(before.len(), 2);
+    let leave = NetworkDisconnectRequest { container: id.clone(), force: None };
+    corner.client.disconnect_network("bridge", leave).await.unwrap();
+    assert_eq!(both().await.len(), 0);
+    let join = NetworkConnectRequest { container: id.clone(), endpoint_config: None };
+    corner.client.connect_network("bridge", join).await.unwrap();
+    let after = both().await;
+    assert!(after.len() == 2 && after != before, "{before:?} became {after:?}");
 }

@@ -10,7 +10,8 @@ use sandglass::{
     clock::wall_seconds,
     domain::{OnTimeout, SandboxId, lifecycle::Container},
     ports::runtime::{
-        ContainerEvent, ContainerEventKind as Kind, ContainerRef, Labels, Listed, Owner, Runtime, RuntimeError, Start,
+        ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Labels, Listed, Owner, Runtime,
+        RuntimeError, Start,
     },
 };
 
@@ -35,6 +36,8 @@ laws! {
     who_resumes_at_an_events_time_sees_it_again_and_all_that_followed
     without_a_time_nothing_of_before_is_told
     running_out_of_memory_is_told_and_stays_to_be_seen
+    an_engine_that_stays_up_accounts_for_every_end
+    what_has_stopped_is_started_again_and_frozen_if_it_shall_be
 }
 
 type Events = BoxStream<'static, Result<ContainerEvent, RuntimeError>>;
@@ -102,6 +105,7 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
             name: start.name.clone(),
             image: Some(start.spec.image.clone()),
             labels: start.labels.clone(),
+            ports: [].into(),
             created_at: found.created_at,
             copied: false,
         };
@@ -283,4 +287,48 @@ async fn running_out_of_memory_is_told_and_stays_to_be_seen(subject: &dyn Subjec
     assert!(kinds.contains(&Kind::OutOfMemory) && kinds.contains(&Kind::Died { exit_code: Some(137) }), "{kinds:?}");
     let found = runtime.inspect(&by_labels(&start)).await.unwrap().expect("it is still there");
     assert_eq!((found.state, found.oom_killed), (Container::Stopped(Some(137)), true));
+}
+
+async fn an_engine_that_stays_up_accounts_for_every_end(subject: &dyn Subject) {
+    let (runtime, by_itself, by_hand, greedy) = (subject.runtime(), start(), start(), start());
+    subject.run_to_exit(&by_itself, 3).await;
+    let id = started(&*runtime, &by_hand).await;
+    subject.end(&by_hand, &id).await;
+    subject.run_out_of_memory(&greedy).await;
+    wait_for_the_end(&*runtime, &greedy).await;
+    let accounts = futures_util::future::join_all([&by_itself, &by_hand, &greedy].map(|start| {
+        let (runtime, container) = (runtime.clone(), by_labels(start));
+        async move { runtime.account_of_end(&container).await }
+    }));
+    let told: Vec<_> = accounts.await.iter().map(|account| (account.stayed_up, account.out_of_memory)).collect();
+    assert_eq!(told, [(true, false), (true, false), (true, true)]);
+    assert_eq!(runtime.account_of_end(&by_labels(&start())).await, EndAccount::default(), "there is no such container");
+}
+
+async fn what_has_stopped_is_started_again_and_frozen_if_it_shall_be(subject: &dyn Subject) {
+    let (runtime, start) = (subject.runtime(), start());
+    let container = by_labels(&start);
+    let id = started(&*runtime, &start).await;
+    for (frozen, state) in [(false, Container::Running), (true, Container::Paused)] {
+        subject.end(&start, &id).await;
+        for _ in 0..2 {
+            let started = runtime.restart(&container, frozen).await.unwrap().expect("it is there");
+            assert_eq!((&started.container_id, subject.state(&id).await), (&id, Some(state)));
+        }
+        runtime.resume(&container).await.unwrap();
+    }
+    runtime.remove(&container).await.unwrap();
+    assert_eq!(runtime.restart(&container, false).await, Ok(None));
+}
+
+/// Waits until the sandbox's container has ended, for at most ten seconds.
+async fn wait_for_the_end(runtime: &dyn Runtime, start: &Start) {
+    for _ in 0..200 {
+        let found = runtime.inspect(&by_labels(start)).await.unwrap();
+        if found.is_some_and(|found| matches!(found.state, Container::Stopped(Some(_)))) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it has not ended");
 }

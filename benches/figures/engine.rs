@@ -5,7 +5,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use sandglass::{
     domain::EpochSeconds,
     ports::runtime::{
-        ContainerEvent, ContainerRef, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress, Started,
+        ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
+        Started,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,14 @@ impl Runtime for Instant {
 
     async fn await_ready(&self, _: &Inspected) -> Result<(), RuntimeError> {
         Ok(())
+    }
+
+    async fn account_of_end(&self, _: &ContainerRef) -> EndAccount {
+        EndAccount::default()
+    }
+
+    async fn restart(&self, _: &ContainerRef, _: bool) -> Result<Option<Started>, RuntimeError> {
+        Ok(None)
     }
 
     async fn pause(&self, _: &ContainerRef) -> Result<(), RuntimeError> {

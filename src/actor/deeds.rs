@@ -29,6 +29,7 @@ pub(super) enum Outcome {
     Look(Result<Option<Box<Looked>>, RuntimeError>),
     Pause(Result<(), RuntimeError>),
     Resume(Result<(), RuntimeError>),
+    Restart(Result<Option<Started>, RuntimeError>),
     Remove(Result<(), RuntimeError>),
     Buried,
 }
@@ -68,6 +69,11 @@ impl SandboxActor {
             Deed::Resume => {
                 let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Resume, async move { runtime.resume(&container).await });
+            }
+            Deed::Restart => {
+                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
+                let frozen = self.sandbox.life.paused_since().is_some();
+                self.run(ctx, Outcome::Restart, async move { runtime.restart(&container, frozen).await });
             }
             Deed::Remove => {
                 let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
@@ -145,11 +151,11 @@ impl SandboxActor {
         tombstone
     }
 
-    fn details(&mut self) -> &mut Details {
+    pub(super) fn details(&mut self) -> &mut Details {
         Arc::make_mut(&mut self.sandbox.details)
     }
 
-    fn retry_in(&self, failures: u32) -> Duration {
+    pub(super) fn retry_in(&self, failures: u32) -> Duration {
         self.world.backoff.jittered_wait(failures)
     }
 
@@ -265,6 +271,10 @@ impl Handler<Outcome> for SandboxActor {
                 self.refuse_steady(&error);
                 Event::ResumeFailed
             }
+            Outcome::Restart(outcome) => match self.restarted(outcome) {
+                Some(event) => event,
+                None => return,
+            },
             Outcome::Remove(outcome) => {
                 let failed = outcome.is_err();
                 let event = self.removed(outcome);

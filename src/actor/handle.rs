@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     announce::Watched,
     arbiters::{Arbiters, Births},
-    messages::{Ask, Look, News, Rewrite, Tell, Wait},
+    messages::{Ask, Look, News, Rewrite, Seen, Sight, Tell, Wait},
     sandbox::SandboxActor,
     world::World,
 };
@@ -144,6 +144,11 @@ impl SandboxHandle {
     /// [`Self::news`], which counts only if its record names this container already.
     pub fn news_of_record(&self, container_id: Option<String>, event: Event) {
         self.addr.do_send(News { container_id, event, only_of_record: true });
+    }
+
+    /// Tells what a look at a container has shown; it counts only if that is the sandbox's own.
+    pub fn seen(&self, container_id: Option<String>, sight: Sight) {
+        self.addr.do_send(Seen { container_id, sight });
     }
 
     /// Tells what happened to its container.

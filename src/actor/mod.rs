@@ -13,9 +13,11 @@ mod handle;
 mod messages;
 mod registry;
 mod sandbox;
+mod sights;
 mod world;
 
 pub use arbiters::{Arbiters, Births, run_system};
 pub use handle::{Refusal, SandboxHandle, Until};
+pub use messages::Sight;
 pub use registry::{Entry, Registry, Tombstone};
 pub use world::World;

@@ -36,7 +36,7 @@ pub(super) struct SandboxActor {
     pub(super) start: Option<Box<Start>>,
     /// Breaks off the start that is under way.
     pub(super) cancel: Option<CancellationToken>,
-    /// How many looks at the container have failed in a row.
+    /// How many looks at the container, or restarts of it, have failed in a row.
     pub(super) failed_looks: u32,
     pub(super) waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
@@ -125,7 +125,11 @@ impl SandboxActor {
             if !self.sandbox.life.is_gone() {
                 self.announce(Change::Status { from: before }, now);
             }
-        } else {
+        }
+        if matches!(event, Event::Restarted | Event::ContainerRestarted) && effects.persist == Persist::Through {
+            info!(sandbox_id = %self.sandbox.id(), "its container was restarted");
+            self.announce(Change::Restarted, now);
+        } else if before == status {
             self.announce_move(&effects, ahead, now, ctx);
         }
         if let Some(end) = effects.ended {
@@ -143,7 +147,7 @@ impl SandboxActor {
     }
 
     /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
-    fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
+    pub(super) fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
         if let Some(source) = effects.used {
             self.world.metrics.activity(source);
         }

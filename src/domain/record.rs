@@ -146,6 +146,8 @@ record! {
     ports: Option<Fields<Box<str>>>,
     /// Whether it came from the reference system.
     taken_over: Option<bool>,
+    /// The end of what its container wrote.
+    last_output: Option<Box<str>>,
 }
 
 /// A duration as records spell it: seconds, greater than 0.
@@ -293,6 +295,7 @@ impl Serialize for Written<'_> {
         optional.entry("template", details.template.as_ref())?;
         optional.entry("ports", (!details.ports.is_empty()).then_some(&details.ports))?;
         optional.entry("taken_over", details.taken_over.then_some(true))?;
+        optional.entry("last_output", details.last_output.as_ref())?;
         for (name, raw) in details.extra.iter() {
             optional.0.serialize_entry(name, raw)?;
         }

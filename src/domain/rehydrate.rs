@@ -227,6 +227,7 @@ fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
         // Every record of ours has a version; one without is the reference system's.
         taken_over: record.taken_over.unwrap_or(record.v.is_none()),
         extra: record.extra.into(),
+        last_output: record.last_output,
         removal_error: None,
     }
 }

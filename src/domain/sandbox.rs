@@ -53,6 +53,8 @@ pub struct Details {
     pub taken_over: bool,
     /// Fields of the record that Sandglass does not know.
     pub extra: RawFields,
+    /// The end of what its container wrote, if that ended by itself: at most 20 lines and 4 KiB.
+    pub last_output: Option<Box<str>>,
     /// Why the last try to remove its container failed; not written down.
     pub removal_error: Option<Box<str>>,
 }
@@ -78,6 +80,7 @@ impl Details {
             executor_namespace: None,
             taken_over: false,
             extra: RawFields::new(),
+            last_output: None,
             removal_error: None,
         }
     }

@@ -5,10 +5,14 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Context;
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{ContainerCreateBody, ContainerInspectResponse, HostConfig},
+    models::{
+        ContainerConfig, ContainerCreateBody, ContainerInspectResponse, HostConfig, NetworkConnectRequest,
+        NetworkDisconnectRequest,
+    },
     query_parameters::{
-        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+        RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use tokio::time::sleep;
@@ -44,7 +48,7 @@ impl Hand {
     }
 
     /// The client itself.
-    fn docker(&self) -> anyhow::Result<&Docker> {
+    pub(super) fn docker(&self) -> anyhow::Result<&Docker> {
         self.docker.as_ref().map_err(|error| anyhow::anyhow!("failed to reach Docker: {error}"))
     }
 
@@ -135,6 +139,16 @@ impl Hand {
         }
     }
 
+    /// Where the container's port 80 is published, as a sandbox's `base_url` has it.
+    pub(super) async fn address(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.inspect(id).await?.context("there is no such container")?;
+        let ports = found.network_settings.and_then(|network| network.ports).unwrap_or_default();
+        let binding = ports.get("80/tcp").cloned().flatten().unwrap_or_default().into_iter().next();
+        let binding = binding.context("its port 80 is not published")?;
+        let (ip, port) = (binding.host_ip.unwrap_or_default(), binding.host_port.unwrap_or_default());
+        Ok(format!("http://{ip}:{port}"))
+    }
+
     /// `docker kill`.
     ///
     /// # Errors
@@ -151,6 +165,31 @@ impl Hand {
     pub async fn stop(&self, id: &str) -> anyhow::Result<()> {
         let options = StopContainerOptionsBuilder::default().t(0).build();
         self.docker()?.stop_container(id, Some(options)).await.context("failed to stop a container")
+    }
+
+    /// `docker restart`, at once.
+    pub(super) async fn restart(&self, id: &str) -> anyhow::Result<()> {
+        let options = RestartContainerOptionsBuilder::default().t(0).build();
+        self.docker()?.restart_container(id, Some(options)).await.context("failed to restart a container")
+    }
+
+    /// `docker commit`, which freezes the container for as long as it takes, and `docker rmi`.
+    pub(super) async fn commit(&self, id: &str) -> anyhow::Result<()> {
+        let options = CommitContainerOptionsBuilder::default().container(id).pause(true).build();
+        let docker = self.docker()?;
+        let image = docker.commit_container(options, ContainerConfig::default()).await.context("failed to commit")?.id;
+        docker.remove_image(&image, None::<RemoveImageOptions>, None).await.context("failed to remove an image")?;
+        Ok(())
+    }
+
+    /// `docker network disconnect` and `docker network connect`, which publishes its ports anew.
+    pub(super) async fn connect_anew(&self, id: &str) -> anyhow::Result<()> {
+        const NETWORK: &str = "bridge";
+        let leave = NetworkDisconnectRequest { container: id.to_owned(), force: None };
+        let join = NetworkConnectRequest { container: id.to_owned(), endpoint_config: None };
+        let docker = self.docker()?;
+        docker.disconnect_network(NETWORK, leave).await.context("failed to disconnect a container")?;
+        docker.connect_network(NETWORK, join).await.context("failed to connect a container")
     }
 
     /// `docker pause`.

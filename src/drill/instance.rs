@@ -229,6 +229,22 @@ impl Instance {
         }
     }
 
+    /// Waits until a sandbox is told to be reached at this `base_url`.
+    ///
+    /// # Errors
+    /// When it has not in time, or there is no answer.
+    pub async fn until_it_is_at(&self, id: &str, base_url: &str, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let Answer { body, .. } = self.get(&format!("/v1/sandboxes/{id}")).await?;
+            if body["base_url"] == base_url {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{id} is not at {base_url} within {within:?}: {body}");
+            sleep(LOOK_EVERY * 2).await;
+        }
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -34,7 +34,10 @@ pub enum Change {
     Progress(StartProgress),
     /// The removal of its container failed, and is tried again.
     RemovalFailed,
-    /// Its times are others, and not since it was used: a heartbeat, a pause that is under way, a wall clock that was set.
+    /// Its container has stopped, not by itself, and runs again: its engine was away, or somebody has restarted it.
+    Restarted,
+    /// Its times or its ports are others, and not since it was used: a heartbeat, a pause that is under way, a wall clock
+    /// that was set, a network that was connected anew.
     Changed,
     /// Its container is confirmed gone: what is left is a tombstone.
     Removed,

@@ -85,6 +85,9 @@ pub struct SandboxAnswer<'a> {
     /// When its end was decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<EpochSeconds>,
+    /// The end of what its container wrote, when that ended by itself: at most 20 lines and 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_output: Option<&'a str>,
 }
 
 /// About how long a sandbox becomes as JSON, beyond its own texts.
@@ -127,6 +130,7 @@ impl<'a> SandboxAnswer<'a> {
             last_activity_by: life.last_activity_by(),
             exit_code: life.end().and_then(|end| end.exit_code),
             ended_at: life.end().map(|end| now.wall_at(end.decided_at)),
+            last_output: details.last_output.as_deref(),
         }
     }
 }

@@ -143,11 +143,26 @@ pub struct Listed {
     pub image: Option<String>,
     /// What its labels tell; all empty on the reference system's.
     pub labels: Labels,
+    /// Where its published ports are reached, as in [`Started`].
+    pub ports: BTreeMap<String, String>,
     /// When the engine made it; in whole seconds, where the engine shows no more.
     pub created_at: EpochSeconds,
     /// Its labels name another container, so they came with an image that was made of that one: it is a stranger's, unless
     /// a record names its id. Of the reference system's containers, this is not known.
     pub copied: bool,
+}
+
+/// What an engine tells of the end of a container that has stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct EndAccount {
+    /// Whether the engine was up when the container ended, and stayed so: it ended by itself, or somebody stopped it. If
+    /// not, nobody can know: the engine may have stopped it as it went away, or as it came back.
+    pub stayed_up: bool,
+    /// Whether the kernel killed a process of it for want of memory at that time, by the engine's events: that word may
+    /// come after the end, and then a look at the container does not have it.
+    pub out_of_memory: bool,
+    /// The end of what it wrote: at most 20 lines and 4 KiB. `None`: nothing, or nobody has kept it.
+    pub last_output: Option<String>,
 }
 
 /// Something that happened to a container of ours, whoever did it.
@@ -242,6 +257,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`RuntimeError::Unreachable`] when the engine is; anything else: it is not ready within its time, or has ended.
     async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError>;
+
+    /// Tells how a container that has stopped came to its end. This takes about two seconds: an engine that is on its way
+    /// out has gone by then, and who restarts a container by hand has started it. What cannot be had is not in the answer.
+    async fn account_of_end(&self, container: &ContainerRef) -> EndAccount;
+
+    /// Starts a container that has stopped, with its files as they are, waits until it is ready by its labels, and freezes
+    /// it if it shall be `frozen`. One that runs already counts as started. `None`: the engine answered that there is none.
+    ///
+    /// # Errors
+    /// When it does not run now, or is not frozen, or not ready in time.
+    async fn restart(&self, container: &ContainerRef, frozen: bool) -> Result<Option<Started>, RuntimeError>;
 
     /// Freezes the container. One that is frozen already counts as done.
     ///

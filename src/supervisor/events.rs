@@ -8,11 +8,15 @@ use tracing::{debug, warn};
 
 use super::requests::Supervisor;
 use crate::{
-    domain::{lifecycle::Event, retry::Backoff},
-    ports::runtime::{ContainerEvent, ContainerEventKind},
+    actor::Until,
+    domain::{EpochSeconds, Status, lifecycle::Event, retry::Backoff},
+    ports::runtime::{ContainerEvent, ContainerEventKind, ContainerRef},
 };
 
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(10) };
+
+/// A container that is frozen for a shorter time than this, as a small commit does, was not paused.
+const COMMIT: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     /// Follows the engine's events until the supervisor stops.
@@ -51,36 +55,52 @@ impl Supervisor {
     /// Hands an event to the actor of the container's sandbox. Which container it is, the actor compares itself.
     fn take_event(self: Arc<Self>, event: ContainerEvent) {
         debug!(?event, "the engine tells");
-        let ContainerEvent { container, kind, copied, .. } = event;
-        let news = match kind {
-            ContainerEventKind::Paused => Event::ContainerPaused,
-            ContainerEventKind::Unpaused => Event::ContainerUnpaused,
-            ContainerEventKind::Destroyed => Event::ContainerVanished,
-            ContainerEventKind::Died { .. } => {
-                // Why it died, and whether somebody is removing it, only a look can tell.
+        let ContainerEvent { container, kind, at, copied } = event;
+        match kind {
+            ContainerEventKind::Destroyed => {
+                self.world.registry.with_live(&container.sandbox, |handle| {
+                    // A copy is never the one that a start is about to report.
+                    if copied {
+                        handle.news_of_record(container.container_id, Event::ContainerVanished);
+                    } else {
+                        handle.news(container.container_id, Event::ContainerVanished);
+                    }
+                });
+            }
+            ContainerEventKind::Paused | ContainerEventKind::Unpaused | ContainerEventKind::Died { .. } => {
                 let supervisor = self.clone();
                 self.world.io.spawn(async move {
-                    let look = |_| async {
-                        let Some(handle) = supervisor.world.registry.handle(&container.sandbox) else { return };
-                        if let Ok(sandbox) = handle.look().await
-                            && sandbox.details.container_id.as_deref() == container.container_id.as_deref()
-                        {
-                            supervisor.look_closer(&handle, &sandbox).await;
-                        }
-                    };
-                    supervisor.world.tasks.finish("look at an exit", look).await;
+                    let look = |_| supervisor.look_after(&container, kind, at);
+                    supervisor.world.tasks.finish("look at what happened to a container", look).await;
                 });
-                return;
             }
-            ContainerEventKind::Started | ContainerEventKind::OutOfMemory => return,
+            ContainerEventKind::Started | ContainerEventKind::OutOfMemory => {}
+        }
+    }
+
+    /// Looks at a container to which something has happened: only a look can tell why it died, and whether it is frozen for
+    /// longer than a commit takes. An engine that goes away thaws what it stops.
+    async fn look_after(&self, container: &ContainerRef, kind: ContainerEventKind, at: EpochSeconds) {
+        let died = matches!(kind, ContainerEventKind::Died { .. });
+        if !died {
+            tokio::time::sleep(COMMIT).await;
+        }
+        let Some(handle) = self.world.registry.handle(&container.sandbox) else { return };
+        // Its start may have to report yet which container it has.
+        let Ok(sandbox) = handle.wait(Until::Started).await else { return };
+        let life = &sandbox.life;
+        // What is being removed dies by that, and what is being restarted is looked at by who does that.
+        let is_up = life.is_alive() && !life.is_starting() && !life.is_restarting();
+        let is_its_own = sandbox.details.container_id.as_deref() == container.container_id.as_deref();
+        let is_known = match kind {
+            ContainerEventKind::Paused => life.status() == Status::Paused,
+            ContainerEventKind::Unpaused => life.status() == Status::Running,
+            _ => false,
         };
-        self.world.registry.with_live(&container.sandbox, |handle| {
-            // A copy is never the one that a start is about to report.
-            if copied {
-                handle.news_of_record(container.container_id, news);
-            } else {
-                handle.news(container.container_id, news);
-            }
-        });
+        // An end that is told late may be the one before its last start, which was told then.
+        let is_new = died && sandbox.details.started_at.is_none_or(|started_at| at >= started_at);
+        if is_up && is_its_own && !is_known {
+            self.look_closer(&handle, &sandbox, is_new).await;
+        }
     }
 }

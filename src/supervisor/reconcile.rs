@@ -13,16 +13,19 @@ use super::{
     strangers::{Sighting, Strange},
 };
 use crate::{
-    actor::{Entry, SandboxHandle},
+    actor::{Entry, SandboxHandle, Sight},
     domain::{
         Now, Sandbox, Status,
         lifecycle::{Container, Event},
     },
-    ports::runtime::{ContainerRef, Listed, Owner},
+    ports::runtime::{ContainerRef, Inspected, Listed, Owner},
 };
 
 /// How many sandboxes are asked at the same time.
 const CHUNK: usize = 256;
+
+/// The exit code of a process that SIGKILL ended, as the kernel sends it for want of memory.
+const KILLED: i64 = 137;
 
 impl Supervisor {
     /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
@@ -69,43 +72,88 @@ impl Supervisor {
     async fn compare(&self, handle: &SandboxHandle, listed: &HashMap<&str, &Listed>, began: &Now) {
         let Ok(sandbox) = handle.look().await else { return };
         let status = sandbox.life.status();
-        let settled = matches!(status, Status::Running | Status::Paused) && !sandbox.life.is_pausing_or_resuming();
+        let under_way = sandbox.life.is_pausing_or_resuming() || sandbox.life.is_restarting();
+        let settled = matches!(status, Status::Running | Status::Paused) && !under_way;
         // What has changed since the listing is younger than it.
         let older = sandbox.details.started_at.is_none_or(|at| at < began.wall());
         if !settled || !older {
             return;
         }
         let found = sandbox.details.container_id.as_deref().and_then(|id| listed.get(id));
-        match (found.map(|listed| listed.state), status) {
+        let is_there = |listed: &&&Listed| {
+            listed.ports.len() == sandbox.details.ports.iter().count()
+                && sandbox.details.ports.iter().all(|(port, at)| listed.ports.get(port).is_some_and(|it| **it == **at))
+        };
+        match (found.filter(is_there).map(|listed| listed.state), status) {
             (Some(Container::Running), Status::Running) | (Some(Container::Paused), Status::Paused) => {}
-            _ => self.look_closer(handle, &sandbox).await,
+            _ => self.look_closer(handle, &sandbox, false).await,
         }
     }
 
-    /// Looks at exactly this sandbox's container, and tells its actor what it does.
-    pub(super) async fn look_closer(&self, handle: &SandboxHandle, sandbox: &Sandbox) {
+    /// Looks at exactly this sandbox's container, and tells its actor what it does. `died`: it was told to have ended, so
+    /// that one that runs has been restarted.
+    pub(super) async fn look_closer(&self, handle: &SandboxHandle, sandbox: &Sandbox, died: bool) {
         let container = ContainerRef::of(sandbox);
-        let event = match self.world.runtime.inspect(&container).await {
-            Err(error) => {
-                warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at");
-                return;
+        let Some(found) = self.inspected(sandbox, &container).await else {
+            // An engine that has just told of an end and does not answer any more is on its way out.
+            if died {
+                handle.news(container.container_id, Event::ContainerInterrupted);
             }
-            Ok(Some(found)) => match found.state {
-                Container::Running => Event::ContainerUnpaused,
-                Container::Paused => Event::ContainerPaused,
-                // The kernel may have killed a child of it, which it survived and ended well.
-                Container::Stopped(code) => {
-                    Event::ContainerExited { code, oom_killed: found.oom_killed && code != Some(0) }
-                }
-                Container::Missing => Event::ContainerVanished,
-            },
-            Ok(None) => Event::ContainerVanished,
+            return;
         };
-        // Right after a start the engine may still be finding its containers, after a boot for example.
-        if event == Event::ContainerVanished && self.world.clock.now().moment < sandbox.life.not_before() {
+        let Some(Inspected { state: Container::Stopped(_), .. }) = found else {
+            self.tell(handle, sandbox, container, found, died);
+            return;
+        };
+        let account = self.world.runtime.account_of_end(&container).await;
+        match self.inspected(sandbox, &container).await {
+            Some(Some(Inspected { state: Container::Stopped(code), oom_killed, .. })) if account.stayed_up => {
+                // A child of it that the kernel killed did not end it: only the main process's own end has this code.
+                let oom_killed = code == Some(KILLED) && (oom_killed || account.out_of_memory);
+                let sight = Sight::Ended { code, oom_killed, last_output: account.last_output };
+                handle.seen(container.container_id, sight);
+            }
+            // What nobody can know is decided for the sandbox: it goes on.
+            None | Some(Some(Inspected { state: Container::Stopped(_), .. })) => {
+                handle.news(container.container_id, Event::ContainerInterrupted);
+            }
+            Some(found) => self.tell(handle, sandbox, container, found, true),
+        }
+    }
+
+    /// The outer `None`: the engine does not tell.
+    async fn inspected(&self, sandbox: &Sandbox, container: &ContainerRef) -> Option<Option<Inspected>> {
+        let outcome = self.world.runtime.inspect(container).await;
+        outcome.inspect_err(|error| warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at")).ok()
+    }
+
+    /// Tells the actor of a container that has not stopped.
+    fn tell(
+        &self,
+        handle: &SandboxHandle,
+        sandbox: &Sandbox,
+        container: ContainerRef,
+        found: Option<Inspected>,
+        restarted: bool,
+    ) {
+        let container_id = container.container_id;
+        let Some(found) = found.filter(|found| found.state != Container::Missing) else {
+            // Right after a start the engine may still be finding its containers, after a boot for example.
+            if self.world.clock.now().moment >= sandbox.life.not_before() {
+                handle.news(container_id, Event::ContainerVanished);
+            }
+            return;
+        };
+        if restarted && found.state == Container::Running {
+            handle.seen(container_id, Sight::Restarted(found.started));
             return;
         }
-        handle.news(container.container_id, event);
+        let event = match found.state {
+            Container::Paused => Event::ContainerPaused,
+            _ => Event::ContainerUnpaused,
+        };
+        handle.news(container_id.clone(), event);
+        handle.seen(container_id, Sight::At(found.started));
     }
 
     /// Whether a container has a sandbox. Ours is what a record names by its id, and what its own labels name; why any other

@@ -17,6 +17,9 @@ pub(super) struct Line {
     what: String,
 }
 
+/// How many characters of a container's last line are shown.
+const LAST_LINE: usize = 120;
+
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const RED: u8 = 31;
@@ -50,7 +53,8 @@ impl Line {
                 None => word(&event["progress"]["phase"]),
             },
             "removal_failed" => format!("its removal failed, and is tried again: {}", word(&sandbox["error_message"])),
-            "changed" => format!("has other times now{}", outlook(time, sandbox)),
+            "restarted" => format!("its container was restarted{}", outlook(time, sandbox)),
+            "changed" => format!("has other times or ports now{}", outlook(time, sandbox)),
             "removed" => format!("is gone: {}", reason(sandbox)),
             "forgotten" => "is forgotten".to_owned(),
             other => other.to_owned(),
@@ -91,11 +95,14 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// Why it ended or ends, with the last line that its container wrote, as far as that fits.
 fn reason(sandbox: &Value) -> String {
     let reason = sandbox["reason"].as_str().unwrap_or("unknown");
+    let last = sandbox["last_output"].as_str().and_then(|output| output.lines().last());
+    let last: String = last.map_or_else(String::new, |line| format!(": {line}").chars().take(LAST_LINE).collect());
     match sandbox["exit_code"].as_i64() {
-        Some(code) => format!("{reason} with code {code}"),
-        None => reason.to_owned(),
+        Some(code) => format!("{reason} with code {code}{last}"),
+        None => format!("{reason}{last}"),
     }
 }
 
@@ -155,6 +162,9 @@ mod tests {
         let ended = line(json!({ "change": "status", "from": "running", "sandbox": ended }));
         assert!(ended.ends_with("failed      was running, ends: exited with code 3"), "{ended}");
         assert!(line(json!({ "change": "removed" })).ends_with("is gone: exited with code 3"));
+        let output = json!({ "change": "removed", "sandbox": { "last_output": "a\nno \u{1b}[2J such file" } });
+        assert!(line(output).ends_with("is gone: exited with code 3: no \u{fffd}[2J such file"));
+        assert!(line(json!({ "change": "restarted" })).contains("its container was restarted"));
     }
 
     #[test]

@@ -32,13 +32,14 @@ pub enum Action {
     End(EndReason),
     /// The sandbox is paused, by its `on_timeout` rule.
     Pause,
-    /// A removal or a look that failed is tried again.
+    /// A removal, a restart or a look that failed is tried again.
     Retry,
 }
 
 impl Lifecycle {
     /// When the idle rule ends it, if nothing resets it. `None` while paused without a paused timeout, while pending
-    /// (the clock starts with the container), without an idle timeout, and once it is ending.
+    /// (the clock starts with the container), while its container is started again (the clock stands still), without an
+    /// idle timeout, and once it is ending.
     pub fn idle_deadline(&self) -> Option<Moment> {
         let up = self.up()?;
         match up {
@@ -49,6 +50,7 @@ impl Lifecycle {
             Up::Running | Up::Pausing => {
                 self.policy.idle_timeout.map(|timeout| self.last_activity.plus(timeout).plus(self.idle_slack))
             }
+            Up::Restarting { .. } => None,
         }
     }
 
@@ -58,6 +60,8 @@ impl Lifecycle {
             Phase::Pending(birth) => birth.retry_at().map(|at| (at, Action::Retry)),
             Phase::Ending(ending) => ending.retry_at().map(|at| (at, Action::Retry)),
             Phase::Gone(_) => None,
+            // Nothing ends because its engine was away, whichever rule would have it.
+            Phase::Up(Up::Restarting { retry, .. }) => retry.map(|at| (at, Action::Retry)),
             Phase::Up(up) => {
                 let idle = self.idle_deadline().map(|at| (at, Action::End(EndReason::Idle)));
                 let active = self.active_timeout_action(up).map(|action| (self.expires_at, action));
@@ -76,7 +80,7 @@ impl Lifecycle {
 
     /// The moment at which Sandglass will act on it by itself: end it, or pause it. `None`: never, or it is ending.
     pub fn terminates_at(&self) -> Option<Moment> {
-        self.up().and_then(|_| self.next_action()).map(|(at, _)| at)
+        self.up().filter(|_| !self.is_restarting()).and_then(|_| self.next_action()).map(|(at, _)| at)
     }
 
     /// Whether its active timeout has not passed.
@@ -101,7 +105,7 @@ impl Lifecycle {
     fn heartbeat_deadline_of(&self, up: Up) -> Option<Moment> {
         match up {
             Up::Running => self.policy.heartbeat_timeout.map(|timeout| self.last_heartbeat.plus(timeout)),
-            Up::Pausing | Up::Paused { .. } | Up::Resuming { .. } => None,
+            Up::Pausing | Up::Paused { .. } | Up::Resuming { .. } | Up::Restarting { .. } => None,
         }
     }
 }

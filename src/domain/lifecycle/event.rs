@@ -59,6 +59,10 @@ pub enum Event {
     Resumed,
     /// Thawing failed.
     ResumeFailed,
+    /// The container was started again, and is frozen again if it was.
+    Restarted,
+    /// It could not be started again; try once more after this time.
+    RestartFailed(Duration),
     /// The container is confirmed gone.
     Removed,
     /// The removal failed; try again after this time.
@@ -72,6 +76,10 @@ pub enum Event {
         /// Whether the kernel killed it for memory.
         oom_killed: bool,
     },
+    /// The container has stopped, and perhaps not by itself: its engine may have gone away with it.
+    ContainerInterrupted,
+    /// Somebody stopped and started the container by hand: it runs.
+    ContainerRestarted,
     /// The container is gone, and not by our doing.
     ContainerVanished,
     /// Somebody froze the container by hand.
@@ -105,6 +113,8 @@ pub enum Deed {
     Pause,
     /// Thaw the container: `Resumed` or `ResumeFailed`.
     Resume,
+    /// Start the container again, and freeze it if the sandbox is paused: `Restarted` or `RestartFailed`, or how it ended.
+    Restart,
     /// Stop and remove the container: `Removed` or `RemoveFailed`.
     Remove,
     /// Replace the record by a tombstone: `Buried`.

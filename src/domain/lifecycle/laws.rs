@@ -1,9 +1,6 @@
-//! The laws of the lifecycle, over random histories. A tiny model plays the outside: it owes the machine the outcomes of
-//! the deeds it asked for, delivers them late, badly or twice, and keeps its own account of what was promised.
+//! The laws of the lifecycle, one by one. Those that hold over random histories are beside this.
 
 use std::time::Duration;
-
-use proptest::prelude::*;
 
 use super::{
     super::{
@@ -13,14 +10,14 @@ use super::{
     *,
 };
 
-const IDLE: Duration = Duration::from_secs(100);
-const ACTIVE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(100);
+pub(super) const ACTIVE: Duration = Duration::from_secs(60);
 
-fn at(seconds: f64) -> Now {
+pub(super) fn at(seconds: f64) -> Now {
     Now { moment: Moment::from_nanos((seconds * 1e9) as i64), epoch_offset: 1_795_000_000_000_000_000 }
 }
 
-fn policy(on_timeout: OnTimeout) -> Policy {
+pub(super) fn policy(on_timeout: OnTimeout) -> Policy {
     Policy {
         idle_timeout: Some(IDLE),
         paused_timeout: None,
@@ -147,224 +144,80 @@ fn a_missed_heartbeat_fails_only_a_sandbox_that_owes_one() {
     assert_eq!((ended.reason, life.status()), (EndReason::Unresponsive, Status::Failed));
 }
 
-// Random histories.
-
-/// What the outside does next.
-#[derive(Clone, Debug)]
-enum Turn {
-    /// Somebody asks, or the engine tells, out of the blue.
-    Happens(Event),
-    /// The oldest outcome that is owed is delivered; `well`: as a success.
-    Delivers { well: bool },
-    /// Time passes, in milliseconds, and the timer fires if it is armed for then.
-    Passes(u32),
-    /// Like a record written again: what was delivered last comes once more.
-    Repeats,
+#[test]
+fn a_pause_by_hand_moves_no_clock_and_is_no_use() {
+    let mut life = running(OnTimeout::Terminate);
+    let expires_at = life.expires_at();
+    let activity = life.activity;
+    life.apply(Event::ContainerPaused, at(10.0)).unwrap();
+    let effects = life.apply(Event::ContainerUnpaused, at(30.0)).unwrap();
+    assert_eq!((effects.persist, effects.used), (Persist::Through, None));
+    assert_eq!(life.idle_deadline(), Some(at(20.0).moment.plus(IDLE)), "it stood still for 20 s, and goes on");
+    assert_eq!((life.expires_at(), life.activity), (expires_at, activity));
+    // A ping while it is paused is use: what is left from then on is the whole timeout.
+    life.apply(Event::ContainerPaused, at(40.0)).unwrap();
+    life.apply(Event::Activity(ActivitySource::Ping), at(50.0)).unwrap();
+    life.apply(Event::ContainerUnpaused, at(55.0)).unwrap();
+    assert_eq!(life.idle_deadline(), Some(at(55.0).moment.plus(IDLE)));
 }
 
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
-    let event = prop_oneof![
-        6 => Just(Event::Activity(ActivitySource::Ping)),
-        1 => (1_u64..200).prop_map(|seconds| Event::KeepAlive(Duration::from_secs(seconds))),
-        1 => Just(Event::Reuse(None)),
-        2 => Just(Event::Pause),
-        2 => Just(Event::Resume),
-        1 => Just(Event::Terminate(EndReason::Requested)),
-        1 => Just(Event::ContainerExited { code: Some(0), oom_killed: false }),
-        1 => Just(Event::ContainerVanished),
-        1 => Just(Event::ContainerPaused),
-        1 => Just(Event::ContainerUnpaused),
-        1 => Just(Event::TimerFired),
-        1 => Just(Event::EngineBack),
-    ];
-    let turn = prop_oneof![
-        4 => event.prop_map(Turn::Happens),
-        5 => any::<bool>().prop_map(|well| Turn::Delivers { well }),
-        4 => (1_u32..70_000).prop_map(Turn::Passes),
-        1 => Just(Turn::Repeats),
-    ];
-    proptest::collection::vec(turn, 1..80)
+#[test]
+fn what_the_rule_has_paused_and_somebody_thaws_by_hand_is_not_frozen_again_at_once() {
+    let mut life = running(OnTimeout::Pause);
+    life.apply(Event::TimerFired, at(60.0)).unwrap();
+    life.apply(Event::Paused, at(61.0)).unwrap();
+    life.apply(Event::ContainerUnpaused, at(70.0)).unwrap();
+    assert!(!life.is_active(at(70.0).moment), "nobody has used it");
+    assert_eq!(life.apply(Event::TimerFired, at(71.0)).unwrap(), Effects::NONE);
+    life.apply(Event::Activity(ActivitySource::Ping), at(72.0)).unwrap();
+    assert_eq!(life.next_action(), Some((at(70.0).moment.plus(ACTIVE), Action::Pause)));
+
+    // A commit that the end of the active timeout falls into holds the rule back for its own time, and no longer.
+    let mut life = running(OnTimeout::Pause);
+    life.apply(Event::ContainerPaused, at(59.0)).unwrap();
+    life.apply(Event::ContainerUnpaused, at(62.0)).unwrap();
+    assert_eq!(life.apply(Event::TimerFired, at(62.0)).unwrap(), Effects::deed(Deed::Pause));
 }
 
-/// Plays the outside of one machine.
-struct Model {
-    life: Lifecycle,
-    now: Now,
-    owed: std::collections::VecDeque<Owed>,
-    delivered: Option<Event>,
-    /// The last use that was acknowledged: the promise.
-    promised_from: Moment,
-    removed: bool,
-    intent_recorded: bool,
+#[test]
+fn an_engine_that_was_away_ends_nothing() {
+    let mut life = running(OnTimeout::Terminate);
+    assert_eq!(life.apply(Event::ContainerInterrupted, at(50.0)).unwrap(), Effects::deed(Deed::Restart));
+    assert_eq!((life.status(), life.idle_deadline(), life.next_action()), (Status::Running, None, None));
+    assert_eq!(life.apply(Event::ContainerInterrupted, at(51.0)).unwrap(), Effects::NONE, "it is being started again");
+    life.apply(Event::RestartFailed(Duration::from_secs(8)), at(52.0)).unwrap();
+    assert_eq!((life.next_action(), life.terminates_at()), (Some((at(60.0).moment, Action::Retry)), None));
+    assert_eq!(life.apply(Event::EngineBack, at(55.0)).unwrap(), Effects::deed(Deed::Restart), "no need to wait");
+    assert_eq!(life.apply(Event::TimerFired, at(1e4)).unwrap(), Effects::NONE, "nobody could use it");
+    assert!(matches!(life.apply(Event::Pause, at(1e4)), Err(Denied::WrongState { .. })));
+    assert_eq!(life.apply(Event::Restarted, at(1e4)).unwrap().persist, Persist::Through);
+    assert_eq!(life.idle_deadline(), Some(at(1e4 + 50.0).moment), "it has what it had left");
+    assert_eq!(life.activity_by(ActivitySource::Resume).count, 0);
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Owed {
-    Deed(Deed),
-    Record(u64),
+#[test]
+fn what_was_paused_is_paused_when_its_engine_is_back() {
+    let mut life = running(OnTimeout::Deactivate);
+    life.apply(Event::ContainerPaused, at(10.0)).unwrap();
+    assert_eq!(life.apply(Event::ContainerInterrupted, at(20.0)).unwrap(), Effects::deed(Deed::Restart));
+    assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
+    life.apply(Event::Restarted, at(30.0)).unwrap();
+    assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
+    life.apply(Event::Resume, at(40.0)).unwrap();
+    life.apply(Event::Resumed, at(41.0)).unwrap();
+    assert_eq!(life.status(), Status::Running);
 }
 
-impl Model {
-    fn new(on_timeout: OnTimeout) -> Self {
-        let now = at(0.0);
-        let (life, effects) = Lifecycle::create(policy(on_timeout), ACTIVE, now);
-        let mut model = Self {
-            life,
-            now,
-            owed: Default::default(),
-            delivered: None,
-            promised_from: now.moment,
-            removed: false,
-            intent_recorded: false,
-        };
-        model.take(effects);
-        model
-    }
+#[test]
+fn a_restart_that_is_given_up_and_one_that_nobody_wants_any_more_end() {
+    let mut refused = running(OnTimeout::Deactivate);
+    refused.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
+    let ended = refused.apply(Event::ContainerExited { code: None, oom_killed: false }, at(9.0)).unwrap().ended;
+    assert_eq!((ended.unwrap().reason, refused.status()), (EndReason::Exited, Status::Failed));
 
-    fn take(&mut self, effects: Effects) {
-        if effects.persist == Persist::Through {
-            self.owed.push_back(Owed::Record(self.life.revision()));
-        }
-        match effects.deed {
-            Some(Deed::CancelStart) | None => {}
-            Some(deed) => {
-                if deed == Deed::Remove {
-                    assert!(self.intent_recorded, "a container was removed before the intent was recorded");
-                }
-                if deed == Deed::Bury {
-                    assert!(self.removed, "a record was forgotten before the container was gone");
-                }
-                self.owed.push_back(Owed::Deed(deed));
-            }
-        }
-    }
-
-    fn step(&mut self, event: Event) {
-        let before = self.life;
-        match self.life.apply(event, self.now) {
-            Err(_) => assert_eq!(self.life, before, "a refused event changed the state"),
-            Ok(effects) => {
-                let used = matches!(event, Event::Activity(_) | Event::KeepAlive(_) | Event::Reuse(_));
-                if used || (before.status() != Status::Running && self.life.status() == Status::Running) {
-                    self.promised_from = self.now.moment;
-                }
-                if let Some(end) = effects.ended {
-                    self.check_end(&before, &end);
-                }
-                self.take(effects);
-            }
-        }
-        assert!(legal(before.status(), self.life.status()), "{} became {}", before.status(), self.life.status());
-    }
-
-    fn check_end(&self, before: &Lifecycle, end: &End) {
-        if end.reason == EndReason::Idle {
-            assert!(self.now.moment >= self.promised_from.plus(IDLE), "ended early");
-            assert_eq!(before.status(), Status::Running, "the clock of a paused sandbox ran");
-        }
-        if end.reason == EndReason::Expired {
-            assert!(self.now.moment >= before.expires_at());
-        }
-    }
-
-    fn deliver(&mut self, well: bool) {
-        let Some(owed) = self.owed.pop_front() else { return };
-        let soon = Duration::from_secs(2);
-        let event = match owed {
-            Owed::Record(revision) => {
-                self.intent_recorded |= !self.life.is_alive() && revision == self.life.revision();
-                Event::Recorded(revision)
-            }
-            Owed::Deed(Deed::Start) if well => Event::Started,
-            Owed::Deed(Deed::Start) => Event::StartFailed,
-            Owed::Deed(Deed::Pause) if well => Event::Paused,
-            Owed::Deed(Deed::Pause) => Event::PauseFailed(soon),
-            Owed::Deed(Deed::Resume) if well => Event::Resumed,
-            Owed::Deed(Deed::Resume) => Event::ResumeFailed,
-            Owed::Deed(Deed::Remove) if well => {
-                self.removed = true;
-                Event::Removed
-            }
-            Owed::Deed(Deed::Remove) => Event::RemoveFailed(soon),
-            Owed::Deed(Deed::Bury) => Event::Buried,
-            Owed::Deed(Deed::Resolve | Deed::CancelStart) => return,
-        };
-        self.delivered = Some(event);
-        self.step(event);
-    }
-
-    fn pass(&mut self, millis: u32) {
-        let until = self.now.moment.plus(Duration::from_millis(millis.into()));
-        // The timer fires at each of its moments on the way, as the actor's would.
-        while let Some((wake, _)) = self.life.next_action().filter(|(wake, _)| *wake <= until) {
-            self.now.moment = self.now.moment.max(wake);
-            let before = self.life;
-            self.step(Event::TimerFired);
-            assert_ne!(self.life, before, "the timer would fire for ever");
-        }
-        self.now.moment = until;
-    }
-
-    fn play(&mut self, turn: &Turn) {
-        match turn {
-            Turn::Happens(event) => self.step(*event),
-            Turn::Delivers { well } => self.deliver(*well),
-            Turn::Passes(millis) => self.pass(*millis),
-            Turn::Repeats => {
-                // Outcomes of deeds come once; a write may be reported again.
-                if let Some(event @ Event::Recorded(_)) = self.delivered {
-                    self.step(event);
-                }
-            }
-        }
-    }
-}
-
-/// The transitions of section 2 of the design; a status may always stay.
-fn legal(from: Status, to: Status) -> bool {
-    use Status::{Failed, Paused, Pending, Running, Succeeded, Terminated, Terminating};
-    from == to
-        || matches!(
-            (from, to),
-            (Pending, Running | Paused | Failed | Terminating)
-                | (Running, Paused | Failed | Succeeded | Terminating)
-                | (Paused, Running | Failed | Succeeded | Terminating)
-                | (Terminating, Terminated)
-        )
-}
-
-fn rules() -> impl Strategy<Value = OnTimeout> {
-    prop_oneof![Just(OnTimeout::Deactivate), Just(OnTimeout::Terminate), Just(OnTimeout::Pause)]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn an_acknowledged_ping_is_never_followed_by_an_idle_end_before_its_time(turns in turns(), rule in rules()) {
-        let mut model = Model::new(rule);
-        for turn in &turns {
-            model.play(turn);
-        }
-    }
-
-    #[test]
-    fn every_unused_sandbox_that_is_not_paused_ends_and_is_forgotten(turns in turns(), rule in rules()) {
-        let mut model = Model::new(rule);
-        for turn in &turns {
-            model.play(turn);
-        }
-        // From here on everything works and nobody uses it: what is paused is thawed, the rest ends by itself.
-        for _ in 0..40 {
-            while !model.owed.is_empty() {
-                model.deliver(true);
-            }
-            model.pass(70_000);
-            if model.life.status() == Status::Paused && rule == OnTimeout::Pause {
-                return Ok(());
-            }
-            let _ = model.life.apply(Event::Resume, model.now).map(|effects| model.take(effects));
-        }
-        prop_assert!(model.life.is_gone(), "stuck: {:?}", model.life);
-    }
+    let mut unwanted = running(OnTimeout::Deactivate);
+    unwanted.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
+    unwanted.apply(Event::Terminate(EndReason::Requested), at(6.0)).unwrap();
+    assert_eq!(unwanted.apply(Event::Restarted, at(7.0)).unwrap(), Effects::NONE);
+    assert_eq!(unwanted.status(), Status::Terminating);
 }

@@ -45,8 +45,21 @@ impl Birth {
 pub(super) enum Up {
     Running,
     Pausing,
-    Paused { since: Moment },
-    Resuming { since: Moment },
+    Paused {
+        since: Moment,
+    },
+    Resuming {
+        since: Moment,
+    },
+    /// Its container has stopped, and is started again.
+    Restarting {
+        /// Nobody could use it from then on.
+        since: Moment,
+        /// When it was paused, if it was.
+        frozen: Option<Moment>,
+        /// When it is tried again; `None`: it is under way.
+        retry: Option<Moment>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,8 +202,8 @@ impl Lifecycle {
     pub fn status(&self) -> Status {
         match &self.phase {
             Phase::Pending(_) => Status::Pending,
-            Phase::Up(Up::Running | Up::Pausing) => Status::Running,
-            Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => Status::Paused,
+            Phase::Up(Up::Running | Up::Pausing | Up::Restarting { frozen: None, .. }) => Status::Running,
+            Phase::Up(Up::Paused { .. } | Up::Resuming { .. } | Up::Restarting { .. }) => Status::Paused,
             Phase::Ending(ending) => ending.end.status_while_ending(),
             Phase::Gone(end) => end.final_status(),
         }
@@ -247,10 +260,16 @@ impl Lifecycle {
         matches!(self.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))
     }
 
+    /// Whether its container has stopped, and is being started again.
+    pub fn is_restarting(&self) -> bool {
+        matches!(self.phase, Phase::Up(Up::Restarting { .. }))
+    }
+
     /// When it was paused, if it is.
     pub fn paused_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
+            Phase::Up(Up::Restarting { frozen, .. }) => frozen,
             _ => None,
         }
     }

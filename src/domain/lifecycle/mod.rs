@@ -16,13 +16,19 @@
 //!                 gone: terminated, failed or succeeded
 //! ```
 //!
+//! While it is running or paused, its container may stop with the engine: then it is started again, which nobody sees of the
+//! status. Nothing ends meanwhile, and the idle clock stands still.
+//!
 //! It knows no clock, no Docker, no Redis and no actor. Whoever drives it performs the [`Effects`] of each step in
 //! their order (persist, then the deed) and feeds the outcomes back as [`Event`]s. The order of an end is thereby part
 //! of the machine: the removal is only asked for once the intent is recorded, and the tombstone only once the container
 //! is confirmed gone.
 
+mod container;
 mod deadlines;
 mod event;
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod laws;
 mod machine;

@@ -12,6 +12,8 @@ use super::{
     machine::{Birth, Ending, Lifecycle, Phase, Step, Up},
 };
 
+const RESTARTING: &str = "its container has stopped and is being started again; wait until it is back";
+
 impl Lifecycle {
     /// Takes one step.
     ///
@@ -36,8 +38,13 @@ impl Lifecycle {
             Event::ResolveFailed(retry_in) => Ok(self.resolve_failed(retry_in, now)),
             Event::Paused | Event::ContainerPaused => Ok(self.paused(now)),
             Event::PauseFailed(retry_in) => Ok(self.pause_failed(retry_in, now)),
-            Event::Resumed | Event::ContainerUnpaused => Ok(self.resumed(now)),
+            Event::Resumed => Ok(self.resumed(now)),
             Event::ResumeFailed => Ok(self.resume_failed()),
+            Event::ContainerUnpaused => Ok(self.container_unpaused(now)),
+            Event::Restarted => Ok(self.restarted(now)),
+            Event::RestartFailed(retry_in) => Ok(self.restart_failed(retry_in, now)),
+            Event::ContainerInterrupted => Ok(self.container_interrupted(now)),
+            Event::ContainerRestarted => Ok(self.container_restarted(now)),
             Event::Removed => Ok(self.removed()),
             Event::RemoveFailed(retry_in) => Ok(self.remove_failed(retry_in, now)),
             Event::Buried => Ok(self.buried()),
@@ -83,6 +90,7 @@ impl Lifecycle {
                 self.phase = Phase::Up(Up::Pausing);
                 Ok(Effects::deed(Deed::Pause))
             }
+            Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
             _ => Err(self.wrong_state("only a running sandbox can be paused")),
         }
     }
@@ -93,6 +101,7 @@ impl Lifecycle {
                 self.phase = Phase::Up(Up::Resuming { since });
                 Ok(Effects::deed(Deed::Resume))
             }
+            Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
             _ => Err(self.wrong_state("only a paused sandbox can be resumed")),
         }
     }
@@ -132,6 +141,10 @@ impl Lifecycle {
             Phase::Pending(birth @ Birth::ResolvingAgain { .. }) => {
                 *birth = Birth::Resolving;
                 Effects::deed(Deed::Resolve)
+            }
+            Phase::Up(Up::Restarting { retry: retry @ Some(_), .. }) => {
+                *retry = None;
+                Effects::deed(Deed::Restart)
             }
             Phase::Ending(ending) => {
                 ending.step = Step::Removing;
@@ -233,8 +246,9 @@ impl Lifecycle {
         Effects::NONE
     }
 
-    /// Thawed, by us or by hand: use, and a whole active timeout, or a `pause` rule would freeze it again at once.
-    fn resumed(&mut self, now: Now) -> Effects {
+    /// Thawed because somebody asked for it: use, and a whole active timeout, or a `pause` rule would freeze it again at
+    /// once.
+    pub(super) fn resumed(&mut self, now: Now) -> Effects {
         match self.phase {
             Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => {
                 self.phase = Phase::Up(Up::Running);
@@ -281,14 +295,6 @@ impl Lifecycle {
         Effects::NONE
     }
 
-    /// The container ended without us. While it is being started, the start itself finds out and reports.
-    fn container_ended(&mut self, reason: EndReason, exit_code: Option<i64>, now: Now) -> Effects {
-        match self.phase {
-            Phase::Up(_) => self.begin_end(End { exit_code, ..End::now(reason, now) }, false),
-            Phase::Pending(_) | Phase::Ending(_) | Phase::Gone(_) => Effects::NONE,
-        }
-    }
-
     // Steps that several events share.
 
     fn become_running(&mut self, now: Now) -> Effects {
@@ -300,7 +306,7 @@ impl Lifecycle {
         self.write_through()
     }
 
-    fn begin_end(&mut self, end: End, start_under_way: bool) -> Effects {
+    pub(super) fn begin_end(&mut self, end: End, start_under_way: bool) -> Effects {
         self.revision += 1;
         let step = Step::Recording(self.revision);
         self.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
@@ -308,7 +314,7 @@ impl Lifecycle {
         Effects { persist: Persist::Through, deed, ended: Some(end), ..Effects::NONE }
     }
 
-    fn write_through(&mut self) -> Effects {
+    pub(super) fn write_through(&mut self) -> Effects {
         self.revision += 1;
         Effects::persist(Persist::Through)
     }

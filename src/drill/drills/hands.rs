@@ -1,4 +1,5 @@
-//! Somebody removes, stops, kills and pauses containers by hand, and the kernel kills one for want of memory.
+//! Somebody removes, stops, kills and pauses containers by hand, and the kernel kills one for want of memory. Others are
+//! restarted, committed, or connected to their network anew by hand, and go on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +10,8 @@ use crate::drill::{Findings, Ground, Instance, Ledger};
 
 const LONG: u64 = 600;
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
+/// Longer than the engine takes to commit, in seconds.
+const STOOD_STILL: f64 = 20.0;
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Doubles a text until there is no more memory, with nothing but a shell.
@@ -25,14 +28,16 @@ const FATES: &[(&str, &str, &str)] = &[
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let rounds = ground.rounds(10);
-    let instance = ground.serve(&[]).await?;
+    let instance = ground.serve(&[("templates.base.ports", "[80]")]).await?;
     let ledger = Ledger::default();
     let mut findings = Findings::new(format!(
-        "{rounds} times removed, stopped, killed, paused, thawed by hand, out of memory, and ended by itself"
+        "{rounds} times removed, stopped, killed, paused, thawed, restarted, committed and connected anew by hand, out of \
+         memory, and ended by itself"
     ));
     for round in 0..rounds {
         ground.say(format!("round {} of {rounds}", round + 1));
         once(&ground, &instance, &ledger, round, &mut findings).await?;
+        it_goes_on(&ground, &instance, &ledger, round, &mut findings).await?;
     }
     ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
     Ok(findings)
@@ -85,5 +90,37 @@ async fn once(
     findings.expect(ended.body["status"] == "terminated", || format!("a frozen one did not end: {}", ended.body));
     let pinged = instance.post(&format!("/v1/sandboxes/{}/activity", id("removed")), &Value::Null).await?;
     findings.expect(pinged.status == 410, || format!("a ping of a removed one was answered with {}", pinged.body));
+    Ok(())
+}
+
+/// What is done to a container without ending it ends no sandbox, is no use of it, and moves no clock but for the time in
+/// which it stood still.
+async fn it_goes_on(
+    ground: &Ground,
+    instance: &Instance,
+    ledger: &Ledger,
+    round: usize,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let (hand, id) = (ground.hand(), ground.id(&format!("lives-{round}")));
+    let before = ledger.must_create(instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
+    let container = before["container_id"].as_str().unwrap_or_default();
+    hand.commit(container).await?;
+    hand.restart(container).await?;
+    let restarted = instance.until_it_is_at(&id, &hand.address(container).await?, SEEN_WITHIN).await;
+    findings.expect(restarted.is_ok(), || format!("after a restart by hand {id} is told to be elsewhere"));
+    hand.connect_anew(container).await?;
+    let moved = instance.until_it_is_at(&id, &hand.address(container).await?, SEEN_WITHIN).await;
+    findings.expect(moved.is_ok(), || format!("with its network connected anew {id} is told to be elsewhere"));
+    let after = instance.get(&format!("/v1/sandboxes/{id}")).await?.body;
+    findings.expect(after["status"] == "running", || format!("{id} did not go on: {after}"));
+    let deadline = |sandbox: &Value| sandbox["idle_deadline"].as_f64().unwrap_or_default();
+    let moved = deadline(&after) - deadline(&before);
+    findings.expect(moved < STOOD_STILL, || format!("its idle deadline moved by {moved} s without use"));
+    for name in ["expires_at", "last_activity_by"] {
+        findings.expect(after[name] == before[name], || format!("{name} of {id} is another one without use: {after}"));
+    }
+    ledger.allow(&id, &["requested"]);
+    instance.delete(&format!("/v1/sandboxes/{id}?wait=20")).await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ mod crowd;
 mod damage;
 mod disk;
 mod docker;
+mod engine;
 mod flood;
 mod hands;
 mod incarnations;
@@ -43,6 +44,7 @@ drills! {
     hands needs Docker: "containers removed, stopped, paused, killed by hand, or out of memory",
     stubborn needs Docker: "stop and remove answer 409 or 500, or hang for a minute",
     docker needs Docker: "Docker missing at start, restarted, and gone for a minute while 50 fall due",
+    engine needs Docker: "an engine of its own stopped, killed, and restarted with Sandglass, under running and paused ones",
     redis needs Redis: "Redis missing at start, gone for a minute under pings, emptied, and slow",
     damage needs Redis: "records, members and keys in Redis damaged in every way",
     neighbours needs Docker: "containers of others under our names, legacy records, two prefixes on one Docker",

@@ -122,7 +122,10 @@ pub(in crate::http) enum ChangeWord {
     Progress,
     /// The removal of its container failed, and is tried again.
     RemovalFailed,
-    /// Its times are others, and not since it was used: a heartbeat, a pause, or a wall clock that was set.
+    /// Its container has stopped, not by itself, and runs again with its files; its ports may be others.
+    Restarted,
+    /// Its times or its ports are others, and not since it was used: a heartbeat, a pause, a wall clock that was set, or a
+    /// network that was connected anew.
     Changed,
     /// Its container is confirmed gone.
     Removed,
@@ -184,6 +187,7 @@ impl<'a> Message<'a> {
                 ChangeWord::Progress
             }
             Change::RemovalFailed => ChangeWord::RemovalFailed,
+            Change::Restarted => ChangeWord::Restarted,
             Change::Changed => ChangeWord::Changed,
             Change::Removed => ChangeWord::Removed,
             Change::Forgotten => ChangeWord::Forgotten,

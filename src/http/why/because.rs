@@ -32,6 +32,12 @@ fn why_it_lives(life: &Lifecycle, now: &Now) -> String {
         Status::Paused => "it is paused",
         _ => "it runs",
     };
+    if life.is_restarting() {
+        let again = life.next_action().map_or_else(String::new, |(at, _)| {
+            format!("; that failed, and is tried again in {}", for_people(at.since(now.moment)))
+        });
+        return format!("its container has stopped, and is being started again{again}");
+    }
     let Some((at, action)) = life.next_action() else { return format!("{state}, and nothing ends it by itself") };
     let left = for_people(at.since(now.moment));
     let unless = match rule_of(action) {

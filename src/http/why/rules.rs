@@ -91,6 +91,7 @@ fn idle(life: &Lifecycle, now: &Now) -> String {
         return match (life.status(), paused) {
             (Status::Pending, _) => "its idle clock starts with its container".to_owned(),
             (_, true) => "it is paused, and its idle clock stands still".to_owned(),
+            _ if life.is_restarting() => "its container is started again, and its idle clock stands still".to_owned(),
             _ => format!("unused for {unused}; it has no idle timeout, and may be unused for ever"),
         };
     };

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     domain::EpochSeconds,
     ports::runtime::{
-        ContainerEvent, ContainerRef, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress, Started,
+        ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
+        Started,
     },
 };
 
@@ -81,6 +82,14 @@ impl Runtime for Docker {
 
     async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError> {
         self.await_labelled_readiness(found).await
+    }
+
+    async fn account_of_end(&self, container: &ContainerRef) -> EndAccount {
+        self.account(container).await
+    }
+
+    async fn restart(&self, container: &ContainerRef, frozen: bool) -> Result<Option<Started>, RuntimeError> {
+        self.start_again(container, frozen).await
     }
 
     async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError> {

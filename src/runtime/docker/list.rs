@@ -25,6 +25,7 @@ impl Docker {
 
     /// The summary in the port's words, if it is of a container of ours.
     fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
+        let ports = self.engine.settings.ports.listed(&summary, self.engine.host());
         let labels = summary.labels.unwrap_or_default();
         let container = self.claim(summary.id.as_deref()?, &labels)?;
         let name = ownership::own_name(summary.names.as_deref().unwrap_or_default());
@@ -37,6 +38,7 @@ impl Docker {
                 Owner::Sandglass => ownership::parse(&labels),
                 Owner::Reference { .. } => Labels::default(),
             },
+            ports,
             created_at: summary.created.unwrap_or_default() as f64,
             container,
         })

@@ -26,12 +26,14 @@
 //! | [`registry`] | logins for registries |
 //! | [`image`], [`create`], [`start`], [`readiness`] | the way up |
 //! | [`freeze`], [`termination`] | pause and resume, the way down |
+//! | [`end`], [`restart`] | how a container ended that nobody here has ended, and how it is started again |
 //!
 //! Unless the settings say otherwise, published ports are bound to the loopback address of the engine's host, so an engine
 //! on another machine can be supervised, but readiness probes and `base_url` need it on this one.
 
 mod adapter;
 mod create;
+mod end;
 mod engine;
 mod error;
 mod events;
@@ -45,6 +47,7 @@ mod pool;
 mod reach;
 mod readiness;
 mod registry;
+mod restart;
 mod start;
 mod termination;
 mod view;

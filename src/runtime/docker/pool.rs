@@ -5,6 +5,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// A place in a lane, given back on drop. The semaphores are never closed, so there is always one inside.
 pub(super) type Permit<'a> = Option<SemaphorePermit<'a>>;
 
+/// How many accounts of ends are taken at once: each has an open file.
+const ACCOUNTS: usize = 64;
+
 /// What bounds the calls that are on their way at once.
 pub(super) struct Pool {
     /// One permit per call. A stop holds its one for as long as the container takes to end, up to the grace time:
@@ -15,6 +18,8 @@ pub(super) struct Pool {
     /// Pulls in progress. They take minutes and mostly wait for the network: counted beside the calls, not among them,
     /// or a few slow ones would hold up every stop.
     pulls: Semaphore,
+    /// Accounts of ends in progress. Each keeps a stream open for two seconds, and hardly makes a call.
+    accounts: Semaphore,
 }
 
 impl Pool {
@@ -25,6 +30,7 @@ impl Pool {
             calls: Semaphore::new(concurrency),
             removals: Semaphore::new(concurrency - reserve),
             pulls: Semaphore::new(reserve),
+            accounts: Semaphore::new(ACCOUNTS),
         }
     }
 
@@ -36,6 +42,11 @@ impl Pool {
     /// Waits for the right to remove one container; each of its calls needs a permit besides.
     pub(super) async fn removal(&self) -> Permit<'_> {
         self.removals.acquire().await.ok()
+    }
+
+    /// Waits for the right to take one account of an end.
+    pub(super) async fn account(&self) -> Permit<'_> {
+        self.accounts.acquire().await.ok()
     }
 
     /// Waits for the right to pull one image.

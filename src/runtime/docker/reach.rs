@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use bollard::models::{ContainerInspectResponse, EndpointSettings, PortBinding};
+use bollard::models::{
+    ContainerConfig, ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkSettings, PortBinding,
+    PortSummaryTypeEnum,
+};
 
 use super::{
     host::Host,
@@ -57,6 +60,26 @@ impl Ports {
             Reach::Published(_) => BTreeMap::new(),
         };
         if own.is_empty() { published(found, host) } else { own }
+    }
+
+    /// The same of a container as a listing shows it, which is all that this needs of one.
+    pub(super) fn listed(&self, summary: &ContainerSummary, host: &Host) -> BTreeMap<String, String> {
+        let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+        for port in summary.ports.iter().flatten().filter(|port| port.typ == Some(PortSummaryTypeEnum::TCP)) {
+            let host_port = port.public_port.map(|number| number.to_string());
+            let binding = PortBinding { host_ip: port.ip.clone(), host_port };
+            bindings.entry(key(port.private_port)).or_default().get_or_insert_default().push(binding);
+        }
+        let shown = ContainerInspectResponse {
+            config: Some(ContainerConfig { labels: summary.labels.clone(), ..Default::default() }),
+            network_settings: Some(NetworkSettings {
+                ports: Some(bindings),
+                networks: summary.network_settings.as_ref().and_then(|settings| settings.networks.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        self.addresses(&shown, host)
     }
 
     /// By the container's address on the network; what it listens on, its label tells.
@@ -115,8 +138,6 @@ fn address(host_ip: &str, host_port: &str, host: &Host) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerConfig, NetworkSettings};
-
     use super::*;
 
     fn local() -> Host {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bollard::{models::ContainerInspectResponse, query_parameters::LogsOptionsBuilder};
-use futures_util::StreamExt;
+use bollard::models::ContainerInspectResponse;
 use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
@@ -81,7 +80,7 @@ impl Docker {
         }
         // It may have ended since the last look, and then that is the reason.
         self.alive(&started.container_id).await?;
-        let output = self.last_output(&started.container_id).await;
+        let output = self.told_output(&started.container_id).await;
         Err(RuntimeError::Failed(format!(
             "the container was not ready within {limit:?}: port {port}: {reason}{output}"
         )))
@@ -128,27 +127,14 @@ impl Docker {
         let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
         let oom = found.state.as_ref().is_some_and(|state| state.oom_killed == Some(true));
         let oom = if oom { ", killed for memory" } else { "" };
-        let output = self.last_output(id).await;
+        let output = self.told_output(id).await;
         Err(RuntimeError::Failed(format!("the container ended before it was ready ({code}{oom}){output}")))
     }
 
-    /// The end of what the container wrote, as the end of a message. Empty when there is none, or it cannot be had:
-    /// it only explains another failure.
-    async fn last_output(&self, id: &str) -> String {
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(LOG_LINES).build();
-        let read = self.engine.call(|docker| async move {
-            let mut text = String::new();
-            let mut lines = std::pin::pin!(docker.logs(id, Some(options)));
-            while let Some(line) = lines.next().await {
-                text.push_str(&line?.to_string());
-            }
-            Ok(text)
-        });
-        let text = read.await.unwrap_or_default();
-        let text = text.trim();
-        // Whole characters only, from the end: what comes last tells most.
-        let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= LOG_BYTES).unwrap_or(0);
-        if text.is_empty() { String::new() } else { format!("; its last output: {}", &text[from..]) }
+    /// The end of what the container wrote, as the end of a message.
+    async fn told_output(&self, id: &str) -> String {
+        let output = self.last_output(id, LOG_LINES, LOG_BYTES).await;
+        output.map_or_else(String::new, |output| format!("; its last output: {output}"))
     }
 }
 

@@ -22,7 +22,7 @@ impl Docker {
         }
     }
 
-    fn inspected(&self, found: &ContainerInspectResponse, owner: &Owner) -> Inspected {
+    pub(super) fn inspected(&self, found: &ContainerInspectResponse, owner: &Owner) -> Inspected {
         Inspected {
             state: state(found),
             oom_killed: found.state.as_ref().and_then(|state| state.oom_killed).unwrap_or(false),

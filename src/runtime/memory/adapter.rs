@@ -18,7 +18,8 @@ use super::{
 use crate::{
     domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
     ports::runtime::{
-        ContainerEvent, ContainerRef, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress, Started,
+        ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
+        Started,
     },
 };
 
@@ -26,7 +27,10 @@ use crate::{
 const DEFAULT_EPOCH: EpochSeconds = 1_800_000_000.0;
 
 /// The exit code of a process that SIGTERM ended.
-const TERMINATED: i64 = 143;
+pub(super) const TERMINATED: i64 = 143;
+
+/// How long an account of an end takes.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A point that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +164,11 @@ impl Memory {
         }
         self.inner.faults.pass(point, When::Before).await?;
         self.gate(point, sandbox, When::Before).await;
-        let outcome = effect(&mut self.containers())?;
+        let outcome = {
+            let mut containers = self.containers();
+            containers.must_be_up()?;
+            effect(&mut containers)?
+        };
         self.gate(point, sandbox, When::After).await;
         self.inner.faults.pass(point, When::After).await?;
         Ok(outcome)
@@ -237,6 +245,40 @@ impl Runtime for Memory {
             _ => Err(RuntimeError::Failed("the container ended before it was ready".to_owned())),
         })
         .await
+    }
+
+    async fn account_of_end(&self, container: &ContainerRef) -> EndAccount {
+        let began = self.containers().run();
+        tokio::time::sleep(MOMENT).await;
+        let containers = self.containers();
+        match containers.look(container) {
+            Look::Ours(_, entry) if containers.must_be_up().is_ok() && containers.run() == began => {
+                entry.account(began)
+            }
+            _ => EndAccount::default(),
+        }
+    }
+
+    async fn restart(&self, container: &ContainerRef, frozen: bool) -> Result<Option<Started>, RuntimeError> {
+        let sandbox = Some(&container.sandbox);
+        let start = |containers: &mut Containers| {
+            let Look::Ours(id, entry) = containers.look(container) else { return Ok(None) };
+            if matches!(entry.state, State::Stopped(_)) {
+                containers.set_state(&id, State::Running);
+            }
+            Ok(Some(id))
+        };
+        let Some(id) = self.step(Point::Start, sandbox, start).await? else { return Ok(None) };
+        let ready = |containers: &mut Containers| match containers.get(&id).map(|entry| entry.state) {
+            Some(State::Running | State::Paused) => {
+                if frozen {
+                    containers.set_state(&id, State::Paused);
+                }
+                Ok(containers.get(&id).map(|entry| entry.started(&id)))
+            }
+            _ => Err(RuntimeError::Failed("the container ended before it was ready".to_owned())),
+        };
+        self.step(Point::Ready, sandbox, ready).await
     }
 
     async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError> {

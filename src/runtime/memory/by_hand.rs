@@ -62,6 +62,36 @@ impl Memory {
         id.map(|id| containers.remove(&id)).is_some()
     }
 
+    /// The sandbox's container has written this, and nothing else. Whether there was one.
+    pub fn write_output(&self, sandbox: &SandboxId, output: &str) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.write(&id, output)).is_some()
+    }
+
+    /// The sandbox's container is connected to its network anew, which gives it other ports. Whether there was one.
+    pub fn move_ports(&self, sandbox: &SandboxId) -> bool {
+        let mut containers = self.containers();
+        let id = containers.of_sandbox(sandbox).map(str::to_owned);
+        id.map(|id| containers.move_ports(&id)).is_some()
+    }
+
+    /// The engine ends as it is told to: it takes no calls any more, stops its containers, and tells that to those who
+    /// listen already.
+    pub fn engine_stops(&self) {
+        self.containers().go_down();
+    }
+
+    /// The engine is killed, and its containers go on without it.
+    pub fn engine_dies(&self) {
+        self.containers().die();
+    }
+
+    /// The engine is started again. It remembers no events, and stops what it finds running, unless it shall `keep` that.
+    pub fn engine_starts(&self, keep: bool) {
+        self.containers().come_up(keep);
+    }
+
     /// A running container of somebody else's; its id.
     pub fn put_foreign(&self, name: &str) -> String {
         self.containers().put(None, name, Labels::default(), State::Running)

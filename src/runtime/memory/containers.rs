@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::events::Log;
+use super::{adapter::TERMINATED, events::Log};
 use crate::{
     domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
     ports::runtime::{
-        ContainerEvent, ContainerEventKind as Kind, ContainerRef, Inspected, Labels, Listed, Owner, RuntimeError,
-        Start, Started,
+        ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
+        RuntimeError, Start, Started,
     },
 };
 
@@ -55,6 +55,12 @@ impl Mark {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) state: State,
+    /// In which run of the engine it ended; meaningless while it runs.
+    ended_in: u64,
+    /// What it has written.
+    output: Option<String>,
+    /// How often its ports were given out anew.
+    moved: u64,
     oom_killed: bool,
     created_at: EpochSeconds,
     /// `None`: it is somebody else's.
@@ -84,12 +90,79 @@ pub(super) struct Containers {
     by_mark: HashMap<Mark, String>,
     by_name: HashMap<String, String>,
     created: u64,
+    /// How often the engine was started.
+    run: u64,
+    is_down: bool,
 }
 
 impl Containers {
     pub(super) fn new(now: WallClock) -> Self {
         let (by_mark, by_name) = Default::default();
-        Self { log: Log::default(), now, by_id: BTreeMap::new(), by_mark, by_name, created: 0 }
+        Self { log: Log::default(), now, by_id: BTreeMap::new(), by_mark, by_name, created: 0, run: 0, is_down: false }
+    }
+
+    /// How often the engine was started.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// An engine that is down takes no calls.
+    pub(super) fn must_be_up(&self) -> Result<(), RuntimeError> {
+        match self.is_down {
+            true => Err(RuntimeError::Unreachable("the engine is down".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// The engine is told to end: it takes no calls any more, and stops its containers.
+    pub(super) fn go_down(&mut self) {
+        self.is_down = true;
+        self.stop_all();
+    }
+
+    /// The engine is killed: its containers go on without it.
+    pub(super) fn die(&mut self) {
+        self.is_down = true;
+        self.run += 1;
+        self.log.forget();
+    }
+
+    /// The engine is started again: it stops what it finds, unless it shall keep that, and then takes calls.
+    pub(super) fn come_up(&mut self, keep: bool) {
+        self.run += 1;
+        self.log.forget();
+        if !keep {
+            self.run -= 1;
+            self.stop_all();
+            self.run += 1;
+        }
+        self.is_down = false;
+    }
+
+    fn stop_all(&mut self) {
+        let ids: Vec<_> = self.by_id.keys().cloned().collect();
+        for id in ids {
+            if self.by_id.get(&id).is_some_and(|entry| entry.state == State::Paused) {
+                self.set_state(&id, State::Running);
+            }
+            if self.by_id.get(&id).is_some_and(|entry| entry.state == State::Running) {
+                self.set_state(&id, State::Stopped(Some(TERMINATED)));
+            }
+        }
+    }
+
+    /// The container has written this.
+    pub(super) fn write(&mut self, id: &str, output: &str) {
+        if let Some(entry) = self.by_id.get_mut(id) {
+            entry.output = Some(output.to_owned());
+        }
+    }
+
+    /// The container's ports are published elsewhere, as after its network was connected anew.
+    pub(super) fn move_ports(&mut self, id: &str) {
+        if let Some(entry) = self.by_id.get_mut(id) {
+            entry.moved += 1;
+        }
     }
 
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {
@@ -139,6 +212,9 @@ impl Containers {
         self.created += 1;
         Entry {
             state: State::Stopped(None),
+            ended_in: 0,
+            output: None,
+            moved: 0,
             oom_killed: false,
             created_at: (self.now)(),
             mark,
@@ -210,8 +286,12 @@ impl Containers {
 
     /// Puts the container into this state, and tells what that takes.
     pub(super) fn set_state(&mut self, id: &str, state: State) {
+        let run = self.run;
         let Some(entry) = self.by_id.get_mut(id) else { return };
         let before = std::mem::replace(&mut entry.state, state);
+        if matches!(before, State::Running | State::Paused) {
+            entry.ended_in = run;
+        }
         let kinds: &[Kind] = match (before, state) {
             (State::Running, State::Paused) => &[Kind::Paused],
             (State::Paused, State::Running) => &[Kind::Unpaused],
@@ -222,6 +302,7 @@ impl Containers {
         };
         if kinds.contains(&Kind::Started) {
             entry.oom_killed = false;
+            entry.moved += 1;
         }
         for kind in kinds {
             self.tell(id, *kind);
@@ -252,7 +333,7 @@ impl Containers {
 impl Entry {
     pub(super) fn started(&self, id: &str) -> Started {
         let address = |index: usize| {
-            let port = FIRST_HOST_PORT + (self.number * 8 + index as u64) % HOST_PORTS;
+            let port = FIRST_HOST_PORT + (self.number * 8 + self.moved * 100 + index as u64) % HOST_PORTS;
             format!("127.0.0.1:{port}")
         };
         let published: BTreeMap<_, _> =
@@ -264,6 +345,11 @@ impl Entry {
             base_url: self.ports.first().filter(|_| up).map(|_| format!("http://{}", address(0))),
             ports: if up { published } else { BTreeMap::new() },
         }
+    }
+
+    /// What the engine tells of its end, in this run.
+    pub(super) fn account(&self, run: u64) -> EndAccount {
+        EndAccount { stayed_up: self.ended_in == run, out_of_memory: self.oom_killed, last_output: self.output.clone() }
     }
 
     pub(super) fn inspected(&self, id: &str) -> Inspected {
@@ -287,6 +373,7 @@ impl Entry {
             name: self.name.clone(),
             image: Some(self.image.clone()),
             labels: self.shown_labels(),
+            ports: self.started(id).ports,
             created_at: self.created_at,
             copied: self.copied,
         })

@@ -25,6 +25,13 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// The engine's memory goes with its process.
+    pub(super) fn forget(&mut self) {
+        self.forgotten += self.events.len() as u64;
+        self.events.clear();
+        self.happened.notify_waiters();
+    }
+
     pub(super) fn push(&mut self, event: ContainerEvent) {
         if self.events.len() == REMEMBERED {
             self.events.pop_front();
@@ -54,8 +61,8 @@ impl Log {
 struct Listener {
     memory: Memory,
     since: Option<EpochSeconds>,
-    /// The number of the next event to tell; `None`: not connected yet.
-    next: Option<u64>,
+    /// The number of the next event to tell, and the engine's run; `None`: not connected yet.
+    next: Option<(u64, u64)>,
 }
 
 impl Memory {
@@ -78,19 +85,25 @@ impl Memory {
 
 impl Listener {
     async fn next(&mut self) -> Result<ContainerEvent, RuntimeError> {
-        let next = match self.next {
-            Some(next) => next,
-            None => self.memory.step(Point::Events, None, |all| Ok(all.log.position(self.since))).await?,
+        let (next, run) = match self.next {
+            Some(place) => place,
+            None => self.memory.step(Point::Events, None, |all| Ok((all.log.position(self.since), all.run()))).await?,
         };
-        self.next = Some(next);
+        self.next = Some((next, run));
         let happened = Arc::clone(&self.memory.containers().log.happened);
         loop {
             // Registered before the looks, so that nothing that comes between is missed.
             let woken: (Notified<'_>, Notified<'_>) = (happened.notified(), self.memory.faults().changed());
             self.memory.faults().pass(Point::Events, When::After).await?;
-            let event = self.memory.containers().log.get(next)?;
+            let event = {
+                let containers = self.memory.containers();
+                if containers.run() != run {
+                    return Err(RuntimeError::Unreachable("the engine has gone".to_owned()));
+                }
+                containers.log.get(next)?
+            };
             if let Some(event) = event {
-                self.next = Some(next + 1);
+                self.next = Some((next + 1, run));
                 return Ok(event);
             }
             tokio::select! {

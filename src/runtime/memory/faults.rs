@@ -17,9 +17,9 @@ pub enum Point {
     Pull,
     /// In a start: the container comes to be, and does not run yet.
     Create,
-    /// In a start: the container runs.
+    /// In a start or a restart: the container runs.
     Start,
-    /// In a start: the container is ready.
+    /// In a start or a restart: the container is ready.
     Ready,
     /// A look at the container.
     Inspect,

@@ -106,6 +106,7 @@ function factsOf(sandbox) {
   const list = (pairs) => Object.keys(pairs ?? {}).length > 0 && el("div", { class: "pairs" }, ...named(pairs));
   return [
     ["Error", sandbox.error_message && el("span", { class: "bad" }, sandbox.error_message)],
+    ["Last output", sandbox.last_output && el("pre", {}, sandbox.last_output)],
     ["Template", text(sandbox.template)],
     ["Image", text(sandbox.image)],
     ["Address", address(sandbox.base_url)],
