@@ -19,6 +19,7 @@ use crate::{
     config::{DockerSettings, Login, Reach, Settings, StoreKind},
     domain::retry::Backoff,
     feed::Feed,
+    host::{Charge, EngineLock, Holder, Process},
     http,
     journal::Journal,
     metrics::Metrics,
@@ -85,15 +86,16 @@ impl Adapters {
     pub fn from_settings(settings: &Settings) -> Result<Self, AppError> {
         let (store, docker) = (&settings.store, &settings.docker);
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
-        let store: Arc<dyn Store> = match &store.kind {
+        let (store, place): (Arc<dyn Store>, String) = match &store.kind {
             StoreKind::Embedded { path } => {
                 let settings = embedded::Settings {
                     path: path.clone(),
-                    prefix: store.prefix.clone(),
-                    instance,
+                    instance: instance.clone(),
                     now: Arc::new(clock::wall_seconds),
                 };
-                Arc::new(EmbeddedStore::open(settings).map_err(AppError::Store)?)
+                let store = EmbeddedStore::open(settings).map_err(AppError::Store)?;
+                let place = store.place();
+                (Arc::new(store), place)
             }
             StoreKind::Redis { url } => {
                 let settings = redis::Settings {
@@ -101,9 +103,11 @@ impl Adapters {
                     prefix: store.prefix.clone(),
                     lease_ttl: store.lease_ttl,
                     call_timeout: Duration::from_secs(5),
-                    instance,
+                    instance: instance.clone(),
                 };
-                Arc::new(RedisStore::connect(settings).map_err(AppError::Store)?)
+                let store = RedisStore::connect(settings).map_err(AppError::Store)?;
+                let place = store.place();
+                (Arc::new(store), place)
             }
         };
         let runtime = docker::Settings {
@@ -124,7 +128,10 @@ impl Adapters {
             call_timeout: docker.call_timeout,
             pull_timeout: docker.pull_timeout,
         };
-        let runtime = Arc::new(docker::Docker::connect(runtime).map_err(AppError::Runtime)?);
+        let holder = Holder { instance, process: Process::this(), since: clock::wall_seconds() };
+        let lock = EngineLock::new(&settings.store.prefix, Charge { holder, store: place });
+        let runtime = docker::Docker::connect_with(runtime, Some(Arc::new(lock))).map_err(AppError::Runtime)?;
+        let runtime = Arc::new(runtime);
         Ok(Self { store, runtime })
     }
 }

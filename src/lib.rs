@@ -17,6 +17,7 @@
 //! | [`domain`] | what a sandbox is and how it lives: a pure state machine, deadlines, records |
 //! | [`ports`] | the two seams to the outside, in the core's own words: persistence and the container engine |
 //! | [`store`] | persistence: Redis, an embedded file, memory |
+//! | [`host`] | what supervisors on one host know of each other: one per prefix and engine |
 //! | [`runtime`] | container engines: Docker, memory |
 //! | [`clock`] | the one place that reads the clock |
 //! | [`journal`] | the one writer in front of the store: write-through for transitions, write-behind for activity |
@@ -77,6 +78,7 @@ pub mod config;
 pub mod domain;
 pub mod drill;
 pub mod feed;
+pub mod host;
 pub mod http;
 pub mod journal;
 pub mod logging;

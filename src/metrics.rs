@@ -74,6 +74,7 @@ pub struct Metrics {
     records_lost: Counter,
     task_deaths: Family<ByTask, Counter>,
     streams: Gauge<f64, AtomicU64>,
+    foreign: Gauge<f64, AtomicU64>,
     journal_backlog: Gauge<f64, AtomicU64>,
     journal_oldest: Gauge<f64, AtomicU64>,
     store_up: Gauge<f64, AtomicU64>,
@@ -90,6 +91,8 @@ pub struct Scrape {
     pub journal_oldest_seconds: f64,
     /// How many status streams are open.
     pub streams: usize,
+    /// How many containers of the prefix another store's supervisor has made.
+    pub foreign: usize,
     /// Whether the store takes writes.
     pub store_up: bool,
     /// Whether the container engine answers.
@@ -129,6 +132,8 @@ impl Metrics {
         let journal_backlog = gauge("journal_backlog", "Writes that wait in the journal");
         let journal_oldest = gauge("journal_oldest_seconds", "How long the oldest of them has waited");
         let streams = gauge("streams", "Status streams that are open");
+        let foreign =
+            gauge("foreign_containers", "Containers of this prefix that a supervisor with another store has made");
         let store_up = gauge("store_up", "Whether the store takes writes");
         let runtime_up = gauge("runtime_up", "Whether the container engine answers");
         let mut counter = |name: &str, help: &str| {
@@ -157,6 +162,7 @@ impl Metrics {
             lateness,
             journal_lag,
             streams,
+            foreign,
             journal_backlog,
             journal_oldest,
             store_up,
@@ -251,6 +257,7 @@ impl Metrics {
             self.by_status.get_or_create(&ByStatus { status: Word(*status) }).set(self.sandboxes(*status));
         }
         self.streams.set(scrape.streams as f64);
+        self.foreign.set(scrape.foreign as f64);
         self.journal_backlog.set(scrape.journal_backlog as f64);
         self.journal_oldest.set(scrape.journal_oldest_seconds);
         self.store_up.set(f64::from(u8::from(scrape.store_up)));

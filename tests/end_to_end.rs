@@ -15,6 +15,8 @@ mod registry;
 #[path = "support/registry.rs"]
 mod registry_support;
 mod support;
+#[path = "end_to_end/two_supervisors.rs"]
+mod two_supervisors;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -250,19 +252,22 @@ async fn while_redis_is_down_pings_go_on_and_nothing_is_started_or_ended() {
 async fn the_reference_systems_data_is_taken_over_in_place() {
     let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
     let (mut raw, fixtures) = (redis.raw(), Fixtures::at(wall_clock()));
+    // Others may run this at the same time, on the same engine.
+    let key = |text: &str| text.replace("wegent-sandbox", &corner.prefix);
+    let own_name = format!("wegent-task-{}", corner.prefix);
     for entry in &fixtures.entries {
-        let () = raw.zadd(&fixtures.active_set, &entry.id, entry.score).unwrap();
+        let () = raw.zadd(key(&fixtures.active_set), &entry.id, entry.score).unwrap();
         for (field, value) in entry.hash.iter().flatten() {
-            let key = format!("{}{}", fixtures.session_prefix, entry.id);
-            let () = raw.hset(&key, field, value).unwrap();
+            let key = key(&format!("{}{}", fixtures.session_prefix, entry.id));
+            let () = raw.hset(&key, field, value.replace("wegent-task-user24-1001", &own_name)).unwrap();
             let () = raw.expire(&key, entry.ttl.unwrap_or(93_000) as i64).unwrap();
         }
     }
     // Its name is in its record; another one with its labels was made of it.
     let labels = [("owner", "executor_manager"), ("task_id", "1001")];
-    let reference = corner.put("wegent-task-user24-1001", &labels).await;
+    let reference = corner.put(&own_name, &labels).await;
     let copy = corner.put(&format!("task-{}", corner.prefix), &labels).await;
-    let arguments = ["--redis-url", &redis.url(), "--prefix", "wegent-sandbox"];
+    let arguments = ["--redis-url", &redis.url(), "--prefix", &corner.prefix];
     let program = Program::serve(directory.path(), &arguments).await;
     for (variant, idle_timeout) in
         [("minimal", 7200.0), ("typical", 7200.0), ("legacy", 86400.0), ("no-expires", 86400.0)]
@@ -274,12 +279,12 @@ async fn the_reference_systems_data_is_taken_over_in_place() {
             assert!((-1e-3..=1.05).contains(&late), "{variant} {}: {late} s off: {seen}", entry.id);
         }
     }
-    let quarantined: BTreeMap<Vec<u8>, String> = raw.hgetall("wegent-sandbox:quarantine").unwrap();
+    let quarantined: BTreeMap<Vec<u8>, String> = raw.hgetall(key("wegent-sandbox:quarantine")).unwrap();
     assert_eq!(quarantined.len(), 4);
-    let left: BTreeMap<String, String> = raw.hgetall("wegent-sandbox-session:1111").unwrap();
+    let left: BTreeMap<String, String> = raw.hgetall(key("wegent-sandbox-session:1111")).unwrap();
     assert!(left.contains_key("7"), "a field of somebody else is lost");
     // Completed and alive: no expiry. Its container is known by the reference's labels, and removed by them.
-    let ttl: i64 = raw.ttl("wegent-sandbox-session:1021").unwrap();
+    let ttl: i64 = raw.ttl(key("wegent-sandbox-session:1021")).unwrap();
     assert_eq!(ttl, -1);
     let gone = program.delete("/v1/sandboxes/1001?wait=20").await;
     assert_eq!(gone.status, 200, "{}", gone.body);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandglass::{
     domain::{ActivitySource, EndReason, Sandbox, Status, lifecycle::Container},
-    ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError},
+    ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError, Stranger},
     runtime::memory::{Point, When},
 };
 use support::bench::{Bench, id, idle};
@@ -326,8 +326,8 @@ async fn a_copy_of_a_sandboxs_container_is_a_strangers_whatever_becomes_of_the_s
     let mut bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "5")]).await;
     let created = bench.create(idle("w", 6000)).await;
     let copies = [
-        bench.runtime.put_copy(&orphan("w"), "mine", labels(1)),
-        bench.runtime.put_copy(&orphan("other"), "relabelled", labels(1)),
+        bench.runtime.put_stranger(Stranger::Copy, &orphan("w"), "mine", labels(1)),
+        bench.runtime.put_stranger(Stranger::Copy, &orphan("other"), "relabelled", labels(1)),
     ];
     let all_run = |bench: &Bench| copies.iter().all(|copy| bench.runtime.state_of_id(copy) == Some(Container::Running));
     sleep(30.0).await;

@@ -11,7 +11,7 @@ use sandglass::{
     domain::{OnTimeout, SandboxId, lifecycle::Container},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Labels, Listed, Owner, Runtime,
-        RuntimeError, Start,
+        RuntimeError, Start, Stranger,
     },
 };
 
@@ -107,7 +107,7 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
             labels: start.labels.clone(),
             ports: [].into(),
             created_at: found.created_at,
-            copied: false,
+            stranger: None,
         };
         assert_eq!(found, expected);
     }
@@ -154,15 +154,15 @@ async fn a_copy_is_listed_and_told_as_a_copy(subject: &dyn Subject) {
     let (runtime, start, before) = (subject.runtime(), start(), wall_seconds());
     let id = started(&*runtime, &start).await;
     let copy = subject.put_copy(&start, &format!("copy-{}", start.id)).await;
-    for (id, copied) in [(&id, false), (&copy, true)] {
-        assert_eq!(listed(&*runtime, id).await.expect("it is listed").copied, copied);
+    for (id, stranger) in [(&id, None), (&copy, Some(Stranger::Copy))] {
+        assert_eq!(listed(&*runtime, id).await.expect("it is listed").stranger, stranger);
     }
     let mut events = runtime.events(Some(before));
-    for (id, copied) in [(&id, false), (&copy, true)] {
+    for (id, stranger) in [(&id, None), (&copy, Some(Stranger::Copy))] {
         let event = next(&mut events, &start).await;
         assert_eq!(
-            (event.kind, event.container.container_id.as_ref(), event.copied),
-            (Kind::Started, Some(id), copied)
+            (event.kind, event.container.container_id.as_ref(), event.stranger),
+            (Kind::Started, Some(id), stranger)
         );
     }
 }

@@ -62,5 +62,6 @@ laws_over_every_store! {
     a_batch_of_nothing_is_fine,
     what_lives_and_has_no_record_is_missing_and_nothing_else,
     the_grace_that_is_used_up_is_told_to_the_next_one_until_a_run_outlives_it,
+    a_store_keeps_its_id_and_no_other_store_has_it,
     a_cursor_of_somebody_else_is_no_empty_page,
 }

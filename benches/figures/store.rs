@@ -29,6 +29,10 @@ impl Store for Nothing {
         self.acquire().await
     }
 
+    async fn id(&self) -> Result<String, StoreError> {
+        Ok(String::new())
+    }
+
     async fn renew(&self) -> Result<Memory, StoreError> {
         Ok(Memory::Kept)
     }
@@ -108,6 +112,10 @@ impl Store for Counting {
 
     async fn try_acquire(&self) -> Result<LastStop, StoreError> {
         self.inner.try_acquire().await
+    }
+
+    async fn id(&self) -> Result<String, StoreError> {
+        self.inner.id().await
     }
 
     async fn renew(&self) -> Result<Memory, StoreError> {

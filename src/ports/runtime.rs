@@ -129,6 +129,15 @@ pub struct Inspected {
     pub labels: Labels,
 }
 
+/// Why a container with our labels is not ours. Of the reference system's containers, this is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stranger {
+    /// Its labels name another container: they came with an image that was made of that one.
+    Copy,
+    /// A supervisor with another store made it, and may live: this host's lock says nothing of it.
+    OfAnotherStore,
+}
+
 /// A container as a listing shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
@@ -147,9 +156,8 @@ pub struct Listed {
     pub ports: BTreeMap<String, String>,
     /// When the engine made it; in whole seconds, where the engine shows no more.
     pub created_at: EpochSeconds,
-    /// Its labels name another container, so they came with an image that was made of that one: it is a stranger's, unless
-    /// a record names its id. Of the reference system's containers, this is not known.
-    pub copied: bool,
+    /// Why it is not ours although it carries our labels, unless a record names its id.
+    pub stranger: Option<Stranger>,
 }
 
 /// What an engine tells of the end of a container that has stopped.
@@ -175,7 +183,7 @@ pub struct ContainerEvent {
     /// What.
     pub kind: ContainerEventKind,
     /// As in [`Listed`].
-    pub copied: bool,
+    pub stranger: Option<Stranger>,
 }
 
 /// What happened to a container.
@@ -250,6 +258,31 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// An error is never "none".
     async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError>;
+
+    /// Who else is in charge of these containers, in words, if that is known without touching any. It is not known while the
+    /// engine is away.
+    async fn in_charge(&self) -> Option<String> {
+        None
+    }
+
+    /// Takes charge, for a supervisor that holds the lease of `store`, which is told by its id: from here on, new containers
+    /// tell that id. Before the engine has answered, no container is touched, and when it does, somebody else may be found in
+    /// charge ([`Runtime::usurped`]); an engine that is away is not waited for.
+    ///
+    /// # Errors
+    /// Who else is in charge, in words.
+    async fn take_charge(&self, _store: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Resolves when somebody else is found in charge after [`Runtime::take_charge`], with who that is. From then on, no
+    /// container is touched.
+    async fn usurped(&self) -> String {
+        std::future::pending().await
+    }
+
+    /// Lets somebody else take charge.
+    fn leave(&self) {}
 
     /// Waits until a running container that was looked at is ready by its labels, as the start that was interrupted would
     /// have. One whose labels ask for nothing is ready.

@@ -149,6 +149,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Held`] when somebody holds it, or may come back for it.
     async fn try_acquire(&self) -> Result<LastStop, StoreError>;
 
+    /// What tells this store from every other one: made once, and kept in it. Asked for after the lease was taken. A store
+    /// that loses its data while the lease is held keeps its id; one that loses it otherwise is another store.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn id(&self) -> Result<String, StoreError>;
+
     /// Keeps the lease; called at a third of its time to live or more often. Tells whether the store has kept what was
     /// written.
     ///

@@ -5,7 +5,6 @@
 //! - [`memory`]: for tests and benchmarks, with named failure points.
 
 pub mod embedded;
-mod holder;
 pub mod memory;
 pub mod redis;
 mod wall;

@@ -55,12 +55,12 @@ impl Supervisor {
     /// Hands an event to the actor of the container's sandbox. Which container it is, the actor compares itself.
     fn take_event(self: Arc<Self>, event: ContainerEvent) {
         debug!(?event, "the engine tells");
-        let ContainerEvent { container, kind, at, copied } = event;
+        let ContainerEvent { container, kind, at, stranger } = event;
         match kind {
             ContainerEventKind::Destroyed => {
                 self.world.registry.with_live(&container.sandbox, |handle| {
-                    // A copy is never the one that a start is about to report.
-                    if copied {
+                    // A stranger's is never the one that a start is about to report.
+                    if stranger.is_some() {
                         handle.news_of_record(container.container_id, Event::ContainerVanished);
                     } else {
                         handle.news(container.container_id, Event::ContainerVanished);

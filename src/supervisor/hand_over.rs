@@ -55,7 +55,7 @@ impl Supervisor {
     pub async fn begin_when_free(self: &Arc<Self>, tell: impl Fn(&str)) -> Result<Restoration, StoreError> {
         let mut last_seen = String::new();
         let last_stop = loop {
-            match self.patiently(|| self.store.try_acquire()).await {
+            match self.take_when_free().await {
                 Err(StoreError::Held { holder }) => {
                     // While a holder leaves or comes, its words may be missing for a moment: whoever is seen twice is told.
                     let lasts = last_seen.is_empty() || holder == last_seen;
@@ -70,6 +70,14 @@ impl Supervisor {
         };
         self.move_on(Phase::Standby, Phase::Starting);
         self.begin_after(last_stop).await
+    }
+
+    /// Takes the lease and charge of the engine if both are free.
+    async fn take_when_free(&self) -> Result<LastStop, StoreError> {
+        self.must_be_alone().await?;
+        let last_stop = self.patiently(|| self.store.try_acquire()).await?;
+        self.take_charge().await?;
+        Ok(last_stop)
     }
 
     /// Who is in charge, while this is a standby.

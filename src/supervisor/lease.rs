@@ -1,14 +1,55 @@
-//! Keeping the lease: proof that this process alone supervises the prefix (design, 4.5).
+//! Keeping the lease, and charge of the engine: proof that this process alone supervises the prefix (design, 4.5).
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::requests::Supervisor;
 use crate::{
     journal::Journal,
     ports::store::{Store, StoreError},
 };
+
+impl Supervisor {
+    /// Looks whether somebody else is in charge of the engine, before the store is touched.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when somebody is.
+    pub(super) async fn must_be_alone(&self) -> Result<(), StoreError> {
+        match self.world.runtime.in_charge().await {
+            Some(holder) => Err(StoreError::Held { holder }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes charge of the engine, with the lease that was just taken, or gives the lease back. An engine that does not
+    /// answer is not waited for: should somebody else be in charge when it does, that is as good as a lost lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when somebody else is in charge.
+    pub(super) async fn take_charge(&self) -> Result<(), StoreError> {
+        let store = self.patiently(|| self.store.id()).await?;
+        if let Err(holder) = self.world.runtime.take_charge(&store).await {
+            if let Err(error) = self.store.release().await {
+                warn!(%error, "the lease could not be given back; it runs out by itself");
+            }
+            return Err(StoreError::Held { holder });
+        }
+        Ok(())
+    }
+
+    /// Stops the journal, as a lost lease does, when somebody else is found in charge after all.
+    pub(super) async fn watch_charge(self: Arc<Self>) {
+        if let Some(holder) = self.stop.run_until_cancelled(self.world.runtime.usurped()).await {
+            if !self.world.journal.lost().is_cancelled() {
+                error!(%holder, "another supervisor is in charge of these containers");
+                self.world.journal.lose(&holder);
+            }
+            self.stop.cancelled().await;
+        }
+    }
+}
 
 /// Renews the lease at a third of its time to live, until `stop`. One that is lost stops the journal, and thereby every
 /// start and every end, at once; after that, nothing is left to do here.

@@ -7,18 +7,14 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{
-    adopt::Remains,
-    requests::Supervisor,
-    strangers::{Sighting, Strange},
-};
+use super::{adopt::Remains, requests::Supervisor, strangers::Sighting};
 use crate::{
     actor::{Entry, SandboxHandle, Sight},
     domain::{
         Now, Sandbox, Status,
         lifecycle::{Container, Event},
     },
-    ports::runtime::{ContainerRef, Inspected, Listed, Owner},
+    ports::runtime::{ContainerRef, Inspected, Listed, Owner, Stranger},
 };
 
 /// How many sandboxes are asked at the same time.
@@ -158,14 +154,14 @@ impl Supervisor {
 
     /// Whether a container has a sandbox. Ours is what a record names by its id, and what its own labels name; why any other
     /// one is left alone is returned.
-    async fn account_for(&self, listed: &Listed, began: &Now) -> Option<Strange> {
+    async fn account_for(&self, listed: &Listed, began: &Now) -> Option<Stranger> {
         // A container of the reference system's is ours only through a record.
         if listed.container.owner != Owner::Sandglass {
             return None;
         }
         let is_of =
             |sandbox: &Sandbox| sandbox.details.container_id.as_deref() == listed.container.container_id.as_deref();
-        let strange = listed.copied.then_some(Strange::Copy);
+        let strange = listed.stranger;
         let id = &listed.container.sandbox;
         let age = began.wall() - listed.created_at;
         let of_age = age > self.settings.docker.orphan_grace.as_secs_f64();

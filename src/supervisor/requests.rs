@@ -28,7 +28,10 @@ use crate::{
     feed::Change,
     journal::StoreHealth,
     metrics::Scrape,
-    ports::store::{LastStop, Store, StoreError},
+    ports::{
+        runtime::Stranger,
+        store::{LastStop, Store, StoreError},
+    },
 };
 
 /// How far the supervisor is.
@@ -132,9 +135,11 @@ impl Supervisor {
     /// as it takes.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when somebody else supervises the prefix.
+    /// [`StoreError::Held`] when somebody else supervises the prefix, with this store or on this engine.
     pub async fn begin(self: &Arc<Self>) -> Result<Restoration, StoreError> {
+        self.must_be_alone().await?;
         let last_stop = self.patiently(|| self.store.acquire()).await?;
+        self.take_charge().await?;
         self.begin_after(last_stop).await
     }
 
@@ -144,6 +149,7 @@ impl Supervisor {
             let (store, journal) = (supervisor.store.clone(), supervisor.world.journal.clone());
             keep_lease(store, journal, supervisor.settings.store.lease_ttl, supervisor.stop.clone()).boxed()
         });
+        self.keep("charge", |supervisor, _| supervisor.watch_charge().boxed());
         self.keep("retries", |supervisor, deaths| {
             let (world, health) = (supervisor.world.clone(), supervisor.runtime_health.clone());
             retry_when_back(world, health, supervisor.stop.clone(), deaths).boxed()
@@ -284,6 +290,7 @@ impl Supervisor {
             journal_backlog,
             journal_oldest_seconds,
             streams: self.world.feed.readers(),
+            foreign: self.strangers.count(Stranger::OfAnotherStore),
             store_up: self.store_health.borrow().is_up(),
             runtime_up: *self.runtime_health.borrow() == RuntimeHealth::Up,
         })
@@ -317,6 +324,7 @@ impl Supervisor {
         if let Err(error) = released {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
+        self.world.runtime.leave();
         missing
     }
 
@@ -325,6 +333,7 @@ impl Supervisor {
         self.announce_stop();
         self.stop.cancel();
         self.arbiters.stop();
+        self.world.runtime.leave();
     }
 
     /// Has the threads of the actors end as by an accident.

@@ -7,32 +7,34 @@ use std::{
 
 use tracing::warn;
 
-use crate::{domain::SandboxId, ports::runtime::Listed};
-
-/// Why a container with our labels is not ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Strange {
-    /// Its labels are another container's: its image was made of that one.
-    Copy,
-}
+use crate::{
+    domain::SandboxId,
+    ports::runtime::{Listed, Stranger},
+};
 
 /// What the last reconcile saw, by the containers' ids: as many as the engine has.
 #[derive(Default)]
-pub(super) struct Strangers(Mutex<HashMap<String, Strange>>);
+pub(super) struct Strangers(Mutex<HashMap<String, Stranger>>);
 
 /// What a reconcile sees.
 #[derive(Default)]
-pub(super) struct Sighting(HashMap<String, (SandboxId, String, Strange)>);
+pub(super) struct Sighting(HashMap<String, (SandboxId, String, Stranger)>);
 
 impl Sighting {
     /// A container that is left alone.
-    pub(super) fn add(&mut self, listed: &Listed, why: Strange) {
+    pub(super) fn add(&mut self, listed: &Listed, why: Stranger) {
         let Some(id) = &listed.container.container_id else { return };
         self.0.insert(id.clone(), (listed.container.sandbox.clone(), listed.name.clone(), why));
     }
 }
 
 impl Strangers {
+    /// How many there are for this reason.
+    pub(super) fn count(&self, why: Stranger) -> usize {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter(|other| **other == why).count()
+    }
+
     /// Tells of those that were not seen before, and forgets those that are gone.
     pub(super) fn see(&self, sighting: Sighting) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,10 +43,15 @@ impl Strangers {
                 continue;
             }
             match why {
-                Strange::Copy => warn!(
+                Stranger::Copy => warn!(
                     %sandbox_id, container_id, name,
                     "a container carries the labels of another one, as when its image was made of that one with `docker \
                      commit`; it is not ours and is left alone"
+                ),
+                Stranger::OfAnotherStore => warn!(
+                    %sandbox_id, container_id, name,
+                    "a container with our prefix was made by a supervisor with another store, which may live; it is not ours \
+                     and is left alone: remove it with `docker rm` if nobody needs it any more"
                 ),
             }
         }

@@ -235,6 +235,10 @@ impl Store for Fused {
         self.around("try_acquire", self.store.try_acquire()).await
     }
 
+    async fn id(&self) -> Result<String, StoreError> {
+        self.store.id().await
+    }
+
     async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
         self.around("hand_over", self.store.hand_over(silent_for)).await
     }

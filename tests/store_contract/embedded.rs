@@ -166,22 +166,3 @@ async fn a_file_of_a_later_version_is_refused() {
     let error = store.acquire().await.unwrap_err();
     assert!(error.to_string().contains("99"), "{error}");
 }
-
-#[tokio::test]
-async fn a_standby_with_another_file_waits_too_and_opens_nothing() {
-    let world = Embedded::new();
-    let first = world.supervisor("the first");
-    first.acquire().await.unwrap();
-    let other = world.directory.path().join("other.redb");
-    let standby = EmbeddedStore::open(sandglass::store::embedded::Settings {
-        path: other.clone(),
-        ..world.settings("the second")
-    })
-    .unwrap();
-    let holder = assert_held(standby.try_acquire().await);
-    assert!(holder.contains("the first"), "{holder}");
-    assert!(holder.contains("store.redb"), "{holder}");
-    assert!(!other.exists(), "a file was made");
-    first.release().await.unwrap();
-    standby.try_acquire().await.unwrap();
-}

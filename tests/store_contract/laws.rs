@@ -387,3 +387,19 @@ pub(crate) async fn the_grace_that_is_used_up_is_told_to_the_next_one_until_a_ru
     next.spend_grace(Duration::ZERO).await.unwrap();
     assert_eq!(next.grace_spent().await.unwrap(), Duration::ZERO);
 }
+
+pub(crate) async fn a_store_keeps_its_id_and_no_other_store_has_it<W: World>(world: &W) {
+    let first = world.supervisor("the first");
+    first.acquire().await.unwrap();
+    let id = first.id().await.unwrap();
+    assert!(!id.is_empty());
+    assert_eq!(first.id().await.unwrap(), id);
+    first.release().await.unwrap();
+    let second = world.supervisor("the second");
+    second.acquire().await.unwrap();
+    assert_eq!(second.id().await.unwrap(), id);
+    let elsewhere = W::new();
+    let other = elsewhere.supervisor("of another store");
+    other.acquire().await.unwrap();
+    assert_ne!(other.id().await.unwrap(), id);
+}

@@ -32,8 +32,17 @@ async fn the_keys_are_those_of_the_design() {
 
     let mut keys: Vec<String> = raw.keys("*").unwrap();
     keys.sort();
-    let rest =
-        ["-session:ended", "-session:lives", ":active", ":epoch", ":lease", ":quarantine", ":sequence", ":tombstones"];
+    let rest = [
+        "-session:ended",
+        "-session:lives",
+        ":active",
+        ":epoch",
+        ":identity",
+        ":lease",
+        ":quarantine",
+        ":sequence",
+        ":tombstones",
+    ];
     assert_eq!(keys, rest.map(key));
     let hash: Vec<(String, String)> = raw.hgetall(key("-session:lives")).unwrap();
     assert_eq!(hash, [("__sandbox__".to_owned(), "{1}".to_owned())]);

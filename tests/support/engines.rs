@@ -12,7 +12,7 @@ use sandglass::{
         lifecycle::Container,
         spec::{Readiness, StartSpec},
     },
-    ports::runtime::{ContainerRef, Labels, Owner, Runtime, Start, StartProgress},
+    ports::runtime::{ContainerRef, Labels, Owner, Runtime, Start, StartProgress, Stranger},
     runtime::memory::{Memory, Point, When},
 };
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ impl Subject for Memory {
     }
 
     async fn put_copy(&self, start: &Start, name: &str) -> String {
-        Memory::put_copy(self, &by_labels(start), name, start.labels.clone())
+        self.put_stranger(Stranger::Copy, &by_labels(start), name, start.labels.clone())
     }
 
     async fn run_to_exit(&self, start: &Start, code: i64) {

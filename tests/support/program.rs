@@ -80,7 +80,8 @@ impl Program {
         Self::spawn_with(address, directory, &[], arguments)
     }
 
-    fn spawn_with(address: &str, directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+    /// The same with these variables in its environment.
+    pub fn spawn_with(address: &str, directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let log = directory.join(format!("log-{}", sandglass::domain::SandboxId::generate()));
         let file = File::create(&log).expect("a file for the log");
         Self::spawn_telling(file.into(), log, address, directory, variables, arguments)

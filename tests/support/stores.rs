@@ -84,9 +84,7 @@ impl Embedded {
 
     pub fn settings(&self, name: &str) -> embedded::Settings {
         let path = self.path();
-        let directory = self.directory.path().file_name().expect("a directory of the test's own");
-        let prefix = directory.to_string_lossy().into_owned();
-        embedded::Settings { prefix, path, instance: name.to_owned(), now: self.clock.wall() }
+        embedded::Settings { path, instance: name.to_owned(), now: self.clock.wall() }
     }
 }
 

@@ -86,9 +86,8 @@ pub(crate) fn open(place: &Place) -> Option<Arc<dyn Store>> {
     Some(match place {
         Place::Nowhere => return None,
         Place::File(path) => {
-            let prefix = path.to_string_lossy().replace(|symbol: char| !symbol.is_ascii_alphanumeric(), "-");
             let now = Arc::new(clock::wall_seconds);
-            let settings = embedded::Settings { path: path.clone(), prefix, instance, now };
+            let settings = embedded::Settings { path: path.clone(), instance, now };
             Arc::new(EmbeddedStore::open(settings).expect("the file can be used"))
         }
         Place::Redis(url) => Arc::new(

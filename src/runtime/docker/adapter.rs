@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::EpochSeconds,
+    host::EngineLock,
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
@@ -59,9 +60,17 @@ impl Docker {
     ///
     /// # Errors
     /// [`RuntimeError::Failed`] when the host's address is of no kind that is supported, or a certificate for it is missing.
-    pub fn connect(mut settings: Settings) -> Result<Self, RuntimeError> {
+    pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
+        Self::connect_with(settings, None)
+    }
+
+    /// The same for one who takes charge by `lock`. Without a lock, everybody is in charge.
+    ///
+    /// # Errors
+    /// As [`Docker::connect`].
+    pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
-        Ok(Self { keyring, engine: Arc::new(Engine::new(settings)?), probe: readiness::Probe::new()? })
+        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: readiness::Probe::new()? })
     }
 }
 
@@ -78,6 +87,22 @@ impl Runtime for Docker {
 
     async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError> {
         self.view(container).await
+    }
+
+    async fn in_charge(&self) -> Option<String> {
+        self.engine.in_charge().await
+    }
+
+    async fn take_charge(&self, store: &str) -> Result<(), String> {
+        self.engine.take_charge(store).await
+    }
+
+    async fn usurped(&self) -> String {
+        self.engine.usurped().await
+    }
+
+    fn leave(&self) {
+        self.engine.leave();
     }
 
     async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError> {

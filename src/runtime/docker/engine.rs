@@ -16,26 +16,37 @@ use tokio::time::timeout;
 
 use super::{
     Settings,
+    charge::Charged,
     error::CallError,
     host::{Host, adjust_requests},
     pool::{Permit, Pool},
 };
-use crate::ports::runtime::RuntimeError;
+use crate::{host::EngineLock, ports::runtime::RuntimeError};
 
 /// The connection to the engine. "Connection" is a figure of speech: each call opens a socket of its own, and what is
 /// kept is the API version that was agreed on. It is forgotten when a call finds the engine unreachable or silent, so
-/// an engine that comes back as another version is asked again.
+/// an engine that comes back as another version, or as another engine, is asked again.
 pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) pool: Pool,
+    /// `None`: nobody is kept out.
+    pub(super) charged: Option<Charged>,
     host: Host,
-    client: Mutex<Option<bollard::Docker>>,
+    client: Mutex<Option<Connected>>,
+}
+
+/// A client, and the id of the engine that it was made for, where somebody is kept out.
+#[derive(Clone)]
+struct Connected {
+    client: bollard::Docker,
+    engine_id: String,
 }
 
 impl Engine {
-    pub(super) fn new(settings: Settings) -> Result<Self, RuntimeError> {
+    pub(super) fn new(settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let host = Host::resolve(&settings)?;
-        Ok(Self { pool: Pool::new(settings.concurrency), settings, host, client: Mutex::new(None) })
+        let (pool, charged) = (Pool::new(settings.concurrency), lock.map(Charged::with));
+        Ok(Self { pool, settings, charged, host, client: Mutex::new(None) })
     }
 
     /// Where it is.
@@ -99,6 +110,7 @@ impl Engine {
             };
             // The library counts in whole seconds, and rounds down.
             let limit = Duration::from_secs(self.settings.call_timeout.as_secs().saturating_add(1));
+            let engine = Arc::clone(&self);
             let items = request(client.with_timeout(limit)).map(move |item| {
                 let item = item.map_err(|error| match error {
                     Error::RequestTimeoutError => CallError::TimedOut(limit),
@@ -107,7 +119,8 @@ impl Engine {
                 self.note(&item);
                 item
             });
-            items.right_stream()
+            // An engine that goes away may end it without a word.
+            items.chain(stream::once(async move { engine.forget_client() }).filter_map(|()| ready(None))).right_stream()
         };
         stream::once(open).flatten().boxed()
     }
@@ -124,9 +137,18 @@ impl Engine {
     /// The client, made and its API version agreed on if there is none. Two calls may both find none and both make
     /// one: that costs a round trip, while a lock would line up every caller behind an engine that does not answer.
     async fn client(&self) -> Result<bollard::Docker, CallError> {
+        self.connected().await.map(|connected| connected.client)
+    }
+
+    /// The engine's id. Empty where nobody is kept out.
+    pub(super) async fn id(&self) -> Result<String, CallError> {
+        self.connected().await.map(|connected| connected.engine_id)
+    }
+
+    async fn connected(&self) -> Result<Connected, CallError> {
         let known = self.slot().clone();
-        if let Some(client) = known {
-            return Ok(client);
+        if let Some(connected) = known {
+            return Ok(connected);
         }
         let fresh = self.host.client().map_err(|error| CallError::new(&self.host, error))?;
         let limit = self.settings.call_timeout;
@@ -136,9 +158,27 @@ impl Engine {
         };
         let version = negotiated.client_version();
         let client = adjust_requests(negotiated, version);
-        tracing::debug!(host = %self.host, api_version = %version, "connected to the container engine");
-        *self.slot() = Some(client.clone());
-        Ok(client)
+        let engine_id = if self.charged.is_some() { self.ask_for_id(&client).await? } else { String::new() };
+        self.admit(&engine_id).await?;
+        tracing::debug!(host = %self.host, api_version = %version, engine_id, "connected to the container engine");
+        let connected = Connected { client, engine_id };
+        *self.slot() = Some(connected.clone());
+        Ok(connected)
+    }
+
+    async fn ask_for_id(&self, client: &bollard::Docker) -> Result<String, CallError> {
+        let limit = self.settings.call_timeout;
+        let info = match timeout(limit, client.info()).await {
+            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error))?,
+            Err(_elapsed) => return Err(self.silent(limit)),
+        };
+        // One that has none is told by its address.
+        Ok(info.id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.host.to_string()))
+    }
+
+    /// The next call asks the engine anew which one it is.
+    pub(super) fn forget_client(&self) {
+        *self.slot() = None;
     }
 
     /// Forgets the client after an error that tells of no living connection, or of an engine of another version.
@@ -149,7 +189,7 @@ impl Engine {
             _ => false,
         };
         if stale {
-            *self.slot() = None;
+            self.forget_client();
         }
     }
 
@@ -157,7 +197,7 @@ impl Engine {
         CallError::Unreachable { message: format!("{}: no answer within {limit:?}", self.host), sent: false }
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<bollard::Docker>> {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Connected>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

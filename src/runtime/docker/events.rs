@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
 use futures_util::{StreamExt, future::ready, stream::BoxStream};
 
-use super::{Docker, ownership::is_copied};
+use super::Docker;
 use crate::{
     domain::EpochSeconds,
-    ports::runtime::{ContainerEvent, ContainerEventKind as Kind, Owner, RuntimeError},
+    ports::runtime::{ContainerEvent, ContainerEventKind as Kind, RuntimeError},
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -56,8 +56,8 @@ impl Docker {
         };
         let container = self.claim(actor.id.as_deref()?, &attributes)?;
         let name = attributes.get("name").map(String::as_str).unwrap_or_default();
-        let copied = container.owner == Owner::Sandglass && is_copied(name, &attributes, &container.sandbox);
-        Some(ContainerEvent { at: at(message.time_nano, message.time)?, container, kind, copied })
+        let stranger = self.stranger(&container, name, &attributes);
+        Some(ContainerEvent { at: at(message.time_nano, message.time)?, container, kind, stranger })
     }
 }
 

@@ -31,7 +31,7 @@ impl Docker {
         let name = ownership::own_name(summary.names.as_deref().unwrap_or_default());
         Some(Listed {
             state: state(summary.state),
-            copied: container.owner == Owner::Sandglass && ownership::is_copied(name, &labels, &container.sandbox),
+            stranger: self.stranger(&container, name, &labels),
             name: name.to_owned(),
             image: summary.image,
             labels: match container.owner {

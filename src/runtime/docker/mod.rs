@@ -18,6 +18,7 @@
 //! | [`engine`] | calls with timeouts, the API version, reconnects |
 //! | [`error`] | unreachable or failed |
 //! | [`pool`] | the lanes |
+//! | [`charge`] | one supervisor per engine and prefix |
 //! | [`ownership`] | labels, and whose a container is |
 //! | [`view`] | an inspected container in the port's words |
 //! | [`list`], [`events`] | all containers of ours, and what happens to them |
@@ -32,6 +33,7 @@
 //! on another machine can be supervised, but readiness probes and `base_url` need it on this one.
 
 mod adapter;
+mod charge;
 mod create;
 mod end;
 mod engine;

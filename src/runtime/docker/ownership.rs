@@ -7,10 +7,10 @@ use bollard::{
     query_parameters::ListContainersOptionsBuilder,
 };
 
-use super::{Docker, error::CallError};
+use super::{Docker, charge::Origin, error::CallError};
 use crate::{
     domain::{OnTimeout, SandboxId, name::unprefixed, spec::Readiness},
-    ports::runtime::{ContainerRef, Labels, Owner, Start},
+    ports::runtime::{ContainerRef, Labels, Owner, Start, Stranger},
 };
 
 const PREFIX: &str = "sandglass.prefix";
@@ -18,6 +18,9 @@ const ID: &str = "sandglass.id";
 /// The name of the container that the labels were given to. Images that are made of a container pass its labels on, and this
 /// tells its copies from it. Earlier versions did not write it.
 const CONTAINER: &str = "sandglass.container";
+/// The id of the store whose supervisor made it, and how far the lock reached that this supervisor held.
+const STORE: &str = "sandglass.store";
+const DOMAIN: &str = "sandglass.domain";
 const CREATED_AT: &str = "sandglass.created_at";
 const TEMPLATE: &str = "sandglass.template";
 const IDLE_TIMEOUT: &str = "sandglass.idle_timeout";
@@ -103,7 +106,7 @@ impl Docker {
         }
         found.retain(|summary| {
             let name = own_name(summary.names.as_deref().unwrap_or_default());
-            has_right_name(container, name, summary.labels.as_ref())
+            summary.labels.as_ref().is_some_and(|labels| self.is_meant(container, name, labels))
         });
         found.sort_by_key(|summary| std::cmp::Reverse(likelihood(summary)));
         Ok(found.into_iter().filter_map(|summary| summary.id).collect())
@@ -135,10 +138,44 @@ impl Docker {
         let meant = match known_id(container) {
             Some(id) => found.id.as_deref().is_some_and(|full| full.starts_with(id)),
             None => {
-                has_right_name(container, found.name.as_deref().unwrap_or_default().trim_start_matches('/'), labels)
+                let name = found.name.as_deref().unwrap_or_default().trim_start_matches('/');
+                labels.is_some_and(|labels| self.is_meant(container, name, labels))
             }
         };
         meant && self.proof(container).iter().all(|(key, value)| labels.is_some_and(|all| all.get(*key) == Some(value)))
+    }
+
+    /// Whether a container of this name with these labels can be the one that `container` means without an id. One that
+    /// another store's supervisor made has the same name when two share an engine and a prefix.
+    fn is_meant(&self, container: &ContainerRef, name: &str, labels: &HashMap<String, String>) -> bool {
+        match &container.name {
+            Some(recorded) => name == recorded && !self.is_of_another_store(labels),
+            None => self.stranger(container, name, labels).is_none(),
+        }
+    }
+
+    /// Why a container of this name with these labels, which are those of `container`, is not ours.
+    pub(super) fn stranger(
+        &self,
+        container: &ContainerRef,
+        name: &str,
+        labels: &HashMap<String, String>,
+    ) -> Option<Stranger> {
+        if container.owner != Owner::Sandglass {
+            None
+        } else if is_copied(name, labels, &container.sandbox) {
+            Some(Stranger::Copy)
+        } else {
+            self.is_of_another_store(labels).then_some(Stranger::OfAnotherStore)
+        }
+    }
+
+    /// Whether the supervisor of another store made it, and may live. One that this host's lock would exclude does not: its
+    /// store was lost. Earlier versions did not tell the store.
+    fn is_of_another_store(&self, labels: &HashMap<String, String>) -> bool {
+        let Some(Origin { store, domain }) = self.engine.origin() else { return false };
+        let told = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
+        told(STORE).is_some_and(|made_for| made_for != store) && (domain.is_none() || told(DOMAIN) != domain.as_deref())
     }
 
     /// The labels that containers of ours and of the reference system have in common, whatever their sandbox. An engine
@@ -172,10 +209,13 @@ impl Docker {
     /// All labels of a new container.
     pub(super) fn labels(&self, start: &Start) -> HashMap<String, String> {
         let labels = &start.labels;
+        let origin = self.engine.origin();
         let pairs = [
             (PREFIX, Some(self.engine.settings.prefix.clone())),
             (ID, Some(start.id.as_str().to_owned())),
             (CONTAINER, Some(start.name.clone())),
+            (STORE, origin.as_ref().map(|origin| origin.store.clone())),
+            (DOMAIN, origin.and_then(|origin| origin.domain)),
             (CREATED_AT, labels.created_at.map(|at| at.to_string())),
             (TEMPLATE, labels.template.clone()),
             (IDLE_TIMEOUT, labels.idle_timeout.map(|timeout| timeout.map_or(NO_TIMEOUT.to_owned(), seconds))),
@@ -198,19 +238,9 @@ fn known_id(container: &ContainerRef) -> Option<&str> {
     container.container_id.as_deref().filter(|id| is_id(id))
 }
 
-/// Whether a container of this name with these labels can be the one that `container` means without an id.
-fn has_right_name(container: &ContainerRef, name: &str, labels: Option<&HashMap<String, String>>) -> bool {
-    match (&container.name, &container.owner) {
-        (Some(recorded), _) => name == recorded,
-        (None, Owner::Sandglass) => labels.is_some_and(|labels| !is_copied(name, labels, &container.sandbox)),
-        // Its labels tell no name.
-        (None, Owner::Reference { .. }) => true,
-    }
-}
-
 /// Whether these labels name another container than the one of this name, which carries them. Before they did, every
 /// container was called after its sandbox alone.
-pub(super) fn is_copied(name: &str, labels: &HashMap<String, String>, sandbox: &SandboxId) -> bool {
+fn is_copied(name: &str, labels: &HashMap<String, String>, sandbox: &SandboxId) -> bool {
     match labels.get(CONTAINER) {
         Some(named) => name != named,
         None => name != unprefixed(sandbox),

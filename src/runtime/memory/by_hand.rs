@@ -3,7 +3,7 @@
 use super::{Memory, containers::Mark};
 use crate::{
     domain::{SandboxId, lifecycle::Container as State},
-    ports::runtime::{ContainerRef, Labels},
+    ports::runtime::{ContainerRef, Labels, Stranger},
 };
 
 impl Memory {
@@ -102,9 +102,8 @@ impl Memory {
         self.containers().put(Some(Mark::of(owner)), name, labels, state)
     }
 
-    /// A running container of somebody else's with the labels of `owner`'s container, since its image was made of that one;
-    /// its id.
-    pub fn put_copy(&self, owner: &ContainerRef, name: &str, labels: Labels) -> String {
-        self.containers().put_copy(Mark::of(owner), name, labels)
+    /// A running container that is not ours although it carries the labels of `owner`; its id.
+    pub fn put_stranger(&self, why: Stranger, owner: &ContainerRef, name: &str, labels: Labels) -> String {
+        self.containers().put_stranger(why, Mark::of(owner), name, labels)
     }
 }

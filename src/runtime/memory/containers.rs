@@ -10,7 +10,7 @@ use crate::{
     domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
-        RuntimeError, Start, Started,
+        RuntimeError, Start, Started, Stranger,
     },
 };
 
@@ -67,8 +67,8 @@ pub(super) struct Entry {
     mark: Option<Mark>,
     number: u64,
     name: String,
-    /// Its labels name another container.
-    copied: bool,
+    /// Why it is not ours although it has a mark.
+    stranger: Option<Stranger>,
     image: String,
     ports: Vec<u16>,
     labels: Labels,
@@ -168,7 +168,11 @@ impl Containers {
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {
         let mark = Mark::Sandglass(start.id.clone());
         if let Some(holder) = self.by_name.get(&start.name).cloned() {
-            if self.by_id.get(&holder).is_none_or(|entry| entry.copied || entry.mark.as_ref() != Some(&mark)) {
+            if self
+                .by_id
+                .get(&holder)
+                .is_none_or(|entry| entry.stranger.is_some() || entry.mark.as_ref() != Some(&mark))
+            {
                 return Err(RuntimeError::Failed(format!("the container name {:?} is taken", start.name)));
             }
             self.remove(&holder);
@@ -179,9 +183,9 @@ impl Containers {
         Ok(self.insert(entry))
     }
 
-    /// A container of an image that was made of a container with these labels.
-    pub(super) fn put_copy(&mut self, mark: Mark, name: &str, labels: Labels) -> String {
-        let entry = Entry { copied: true, ..self.entry(Some(mark), name, labels) };
+    /// A running container with our labels that is not ours.
+    pub(super) fn put_stranger(&mut self, why: Stranger, mark: Mark, name: &str, labels: Labels) -> String {
+        let entry = Entry { stranger: Some(why), ..self.entry(Some(mark), name, labels) };
         let id = self.insert(entry);
         self.set_state(&id, State::Running);
         id
@@ -193,7 +197,7 @@ impl Containers {
         self.by_name.remove(&entry.name);
         self.by_name.insert(name.to_owned(), id.to_owned());
         name.clone_into(&mut entry.name);
-        entry.copied = true;
+        entry.stranger = Some(Stranger::Copy);
         if let Some(mark) = &entry.mark {
             self.by_mark.remove(mark);
         }
@@ -220,7 +224,7 @@ impl Containers {
             mark,
             number: self.created,
             name: name.to_owned(),
-            copied: false,
+            stranger: None,
             image: "busybox:stable".to_owned(),
             ports: Vec::new(),
             labels,
@@ -230,7 +234,7 @@ impl Containers {
     fn insert(&mut self, entry: Entry) -> String {
         let id = format!("{:012x}", entry.number);
         if let Some(mark) = entry.mark.clone()
-            && !entry.copied
+            && entry.stranger.is_none()
         {
             self.by_mark.insert(mark, id.clone());
         }
@@ -259,10 +263,9 @@ impl Containers {
         let mark = Mark::of(container);
         let id = match (&container.container_id, &container.name) {
             (Some(id), _) => Some(id),
-            (None, Some(name)) => self
-                .by_name
-                .get(name)
-                .filter(|id| self.by_id.get(*id).is_some_and(|entry| entry.mark.as_ref() == Some(&mark))),
+            (None, Some(name)) => {
+                self.by_name.get(name).filter(|id| self.by_id.get(*id).is_some_and(|entry| entry.is_named_by(&mark)))
+            }
             (None, None) => self.by_mark.get(&mark),
         };
         match id.and_then(|id| self.by_id.get(id).map(|entry| (id, entry))) {
@@ -319,9 +322,9 @@ impl Containers {
 
     fn tell(&mut self, id: &str, kind: Kind) {
         let Some(entry) = self.by_id.get(id) else { return };
-        let (mark, copied) = (entry.mark.as_ref(), entry.copied);
+        let (mark, stranger) = (entry.mark.as_ref(), entry.stranger);
         if let Some(container) = mark.and_then(|mark| mark.reference(id)) {
-            self.log.push(ContainerEvent { at: (self.now)(), container, kind, copied });
+            self.log.push(ContainerEvent { at: (self.now)(), container, kind, stranger });
         }
     }
 
@@ -331,6 +334,11 @@ impl Containers {
 }
 
 impl Entry {
+    /// Whether a record can mean it by its name.
+    fn is_named_by(&self, mark: &Mark) -> bool {
+        self.mark.as_ref() == Some(mark) && self.stranger != Some(Stranger::OfAnotherStore)
+    }
+
     pub(super) fn started(&self, id: &str) -> Started {
         let address = |index: usize| {
             let port = FIRST_HOST_PORT + (self.number * 8 + self.moved * 100 + index as u64) % HOST_PORTS;
@@ -375,7 +383,7 @@ impl Entry {
             labels: self.shown_labels(),
             ports: self.started(id).ports,
             created_at: self.created_at,
-            copied: self.copied,
+            stranger: self.stranger,
         })
     }
 

@@ -12,8 +12,8 @@ use super::{
     tables::{self, FORMAT, META},
 };
 use crate::{
+    host::{Holder, Process},
     ports::store::StoreError,
-    store::holder::{Holder, Process},
 };
 
 /// redb's own default, a gibibyte, is more than all of Sandglass should need.

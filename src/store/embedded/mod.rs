@@ -2,15 +2,13 @@
 //!
 //! The file is a redb database; each commit is one durable transaction. The lease is the lock that an open database
 //! holds on its file: the system gives it back when the process ends, however it ends. Beside the file, `PATH.lease`
-//! tells people who holds it. A second lock, in the directory for temporary files, is the prefix' own: two files of one
-//! prefix on one host would be two supervisors of the same containers.
+//! tells people who holds it.
 //!
 //! The lock belongs to one host. A file on a network file system shared by several hosts is as safe as that system's
 //! locks are.
 
 mod error;
 mod file;
-mod host_lock;
 mod store;
 mod tables;
 

@@ -13,14 +13,12 @@ use async_trait::async_trait;
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{error::Failure, file::Open, host_lock::HostLock, tables};
+use super::{error::Failure, file::Open, tables};
 use crate::{
     domain::SandboxId,
+    host::{Holder, Process},
     ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
-    store::{
-        WallClock,
-        holder::{Holder, Process},
-    },
+    store::WallClock,
 };
 
 /// How long a call may take: far more than a disk that works needs, since a call that was begun cannot be broken off.
@@ -34,8 +32,6 @@ const COMMITS_PER_EXPIRY: u64 = 500;
 pub struct Settings {
     /// The file. It is made, with its directory, if it is missing.
     pub path: PathBuf,
-    /// What is supervised by one process on this host, whatever its file.
-    pub prefix: String,
     /// What this supervisor is called, for whoever finds the file in use.
     pub instance: String,
     /// Tells when tombstones have expired.
@@ -52,7 +48,6 @@ pub struct EmbeddedStore {
 struct Shared {
     settings: Settings,
     open: RwLock<Option<Open>>,
-    host_lock: std::sync::Mutex<Option<HostLock>>,
     /// An error of the disk made the open database useless; the next call opens it again.
     broken: AtomicBool,
     commits: AtomicU64,
@@ -71,8 +66,14 @@ impl EmbeddedStore {
             )));
         }
         let (open, broken, commits) = (RwLock::new(None), AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { settings, open, host_lock: std::sync::Mutex::default(), broken, commits });
+        let shared = Arc::new(Shared { settings, open, broken, commits });
         Ok(Self { shared, order: Arc::new(Mutex::new(())) })
+    }
+
+    /// Where the records are, in words.
+    pub fn place(&self) -> String {
+        let path = &self.shared.settings.path;
+        format!("the store file {}", std::path::absolute(path).unwrap_or_else(|_| path.clone()).display())
     }
 
     /// Runs `work` on a thread that may block. What it began goes on when the caller does not wait for it any longer.
@@ -121,12 +122,9 @@ impl Shared {
         if open.is_some() {
             return Ok(LastStop::Unclean);
         }
-        // The prefix' own lock first: whoever asks often then opens no file, neither the holder's nor another one.
-        let host_lock = HostLock::take(&self.settings.prefix, &self.settings.path, self.holder())?;
         let file = self.open_file()?;
         self.broken.store(false, Ordering::Release);
         let stopped = self.database(&file, tables::take_stop_note)?;
-        *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) = host_lock;
         *open = Some(file);
         // A note from the future tells that the clock was set, and nothing else.
         let ago = stopped.and_then(|stopped| Duration::try_from_secs_f64((self.settings.now)() - stopped).ok());
@@ -152,8 +150,6 @@ impl Shared {
             }
         }
         *open = None;
-        // Last, so that whoever waits for it finds the file free as well.
-        *self.host_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // What is not held is not to be opened again either.
         self.broken.store(false, Ordering::Release);
     }
@@ -243,6 +239,10 @@ impl Store for EmbeddedStore {
     async fn try_acquire(&self) -> Result<LastStop, StoreError> {
         // The system knows who lives: nobody is ever watched.
         self.acquire().await
+    }
+
+    async fn id(&self) -> Result<String, StoreError> {
+        self.blocking(|shared| shared.on_database(tables::id)).await
     }
 
     async fn renew(&self) -> Result<Memory, StoreError> {

@@ -13,9 +13,9 @@ use crate::{
 /// The layout that this version writes.
 pub(super) const FORMAT: u64 = 1;
 
-/// `format`: the layout's number. `grace_spent`: how much of the grace after a restart is used up, in milliseconds; there
-/// until a run outlives it. `stopped`: since when nobody answers, in milliseconds since the epoch; there after a
-/// clean stop, until the file is next taken.
+/// `format`: the layout's number. `id`: what tells this store from every other one. `grace_spent`: how much of the grace
+/// after a restart is used up, in milliseconds; there until a run outlives it. `stopped`: since when nobody answers, in
+/// milliseconds since the epoch; there after a clean stop, until the file is next taken.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// A member, with a time and a record.
@@ -39,6 +39,22 @@ pub(super) fn create(database: &Database) -> Result<(), Failure> {
     }
     transaction.open_table(QUARANTINE)?;
     Ok(transaction.commit()?)
+}
+
+/// The store's own id, which is made when it is first asked for.
+pub(super) fn id(database: &Database) -> Result<String, Failure> {
+    let known = database.begin_read()?.open_table(META)?.get("id")?.map(|id| id.value());
+    let id = match known {
+        Some(id) => id,
+        None => {
+            let id = rand::random();
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert("id", id)?;
+            transaction.commit()?;
+            id
+        }
+    };
+    Ok(format!("{id:016x}"))
 }
 
 /// Notes that everything is written, and that nobody answers since `stopped`.

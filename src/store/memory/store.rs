@@ -296,6 +296,10 @@ impl Store for MemoryStore {
         .await
     }
 
+    async fn id(&self) -> Result<String, StoreError> {
+        Ok(format!("{:p}", Arc::as_ptr(&self.shared)))
+    }
+
     async fn renew(&self) -> Result<Memory, StoreError> {
         self.at(Point::Renew, |content, _| content.hold(&self.identity)).await
     }

@@ -1,6 +1,6 @@
 -- Takes the lease if nobody holds it, or if it still is the one that the caller has seen and knows to be abandoned.
--- KEYS: lease, epoch, sequence, the note of whoever gave the lease back last, which is taken away.
--- ARGV: the abandoned lease or '', the new one without its first brace, milliseconds.
+-- KEYS: lease, epoch, sequence, the note of whoever gave the lease back last, which is taken away, the store's id.
+-- ARGV: the abandoned lease or '', the new one without its first brace, milliseconds, the id of a store that has none.
 for _, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'none' and kind ~= 'string' then
@@ -43,4 +43,5 @@ redis.call('SET', KEYS[2], number)
 redis.call('SET', KEYS[3], number)
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
 redis.call('DEL', KEYS[4])
-return {'taken', lease, number, silent_for}
+redis.call('SETNX', KEYS[5], ARGV[4])
+return {'taken', lease, number, silent_for, redis.call('GET', KEYS[5])}

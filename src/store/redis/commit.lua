@@ -1,12 +1,12 @@
 -- Applies a batch if the caller holds the lease, and extends the lease. Without writes, it only extends the lease.
--- KEYS: lease, epoch, sequence, active, tombstones, quarantine.
+-- KEYS: lease, epoch, sequence, active, tombstones, quarantine, the store's id.
 -- ARGV: the caller's lease, its epoch, its time to live in milliseconds, the commit's number or '', what the keys of
 -- hashes begin with, what the keys of things renamed aside begin with, the record's field, the number of the last commit
--- that the caller knows to be applied; then the writes.
+-- that the caller knows to be applied, the store's id; then the writes.
 local mine, my_epoch = ARGV[1], tonumber(ARGV[2])
 
 -- A key of a wrong type is found before anything is written, so that nothing is written by halves.
-local kinds = {'string', 'string', 'string', 'zset', 'zset', 'hash'}
+local kinds = {'string', 'string', 'string', 'zset', 'zset', 'hash', 'string'}
 for index, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'none' and kind ~= kinds[index] then
@@ -35,6 +35,8 @@ end
 -- First of all writes: a server that is full, read-only or cannot save refuses this one, and thereby the whole batch.
 redis.call('SET', KEYS[1], mine, 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[2])
+-- Containers tell it: a server that has lost it goes on with the one that they have.
+redis.call('SETNX', KEYS[7], ARGV[9])
 
 local last = tonumber(redis.call('GET', KEYS[3]) or '0') or 0
 -- A server that has forgotten a commit has lost its data, or went back to an older snapshot. Nothing is written before
@@ -75,7 +77,7 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local buried = false
-local index = 9
+local index = 10
 while index <= #ARGV do
   local verb, subject = ARGV[index], ARGV[index + 1]
   if verb == 'put' then

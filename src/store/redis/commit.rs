@@ -1,6 +1,6 @@
 //! Commits: a batch as calls of the script that applies it.
 
-use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, atomic::Ordering};
 
 use redis::Cmd;
 
@@ -70,12 +70,14 @@ impl RedisStore {
     /// A call of the script without writes; `number` is the commit's.
     pub(super) fn commit_call(&self, lease: &Lease, number: Option<u64>) -> Cmd {
         let keys = &self.keys;
-        let all = [&*keys.lease, &keys.epoch, &keys.sequence, &keys.active, &keys.tombstones, &keys.quarantine];
+        let all =
+            [&*keys.lease, &keys.epoch, &keys.sequence, &keys.active, &keys.tombstones, &keys.quarantine, &keys.id];
         let mut call = self.scripts.commit.call(&all);
         call.arg(&lease.value).arg(lease.epoch).arg(milliseconds(self.settings.lease_ttl));
         call.arg(number.map(|number| number.to_string()).unwrap_or_default());
         call.arg(&keys.session).arg(&keys.foreign).arg(super::keys::RECORD_FIELD);
         call.arg(self.confirmed.load(Ordering::Acquire));
+        call.arg(self.id.lock().unwrap_or_else(PoisonError::into_inner).as_deref().unwrap_or_default());
         call
     }
 }

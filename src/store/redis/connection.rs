@@ -48,6 +48,11 @@ impl Connection {
         Ok(Self { client, server, call_timeout, manager: Mutex::new(None) })
     }
 
+    /// The server and its database, in words.
+    pub(super) fn place(&self) -> String {
+        format!("Redis at {}, database {}", self.server, self.client.get_connection_info().redis_settings().db())
+    }
+
     /// Puts `error`, which `what` was answered, into words.
     pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
         let words = match (error.code(), error.detail()) {

@@ -9,6 +9,8 @@ pub(super) struct Keys {
     pub(super) lease: String,
     pub(super) epoch: String,
     pub(super) sequence: String,
+    /// What tells this store from every other one.
+    pub(super) id: String,
     /// The note of whoever gave the lease back last.
     pub(super) stopped: String,
     /// How much of the grace after a restart is used up, in milliseconds.
@@ -28,6 +30,7 @@ impl Keys {
             lease: format!("{prefix}:lease"),
             epoch: format!("{prefix}:epoch"),
             sequence: format!("{prefix}:sequence"),
+            id: format!("{prefix}:identity"),
             stopped: format!("{prefix}:stopped"),
             grace: format!("{prefix}:grace"),
             active: format!("{prefix}:active"),

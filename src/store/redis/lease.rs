@@ -13,8 +13,8 @@ use super::{
     store::RedisStore,
 };
 use crate::{
+    host::Holder,
     ports::store::{LastStop, Memory, StoreError},
-    store::holder::Holder,
 };
 
 /// How much longer than its time to live a lease is watched before the watch is given up.
@@ -83,9 +83,9 @@ impl RedisStore {
 
     /// Tries to take the lease, also in the place of `abandoned`.
     async fn try_to_take(&self, abandoned: &str) -> Result<Attempt, StoreError> {
-        let keys = [&*self.keys.lease, &self.keys.epoch, &self.keys.sequence, &self.keys.stopped];
+        let keys = [&*self.keys.lease, &self.keys.epoch, &self.keys.sequence, &self.keys.stopped, &self.keys.id];
         let call = with(with(self.scripts.acquire.call(&keys), abandoned), &self.identity);
-        let call = with(call, milliseconds(self.settings.lease_ttl));
+        let call = with(with(call, milliseconds(self.settings.lease_ttl)), fresh_id());
         let reply = self.connection.bounded(self.scripts.acquire.run(&self.connection, call)).await?;
         match &*reply.word {
             "taken" => {
@@ -95,6 +95,7 @@ impl RedisStore {
                 self.reverted.store(false, Ordering::Release);
                 *self.lease.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(Lease { value: reply.text(0), epoch });
+                *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.text(3));
                 let ago = reply.text(2).parse().ok().map(Duration::from_millis);
                 Ok(Attempt::Taken(ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago })))
             }
@@ -161,6 +162,11 @@ impl RedisStore {
     fn unexpected(&self, reply: &Reply) -> StoreError {
         self.connection.unavailable(&format!("an unexpected answer: {}", reply.word))
     }
+}
+
+/// What may become the store's id.
+fn fresh_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 /// The error for a lease that somebody else holds.

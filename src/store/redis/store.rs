@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, standby::Vigil};
 use crate::{
     domain::SandboxId,
+    host::Process,
     ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
-    store::holder::Process,
 };
 
 /// How to reach a Redis server, and as whom.
@@ -60,6 +60,8 @@ pub struct RedisStore {
     /// An [`Identity`] as JSON, without its first brace.
     pub(super) identity: String,
     pub(super) lease: Mutex<Option<Lease>>,
+    /// The store's id as it was when the lease was taken. A server that loses it is told it again.
+    pub(super) id: Mutex<Option<String>>,
     pub(super) vigil: Mutex<Vigil>,
     /// The number of the last commit.
     pub(super) last_commit: tokio::sync::Mutex<u64>,
@@ -110,11 +112,19 @@ impl RedisStore {
             token,
             identity,
             lease: Mutex::new(None),
+            id: Mutex::new(None),
             vigil: Mutex::default(),
             last_commit: tokio::sync::Mutex::new(0),
             confirmed: AtomicU64::new(0),
             reverted: AtomicBool::new(false),
         })
+    }
+}
+
+impl RedisStore {
+    /// Where the records are, in words without a password.
+    pub fn place(&self) -> String {
+        self.connection.place()
     }
 }
 
@@ -127,6 +137,11 @@ impl Store for RedisStore {
 
     async fn try_acquire(&self) -> Result<LastStop, StoreError> {
         self.try_take_lease().await
+    }
+
+    async fn id(&self) -> Result<String, StoreError> {
+        let id = self.id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        id.ok_or_else(|| self.connection.unavailable("its id is known only to who has taken the lease"))
     }
 
     async fn renew(&self) -> Result<Memory, StoreError> {

@@ -9,9 +9,11 @@ use crate::domain::EpochSeconds;
 
 /// A process, told from every other process of every host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
-    pub(super) host: String,
-    pub(super) pid: u32,
+pub struct Process {
+    /// Its host's name.
+    pub host: String,
+    /// Its number.
+    pub pid: u32,
     /// The next three tell this process from another one with the same number. They are Linux's; elsewhere they are
     /// missing, and no process is ever known to be dead.
     boot_id: Option<String>,
@@ -20,19 +22,22 @@ pub(super) struct Process {
     start_time: Option<u64>,
 }
 
-/// A supervisor that holds a lease.
+/// A supervisor that holds a lease or a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Holder {
-    pub(super) instance: String,
+pub struct Holder {
+    /// What it is called.
+    pub instance: String,
+    /// Its process.
     #[serde(flatten)]
-    pub(super) process: Process,
+    pub process: Process,
+    /// Since when.
     #[serde(default)]
-    pub(super) since: EpochSeconds,
+    pub since: EpochSeconds,
 }
 
 impl Process {
     /// This process.
-    pub(super) fn this() -> Self {
+    pub fn this() -> Self {
         let pid = std::process::id();
         Self {
             host: hostname::get()
@@ -46,7 +51,7 @@ impl Process {
 
     /// Whether this process is known to have ended. `here` is the process that asks: only a process whose numbers mean
     /// the same to both can be known.
-    pub(super) fn is_dead(&self, here: &Self) -> bool {
+    pub fn is_dead(&self, here: &Self) -> bool {
         let comparable = self.host == here.host
             && self.boot_id.is_some()
             && self.boot_id == here.boot_id
