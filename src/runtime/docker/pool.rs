@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(super) type Permit<'a> = Option<SemaphorePermit<'a>>;
 
 /// How many accounts of ends are taken at once: each has an open file.
-const ACCOUNTS: usize = 64;
+const ACCOUNTS: usize = 32;
 
 /// What bounds the calls that are on their way at once.
 pub(super) struct Pool {
@@ -20,6 +20,9 @@ pub(super) struct Pool {
     pulls: Semaphore,
     /// Accounts of ends in progress. Each keeps a stream open for two seconds, and hardly makes a call.
     accounts: Semaphore,
+    /// Restarts in progress, each with the probes of its readiness: after an engine was away there are as many as
+    /// sandboxes.
+    restarts: Semaphore,
 }
 
 impl Pool {
@@ -31,6 +34,7 @@ impl Pool {
             removals: Semaphore::new(concurrency - reserve),
             pulls: Semaphore::new(reserve),
             accounts: Semaphore::new(ACCOUNTS),
+            restarts: Semaphore::new(concurrency),
         }
     }
 
@@ -47,6 +51,11 @@ impl Pool {
     /// Waits for the right to take one account of an end.
     pub(super) async fn account(&self) -> Permit<'_> {
         self.accounts.acquire().await.ok()
+    }
+
+    /// Waits for the right to start one container again; each of its calls needs a permit besides.
+    pub(super) async fn restart(&self) -> Permit<'_> {
+        self.restarts.acquire().await.ok()
     }
 
     /// Waits for the right to pull one image.

@@ -15,6 +15,7 @@ impl Docker {
         container: &ContainerRef,
         frozen: bool,
     ) -> Result<Option<Started>, RuntimeError> {
+        let _lane = self.engine.pool.restart().await;
         let Look::Ours(found) = self.find(container).await.map_err(|error| error.during(RESTART))? else {
             return Ok(None);
         };
