@@ -97,9 +97,13 @@ impl Adapters {
                 let place = store.place();
                 (Arc::new(store), place)
             }
-            StoreKind::Redis { url } => {
+            StoreKind::Redis { url, tls } => {
                 let settings = redis::Settings {
                     url: url.expose().to_owned(),
+                    tls: redis::TlsFiles {
+                        ca: tls.ca.as_deref().map(in_home),
+                        client: tls.client.as_ref().map(|(cert, key)| (in_home(cert), in_home(key))),
+                    },
                     prefix: store.prefix.clone(),
                     lease_ttl: store.lease_ttl,
                     call_timeout: Duration::from_secs(5),

@@ -19,6 +19,10 @@ mod redis_layout;
 mod redis_lease;
 #[path = "store_contract/redis_outage.rs"]
 mod redis_outage;
+#[path = "store_contract/redis_places.rs"]
+mod redis_places;
+#[path = "support/tls.rs"]
+mod tls_support;
 
 /// Runs every law over every store.
 macro_rules! laws_over_every_store {

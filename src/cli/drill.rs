@@ -106,7 +106,7 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
         return Err(CannotDrill(why.to_owned()).into());
     }
     let redis_url = match &settings.store.kind {
-        StoreKind::Redis { url } => Some(url.expose().to_owned()),
+        StoreKind::Redis { url, .. } => Some(url.expose().to_owned()),
         StoreKind::Embedded { .. } => None,
     };
     let base = settings.templates.get(BASE_TEMPLATE).context("every configuration has a base template")?;

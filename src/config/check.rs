@@ -13,7 +13,7 @@ use super::{
     raw::{OrNone, Raw, RawHttp, RawLifecycle, RawLimits, RawLog, RawStore, RawStoreKind},
     rules,
     secret::Secret,
-    settings::{HttpSettings, LifecycleSettings, LogFormat, LogSettings, Settings, StoreKind, StoreSettings},
+    settings::{HttpSettings, LifecycleSettings, LogFormat, LogSettings, RedisTls, Settings, StoreKind, StoreSettings},
     templates,
     web_origin::WebOrigin,
 };
@@ -92,10 +92,11 @@ impl Check<'_> {
             self.refuse("store.path", "must be the path of a file");
         }
         let url = self.redis_url(raw.redis_url);
+        let tls = self.redis_tls(url.as_ref(), raw.redis_ca, raw.redis_cert, raw.redis_key);
         let embedded = StoreKind::Embedded { path: path.into() };
         let kind = match (self.required("store.kind", raw.kind, RawStoreKind::Auto), url) {
             (RawStoreKind::Embedded, _) | (RawStoreKind::Auto, None) => embedded,
-            (RawStoreKind::Auto | RawStoreKind::Redis, Some(url)) => StoreKind::Redis { url },
+            (RawStoreKind::Auto | RawStoreKind::Redis, Some(url)) => StoreKind::Redis { url, tls },
             (RawStoreKind::Redis, None) => {
                 self.refuse("store.kind", "redis needs store.redis_url or the environment variable REDIS_URL");
                 embedded
@@ -113,12 +114,47 @@ impl Check<'_> {
         }
     }
 
+    fn redis_tls(
+        &mut self,
+        url: Option<&Secret>,
+        ca: Option<OrNone<String>>,
+        cert: Option<OrNone<String>>,
+        key: Option<OrNone<String>>,
+    ) -> RedisTls {
+        const WITH_TLS: [&str; 2] = ["rediss://", "valkeys://"];
+        let encrypted = url.is_some_and(|url| WITH_TLS.iter().any(|scheme| url.expose().starts_with(scheme)));
+        let mut path = |key: &str, raw| {
+            let path: String = self.required(key, raw, OrNone(None)).0?;
+            if path.is_empty() || !rules::is_text(&path) {
+                self.refuse(key, "must be the path of a PEM file, or \"none\"");
+            } else if !encrypted {
+                self.refuse(key, "needs a store.redis_url that begins with rediss://");
+            }
+            Some(path)
+        };
+        let ca = path("store.redis_ca", ca);
+        let client = match (path("store.redis_cert", cert), path("store.redis_key", key)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.refuse("store.redis_cert", "needs store.redis_key");
+                None
+            }
+            (None, Some(_)) => {
+                self.refuse("store.redis_key", "needs store.redis_cert");
+                None
+            }
+        };
+        RedisTls { ca, client }
+    }
+
     fn redis_url(&mut self, raw: Option<OrNone<String>>) -> Option<Secret> {
         const KEY: &str = "store.redis_url";
-        const SCHEMES: [&str; 5] = ["redis", "valkey", "redis+unix", "valkey+unix", "unix"];
+        const SCHEMES: [&str; 8] =
+            ["redis", "rediss", "redis+sentinel", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
         let url = self.required(KEY, raw, OrNone(None)).0?;
         match url.split_once("://") {
-            Some(("rediss" | "valkeys", _)) => self.refuse(KEY, "TLS is not supported; reach it through a tunnel"),
+            Some(("rediss+sentinel", _)) => self.refuse(KEY, "TLS is not supported together with Sentinel"),
             Some((scheme, place)) if SCHEMES.contains(&scheme) && !place.is_empty() => {}
             _ => self.refuse(KEY, "must be a URL such as redis://127.0.0.1:6379/0 or redis+unix:///run/redis.sock"),
         }
@@ -252,7 +288,7 @@ mod tests {
     #[test]
     fn redis_is_chosen_by_its_url_from_any_layer() {
         const URL: &str = "redis://host:6379/1";
-        let redis = StoreKind::Redis { url: Secret::new(URL) };
+        let redis = StoreKind::Redis { url: Secret::new(URL), tls: RedisTls::default() };
         let kind = |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]| {
             load(file, variables, flags).map(|settings| settings.store.kind)
         };
@@ -307,6 +343,12 @@ mod tests {
             "store.path = \"\"",
             "store.redis_url = \"http://host\"",
             "store.redis_url = \"redis://\"",
+            "store.redis_url = \"rediss+sentinel://host/service\"",
+            "store.redis_ca = \"ca.pem\"",
+            "store = { redis_url = \"redis://host\", redis_ca = \"ca.pem\" }",
+            "store = { redis_url = \"rediss://host\", redis_cert = \"cert.pem\" }",
+            "store = { redis_url = \"rediss://host\", redis_key = \"key.pem\" }",
+            "store = { redis_url = \"rediss://host\", redis_ca = \"\" }",
             "store.prefix = \":a\"",
             "store.prefix = \"a b\"",
             "store.flush_interval = 0",

@@ -312,7 +312,7 @@ mod tests {
             ("[http]\napi_key = \"31337", vec![]),
             ("templates.base.env.TOKEN = 31337", vec![]),
             ("", vec![("SANDGLASS_HTTP__API_KEY", "31337 31337")]),
-            ("", vec![("REDIS_URL", "rediss://:31337@host")]),
+            ("", vec![("REDIS_URL", "rediss+sentinel://:31337@host")]),
             ("", vec![("REDIS_URL", "host:31337")]),
         ] {
             let refused = load(file, &variables, &[]).unwrap_err();

@@ -32,7 +32,7 @@ pub use manual::MANUAL;
 pub use overrides::Overrides;
 pub use secret::Secret;
 pub use settings::{
-    BASE_TEMPLATE, DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, Settings,
-    StoreKind, StoreSettings, Template,
+    BASE_TEMPLATE, DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, RedisTls,
+    Settings, StoreKind, StoreSettings, Template,
 };
 pub use web_origin::{WebOrigin, Written};

@@ -109,7 +109,18 @@ pub enum StoreKind {
     Redis {
         /// Its URL, which may hold a password.
         url: Secret,
+        /// The certificates for `rediss://`.
+        tls: RedisTls,
     },
+}
+
+/// The certificates of a connection to Redis: paths of PEM files, which may begin with `~`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// The authorities that the server is checked against; `None`: the system's.
+    pub ca: Option<String>,
+    /// The certificate that is shown to the server, and its key.
+    pub client: Option<(String, String)>,
 }
 
 /// The lifecycle of sandboxes (design, 3). The first four are what a template falls back to.

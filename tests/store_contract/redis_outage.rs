@@ -149,10 +149,7 @@ async fn a_password_works_and_never_shows() {
     let server = RedisServer::start_with(&["--requirepass", "sw0rdfish"]);
     let settings = |password: &str| Settings {
         url: format!("redis://:{password}@127.0.0.1:{}/", server.port()),
-        prefix: "law".to_owned(),
-        lease_ttl: Duration::from_secs(10),
-        call_timeout: Duration::from_secs(10),
-        instance: "the first".to_owned(),
+        ..Redis::settings_of("the first")
     };
     RedisStore::connect(settings("sw0rdfish")).unwrap().acquire().await.unwrap();
     let words = unavailable(RedisStore::connect(settings("sw0rdfishes")).unwrap().acquire().await);
@@ -163,23 +160,20 @@ async fn a_password_works_and_never_shows() {
 #[test]
 fn a_url_that_cannot_work_is_refused_without_being_repeated() {
     for url in [
-        "rediss://:sw0rdfish@h/",
+        "rediss://:sw0rdfish@h:x/",
+        "redis+sentinel://:sw0rdfish@h",
+        "redis+sentinel://:sw0rdfish@h/",
+        "redis+sentinel://:sw0rdfish@h:x/service",
+        "redis+sentinel://:sw0rdfish@h/service/x",
         "h:6379",
         "redis://:sw0rdfish@/",
         "http://:sw0rdfish@h/",
         "redis://:sw0rdfish@h:x/",
         "",
     ] {
-        let settings = Settings {
-            url: url.to_owned(),
-            prefix: "law".to_owned(),
-            lease_ttl: Duration::from_secs(10),
-            call_timeout: Duration::from_secs(10),
-            instance: "the first".to_owned(),
-        };
+        let settings = Settings { url: url.to_owned(), ..Redis::settings_of("the first") };
         let words = unavailable(RedisStore::connect(settings).map(|_| ()));
         assert!(words.contains("URL") && !words.contains("sw0rdfish"), "{words}");
-        assert_eq!(url.starts_with("rediss"), words.contains("TLS"), "{words}");
     }
 }
 

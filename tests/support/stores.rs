@@ -132,6 +132,7 @@ impl Redis {
     pub fn settings_of(name: &str) -> redis_store::Settings {
         redis_store::Settings {
             url: String::new(),
+            tls: redis_store::TlsFiles::default(),
             prefix: PREFIX.to_owned(),
             lease_ttl: Duration::from_secs(60),
             call_timeout: Duration::from_secs(10),

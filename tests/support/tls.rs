@@ -94,13 +94,15 @@ fn write(directory: &Path, name: &str, text: &str) {
     fs::write(directory.join(name), text).expect("a file");
 }
 
-struct Authority {
+/// A certificate authority of a test's own.
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: String,
+    /// Its certificate, PEM.
+    pub certificate: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
@@ -111,7 +113,7 @@ impl Authority {
     }
 
     /// A certificate for 127.0.0.1 and its key.
-    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+    pub fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
         params.distinguished_name.push(DnType::CommonName, name);

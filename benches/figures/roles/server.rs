@@ -92,6 +92,7 @@ pub(crate) fn open(place: &Place) -> Option<Arc<dyn Store>> {
         }
         Place::Redis(url) => Arc::new(
             RedisStore::connect(redis::Settings {
+                tls: redis::TlsFiles::default(),
                 url: url.clone(),
                 prefix: PREFIX.to_owned(),
                 lease_ttl: std::time::Duration::from_secs(10),

@@ -2,15 +2,16 @@
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use redis::{
-    Client, Pipeline, RedisError, RedisResult, Value,
+    Pipeline, RedisError, RedisResult, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
+use super::source::{Source, TlsFiles};
 use crate::ports::store::StoreError;
 
 /// What one command of a pipeline was answered.
@@ -18,39 +19,24 @@ pub(super) type Answer = RedisResult<Value>;
 
 /// A connection to one server.
 pub(super) struct Connection {
-    client: Client,
+    source: Source,
     /// Host and port for error messages; never the URL, which may hold a password.
     server: String,
+    database: i64,
     call_timeout: Duration,
     manager: Mutex<Option<ConnectionManager>>,
 }
 
 impl Connection {
     /// Prepares a connection; the server is not asked for anything yet.
-    pub(super) fn new(url: &str, call_timeout: Duration) -> Result<Self, StoreError> {
-        let scheme = url.split(':').next().unwrap_or_default();
-        if scheme.eq_ignore_ascii_case("rediss") || scheme.eq_ignore_ascii_case("valkeys") {
-            return Err(StoreError::Unavailable(format!(
-                "the Redis URL begins with {scheme}://, but TLS is not built in: use redis://, over a network that can \
-                 be trusted or a tunnel"
-            )));
-        }
-        let client = Client::open(url).map_err(|error| {
-            // Of the error, only the fixed words are repeated: a detail could quote the URL.
-            let problem = error.to_string();
-            let problem = problem.split(" - ").next().unwrap_or_default();
-            StoreError::Unavailable(format!(
-                "the Redis URL is not usable ({problem}): expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], with \
-                 special characters in the password percent-encoded"
-            ))
-        })?;
-        let server = client.get_connection_info().addr().to_string();
-        Ok(Self { client, server, call_timeout, manager: Mutex::new(None) })
+    pub(super) fn new(url: &str, tls: &TlsFiles, call_timeout: Duration) -> Result<Self, StoreError> {
+        let (source, server, database) = Source::of(url, tls)?;
+        Ok(Self { source, server, database, call_timeout, manager: Mutex::new(None) })
     }
 
     /// The server and its database, in words.
     pub(super) fn place(&self) -> String {
-        format!("Redis at {}, database {}", self.server, self.client.get_connection_info().redis_settings().db())
+        format!("Redis at {}, database {}", self.server, self.database)
     }
 
     /// Puts `error`, which `what` was answered, into words.
@@ -101,7 +87,7 @@ impl Connection {
     }
 
     async fn attempt(&self, pipeline: &Pipeline) -> RedisResult<Vec<Answer>> {
-        let mut manager = self.manager()?;
+        let mut manager = self.manager().await?;
         let result = pipeline.query_async(&mut manager).await;
         if result.is_err() {
             // The manager would answer the next call with the failure of its last attempt, or keep a refused password
@@ -111,9 +97,14 @@ impl Connection {
         result
     }
 
-    fn manager(&self) -> RedisResult<ConnectionManager> {
-        let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(manager) = &*manager {
+    async fn manager(&self) -> RedisResult<ConnectionManager> {
+        if let Some(manager) = self.current().as_ref() {
+            return Ok(manager.clone());
+        }
+        let client = self.source.client().await?;
+        let mut current = self.current();
+        // Somebody else may have been quicker.
+        if let Some(manager) = &*current {
             return Ok(manager.clone());
         }
         // Calls bound themselves and retry by themselves; this bound is for attempts that no call waits for any longer.
@@ -121,12 +112,16 @@ impl Connection {
             .set_number_of_retries(0)
             .set_connection_timeout(Some(self.call_timeout * 2))
             .set_response_timeout(None);
-        let fresh = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
-        Ok(manager.insert(fresh).clone())
+        let fresh = ConnectionManager::new_lazy_with_config(client, config)?;
+        Ok(current.insert(fresh).clone())
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<ConnectionManager>> {
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self) {
-        *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.current() = None;
     }
 }
 

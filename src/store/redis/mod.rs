@@ -27,7 +27,9 @@ mod lease;
 mod pages;
 mod quarantine;
 mod script;
+mod source;
 mod standby;
 mod store;
 
+pub use source::TlsFiles;
 pub use store::{RedisStore, Settings};

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, standby::Vigil};
+use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, source::TlsFiles, standby::Vigil};
 use crate::{
     domain::SandboxId,
     host::Process,
@@ -22,8 +22,11 @@ use crate::{
 /// How to reach a Redis server, and as whom.
 #[derive(Clone)]
 pub struct Settings {
-    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `unix:///PATH`. It is never logged.
+    /// `redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, `unix:///PATH`, or
+    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DATABASE]`. It is never logged.
     pub url: String,
+    /// The certificates for `rediss://`.
+    pub tls: TlsFiles,
     /// What the keys begin with.
     pub prefix: String,
     /// How long the lease lives without being renewed.
@@ -36,10 +39,11 @@ pub struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, prefix, lease_ttl, call_timeout, instance } = self;
+        let Self { url: _, tls, prefix, lease_ttl, call_timeout, instance } = self;
         formatter
             .debug_struct("Settings")
             .field("url", &"(not shown)")
+            .field("tls", tls)
             .field("prefix", prefix)
             .field("lease_ttl", lease_ttl)
             .field("call_timeout", call_timeout)
@@ -91,9 +95,9 @@ impl RedisStore {
     /// A store that will connect when it is first used: the server may be down by now.
     ///
     /// # Errors
-    /// When the URL is malformed, or asks for TLS. The message does not repeat it.
+    /// When the URL is malformed, or a certificate cannot be read. The message does not repeat the URL.
     pub fn connect(settings: Settings) -> Result<Self, StoreError> {
-        let connection = Connection::new(&settings.url, settings.call_timeout)?;
+        let connection = Connection::new(&settings.url, &settings.tls, settings.call_timeout)?;
         let process = Process::this();
         let token = format!("{:032x}", rand::random::<u128>());
         let identity = Identity { token: &token, instance: &settings.instance, process: &process };
