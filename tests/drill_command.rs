@@ -50,10 +50,12 @@ fn a_report_for_machines_is_json_and_nothing_else_and_needs_no_docker_where_the_
 fn what_keeps_it_from_beginning_is_said_in_a_sentence_with_exit_code_1() {
     let directory = tempfile::tempdir().expect("a directory");
     let nowhere = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let over_tls = [("DOCKER_HOST", "tcp://127.0.0.1:1"), ("DOCKER_TLS_VERIFY", "1")];
     let no_redis = ["--only", "crowd", "--redis-url", "redis://127.0.0.1:1"];
     for (environment, arguments, words) in [
         (&[][..], &["--only", "nonsense"][..], "there is no drill \"nonsense\"; there are races, "),
         (&nowhere, &["--only", "crowd"], "cannot drill on Docker at unix:///nowhere/docker.sock"),
+        (&over_tls, &["--only", "crowd"], "does not speak TLS"),
         (&[], &["--only", "crowd", "--image", "no-such:image"], "docker pull no-such:image"),
         (&[], &no_redis, "the Redis does not answer"),
     ] {

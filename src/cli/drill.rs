@@ -100,11 +100,6 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
         overrides.set("templates.base.image", image, "--image");
     }
     let settings = Settings::load(args.config.as_deref(), process_environment(), overrides)?;
-    if settings.docker.tls || settings.docker.host.starts_with("https://") {
-        let why =
-            "a drill stands between its instances and Docker, and does not speak TLS: drill on the engine's own host";
-        return Err(CannotDrill(why.to_owned()).into());
-    }
     let redis_url = match &settings.store.kind {
         StoreKind::Redis { url, .. } => Some(url.expose().to_owned()),
         StoreKind::Embedded { .. } => None,
@@ -113,7 +108,10 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
     Ok(Options {
         program: std::env::current_exe().context("failed to find this program's own file")?,
         image: base.start.image.clone(),
-        docker_host: settings.docker.host.clone(),
+        docker_host: match settings.docker.host.strip_prefix("tcp://") {
+            Some(address) if settings.docker.tls => format!("https://{address}"),
+            _ => settings.docker.host.clone(),
+        },
         redis_url,
         pace: if args.quick { Pace::Quick } else { Pace::Full },
     })

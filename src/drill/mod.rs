@@ -117,6 +117,10 @@ pub async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
         return Ok(());
     }
     let host = &options.docker_host;
+    anyhow::ensure!(
+        !host.starts_with("https://"),
+        "a relay stands between the drills and Docker, and does not speak TLS: drill on the engine's own host"
+    );
     Hand::new(options, "").check().await.with_context(|| format!("cannot drill on Docker at {host}"))?;
     if let Some(url) = &options.redis_url {
         let answers = async {

@@ -45,12 +45,13 @@ async fn a_credential_helper_is_asked_for_the_registry_and_its_secret_is_in_no_l
         "read registry; test \"$1 $registry\" = 'get {name}' || exit 1\n\
          echo '{{\"ServerURL\": \"{name}\", \"Username\": \"{USER}\", \"Secret\": \"{PASSWORD}\"}}'"
     );
-    let everything = ["--log-level", "trace,sandglass=trace"];
-    let program = with_helper(&directory, &corner, &registry, &script, &everything).await;
+    let talkative = ["--log-level", "warn,sandglass=trace,bollard=trace,hyper=trace,hyper_util=trace"];
+    let program = with_helper(&directory, &corner, &registry, &script, &talkative).await;
     let created = program.create(&json!({"id": "private", "image": image})).await;
     assert_eq!(created["status"], "running");
     assert_eq!(program.delete("/v1/sandboxes/private?wait=20").await.status, 200);
     let log = program.stop().await;
+    assert!(log.contains("TRACE") && log.contains("/images/create"), "the log says too little to tell anything");
     // As it is, and in the base64 of the request.
     assert!(!log.contains(PASSWORD) && !log.contains("cD8-fnA_Pn5wPz5-") && !log.contains("cD8+fnA/Pn5wPz5+"));
 }

@@ -10,6 +10,9 @@ use crate::ports::runtime::RuntimeError;
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
+/// What an engine that speaks TLS answers to a plain request; no call has reached it then.
+const WANTS_TLS: &str = "HTTP request to an HTTPS server";
+
 /// Why a call did not do what it was for, before it is told to anybody.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum CallError {
@@ -34,6 +37,10 @@ impl CallError {
             sent,
         };
         match error {
+            Error::DockerResponseServerError { message, .. } if message.contains(WANTS_TLS) => Self::Unreachable {
+                message: format!("{host}: it asks for TLS: set docker.tls = true, or DOCKER_TLS_VERIFY"),
+                sent: false,
+            },
             Error::DockerResponseServerError { status_code, message } => Self::Refused { status: status_code, message },
             Error::SocketNotFoundError(_) => {
                 Self::Unreachable { message: format!("{host}: there is no such socket"), sent: false }
@@ -87,4 +94,17 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_asks_for_tls_is_out_of_reach_until_the_setting_says_so() {
+        let message = "Client sent an HTTP request to an HTTPS server.\n".to_owned();
+        let error = Error::DockerResponseServerError { status_code: 400, message };
+        let told = CallError::new(&Host::Http("engine:2376".to_owned()), error).during("ping the engine");
+        assert!(matches!(&told, RuntimeError::Unreachable(message) if message.contains("docker.tls = true")), "{told}");
+    }
 }
