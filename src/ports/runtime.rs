@@ -152,7 +152,7 @@ pub struct Listed {
     pub image: Option<String>,
     /// What its labels tell; all empty on the reference system's.
     pub labels: Labels,
-    /// Where its published ports are reached, as in [`Started`].
+    /// Where its ports are reached, as in [`Started`].
     pub ports: BTreeMap<String, String>,
     /// When the engine made it; in whole seconds, where the engine shows no more.
     pub created_at: EpochSeconds,

@@ -48,12 +48,18 @@ async fn over_its_network_a_container_is_reached_at_its_own_address_and_publishe
 }
 
 #[tokio::test]
-async fn one_that_was_made_with_published_ports_is_reached_by_them_under_another_setting() {
+async fn a_container_is_reached_in_the_way_that_it_was_made_for_also_under_another_setting() {
     let network = Network::new().await;
-    let (corner, start) = (Corner::new().await, serving());
-    let started = run(&corner.runtime(), &start).await.unwrap();
-    let later = with(&corner, &network.name, Reach::Network);
-    assert_eq!(later.inspect(&by_labels(&start)).await.unwrap().unwrap().started, started);
+    let corner = Corner::new().await;
+    let (published, over_network) = (corner.runtime(), with(&corner, &network.name, Reach::Network));
+    for (maker, other) in [(&published, &over_network), (&over_network, &published)] {
+        let start = serving();
+        let started = run(maker, &start).await.unwrap();
+        assert_eq!(other.inspect(&by_labels(&start)).await.unwrap().unwrap().started, started);
+        let listed = other.list().await.unwrap();
+        let listed = listed.iter().find(|one| one.container.sandbox == start.id).unwrap();
+        assert_eq!(listed.ports, started.ports);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
 
-use super::{Docker, ownership};
+use super::{Docker, ownership, reach};
 use crate::{
     domain::lifecycle::Container,
     ports::runtime::{Labels, Listed, Owner, RuntimeError},
@@ -25,7 +25,7 @@ impl Docker {
 
     /// The summary in the port's words, if it is of a container of ours.
     fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
-        let ports = self.engine.settings.ports.listed(&summary, self.engine.host());
+        let ports = reach::listed(&summary, self.engine.host());
         let labels = summary.labels.unwrap_or_default();
         let container = self.claim(summary.id.as_deref()?, &labels)?;
         let name = ownership::own_name(summary.names.as_deref().unwrap_or_default());

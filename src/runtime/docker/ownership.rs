@@ -31,7 +31,7 @@ const ON_TIMEOUT: &str = "sandglass.on_timeout";
 /// `tcp:PORT` or `http:PORT:PATH`; missing on one that is ready as soon as it runs.
 const READY: &str = "sandglass.ready";
 const READY_TIMEOUT: &str = "sandglass.ready_timeout";
-/// The ports of the specification, joined by commas.
+/// The ports that are reached at the container's own address, joined by commas; none of one that publishes its ports.
 pub(super) const PORTS: &str = "sandglass.ports";
 /// Which of the ports `base_url` speaks of; the engine keeps ports in no order.
 pub(super) const BASE_PORT: &str = "sandglass.base_port";
@@ -225,7 +225,7 @@ impl Docker {
             (ON_TIMEOUT, labels.on_timeout.map(|rule| rule.as_str().to_owned())),
             (READY, labels.readiness.as_ref().and_then(readiness_label)),
             (READY_TIMEOUT, labels.ready_timeout.map(seconds)),
-            (PORTS, Some(ports_label(&start.spec.ports)).filter(|ports| !ports.is_empty())),
+            (PORTS, Some(self.engine.settings.ports.label(&start.spec.ports))),
             (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
         ];
         // The image may be one that was made of a sandbox, and would fill the gaps with that one's labels.
@@ -271,10 +271,6 @@ pub(super) fn parse(labels: &HashMap<String, String>) -> Labels {
         readiness: get(READY).and_then(readiness),
         ready_timeout: get(READY_TIMEOUT).and_then(duration),
     }
-}
-
-fn ports_label(ports: &[u16]) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn readiness_label(readiness: &Readiness) -> Option<String> {

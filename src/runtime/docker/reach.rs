@@ -6,8 +6,8 @@ use std::{
 };
 
 use bollard::models::{
-    ContainerConfig, ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkSettings, PortBinding,
-    PortSummaryTypeEnum,
+    ContainerConfig, ContainerInspectResponse, ContainerSummary, EndpointSettings, HostConfig, NetworkSettings,
+    PortBinding, PortSummaryTypeEnum,
 };
 
 use super::{
@@ -45,58 +45,67 @@ impl Default for Ports {
 }
 
 impl Ports {
+    /// What the label of a new container tells of its ports: those that are reached at its own address. It is there in any
+    /// case, since a container inherits its image's labels, and that image may have been made from another sandbox.
+    pub(super) fn label(&self, ports: &[u16]) -> String {
+        match self.reach {
+            Reach::Published(_) => String::new(),
+            Reach::Network => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+        }
+    }
+
     /// What a new container publishes: each port on a free one of the engine's choice.
     pub(super) fn bindings(&self, ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
         let Reach::Published(address) = self.reach else { return HashMap::new() };
         let binding = PortBinding { host_ip: Some(address.to_string()), host_port: Some(String::new()) };
         ports.iter().map(|port| (key(*port), Some(vec![binding.clone()]))).collect()
     }
+}
 
-    /// Where the TCP ports of a container are reached: `{"80": "127.0.0.1:32768"}`. While it does not run, it has none.
-    /// One that was made under another setting is reached in the way that it was made for.
-    pub(super) fn addresses(&self, found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, String> {
-        let own = match self.reach {
-            Reach::Network => self.own_addresses(found),
-            Reach::Published(_) => BTreeMap::new(),
-        };
-        if own.is_empty() { published(found, host) } else { own }
+/// Where the TCP ports of a container are reached: `{"80": "127.0.0.1:32768"}`. While it does not run, it has none. How,
+/// the container tells and not the settings, which may have changed since it was made.
+pub(super) fn addresses(found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, String> {
+    let published = published(found, host);
+    if published.is_empty() { own_addresses(found) } else { published }
+}
+
+/// The same of a container as a listing shows it, which is all that this needs of one.
+pub(super) fn listed(summary: &ContainerSummary, host: &Host) -> BTreeMap<String, String> {
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in summary.ports.iter().flatten().filter(|port| port.typ == Some(PortSummaryTypeEnum::TCP)) {
+        let host_port = port.public_port.map(|number| number.to_string());
+        let binding = PortBinding { host_ip: port.ip.clone(), host_port };
+        bindings.entry(key(port.private_port)).or_default().get_or_insert_default().push(binding);
     }
-
-    /// The same of a container as a listing shows it, which is all that this needs of one.
-    pub(super) fn listed(&self, summary: &ContainerSummary, host: &Host) -> BTreeMap<String, String> {
-        let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-        for port in summary.ports.iter().flatten().filter(|port| port.typ == Some(PortSummaryTypeEnum::TCP)) {
-            let host_port = port.public_port.map(|number| number.to_string());
-            let binding = PortBinding { host_ip: port.ip.clone(), host_port };
-            bindings.entry(key(port.private_port)).or_default().get_or_insert_default().push(binding);
-        }
-        let shown = ContainerInspectResponse {
-            config: Some(ContainerConfig { labels: summary.labels.clone(), ..Default::default() }),
-            network_settings: Some(NetworkSettings {
-                ports: Some(bindings),
-                networks: summary.network_settings.as_ref().and_then(|settings| settings.networks.clone()),
-                ..Default::default()
-            }),
+    let network_mode = summary.host_config.as_ref().and_then(|config| config.network_mode.clone());
+    let shown = ContainerInspectResponse {
+        config: Some(ContainerConfig { labels: summary.labels.clone(), ..Default::default() }),
+        host_config: Some(HostConfig { network_mode, ..Default::default() }),
+        network_settings: Some(NetworkSettings {
+            ports: Some(bindings),
+            networks: summary.network_settings.as_ref().and_then(|settings| settings.networks.clone()),
             ..Default::default()
-        };
-        self.addresses(&shown, host)
-    }
+        }),
+        ..Default::default()
+    };
+    addresses(&shown, host)
+}
 
-    /// By the container's address on the network; what it listens on, its label tells.
-    fn own_addresses(&self, found: &ContainerInspectResponse) -> BTreeMap<String, String> {
-        let ports = labels_of(found).and_then(|labels| labels.get(PORTS)).map(String::as_str).unwrap_or_default();
-        let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-        let name = if self.network == DEFAULT_NETWORK { BRIDGE } else { &self.network };
-        let Some(address) = networks.and_then(|networks| networks.get(name)).and_then(own_address) else {
-            return BTreeMap::new();
-        };
-        let address = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        let ports = ports.split(',').filter(|port| port.parse::<u16>().is_ok());
-        ports.map(|port| (port.to_owned(), format!("{address}:{port}"))).collect()
-    }
+/// By its address on the network that it was made on; which ports it has, its label tells.
+fn own_addresses(found: &ContainerInspectResponse) -> BTreeMap<String, String> {
+    let mode = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
+    let network = mode.filter(|mode| *mode != DEFAULT_NETWORK).unwrap_or(BRIDGE);
+    let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let Some(address) = networks.and_then(|networks| networks.get(network)).and_then(own_address) else {
+        return BTreeMap::new();
+    };
+    let address = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let ports = labels_of(found).and_then(|labels| labels.get(PORTS)).map(String::as_str).unwrap_or_default();
+    let ports = ports.split(',').filter(|port| port.parse::<u16>().is_ok());
+    ports.map(|port| (port.to_owned(), format!("{address}:{port}"))).collect()
 }
 
 /// A port as the engine writes it.
@@ -157,10 +166,13 @@ mod tests {
         ContainerInspectResponse { network_settings, ..Default::default() }
     }
 
+    /// A container that was made on `network`, has this address there, and is labelled with these ports.
     fn on(network: &str, address: &str, ports: &str) -> ContainerInspectResponse {
+        let name = if network == DEFAULT_NETWORK { BRIDGE } else { network };
         let endpoint = EndpointSettings { ip_address: Some(address.to_owned()), ..Default::default() };
-        let mut found = with_ports(&[("80/tcp", &[("127.0.0.1", "32768")])]);
-        found.network_settings.as_mut().unwrap().networks = Some([(network.to_owned(), endpoint)].into());
+        let mut found = with_ports(&[]);
+        found.network_settings.as_mut().unwrap().networks = Some([(name.to_owned(), endpoint)].into());
+        found.host_config = Some(HostConfig { network_mode: Some(network.to_owned()), ..Default::default() });
         let labels = Some(HashMap::from([(PORTS.to_owned(), ports.to_owned())]));
         found.config = Some(ContainerConfig { labels, ..Default::default() });
         found
@@ -179,29 +191,35 @@ mod tests {
             ("53/udp", &[("127.0.0.1", "32771")]),
             ("83/tcp", &[]),
         ]);
-        let ports = |host: &Host| Ports::default().addresses(&found, host);
+        let ports = |host: &Host| addresses(&found, host);
         let local_ports = [("80", "127.0.0.1:32768"), ("81", "127.0.0.1:32769"), ("82", "172.17.0.1:32772")];
         assert_eq!(ports(&local()), expected(&local_ports));
         assert_eq!(ports(&Host::Http("engine.lan:2375".to_owned()))["81"], "engine.lan:32769");
     }
 
     #[test]
-    fn over_the_network_the_labelled_ports_are_reached_at_the_containers_own_address() {
-        let ports = |network: &str| Ports { network: network.to_owned(), reach: Reach::Network };
-        let found = on("sandboxes", "172.20.0.2", "8080,80");
+    fn what_publishes_nothing_is_reached_at_its_own_address_by_its_labelled_ports() {
+        let ports = |found: &ContainerInspectResponse| addresses(found, &local());
         let own = expected(&[("80", "172.20.0.2:80"), ("8080", "172.20.0.2:8080")]);
-        assert_eq!(ports("sandboxes").addresses(&found, &local()), own);
-        assert_eq!(ports("default").addresses(&on("bridge", "172.17.0.2", "80"), &local())["80"], "172.17.0.2:80");
-        assert_eq!(ports("sandboxes").addresses(&on("sandboxes", "", "80"), &local())["80"], "127.0.0.1:32768");
-        // One that was made before, with published ports and on another network.
-        assert_eq!(ports("default").addresses(&found, &local())["80"], "127.0.0.1:32768");
-        assert_eq!(Ports::default().addresses(&found, &local())["80"], "127.0.0.1:32768");
+        assert_eq!(ports(&on("sandboxes", "172.20.0.2", "8080,80")), own);
+        assert_eq!(ports(&on("default", "172.17.0.2", "80"))["80"], "172.17.0.2:80");
+        for nowhere in [on("sandboxes", "", "80"), on("sandboxes", "172.20.0.2", "")] {
+            assert!(ports(&nowhere).is_empty());
+        }
+        let mut published = on("default", "172.17.0.2", "80");
+        let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some("32768".to_owned()) };
+        let bound = [("80/tcp".to_owned(), Some(vec![binding]))].into();
+        published.network_settings.as_mut().unwrap().ports = Some(bound);
+        assert_eq!(ports(&published), expected(&[("80", "127.0.0.1:32768")]));
     }
 
     #[test]
     fn only_published_ports_are_bound() {
         let bound = |reach| Ports { reach, ..Ports::default() }.bindings(&[80]);
         assert!(bound(Reach::Network).is_empty());
+        let label = |reach| Ports { reach, ..Ports::default() }.label(&[8080, 80]);
+        assert_eq!(label(Reach::Network), "8080,80");
+        assert_eq!(label(Reach::Published(Ipv4Addr::LOCALHOST)), "");
         let binding = PortBinding { host_ip: Some("0.0.0.0".to_owned()), host_port: Some(String::new()) };
         let published = [("80/tcp".to_owned(), Some(vec![binding]))];
         assert_eq!(bound(Reach::Published(Ipv4Addr::UNSPECIFIED)), published.into());

@@ -7,6 +7,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Stat
 use super::{
     Docker,
     ownership::{self, BASE_PORT, Look, labels_of},
+    reach,
 };
 use crate::{
     domain::lifecycle::Container,
@@ -38,7 +39,7 @@ impl Docker {
 
     /// The container's id and where it is reached.
     pub(super) fn started(&self, found: &ContainerInspectResponse) -> Started {
-        let ports = self.engine.settings.ports.addresses(found, self.engine.host());
+        let ports = reach::addresses(found, self.engine.host());
         Started { container_id: found.id.clone().unwrap_or_default(), base_url: base_url(found, &ports), ports }
     }
 }
