@@ -348,6 +348,19 @@ async fn a_copy_of_a_sandboxs_container_is_a_strangers_whatever_becomes_of_the_s
 }
 
 #[actix_web::test]
+async fn a_container_of_another_living_store_is_counted_and_left_alone_also_under_the_name_of_a_sandbox() {
+    let bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "5")]).await;
+    let theirs = bench.runtime.put_stranger(Stranger::OfAnotherStore, &orphan("w"), "sandglass-w", labels(1));
+    sleep(30.0).await;
+    assert!(bench.supervisor.get(&id("w")).await.is_err(), "it was adopted");
+    assert!(bench.supervisor.metrics().contains("sandglass_foreign_containers 1"));
+    bench.try_create(idle("w", 600)).await.expect_err("its name is taken");
+    sleep(30.0).await;
+    assert_eq!(reason(&get(&bench, "w").await), EndReason::StartFailed);
+    assert_eq!(bench.runtime.state_of_id(&theirs), Some(Container::Running));
+}
+
+#[actix_web::test]
 async fn a_container_that_was_renamed_is_still_the_one_of_its_record() {
     let bench = Bench::new(&[("docker.reconcile_interval", "5"), ("docker.orphan_grace", "5")]).await;
     bench.create(idle("renamed", 20)).await;
