@@ -138,11 +138,12 @@ async fn after_kill_minus_nine_every_sandbox_is_back_and_no_promise_is_broken() 
         assert!(late >= 0.0, "{id} would end {} s before its promise", -late);
         assert!(late <= 1.0 + 0.05, "{id} would end {late} s after its promise");
     }
-    assert!(killed.elapsed() < rest, "this machine is too slow for this test's grace");
+    assert!(killed.elapsed() + Duration::from_secs(1) < rest, "this machine is too slow for this test's grace");
     assert_eq!(program.metric("sandglass_ends_total{reason=\"idle\"}").await, 0.0, "ended within the grace");
     assert_eq!(corner.containers().await.len(), 10);
     let overdue = program.until("planted-0", "terminated", rest + SLACK).await;
-    assert!(killed.elapsed() >= rest, "ended within the grace");
+    // A run notes a second ahead how much of the grace it has used up.
+    assert!(killed.elapsed() + Duration::from_secs(1) >= rest, "ended within the grace");
     assert_eq!(overdue["reason"], "idle");
     let text: String = raw.hget(format!("{prefix}-session:planted-50"), "__sandbox__").unwrap();
     assert!(text.contains("123456789012345678901234567890"), "a field that is not ours is lost: {text}");
