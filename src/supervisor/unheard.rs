@@ -9,7 +9,7 @@ use tracing::info;
 use super::requests::{Phase, Supervisor};
 use crate::{
     actor::{SandboxHandle, Until},
-    domain::{ActivitySource, EndReason, Sandbox, lifecycle::Event},
+    domain::lifecycle::Event,
 };
 
 /// A sandbox that its creator is not told of yet. Dropping this ends it, when its start is done: a pull that is under
@@ -43,15 +43,52 @@ async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<Phase>) {
     // One whose start fails ends by that.
     let Ok(sandbox) = handle.wait(Until::Started).await else { return };
     // A stop ends no sandbox, also not those whose answers it cuts off.
-    let stops = *phase.borrow() == Phase::Stopping;
-    if !stops && sandbox.life.is_alive() && !is_used(&sandbox) {
+    if *phase.borrow() == Phase::Stopping {
+        return;
+    }
+    // Whether it is in use only its actor knows: what was told above may be older than the last ping.
+    if handle.ask(Event::CreatorGone).await.is_ok_and(|asked| !asked.life.is_alive()) {
         info!(sandbox_id = %sandbox.id(), "its creator went away before it was told the id: it is ended");
-        handle.tell(Event::Terminate(EndReason::Requested));
     }
 }
 
-/// Whether anybody has used it who did not create it.
-fn is_used(sandbox: &Sandbox) -> bool {
-    let mut others = ActivitySource::ALL.iter().filter(|source| **source != ActivitySource::Create);
-    others.any(|source| sandbox.life.activity_by(*source).count > 0)
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::Arc};
+
+    use futures_util::poll;
+
+    use super::*;
+    use crate::{
+        actor::Arbiters,
+        app::{Adapters, assemble},
+        config::{Overrides, Settings},
+        domain::{ActivitySource, SandboxId, Status},
+        runtime::{
+            Memory,
+            memory::{Point, When},
+        },
+        store::MemoryStore,
+        supervisor::Create,
+    };
+
+    #[actix_web::test]
+    async fn a_ping_between_the_end_of_the_start_and_the_decision_keeps_what_nobody_heard_of() {
+        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+        let runtime = Memory::new();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(runtime.clone()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        runtime.hang(Point::Ready, When::Before);
+        let id = SandboxId::parse("unheard").unwrap();
+        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, false).await.unwrap();
+        let handle = supervisor.world.registry.with_live(&id, SandboxHandle::clone).unwrap();
+        let mut end = pin!(end_unused(handle.clone(), supervisor.watch_phase()));
+        assert!(poll!(&mut end).is_pending(), "it is being started");
+        runtime.heal(Point::Ready);
+        handle.wait(Until::Started).await.unwrap();
+        supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
+        end.await;
+        assert_eq!(supervisor.get(&id).await.unwrap().life.status(), Status::Running);
+    }
 }

@@ -37,6 +37,8 @@ pub enum Event {
     Resume,
     /// It shall end, for this reason.
     Terminate(EndReason),
+    /// Its creator went away before it was told of it: once it is up it ends, unless something but its create has used it.
+    CreatorGone,
     /// The armed timer fired, at or before the wake-up that was asked for.
     TimerFired,
     /// The container engine answers again: what waits to be tried again is tried now.

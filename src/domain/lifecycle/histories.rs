@@ -35,6 +35,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         2 => Just(Event::Pause),
         2 => Just(Event::Resume),
         1 => Just(Event::Terminate(EndReason::Requested)),
+        1 => Just(Event::CreatorGone),
         1 => Just(Event::ContainerExited { code: Some(0), oom_killed: false }),
         1 => Just(Event::ContainerVanished),
         1 => Just(Event::ContainerPaused),
@@ -61,6 +62,8 @@ struct Model {
     delivered: Option<Event>,
     /// The last use that was acknowledged, and the time since then in which nobody could use it: the promise.
     promised_from: Moment,
+    /// Whether anything but its create has used it.
+    used: bool,
     /// Since when nobody can use it: it is paused, or its container has stopped.
     still_since: Option<Moment>,
 
@@ -84,6 +87,7 @@ impl Model {
             owed: Default::default(),
             delivered: None,
             promised_from: now.moment,
+            used: false,
             still_since: None,
             removed: false,
             intent_recorded: false,
@@ -119,6 +123,7 @@ impl Model {
                 let resumed = before.status() == Status::Paused && effects.used.is_some();
                 let began = before.is_starting() && !self.life.is_starting();
                 assert_eq!(effects.used.is_some(), asked || resumed, "{event:?} was taken for use, or use was not");
+                self.used |= asked || resumed;
                 if asked || resumed || began {
                     self.promised_from = self.now.moment;
                 }
@@ -128,6 +133,7 @@ impl Model {
                 }
                 if let Some(end) = effects.ended {
                     self.check_end(&before, &end);
+                    assert!(event != Event::CreatorGone || !self.used, "what was in use ended with its creator");
                 }
                 self.take(effects);
             }

@@ -70,6 +70,25 @@ fn an_end_waits_for_a_start_that_is_under_way() {
 }
 
 #[test]
+fn what_its_creator_never_heard_of_ends_unless_something_but_its_create_has_used_it() {
+    let mut unused = running(OnTimeout::Deactivate);
+    let effects = unused.apply(Event::CreatorGone, at(1.0)).unwrap();
+    assert_eq!((effects.persist, effects.ended.unwrap().reason), (Persist::Through, EndReason::Requested));
+    let refused = unused.apply(Event::Activity(ActivitySource::Ping), at(1.0));
+    assert_eq!(refused, Err(Denied::Terminating { reason: EndReason::Requested }));
+
+    for source in ActivitySource::ALL.iter().copied().filter(|source| *source != ActivitySource::Create) {
+        let mut used = running(OnTimeout::Deactivate);
+        used.apply(Event::Activity(source), at(1.0)).unwrap();
+        assert_eq!(used.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "{source}");
+    }
+
+    let (mut starting, _) = Lifecycle::create(policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
+    starting.apply(Event::Recorded(1), at(0.0)).unwrap();
+    assert_eq!(starting.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "its start is not for nothing");
+}
+
+#[test]
 fn a_ping_at_the_deadline_is_handled_wholly_before_or_wholly_after_the_decision() {
     let mut before = running(OnTimeout::Deactivate);
     before.apply(Event::Activity(ActivitySource::Ping), at(100.0)).unwrap();

@@ -328,6 +328,12 @@ impl Lifecycle {
         noted.max_by_key(|source| self.activity_by(**source).last).copied()
     }
 
+    /// Whether anything but its create has used it, since this process has known it.
+    pub(super) fn is_used(&self) -> bool {
+        let mut others = ActivitySource::ALL.iter().filter(|source| **source != ActivitySource::Create);
+        others.any(|source| self.activity_by(*source).count > 0)
+    }
+
     pub(super) fn up(&self) -> Option<Up> {
         match self.phase {
             Phase::Up(up) => Some(up),

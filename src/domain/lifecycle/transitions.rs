@@ -29,6 +29,7 @@ impl Lifecycle {
             Event::Pause => self.pause(),
             Event::Resume => self.resume(),
             Event::Terminate(reason) => self.terminate(reason, now),
+            Event::CreatorGone => self.creator_gone(now),
             Event::TimerFired => Ok(self.timer_fired(now)),
             Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
@@ -116,6 +117,15 @@ impl Lifecycle {
                 Ok(self.begin_end(End::now(reason, now), start_under_way))
             }
         }
+    }
+
+    /// Checks and acts in one step: a use that was acknowledged before this keeps it, one that comes after is refused.
+    fn creator_gone(&mut self, now: Now) -> Result<Effects, Denied> {
+        self.must_be_alive()?;
+        if self.is_starting() || self.is_used() {
+            return Ok(Effects::NONE);
+        }
+        Ok(self.begin_end(End::now(EndReason::Requested, now), false))
     }
 
     // What time does.
