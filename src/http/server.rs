@@ -24,8 +24,12 @@ use crate::supervisor::Supervisor;
 /// How long a connection stays open for the next request. Clients that ping every minute keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// A worker with fewer connections than this is none too many: connections make room for each other within a worker.
+const LEAST_PER_WORKER: usize = 8;
+
 /// The server, listening. It runs once it is polled, and stops when it is told to: signals are the application's. At most
-/// `connections` are open at the same time, or one per worker; more wait until the system is asked for them.
+/// `connections` are open at the same time, or two where there are to be fewer; more wait until the system is asked for
+/// them. Where they are too few for that many workers, there are fewer workers.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -38,8 +42,7 @@ pub fn server(
     // actix counts whole seconds; a grace that is cut off half-way is no grace.
     let grace = supervisor.settings().http.stop_grace;
     let grace = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-    let workers = workers.max(1);
-    let most = (connections / workers).max(1);
+    let (workers, most) = shared_out(connections, workers);
     let builder =
         Server::build().workers(workers).max_concurrent_connections(most).shutdown_timeout(grace).disable_signals();
     let (address, stopping) = (listener.local_addr()?, builder.graceful_shutdown_signal());
@@ -67,6 +70,12 @@ pub fn server(
     Ok(builder.listen("http", listener, service)?.run())
 }
 
+/// How many workers there are, and how many connections each may have.
+fn shared_out(connections: usize, workers: usize) -> (usize, usize) {
+    let workers = workers.min(connections / LEAST_PER_WORKER).max(1);
+    (workers, (connections / workers).max(2))
+}
+
 /// The application: every route behind the gate.
 pub fn app(
     supervisor: Arc<Supervisor>,
@@ -85,4 +94,17 @@ pub fn app(
         .configure(register)
         .default_service(web::to(routes::unknown))
         .wrap(Gate::new(supervisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_connections_enough_to_make_room() {
+        assert_eq!(shared_out(51_200, 2), (2, 25_600));
+        assert_eq!(shared_out(160, 128), (20, 8));
+        assert_eq!(shared_out(9, 0), (1, 9));
+        assert_eq!(shared_out(0, 64), (1, 2));
+    }
 }

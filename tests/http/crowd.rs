@@ -45,6 +45,16 @@ async fn idle_connections_make_room_for_a_ping_and_the_longest_idle_is_the_first
 }
 
 #[actix_web::test]
+async fn idle_connections_make_room_for_a_ping_also_where_there_may_be_hardly_any() {
+    let wire = with_one(2).await;
+    let sockets = idle(&wire, 4).await;
+    let answer = wire.exchange(PING).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    drop(sockets);
+    wire.stop().await;
+}
+
+#[actix_web::test]
 async fn connections_on_which_nothing_ever_comes_make_room_for_a_ping() {
     let wire = with_one(8).await;
     let mut silent = Vec::new();

@@ -49,8 +49,9 @@ pub(in crate::http) struct Held(Rc<State>);
 impl Open {
     /// None yet, and at most `most` at the same time; that there are not more, the server sees to.
     pub(in crate::http) fn new(most: usize) -> Rc<Self> {
-        // A quarter is left for those that are in use, and for those that are being closed.
-        let room = (most - most / 4).max(1);
+        // A quarter is left for those that are in use, and for those that are being closed; without any, the system
+        // would not be asked for a new one in whose favour another could be closed.
+        let room = most.saturating_sub((most / 4).max(1)).max(1);
         Rc::new(Self { links: RefCell::default(), room, turn: Cell::new(0) })
     }
 
