@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::{Ready, ready},
     marker::PhantomData,
+    time::Duration,
 };
 
 use actix_web::{
@@ -25,9 +26,13 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::error::Category;
+use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
 use crate::supervisor::Supervisor;
+
+/// How long a client whose body is refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A JSON object as a body; no body at all is an empty object.
 pub(super) struct Body<T>(pub(super) T);
@@ -74,18 +79,27 @@ fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Res
             ApiError::new(Code::TooLarge, format!("the body is too large: {rule}"))
         };
         if announced.is_some_and(|announced| announced > most) {
+            discard(payload).await;
             return Err(too_large());
         }
         let mut body = web::BytesMut::with_capacity(announced.unwrap_or(0));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| unreadable(&error))?;
             if body.len() + chunk.len() > most {
+                discard(payload).await;
                 return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
+}
+
+/// Reads the rest of a body and drops it. Most clients read no answer before they have sent everything, and a connection
+/// that is closed on them meanwhile is all that they would hear of it.
+async fn discard(mut payload: Payload) {
+    let rest = async { while let Some(Ok(_)) = payload.next().await {} };
+    let _ = timeout(LINGER, rest).await;
 }
 
 fn unreadable(error: &PayloadError) -> ApiError {

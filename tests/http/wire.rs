@@ -133,6 +133,18 @@ async fn a_server_answers_over_its_listener_until_it_is_stopped() {
 }
 
 #[actix_web::test]
+async fn who_sends_far_too_much_is_told_so_and_not_cut_off() {
+    let wire = Wire::start(64, &[]).await;
+    let size = 8 << 20;
+    let head = format!(
+        "POST /v1/sandboxes HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+    );
+    let answer = wire.exchange([head.into_bytes(), vec![b' '; size]].concat()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
+    wire.stop().await;
+}
+
+#[actix_web::test]
 async fn a_ping_over_http_1_0_is_a_ping() {
     let wire = Wire::start(64, &[]).await;
     wire.exchange("POST /v1/sandboxes HTTP/1.0\r\nContent-Length: 13\r\n\r\n{\"id\": \"one\"}").await;
