@@ -44,11 +44,13 @@ pub(super) enum Heard {
 /// The address of the stream that is asked for.
 pub(super) fn stream_url(args: &Watch) -> anyhow::Result<Url> {
     let refused = |why: &str| Refused(format!("--url {}: {why}", args.url));
-    let base = Url::parse(&args.url).map_err(|error| refused(&error.to_string()))?;
+    let mut base = Url::parse(&args.url).map_err(|error| refused(&error.to_string()))?;
     if base.scheme() != "http" {
         return Err(refused("has to begin with http://; for TLS, put a proxy or an SSH tunnel in between").into());
     }
-    let mut url = base.join("/v1/stream").map_err(|error| refused(&error.to_string()))?;
+    // A proxy may have put the interface below a path of its own.
+    base.set_path(&format!("{}/", base.path().trim_end_matches('/')));
+    let mut url = base.join("v1/stream").map_err(|error| refused(&error.to_string()))?;
     url.set_scheme("ws").map_err(|()| refused("has no host"))?;
     {
         let mut query = url.query_pairs_mut();
@@ -169,5 +171,38 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> anyhow::Result<Option<String
         429 | 500..=599 => Ok(Some(message)),
         401 => Err(Refused(format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key")).into()),
         _ => Err(Refused(message).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Asked {
+        #[command(flatten)]
+        watch: Watch,
+    }
+
+    fn url(arguments: &[&str]) -> String {
+        let asked = Asked::parse_from([&["watch"], arguments].concat());
+        stream_url(&asked.watch).map_or_else(|error| error.to_string(), String::from)
+    }
+
+    #[test]
+    fn the_stream_is_below_the_path_where_the_supervisor_is() {
+        for (base, stream) in [
+            ("http://a:8080", "ws://a:8080/v1/stream"),
+            ("http://a:8080/", "ws://a:8080/v1/stream"),
+            ("http://a/sand", "ws://a/sand/v1/stream"),
+            ("http://a/sand/", "ws://a/sand/v1/stream"),
+        ] {
+            assert_eq!(url(&["--url", base]).trim_end_matches('?'), stream);
+        }
+        let filtered = url(&["--url", "http://a/sand/?x=1", "--id", "b", "--metadata", "team=blue"]);
+        assert_eq!(filtered, "ws://a/sand/v1/stream?id=b&metadata.team=blue");
+        assert!(url(&["--url", "https://a"]).contains("has to begin with http://"));
     }
 }
