@@ -108,12 +108,13 @@ mod tests {
             ("templates.python.image", "python:3"),
             ("lifecycle.allow_no_idle_timeout", "true"),
             ("lifecycle.max_timeout", "600"),
-            ("docker.allowed_images", "[\"ghcr.io/acme/*\"]"),
+            ("docker.allowed_images", "[\"ghcr.io/acme/*\", \"a(b\"]"),
         ]);
         assert_eq!(create(&other, "shell_type")["oneOf"][0]["enum"], serde_json::json!(["base", "python"]));
         assert_eq!(create(&other, "idle_timeout")["type"], serde_json::json!(["number", "null"]));
         assert_eq!(create(&other, "timeout")["maximum"], 600.0);
         let images = create(&other, "image")["pattern"].to_string();
         assert!(images.contains(r"ghcr\\.io/acme/[") && images.contains("python:3"), "{images}");
+        assert!(images.contains(r"a\\(b"), "{images}");
     }
 }

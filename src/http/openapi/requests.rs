@@ -95,8 +95,9 @@ fn image_pattern(pattern: &str) -> String {
         match letter {
             '*' if at == 0 => regex.push_str("[A-Za-z0-9][A-Za-z0-9._/:@-]*"),
             '*' => regex.push_str("[A-Za-z0-9._/:@-]*"),
-            '.' => regex.push_str("\\."),
-            _ => regex.push(letter),
+            // What stands for itself, in expressions too.
+            _ if letter.is_alphanumeric() || "_-/:@".contains(letter) => regex.push(letter),
+            _ => regex.extend(['\\', letter]),
         }
     }
     regex
