@@ -7,7 +7,7 @@
 #   config/setup.sh image    the image of the template `base`, with or without a registry
 #   config/setup.sh registry the program docker-registry, for the tests; they start their own
 #   config/setup.sh redis    the program redis-server, for the tests; they start their own
-#   config/setup.sh browser  Chromium and its driver, for the tests of the pages
+#   config/setup.sh browser  Chromium, its driver and curl, for the tests of the pages
 #   config/setup.sh nginx    the program nginx, for the tests of what stands behind it; they start their own
 #   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
 #   config/setup.sh openapi  a fuzzer and a generator of clients, for the tests of the specification; in the build's folder
@@ -302,6 +302,11 @@ setup_valgrind() {
 }
 
 setup_browser() {
+    # With it, a test tries the call that the page shows.
+    if ! have curl; then
+        can_install || fail "curl is missing: install it."
+        apt_install curl
+    fi
     if have chromedriver && have_chromium; then return 0; fi
     can_install || fail "a Chromium with its driver is missing: install both in the same version (chromium and chromium-driver" \
         "on Debian, chromium-chromedriver on Alpine, chromedriver beside Chrome elsewhere); 'chromedriver' has to be in PATH."
