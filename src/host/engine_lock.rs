@@ -70,6 +70,8 @@ pub struct EngineLock {
     /// A lock could not be had, for another reason than that somebody has it.
     failed: AtomicBool,
     held: Mutex<Option<Held>>,
+    /// Who takes it alone: calls of this process that come at once, as when an engine is back, must not find each other.
+    taking: tokio::sync::Mutex<()>,
     usurper: Arc<watch::Sender<Option<String>>>,
 }
 
@@ -111,6 +113,7 @@ impl EngineLock {
             domain,
             failed: AtomicBool::new(false),
             held: Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
             usurper: Arc::default(),
         }
     }
@@ -135,6 +138,7 @@ impl EngineLock {
     /// # Errors
     /// Who is in charge, in words.
     pub async fn hold(&self, engine: &str, store: &str) -> Result<(), String> {
+        let _alone = self.taking.lock().await;
         if self.domain.is_none() || self.is_held_for(engine) {
             return Ok(());
         }
@@ -329,6 +333,23 @@ mod tests {
         one.release();
         two.hold("engine", "b").await.expect("it is free");
         one.hold("another engine", "a").await.expect("who holds another engine's lets go of this one's");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn calls_that_take_it_at_once_do_not_keep_each_other_out() {
+        for _ in 0..200 {
+            let (lock, prefix) = (Arc::new(lock(&prefix(), "one")), prefix());
+            let calls = (0..8).map(|_| {
+                let (lock, engine) = (Arc::clone(&lock), prefix.clone());
+                tokio::spawn(async move { lock.hold(&engine, "a").await })
+            });
+            for call in calls.collect::<Vec<_>>() {
+                assert_eq!(call.await.unwrap(), Ok(()));
+            }
+            let held = guard(&lock.held);
+            let pair = held.as_ref().map(|held| guard(&held.sockets));
+            assert!(pair.is_some_and(|pair| pair.lock.is_some()), "it was let go of again");
+        }
     }
 
     #[tokio::test]
