@@ -350,6 +350,7 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
         journal,
         feed,
         runtime: adapters.runtime,
+        runtime_away: Default::default(),
         metrics,
         registry: Default::default(),
         io,

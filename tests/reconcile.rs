@@ -166,11 +166,50 @@ async fn a_restart_that_the_engine_refuses_again_and_again_ends_its_sandbox_with
     bench.runtime.engine_stops();
     bench.runtime.fail_always(Point::Start, When::Before, RuntimeError::Failed("no space left".into()));
     bench.runtime.engine_starts(false);
-    sleep(60.0).await;
+    // What it needs may come later than the engine.
+    sleep(45.0).await;
+    let waiting = get(&bench, "running").await;
+    assert_eq!((waiting.life.status(), waiting.life.is_restarting()), (Status::Running, true));
+    assert!(waiting.details.engine_error.as_deref().expect("words").contains("no space left"));
+    sleep(200.0).await;
     let ended = get(&bench, "running").await;
     assert_eq!((reason(&ended), ended.life.status()), (EndReason::Exited, Status::Failed));
     assert!(ended.details.error_message.as_deref().expect("words").contains("no space left"));
     assert!(bench.runtime.is_empty());
+}
+
+#[actix_web::test]
+async fn what_a_container_needs_may_come_later_than_its_engine() {
+    let bench = with_running_and_paused().await;
+    bench.runtime.engine_stops();
+    bench.runtime.fail_always(Point::Start, When::Before, RuntimeError::Failed("no such disk".into()));
+    bench.runtime.engine_starts(false);
+    sleep(45.0).await;
+    bench.runtime.heal(Point::Start);
+    // The longest wait between two tries is a minute.
+    for _ in 0..61 {
+        sleep(1.0).await;
+        if !get(&bench, "running").await.life.is_restarting() && !get(&bench, "paused").await.life.is_restarting() {
+            break;
+        }
+    }
+    both_go_on(&bench).await;
+    assert_eq!(get(&bench, "running").await.details.engine_error, None);
+}
+
+#[actix_web::test]
+async fn an_engine_that_was_away_is_no_missed_heartbeat() {
+    let bench = Bench::new(&[("templates.base.heartbeat_timeout", "30")]).await;
+    bench.create(idle("beating", 3600)).await;
+    bench.runtime.engine_dies();
+    sleep(100.0).await;
+    bench.runtime.engine_starts(false);
+    sleep(20.0).await;
+    let sandbox = get(&bench, "beating").await;
+    assert_eq!((sandbox.life.status(), sandbox.life.is_restarting()), (Status::Running, false));
+    // It has a whole timeout again, and no more.
+    sleep(40.0).await;
+    assert_eq!(reason(&get(&bench, "beating").await), EndReason::Unresponsive);
 }
 
 #[actix_web::test]

@@ -126,7 +126,7 @@ async fn a_removal_that_fails_is_tried_until_it_succeeds_and_visible_meanwhile()
     let ending = bench.supervisor.get(&id("stubborn")).await.expect("readable");
     assert_eq!(ending.life.status(), Status::Terminating);
     assert!(ending.life.attempts() >= 1);
-    assert_eq!(ending.details.removal_error.as_deref(), Some("on purpose"));
+    assert_eq!(ending.details.engine_error.as_deref(), Some("on purpose"));
     let refused = bench.supervisor.touch(&id("stubborn"), ActivitySource::Ping).await;
     assert!(matches!(refused, Err(Rejection::Terminating { reason: EndReason::Idle, .. })), "{refused:?}");
     sleep(60.0).await;

@@ -222,7 +222,7 @@ impl SandboxActor {
     fn removed(&mut self, outcome: Result<(), RuntimeError>) -> Event {
         match outcome {
             Ok(()) => {
-                self.details().removal_error = None;
+                self.details().engine_error = None;
                 Event::Removed
             }
             Err(error) => {
@@ -231,7 +231,7 @@ impl SandboxActor {
                 if failures.is_power_of_two() {
                     warn!(sandbox_id = %self.sandbox.id(), %error, failures, "removal failed; it is tried again");
                 }
-                self.details().removal_error = Some(error.to_string().into());
+                self.details().engine_error = Some(error.to_string().into());
                 Event::RemoveFailed(self.retry_in(failures))
             }
         }

@@ -20,4 +20,4 @@ pub use arbiters::{Arbiters, Births, run_system};
 pub use handle::{Refusal, SandboxHandle, Until};
 pub use messages::Sight;
 pub use registry::{Entry, Registry, Tombstone};
-pub use world::World;
+pub use world::{Away, World};

@@ -99,9 +99,18 @@ impl SandboxActor {
 
     /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
     pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if event == Event::TimerFired && self.misses_heartbeats_of_an_engine_that_was_away() {
+            self.step(Event::HeartbeatExcused, ctx);
+        }
         if let Err((denied, _)) = self.try_step(event, None, ctx) {
             debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
         }
+    }
+
+    /// A container whose engine is away may not live, and is told of when the engine is back.
+    fn misses_heartbeats_of_an_engine_that_was_away(&self) -> bool {
+        let (life, now) = (&self.sandbox.life, self.world.clock.now().moment);
+        life.heartbeat_deadline().is_some_and(|due| due <= now) && self.world.runtime_away.since(life.last_heartbeat())
     }
 
     /// Takes a step and answers `reply` when the step's promise holds, or gives it back with the lifecycle's refusal.

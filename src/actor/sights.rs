@@ -16,8 +16,9 @@ use crate::{
     ports::runtime::{RuntimeError, Started},
 };
 
-/// So many restarts that the engine refuses in a row are taken for its last word.
-const MOST_RESTARTS: u32 = 5;
+/// So many restarts that the engine refuses in a row are taken for its last word. They take minutes: after a boot, what a
+/// container needs may come later than the engine, such as a disk that is mounted.
+const MOST_RESTARTS: u32 = 10;
 /// How a restart is spaced while the engine is away, as if it had failed so often: that it is back is told anyway.
 const AWAY: u32 = 6;
 
@@ -31,6 +32,7 @@ impl SandboxActor {
         Some(match outcome {
             Ok(Some(started)) => {
                 self.failed_looks = 0;
+                self.details().engine_error = None;
                 self.runs_at(started);
                 Event::Restarted
             }
@@ -41,6 +43,7 @@ impl SandboxActor {
             Ok(None) => Event::ContainerVanished,
             Err(error @ RuntimeError::Unreachable(_)) => {
                 info!(sandbox_id = %id, %error, "its container is started again when the engine is back");
+                self.details().engine_error = Some(error.to_string().into());
                 Event::RestartFailed(self.retry_in(AWAY))
             }
             Err(error) => {
@@ -49,6 +52,7 @@ impl SandboxActor {
                 // Quoted: the message may hold what the container printed.
                 warn!(sandbox_id = %id, error = ?error.to_string(), failures, "its container could not be started again");
                 if failures < MOST_RESTARTS {
+                    self.details().engine_error = Some(error.to_string().into());
                     return Some(Event::RestartFailed(self.retry_in(failures)));
                 }
                 let problem = format!("its container had stopped, and could not be started again: {error}");
@@ -88,7 +92,9 @@ impl Handler<Seen> for SandboxActor {
         }
         match sight {
             Sight::Restarted(started) => {
-                self.runs_at(started);
+                if !life.is_restarting() {
+                    self.runs_at(started);
+                }
                 self.step(Event::ContainerRestarted, ctx);
             }
             // What a restart finds is told when it is done.

@@ -1,12 +1,20 @@
 //! What every actor shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::runtime::Handle;
 
 use super::registry::Registry;
 use crate::{
-    clock::Clock, domain::retry::Backoff, feed::Feed, journal::Journal, metrics::Metrics, ports::runtime::Runtime,
+    clock::Clock,
+    domain::{Moment, retry::Backoff},
+    feed::Feed,
+    journal::Journal,
+    metrics::Metrics,
+    ports::runtime::Runtime,
     tasks::Tasks,
 };
 
@@ -20,6 +28,8 @@ pub struct World {
     pub feed: Arc<Feed>,
     /// The container engine.
     pub runtime: Arc<dyn Runtime>,
+    /// When that did not answer.
+    pub runtime_away: Away,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Who is alive, and who was.
@@ -34,4 +44,20 @@ pub struct World {
     pub warn_before: Duration,
     /// How retries are spaced.
     pub backoff: Backoff,
+}
+
+/// When the container engine was last found not to answer.
+#[derive(Debug, Default)]
+pub struct Away(Mutex<Option<Moment>>);
+
+impl Away {
+    /// It does not answer now.
+    pub fn note(&self, now: Moment) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether it was found so at this moment or later.
+    pub(super) fn since(&self, moment: Moment) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at >= moment)
+    }
 }

@@ -228,7 +228,7 @@ fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
         taken_over: record.taken_over.unwrap_or(record.v.is_none()),
         extra: record.extra.into(),
         last_output: record.last_output,
-        removal_error: None,
+        engine_error: None,
     }
 }
 

@@ -55,8 +55,8 @@ pub struct Details {
     pub extra: RawFields,
     /// The end of what its container wrote, if that ended by itself: at most 20 lines and 4 KiB.
     pub last_output: Option<Box<str>>,
-    /// Why the last try to remove its container failed; not written down.
-    pub removal_error: Option<Box<str>>,
+    /// Why the last try to remove its container, or to start it again, failed; not written down.
+    pub engine_error: Option<Box<str>>,
 }
 
 impl Details {
@@ -81,7 +81,7 @@ impl Details {
             taken_over: false,
             extra: RawFields::new(),
             last_output: None,
-            removal_error: None,
+            engine_error: None,
         }
     }
 }

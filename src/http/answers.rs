@@ -98,12 +98,12 @@ impl<'a> SandboxAnswer<'a> {
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
         let Sandbox { details, life } = sandbox;
         let deadlines = Deadlines::of(life, now);
-        let removal_error = details.removal_error.as_deref().filter(|_| !life.is_gone());
+        let engine_error = details.engine_error.as_deref().filter(|_| !life.is_gone());
         Self {
             sandbox_id: &details.id,
             status: deadlines.status,
             reason: life.end().map(|end| end.reason),
-            error_message: details.error_message.as_deref().or(removal_error),
+            error_message: details.error_message.as_deref().or(engine_error),
             template: details.template.as_deref(),
             image: details.image.as_deref(),
             container_id: details.container_id.as_deref(),

@@ -8,9 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     actor::World,
-    clock::Clock,
     domain::{EpochSeconds, lifecycle::Event},
-    ports::runtime::Runtime,
 };
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -61,14 +59,12 @@ pub(super) async fn retry_when_back(
 }
 
 /// Asks the engine from time to time, until `stop`.
-pub(super) async fn watch_runtime(
-    runtime: Arc<dyn Runtime>,
-    clock: Clock,
-    health: watch::Sender<RuntimeHealth>,
-    stop: CancellationToken,
-) {
+pub(super) async fn watch_runtime(world: Arc<World>, health: watch::Sender<RuntimeHealth>, stop: CancellationToken) {
     loop {
-        let answer = runtime.check().await;
+        let answer = world.runtime.check().await;
+        if answer.is_err() {
+            world.runtime_away.note(world.clock.now().moment);
+        }
         health.send_if_modified(|health| match answer {
             Ok(()) if *health == RuntimeHealth::Up => false,
             Ok(()) => {
@@ -84,7 +80,7 @@ pub(super) async fn watch_runtime(
                     RuntimeHealth::Down { since, .. } => *since,
                     _ => {
                         warn!(%error, "the container engine does not answer; pings and deadlines go on, ends wait");
-                        clock.now().wall()
+                        world.clock.now().wall()
                     }
                 };
                 *health = RuntimeHealth::Down { since, error };

@@ -125,9 +125,9 @@ impl Supervisor {
         keep("store restorer", |world, stop, deaths| restore_store(world, stop, deaths).boxed());
         keep("tombstones", |world, stop, _| forget_tombstones(world, stop).boxed());
         let (watched, token) = (world.clone(), stop.clone());
-        world.tasks.keep("runtime watch", &stop, move |_| {
-            watch_runtime(watched.runtime.clone(), watched.clock.clone(), sender.clone(), token.clone())
-        });
+        world
+            .tasks
+            .keep("runtime watch", &stop, move |_| watch_runtime(watched.clone(), sender.clone(), token.clone()));
         supervisor
     }
 

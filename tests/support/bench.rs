@@ -150,6 +150,7 @@ pub fn supervisor_over(
         journal,
         feed,
         runtime: Arc::new(runtime.clone()),
+        runtime_away: Default::default(),
         metrics,
         registry: Default::default(),
         io: Handle::current(),

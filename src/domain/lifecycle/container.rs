@@ -83,9 +83,18 @@ impl Lifecycle {
                 self.write_through()
             }
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => self.thawed_by_hand(since, now),
-            Phase::Up(Up::Restarting { since, frozen, .. }) => self.run_again(frozen.unwrap_or(since), now),
+            // What its own restart finds is told when that is done; one that waits to be tried again is tried now.
+            Phase::Up(Up::Restarting { .. }) => self.retry(),
             _ => Effects::NONE,
         }
+    }
+
+    /// The container's engine was away, so that no heartbeat could be expected of it: it has a whole timeout for the next.
+    pub(super) fn heartbeat_excused(&mut self, now: Now) -> Effects {
+        if self.up().is_some() {
+            self.last_heartbeat = now.moment;
+        }
+        Effects::NONE
     }
 
     /// The idle clock stood still since then: it goes on with the time that it had left. Use meanwhile has set it anew.

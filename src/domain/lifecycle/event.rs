@@ -43,6 +43,8 @@ pub enum Event {
     TimerFired,
     /// The container engine answers again: what waits to be tried again is tried now.
     EngineBack,
+    /// Its engine was away since the last heartbeat.
+    HeartbeatExcused,
     /// The record with this revision is in the store.
     Recorded(u64),
     /// The container runs and is ready.

@@ -43,6 +43,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => Just(Event::ContainerInterrupted),
         1 => Just(Event::ContainerRestarted),
         1 => Just(Event::TimerFired),
+        1 => Just(Event::HeartbeatExcused),
         1 => Just(Event::EngineBack),
     ];
     let turn = prop_oneof![

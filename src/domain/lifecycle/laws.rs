@@ -240,3 +240,18 @@ fn a_restart_that_is_given_up_and_one_that_nobody_wants_any_more_end() {
     assert_eq!(unwanted.apply(Event::Restarted, at(7.0)).unwrap(), Effects::NONE);
     assert_eq!(unwanted.status(), Status::Terminating);
 }
+
+#[test]
+fn what_others_find_out_of_a_restart_under_way_is_left_to_it() {
+    let mut life = running(OnTimeout::Deactivate);
+    life.apply(Event::ContainerPaused, at(10.0)).unwrap();
+    life.apply(Event::ContainerInterrupted, at(20.0)).unwrap();
+    assert_eq!(life.apply(Event::ContainerRestarted, at(21.0)).unwrap(), Effects::NONE, "it is not frozen again yet");
+    assert_eq!((life.status(), life.is_restarting()), (Status::Paused, true));
+    life.apply(Event::RestartFailed(Duration::from_secs(60)), at(22.0)).unwrap();
+    assert_eq!(
+        life.apply(Event::ContainerRestarted, at(23.0)).unwrap(),
+        Effects::deed(Deed::Restart),
+        "no need to wait"
+    );
+}

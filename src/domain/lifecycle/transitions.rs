@@ -31,6 +31,7 @@ impl Lifecycle {
             Event::Terminate(reason) => self.terminate(reason, now),
             Event::CreatorGone => self.creator_gone(now),
             Event::TimerFired => Ok(self.timer_fired(now)),
+            Event::HeartbeatExcused => Ok(self.heartbeat_excused(now)),
             Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
             Event::Started => Ok(self.started(now)),
@@ -146,7 +147,7 @@ impl Lifecycle {
         }
     }
 
-    fn retry(&mut self) -> Effects {
+    pub(super) fn retry(&mut self) -> Effects {
         match &mut self.phase {
             Phase::Pending(birth @ Birth::ResolvingAgain { .. }) => {
                 *birth = Birth::Resolving;

@@ -178,7 +178,7 @@ impl<'a> RemovalAnswer<'a> {
         let under_way = life.end().is_some() && !life.is_gone();
         under_way.then(|| Self {
             failed_attempts: life.attempts(),
-            last_error: sandbox.details.removal_error.as_deref(),
+            last_error: sandbox.details.engine_error.as_deref().filter(|_| life.attempts() > 0),
             next_attempt_at: life.next_action().map(|(at, _)| now.wall_at(at)),
         })
     }

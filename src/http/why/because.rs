@@ -22,11 +22,12 @@ pub(super) fn because(sandbox: &Sandbox, now: &Now) -> String {
             };
             format!("it is on its way out: {}{retries}", why_it_ends(end, life))
         }
-        None => why_it_lives(life, now),
+        None => why_it_lives(sandbox, now),
     }
 }
 
-fn why_it_lives(life: &Lifecycle, now: &Now) -> String {
+fn why_it_lives(sandbox: &Sandbox, now: &Now) -> String {
+    let life = &sandbox.life;
     let state = match life.status() {
         Status::Pending => return "it is being started".to_owned(),
         Status::Paused => "it is paused",
@@ -34,7 +35,8 @@ fn why_it_lives(life: &Lifecycle, now: &Now) -> String {
     };
     if life.is_restarting() {
         let again = life.next_action().map_or_else(String::new, |(at, _)| {
-            format!("; that failed, and is tried again in {}", for_people(at.since(now.moment)))
+            let why = sandbox.details.engine_error.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
+            format!("; that failed{why}, and is tried again in {}", for_people(at.since(now.moment)))
         });
         return format!("its container has stopped, and is being started again{again}");
     }

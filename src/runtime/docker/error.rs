@@ -9,6 +9,10 @@ use crate::ports::runtime::RuntimeError;
 
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
+/// What a proxy before the engine answers while the engine is away.
+const BAD_GATEWAY: u16 = 502;
+const UNAVAILABLE: u16 = 503;
+const GATEWAY_TIMEOUT: u16 = 504;
 
 /// What an engine that speaks TLS answers to a plain request; no call has reached it then.
 const WANTS_TLS: &str = "HTTP request to an HTTPS server";
@@ -41,6 +45,10 @@ impl CallError {
                 message: format!("{host}: it asks for TLS: set docker.tls = true, or DOCKER_TLS_VERIFY"),
                 sent: false,
             },
+            Error::DockerResponseServerError {
+                status_code: status @ (BAD_GATEWAY | UNAVAILABLE | GATEWAY_TIMEOUT),
+                message,
+            } => Self::Unreachable { message: format!("{host}: HTTP {status}: {}", message.trim()), sent: true },
             Error::DockerResponseServerError { status_code, message } => Self::Refused { status: status_code, message },
             Error::SocketNotFoundError(_) => {
                 Self::Unreachable { message: format!("{host}: there is no such socket"), sent: false }
@@ -106,5 +114,17 @@ mod tests {
         let error = Error::DockerResponseServerError { status_code: 400, message };
         let told = CallError::new(&Host::Http("engine:2376".to_owned()), error).during("ping the engine");
         assert!(matches!(&told, RuntimeError::Unreachable(message) if message.contains("docker.tls = true")), "{told}");
+    }
+
+    #[test]
+    fn a_proxy_that_answers_for_an_engine_that_is_away_is_not_the_engine_s_word() {
+        let answer = |status_code| {
+            let error = Error::DockerResponseServerError { status_code, message: "no server".to_owned() };
+            CallError::new(&Host::Http("docker:2375".to_owned()), error).during("start the container")
+        };
+        for status in [BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT] {
+            assert!(matches!(answer(status), RuntimeError::Unreachable(_)), "{status}");
+        }
+        assert!(matches!(answer(500), RuntimeError::Failed(_)));
     }
 }
