@@ -109,6 +109,22 @@ async fn what_a_record_has_beside_our_fields_survives_a_rewrite() {
 }
 
 #[actix_web::test]
+async fn the_address_of_a_record_outlives_comparisons_with_the_engine() {
+    let address = "http://docker.example:30080";
+    let record = serde_json::json!({
+        "sandbox_id": "77", "container_name": "wegent-task-77", "base_url": address, "status": "running",
+        "created_at": NOW, "started_at": NOW, "last_activity_at": NOW, "expires_at": NOW + 1800.0,
+    });
+    let record = record.to_string();
+    let bench =
+        Bench::over(&[("store.prefix", "wegent-sandbox")], |store| store.plant("77", NOW, record.as_str())).await;
+    bench.runtime.put(&reference("77"), "wegent-task-77", Labels::default(), Container::Running);
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    let sandbox = bench.supervisor.get(&id("77")).await.expect("readable");
+    assert_eq!((sandbox.life.status(), sandbox.details.base_url.as_deref()), (Status::Running, Some(address)));
+}
+
+#[actix_web::test]
 async fn legacy_records_get_the_fallback_and_are_completed() {
     let (fixtures, bench) = taken_over().await;
     tokio::time::sleep(Duration::from_secs(2)).await;

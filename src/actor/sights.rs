@@ -71,8 +71,15 @@ impl SandboxActor {
 
     /// Takes over where it is reached. Whether that is news.
     fn is_at(&mut self, started: Started) -> bool {
+        let known = &self.sandbox.details;
         let (ports, base_url) = (Fields::from(started.ports), started.base_url.map(Into::into));
-        let news = self.sandbox.details.ports != ports || self.sandbox.details.base_url != base_url;
+        let moved = known.ports != ports;
+        // The reference system tells no ports, and an address of its own choice: it holds as long as no port moves.
+        let base_url = match &known.base_url {
+            Some(own) if known.taken_over && (known.ports.is_empty() || !moved) => Some(own.clone()),
+            _ => base_url,
+        };
+        let news = moved || known.base_url != base_url;
         if news {
             let details = self.details();
             (details.ports, details.base_url) = (ports, base_url);
