@@ -37,6 +37,7 @@ bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, 
 soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number
 	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test crash histories
 
-lint: ## check the formatting, and clippy's advice
+lint: ## check the formatting, clippy's advice, and the documentation's links
 	cargo fmt --check
 	cargo clippy --all-targets $(LOCKED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(LOCKED)

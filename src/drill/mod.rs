@@ -3,7 +3,7 @@
 //! Each drill in [`drills`] starts throw-away instances of this very program ([`Instance`]) on a prefix of its own
 //! ([`Ground`]), puts a [`Relay`] between them and Docker or Redis where those have to fail, and does things to containers
 //! behind their backs ([`Hand`]). What has to be restarted or killed is an engine of the drill's own ([`OwnEngine`]). A few need thousands of sandboxes, and have a supervisor over memory in this very process
-//! ([`bench`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
+//! ([`mod@bench`]). What clients were promised is kept apart from Sandglass ([`Ledger`]); at the end, the
 //! drill's [`Findings`] say how often that was broken. Nothing is touched that the drill did not start.
 
 mod bench;

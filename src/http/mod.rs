@@ -1,7 +1,7 @@
 //! The HTTP interface (design, 7): verifies what comes in, asks the [`crate::supervisor`], and converts what comes out.
 //! Nothing is decided here but status codes.
 //!
-//! - [`server`]: the server and its application;
+//! - [`mod@server`]: the server and its application;
 //! - `connection`: what stands between a socket and the HTTP library;
 //! - `routes`: which path and method reach which handler;
 //! - `gate`: what every request passes: keys, origins, headers, one line of log;
