@@ -47,9 +47,13 @@ pub fn check(raw: &RawValue) -> Result<(), Unreadable> {
         // A name that is no text itself is told of by the object that it stands in.
         let path = path.trim_end_matches('?').trim_end_matches('.').to_owned();
         let problem = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-        // Of what is no JSON to the parser, it says how it came upon it.
-        let problem =
-            if error.is_syntax() { format!("not every reader takes this: {problem}") } else { problem.to_owned() };
+        // The grammar was right: what the parser cannot read all the same is one of these two.
+        let problem = match error.is_syntax() {
+            true if problem.contains("out of range") => "a number has to be finite",
+            true => "a text has to be Unicode, so that none of \\ud800 to \\udfff stands alone",
+            false => problem,
+        };
+        let problem = problem.to_owned();
         Unreadable { path, problem }
     })
 }
