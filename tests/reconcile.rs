@@ -149,6 +149,21 @@ async fn a_host_that_was_started_anew_ends_nothing() {
 }
 
 #[actix_web::test]
+async fn a_host_that_was_started_anew_ends_nothing_also_where_the_records_were_lost_with_it() {
+    let mut bench = Bench::new(&[("docker.reconcile_interval", "10"), ("docker.orphan_grace", "5")]).await;
+    bench.create(idle("w", 600)).await;
+    sleep(20.0).await;
+    bench.runtime.engine_dies();
+    bench.runtime.engine_starts(false);
+    bench.store.wipe();
+    bench = bench.crash_and_restart().await;
+    sleep(30.0).await;
+    assert_eq!(get(&bench, "w").await.life.status(), Status::Running);
+    assert_eq!(bench.runtime.state_of(&id("w")), Some(Container::Running));
+    assert!(bench.store.record("w").is_some(), "it has a record again");
+}
+
+#[actix_web::test]
 async fn a_container_that_is_restarted_by_hand_is_reached_where_it_is_now() {
     let bench = with_running_and_paused().await;
     let before = get(&bench, "running").await;
@@ -321,17 +336,20 @@ async fn an_orphan_is_adopted_if_its_labels_say_that_it_should_live_and_removed_
     bench.runtime.put(&orphan("young"), "young", labels(500), Container::Running);
     bench.runtime.put(&orphan("old"), "old", labels(30), Container::Running);
     bench.runtime.put(&orphan("dead"), "dead", labels(500), Container::Stopped(Some(1)));
+    bench.runtime.put(&orphan("unborn"), "unborn", labels(500), Container::Stopped(None));
     sleep(55.0).await;
-    assert_eq!(bench.runtime.len(), 3, "nothing is done within the grace");
+    assert_eq!(bench.runtime.len(), 4, "nothing is done within the grace");
     assert!(bench.supervisor.get(&id("young")).await.is_err());
     sleep(20.0).await;
     let adopted = get(&bench, "young").await;
     assert_eq!(adopted.life.status(), Status::Running);
     assert_eq!(adopted.life.policy().idle_timeout, Some(500 * SECOND));
     assert!(bench.store.record("young").is_some(), "it has a record from now on");
-    for name in ["old", "dead"] {
+    for name in ["old", "unborn"] {
         assert_eq!(reason(&get(&bench, name).await), EndReason::Orphaned, "{name}");
     }
+    // The engine has been there all the time: it ended by itself.
+    assert_eq!(reason(&get(&bench, "dead").await), EndReason::Exited);
     assert_eq!(bench.runtime.len(), 1);
     // Nobody knows when it was last used: it has its whole timeout, and then ends like any other.
     sleep(510.0).await;

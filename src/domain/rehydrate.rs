@@ -110,14 +110,15 @@ pub struct Traces {
     pub last_activity: Option<EpochSeconds>,
 }
 
-/// Brings back a sandbox of which only the container is left. One that has stopped ends as `exited`.
+/// Brings back a sandbox of which only the container is left. Whether one that has stopped did so by itself, or its engine went
+/// away with it, the next comparison with the engine finds out; one that never ran ends as `exited`.
 pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
     let last_activity = traces.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
     let phase = match traces.container {
         _ if traces.forsaken => Revived::Ending(End::now(EndReason::Orphaned, now)),
-        Container::Running => Revived::Running,
+        Container::Running | Container::Stopped(Some(_)) => Revived::Running,
         Container::Paused => Revived::Paused(last_activity),
-        Container::Stopped(code) => Revived::Ending(End { exit_code: code, ..End::now(EndReason::Exited, now) }),
+        Container::Stopped(None) => Revived::Ending(End::now(EndReason::Exited, now)),
         Container::Missing => Revived::Ending(End::now(EndReason::Vanished, now)),
     };
     let restored = Restored {

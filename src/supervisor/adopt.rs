@@ -36,8 +36,9 @@ impl Remains {
         Self { id, last_activity: Some(score).filter(|score| score.is_finite()), damaged, forsaken: false }
     }
 
-    /// A container that no sandbox and no member knows. It should live if it does, and if its idle timeout, counted from
-    /// its creation, is not over. Nobody knows when it was last used: if it lives, that is read as now.
+    /// A container that no sandbox and no member knows. It should live if it ever ran, and if its idle timeout, counted from
+    /// its creation, is not over. Nobody knows when it was last used: if it lives, that is read as now. One that has stopped
+    /// may have done so with its host, which took the records along.
     pub(super) fn orphan(
         id: SandboxId,
         created_at: EpochSeconds,
@@ -51,9 +52,11 @@ impl Remains {
             None => Some(legacy_ttl),
         };
         let forsaken = match found.state {
-            Container::Running => idle_timeout.is_some_and(|timeout| created_at + timeout <= now.wall()),
+            Container::Running | Container::Stopped(Some(_)) => {
+                idle_timeout.is_some_and(|timeout| created_at + timeout <= now.wall())
+            }
             Container::Paused => false,
-            Container::Stopped(_) | Container::Missing => true,
+            Container::Stopped(None) | Container::Missing => true,
         };
         Self { id, last_activity: None, damaged: false, forsaken }
     }
@@ -119,6 +122,10 @@ impl Supervisor {
         found: Inspected,
         fallbacks: &Fallbacks,
     ) -> (Sandbox, Effects) {
+        if matches!(found.state, Container::Stopped(_)) {
+            // How it ended is looked into soon.
+            self.reconcile_now.notify_one();
+        }
         let now = self.world.clock.now();
         let labels = &found.labels;
         let configured = fallbacks.policy;
