@@ -61,6 +61,23 @@ async fn a_stream_greets_tells_what_is_there_and_then_everything_that_happens() 
 }
 
 #[actix_web::test]
+async fn a_restart_of_the_engine_is_told_with_the_ports_of_now() {
+    let (bench, client) = start(&[("templates.base.ports", "[80]")]).await;
+    create(&client, "w", 7200.0).await;
+    let watcher = Watcher::start(&bench.supervisor, "");
+    watcher.until("the snapshot", |known| known.sandboxes.contains_key("w")).await;
+    let before = watcher.known.borrow().sandboxes["w"]["base_url"].clone();
+    bench.runtime.engine_dies();
+    pass(2.0).await;
+    bench.runtime.engine_starts(false);
+    let restarted = watcher.until_told("restarted", "w").await;
+    let sandbox = &restarted["sandbox"];
+    assert_eq!((&sandbox["status"], sandbox["base_url"] == before), (&json!("running"), false), "{restarted}");
+    let known = watcher.known.borrow();
+    assert_eq!((known.count("restarted", "w"), known.count("status", "w")), (1, 0), "it ran all the time");
+}
+
+#[actix_web::test]
 async fn a_moved_deadline_is_told_at_most_once_a_second_and_the_last_one_always() {
     let (bench, client) = start(&[]).await;
     create(&client, "used", 7200.0).await;
