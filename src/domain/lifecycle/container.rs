@@ -32,7 +32,7 @@ impl Lifecycle {
     }
 
     fn thawed_by_hand(&mut self, since: Moment, now: Now) -> Effects {
-        // Frozen when its active timeout had passed already: that was the rule, and whoever thaws it does not want it back.
+        // The `pause` rule froze it, since its active timeout had passed. A thaw by hand must not be undone at once.
         if since >= self.expires_at {
             self.pause_not_before = now.moment.plus(self.policy.active_timeout);
         }
@@ -53,7 +53,7 @@ impl Lifecycle {
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
             _ => return Effects::NONE,
         };
-        // Nothing is written: whoever finds the record after a crash finds the container stopped, too.
+        // Nothing is written: after a crash, the next comparison finds the container stopped, too.
         self.phase = Phase::Up(Up::Restarting { since: now.moment, frozen, retry: None });
         Effects::deed(Deed::Restart)
     }
