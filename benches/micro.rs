@@ -25,9 +25,9 @@ use sandglass::{
     config::{Overrides, Settings},
     domain::{
         ActivitySource, Moment, OnTimeout, Policy, SandboxId,
-        lifecycle::Event,
         record::{self, Record},
         rehydrate::{Fallbacks, rehydrate},
+        sandbox::Event,
     },
     journal::{ActivityCell, Journal},
     metrics::Metrics,
@@ -68,7 +68,7 @@ fn domain(criterion: &mut Criterion) {
     let fallbacks =
         Fallbacks { policy, legacy_ttl: Duration::from_secs(86_400), idle_slack: None, not_before: now.moment };
 
-    let mut life = sandbox.life;
+    let mut life = sandbox.clone();
     criterion.bench_function("lifecycle: a ping's step", |bencher| {
         bencher.iter(|| life.apply(black_box(Event::Activity(ActivitySource::Ping)), now));
     });
@@ -137,7 +137,7 @@ async fn registry(criterion: &mut Criterion) {
     let adapters = Adapters { store, runtime: Arc::new(engine::Instant) };
     let supervisor = assemble(settings, adapters, Arbiters::start(1));
     supervisor.begin().await.expect("nobody else holds it");
-    let registry = &supervisor.world().registry;
+    let registry = &supervisor.shared().registry;
     for threads in [1, 2] {
         criterion.bench_function(&format!("registry: a look-up among {SANDBOXES}, {threads} at once"), |bencher| {
             bencher.iter_custom(|times| look_up(registry, threads, times));

@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::{info, warn};
 
 use crate::{
-    actor::{Arbiters, World},
+    actor::{Arbiters, Shared},
     clock::{self, Clock},
     config::{DockerSettings, Login, Reach, Settings, StoreKind},
     domain::retry::Backoff,
@@ -270,8 +270,8 @@ impl App {
     /// [`AppError::Held`] when the lease is lost: from that moment on, nothing is written or terminated.
     /// [`AppError::Bug`] when something has died that cannot be started again.
     pub async fn run_until(&mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
-        let lost = self.supervisor.world().journal.lost().clone();
-        let tasks = self.supervisor.world().tasks.clone();
+        let lost = self.supervisor.shared().journal.lost().clone();
+        let tasks = self.supervisor.shared().tasks.clone();
         tokio::select! {
             () = tasks.given_up() => Err(AppError::Bug(tasks.beyond_repair().unwrap_or_default().to_owned())),
             () = stop => Ok(()),
@@ -345,7 +345,7 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
     let tasks = Tasks::new(io.clone(), clock.clone(), metrics.clone());
     let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &tasks);
     let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &tasks);
-    let world = World {
+    let shared = Shared {
         clock,
         journal,
         feed,
@@ -360,7 +360,7 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
         backoff: Backoff::STANDARD,
     };
     Supervisor::new(SupervisorParts {
-        world: Arc::new(world),
+        shared: Arc::new(shared),
         arbiters,
         store: adapters.store,
         settings: Arc::new(settings),

@@ -54,7 +54,7 @@
 //!
 //! [`http`] finds the id in the path and calls [`supervisor::Supervisor::touch`], which looks the actor up in the
 //! registry and sends it a message with a reply channel. The actor reads the clock and applies
-//! [`domain::lifecycle::Event::Activity`]: `last_activity` moves, nothing else. It stores the time in the cell it shares
+//! [`domain::sandbox::Event::Activity`]: `last_activity` moves, nothing else. It stores the time in the cell it shares
 //! with the [`journal`] and, if the last flush has passed since it did so last, queues itself for the next one. The reply
 //! carries a copy of the sandbox; HTTP turns it into deadlines. No timer moved, nothing was written.
 //!
@@ -64,7 +64,7 @@
 //! # The walk of an expiry
 //!
 //! The actor's one timer fires at or before the deadline. The actor applies
-//! [`domain::lifecycle::Event::TimerFired`]: if pings have moved the deadline, it is armed for the rest, and that was all.
+//! [`domain::sandbox::Event::TimerFired`]: if pings have moved the deadline, it is armed for the rest, and that was all.
 //! Otherwise the machine is in `ending` from this moment, and refuses pings. Its effects: write the intent through. When
 //! the journal reports it stored, the machine asks for the removal; the engine's adapter checks the container's labels,
 //! stops, kills and removes it. When that is confirmed, the machine asks for the tombstone, and when that is stored the

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::domain::{ActivitySource, EndReason, Status, lifecycle::End};
+use crate::domain::{ActivitySource, EndReason, Status, sandbox::End};
 
 /// Upper bounds in seconds: fine around the promises (10 ms, 50 ms), coarse where something is wrong.
 const LATENESS_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 60.0, 3600.0];

@@ -322,12 +322,12 @@ mod tests {
         tokio::time::pause();
         let (store, runtime) = (MemoryStore::new(), Memory::new());
         let supervisor = supervisor(&store, &runtime, Arbiters::current()).await;
-        let world = supervisor.world();
+        let shared = supervisor.shared();
         let create = |name: &str| Create { id: SandboxId::parse(name).ok(), ..Create::default() };
         for name in ["exits", "stays", "overdue"] {
             supervisor.create(create(name), true).await.unwrap();
         }
-        let mut feed = world.feed.subscribe(None).unwrap();
+        let mut feed = shared.feed.subscribe(None).unwrap();
         tokio::time::sleep(SECOND).await;
         let names = [
             "journal writer",
@@ -345,17 +345,17 @@ mod tests {
             "sweep",
         ];
         for name in names {
-            world.tasks.panic_now(name);
+            shared.tasks.panic_now(name);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let died: Vec<_> = world.tasks.troubles().into_iter().map(|trouble| trouble.task).collect();
+        let died: Vec<_> = shared.tasks.troubles().into_iter().map(|trouble| trouble.task).collect();
         assert!(names.iter().all(|name| died.contains(name)), "{died:?}");
         let text = supervisor.metrics();
         for name in names {
             assert!(text.contains(&format!("sandglass_task_deaths_total{{task=\"{name}\"}} 1\n")), "{name}: {text}");
         }
         tokio::time::sleep(SECOND).await;
-        assert!(world.tasks.troubles().iter().all(|trouble| !trouble.down), "{:?}", world.tasks.troubles());
+        assert!(shared.tasks.troubles().iter().all(|trouble| !trouble.down), "{:?}", shared.tasks.troubles());
 
         // The journal's writer, and the feed's waker.
         supervisor.create(create("new"), true).await.unwrap();
@@ -367,11 +367,11 @@ mod tests {
         runtime.exit(&exits, 3);
         tokio::time::sleep(3 * SECOND).await;
         let ended = supervisor.get(&exits).await.unwrap();
-        assert_eq!(ended.life.end().unwrap().reason, EndReason::Exited);
+        assert_eq!(ended.end().unwrap().reason, EndReason::Exited);
         // The comparison, and the sweep.
         let lists = || runtime.calls().iter().filter(|call| call.point == Point::List).count();
         let before = lists();
-        world.registry.handle(&SandboxId::parse("overdue").unwrap()).unwrap().panic_now();
+        shared.registry.handle(&SandboxId::parse("overdue").unwrap()).unwrap().panic_now();
         tokio::time::sleep(supervisor.settings().docker.reconcile_interval * 2).await;
         assert!(lists() > before);
         assert!(supervisor.get(&exits).await.is_err(), "its tombstone is forgotten");
@@ -389,7 +389,7 @@ mod tests {
         assert!(matches!(supervisor.runtime_health(), RuntimeHealth::Down { .. }));
         runtime.heal_all();
         tokio::time::sleep(SECOND * 2).await;
-        assert!(supervisor.get(&stays).await.is_ok_and(|sandbox| sandbox.life.is_gone()), "tried again at once");
+        assert!(supervisor.get(&stays).await.is_ok_and(|sandbox| sandbox.is_gone()), "tried again at once");
         // The lease.
         store.usurp("somebody else");
         tokio::time::sleep(supervisor.settings().store.lease_ttl).await;
@@ -404,7 +404,7 @@ mod tests {
         supervisor.create(Create::default(), true).await.unwrap();
         store.wipe();
         // Its notice is taken by one that then dies: here it is never given.
-        supervisor.world().tasks.panic_now("store restorer");
+        supervisor.shared().tasks.panic_now("store restorer");
         tokio::time::sleep(SECOND).await;
         assert_eq!(store.active_members().len(), 1);
     }
@@ -423,19 +423,19 @@ mod tests {
         store.panic_next(crate::store::memory::Point::Commit, 2);
         supervisor.keep_alive(created.id(), SECOND).await.unwrap();
         tokio::time::sleep(SECOND * 70).await;
-        let tasks = &supervisor.world().tasks;
+        let tasks = &supervisor.shared().tasks;
         let died: Vec<_> = tasks.troubles().into_iter().map(|trouble| trouble.task).collect();
         for name in ["journal writer", "lease", "reconcile", "runtime watch"] {
             assert!(died.contains(&name), "{name}: {died:?}");
         }
         assert!(supervisor.store_health().is_up());
-        assert_eq!(supervisor.get(created.id()).await.unwrap().life.status(), Status::Running);
+        assert_eq!(supervisor.get(created.id()).await.unwrap().status(), Status::Running);
         assert!(store.record(created.id().as_str()).is_some());
         // A look at a container that exited is repeated.
         runtime.panic_next(Point::Inspect, When::Before);
         runtime.exit(created.id(), 0);
         tokio::time::sleep(SECOND * 5).await;
-        assert!(supervisor.get(created.id()).await.unwrap().life.is_gone());
+        assert!(supervisor.get(created.id()).await.unwrap().is_gone());
     }
 
     #[actix_web::test]
@@ -443,16 +443,16 @@ mod tests {
         let (store, runtime) = (MemoryStore::new(), Memory::new());
         let supervisor = supervisor(&store, &runtime, Arbiters::start(1)).await;
         supervisor.create(Create { id: SandboxId::parse("a").ok(), ..Create::default() }, true).await.unwrap();
-        assert_eq!(supervisor.world().tasks.beyond_repair(), None);
+        assert_eq!(supervisor.shared().tasks.beyond_repair(), None);
         supervisor.kill_arbiters();
         // Whoever asks finds out.
         let asked = async {
-            while supervisor.world().tasks.beyond_repair().is_none() {
+            while supervisor.shared().tasks.beyond_repair().is_none() {
                 let _ = supervisor.get(&SandboxId::parse("a").unwrap()).await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(SECOND * 20, asked).await.unwrap();
-        tokio::time::timeout(SECOND, supervisor.world().tasks.given_up()).await.unwrap();
+        tokio::time::timeout(SECOND, supervisor.shared().tasks.given_up()).await.unwrap();
     }
 }

@@ -39,7 +39,7 @@ async fn after_a_clean_stop_a_deadline_right_after_the_restart_is_met_within_a_s
     let lived = pinged.elapsed();
     assert!((100 * SECOND..101 * SECOND).contains(&lived), "{lived:?}");
     let gone = bench.supervisor.get(&id("due")).await.expect("a tombstone");
-    assert_eq!(gone.life.end().expect("an end").reason, EndReason::Idle);
+    assert_eq!(gone.end().expect("an end").reason, EndReason::Idle);
 }
 
 #[actix_web::test]
@@ -149,7 +149,7 @@ async fn a_stop_is_not_clean_when_activity_was_acknowledged_after_the_last_write
     bench.create(idle("due", 10)).await;
     sleep(9 * SECOND).await;
     bench.supervisor.touch(&id("due"), ActivitySource::Ping).await.expect("stored");
-    assert_eq!(bench.supervisor.world().journal.close(SECOND).await, 0);
+    assert_eq!(bench.supervisor.shared().journal.close(SECOND).await, 0);
     bench.supervisor.touch(&id("due"), ActivitySource::Ping).await.expect("the next start's slack covers it");
     let bench = bench.stop_and_restart().await;
     let grace = bench.settings.lifecycle.restart_grace;

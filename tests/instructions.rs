@@ -99,7 +99,7 @@ fn requests_go_through_the_service() {
     counted_pings(&system, all(&service, requests(count)));
     counted_bare_requests(&system, all(&bare, requests(count)));
     let pinged = system.block_on(bench.supervisor.get(&id(&name(0)))).expect("it is there");
-    let pings = pinged.life.activity_by(sandglass::domain::ActivitySource::Ping).count as usize;
+    let pings = pinged.activity_by(sandglass::domain::ActivitySource::Ping).count as usize;
     assert_eq!(pings, 1 + count.div_ceil(SANDBOXES), "every ping counts");
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use sandglass::{
     clock::Clock,
-    domain::{Details, Lifecycle, Moment, OnTimeout, Policy, Sandbox, record::Record},
+    domain::{Details, Moment, OnTimeout, Policy, Sandbox, record::Record},
     journal::{ActivityCell, Journal, Outcome, StoreHealth},
     metrics::Metrics,
     ports::store::{Store, StoreError},
@@ -44,8 +44,8 @@ impl Desk {
             active_timeout: minute,
             on_timeout: OnTimeout::Deactivate,
         };
-        let (life, _) = Lifecycle::create(policy, minute, self.clock.now());
-        Sandbox { details: Arc::new(Details::new(id(name), name, self.clock.now().wall())), life }
+        let details = Details::new(id(name), name, self.clock.now().wall());
+        Sandbox::create(details, policy, minute, self.clock.now()).0
     }
 
     fn cell(&self) -> ActivityCell {

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, EndReason, Sandbox, Status, lifecycle::Container},
+    domain::{ActivitySource, EndReason, Sandbox, Status, sandbox::Container},
     ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError, Stranger},
     runtime::memory::{Point, When},
 };
@@ -22,7 +22,7 @@ async fn get(bench: &Bench, name: &str) -> Sandbox {
 }
 
 fn reason(sandbox: &Sandbox) -> EndReason {
-    sandbox.life.end().expect("an end").reason
+    sandbox.end().expect("an end").reason
 }
 
 /// A container with our labels that no sandbox knows.
@@ -55,9 +55,9 @@ async fn a_container_that_ends_by_itself_ends_its_sandbox_within_seconds_and_say
         ("greedy", EndReason::OomKilled, Status::Failed),
     ] {
         let ended = get(&bench, name).await;
-        assert_eq!((reason(&ended), ended.life.status(), ended.life.is_gone()), (why, status, true), "{name}");
+        assert_eq!((reason(&ended), ended.status(), ended.is_gone()), (why, status, true), "{name}");
     }
-    assert_eq!(get(&bench, "broken").await.life.end().expect("an end").exit_code, Some(3));
+    assert_eq!(get(&bench, "broken").await.end().expect("an end").exit_code, Some(3));
     assert!(bench.runtime.is_empty());
     assert_eq!(get(&bench, "broken").await.details.last_output.as_deref(), Some("no such file"));
     let bench = bench.stop_and_restart().await;
@@ -85,7 +85,7 @@ async fn both_go_on(bench: &Bench) {
         [("running", Status::Running, Container::Running), ("paused", Status::Paused, Container::Paused)]
     {
         let sandbox = get(bench, name).await;
-        assert_eq!((sandbox.life.status(), sandbox.life.is_restarting()), (status, false), "{name}");
+        assert_eq!((sandbox.status(), sandbox.is_restarting()), (status, false), "{name}");
         assert_eq!(bench.runtime.state_of(&id(name)), Some(state), "{name}");
     }
     let sandbox = get(bench, "running").await;
@@ -103,14 +103,14 @@ async fn an_engine_that_is_restarted_ends_nothing() {
     // Longer than the idle timeout: nobody could use it.
     sleep(100.0).await;
     let meanwhile = get(&bench, "running").await;
-    assert_eq!((meanwhile.life.status(), meanwhile.life.terminates_at()), (Status::Running, None));
+    assert_eq!((meanwhile.status(), meanwhile.terminates_at()), (Status::Running, None));
     bench.runtime.engine_starts(false);
     sleep(20.0).await;
     both_go_on(&bench).await;
     let after = get(&bench, "running").await;
     assert_eq!(after.details.container_id, before.details.container_id, "it is another container, without its files");
     assert_ne!(after.details.base_url, before.details.base_url);
-    assert_eq!(after.life.activity_by(ActivitySource::Resume).count, 0);
+    assert_eq!(after.activity_by(ActivitySource::Resume).count, 0);
     // It has what it had left, and then ends like any other.
     sleep(70.0).await;
     assert_eq!(reason(&get(&bench, "running").await), EndReason::Idle);
@@ -158,7 +158,7 @@ async fn a_host_that_was_started_anew_ends_nothing_also_where_the_records_were_l
     bench.store.wipe();
     bench = bench.crash_and_restart().await;
     sleep(30.0).await;
-    assert_eq!(get(&bench, "w").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "w").await.status(), Status::Running);
     assert_eq!(bench.runtime.state_of(&id("w")), Some(Container::Running));
     assert!(bench.store.record("w").is_some(), "it has a record again");
 }
@@ -184,11 +184,11 @@ async fn a_restart_that_the_engine_refuses_again_and_again_ends_its_sandbox_with
     // What it needs may come later than the engine.
     sleep(45.0).await;
     let waiting = get(&bench, "running").await;
-    assert_eq!((waiting.life.status(), waiting.life.is_restarting()), (Status::Running, true));
+    assert_eq!((waiting.status(), waiting.is_restarting()), (Status::Running, true));
     assert!(waiting.details.engine_error.as_deref().expect("words").contains("no space left"));
     sleep(200.0).await;
     let ended = get(&bench, "running").await;
-    assert_eq!((reason(&ended), ended.life.status()), (EndReason::Exited, Status::Failed));
+    assert_eq!((reason(&ended), ended.status()), (EndReason::Exited, Status::Failed));
     assert!(ended.details.error_message.as_deref().expect("words").contains("no space left"));
     assert!(bench.runtime.is_empty());
 }
@@ -204,7 +204,7 @@ async fn what_a_container_needs_may_come_later_than_its_engine() {
     // The longest wait between two tries is a minute.
     for _ in 0..61 {
         sleep(1.0).await;
-        if !get(&bench, "running").await.life.is_restarting() && !get(&bench, "paused").await.life.is_restarting() {
+        if !get(&bench, "running").await.is_restarting() && !get(&bench, "paused").await.is_restarting() {
             break;
         }
     }
@@ -221,7 +221,7 @@ async fn an_engine_that_was_away_is_no_missed_heartbeat() {
     bench.runtime.engine_starts(false);
     sleep(20.0).await;
     let sandbox = get(&bench, "beating").await;
-    assert_eq!((sandbox.life.status(), sandbox.life.is_restarting()), (Status::Running, false));
+    assert_eq!((sandbox.status(), sandbox.is_restarting()), (Status::Running, false));
     // It has a whole timeout again, and no more.
     sleep(40.0).await;
     assert_eq!(reason(&get(&bench, "beating").await), EndReason::Unresponsive);
@@ -245,12 +245,12 @@ async fn a_container_that_is_paused_for_as_long_as_a_commit_takes_is_not_used_by
     bench.create(idle("committed", 30)).await;
     for pause in [0.1, 3.0] {
         sleep(5.0).await;
-        let before = get(&bench, "committed").await.life;
+        let before = get(&bench, "committed").await;
         bench.runtime.set_state(&id("committed"), Container::Paused);
         sleep(pause).await;
         bench.runtime.set_state(&id("committed"), Container::Running);
         sleep(2.0).await;
-        let after = get(&bench, "committed").await.life;
+        let after = get(&bench, "committed").await;
         let moved = after.idle_deadline().expect("running").since(before.idle_deadline().expect("running"));
         // Timers go by milliseconds.
         assert!(moved <= Duration::from_secs_f64(pause + 0.01), "its idle clock moved by {moved:?}");
@@ -279,7 +279,7 @@ async fn a_container_that_is_removed_by_hand_is_reported_as_vanished() {
     bench.runtime.vanish(&id("taken"));
     sleep(1.0).await;
     let ended = get(&bench, "taken").await;
-    assert_eq!((reason(&ended), ended.life.status()), (EndReason::Vanished, Status::Failed));
+    assert_eq!((reason(&ended), ended.status()), (EndReason::Vanished, Status::Failed));
 }
 
 #[actix_web::test]
@@ -288,10 +288,10 @@ async fn a_container_that_is_paused_by_hand_stops_the_idle_clock_until_it_is_tha
     bench.create(idle("frozen", 30)).await;
     bench.runtime.set_state(&id("frozen"), Container::Paused);
     sleep(1000.0).await;
-    assert_eq!(get(&bench, "frozen").await.life.status(), Status::Paused);
+    assert_eq!(get(&bench, "frozen").await.status(), Status::Paused);
     bench.runtime.set_state(&id("frozen"), Container::Running);
     sleep(29.0).await;
-    assert_eq!(get(&bench, "frozen").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "frozen").await.status(), Status::Running);
     sleep(2.0).await;
     assert_eq!(reason(&get(&bench, "frozen").await), EndReason::Idle);
 }
@@ -310,9 +310,9 @@ async fn what_happens_while_the_event_stream_is_broken_is_noticed_after_it() {
     sleep(60.0).await;
     bench.runtime.heal_all();
     sleep(15.0).await;
-    assert_eq!(get(&bench, "ends").await.life.end().expect("an end").exit_code, Some(7));
+    assert_eq!(get(&bench, "ends").await.end().expect("an end").exit_code, Some(7));
     assert_eq!(reason(&get(&bench, "goes").await), EndReason::Vanished);
-    assert_eq!(get(&bench, "stays").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "stays").await.status(), Status::Running);
 }
 
 #[actix_web::test]
@@ -322,7 +322,7 @@ async fn a_list_that_fails_concludes_nothing() {
     bench.runtime.put(&orphan("stray"), "stray", labels(1), Container::Running);
     bench.runtime.fail_always(Point::List, When::Before, broken());
     sleep(100.0).await;
-    assert_eq!(get(&bench, "lives").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "lives").await.status(), Status::Running);
     assert_eq!(bench.runtime.len(), 2);
     bench.runtime.heal_all();
     sleep(10.0).await;
@@ -342,8 +342,8 @@ async fn an_orphan_is_adopted_if_its_labels_say_that_it_should_live_and_removed_
     assert!(bench.supervisor.get(&id("young")).await.is_err());
     sleep(20.0).await;
     let adopted = get(&bench, "young").await;
-    assert_eq!(adopted.life.status(), Status::Running);
-    assert_eq!(adopted.life.policy().idle_timeout, Some(500 * SECOND));
+    assert_eq!(adopted.status(), Status::Running);
+    assert_eq!(adopted.policy().idle_timeout, Some(500 * SECOND));
     assert!(bench.store.record("young").is_some(), "it has a record from now on");
     for name in ["old", "unborn"] {
         assert_eq!(reason(&get(&bench, name).await), EndReason::Orphaned, "{name}");
@@ -423,7 +423,7 @@ async fn a_container_that_was_renamed_is_still_the_one_of_its_record() {
     bench.create(idle("renamed", 20)).await;
     bench.runtime.rename(&id("renamed"), "mine");
     sleep(15.0).await;
-    assert_eq!(get(&bench, "renamed").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "renamed").await.status(), Status::Running);
     sleep(10.0).await;
     assert!(bench.runtime.is_empty(), "it was forgotten");
 }
@@ -442,7 +442,7 @@ async fn a_resume_that_a_crash_parts_from_its_record_is_found_out() {
     sleep(2.0).await;
     bench = bench.crash_and_restart().await;
     sleep(5.0).await;
-    assert_eq!(get(&bench, "thawed").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "thawed").await.status(), Status::Running);
     sleep(400.0).await;
     assert!(bench.runtime.is_empty(), "it was forgotten as paused");
 }
@@ -458,10 +458,10 @@ async fn after_a_restart_a_missing_container_is_believed_only_after_the_grace() 
     sleep(1.0).await;
     bench = bench.crash_and_restart().await;
     sleep(50.0).await;
-    assert_eq!(get(&bench, "lost").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "lost").await.status(), Status::Running);
     sleep(30.0).await;
     assert_eq!(reason(&get(&bench, "lost").await), EndReason::Vanished);
-    assert_eq!(get(&bench, "kept").await.life.status(), Status::Running);
+    assert_eq!(get(&bench, "kept").await.status(), Status::Running);
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use sandglass::{
-    domain::{EndReason, Sandbox, Status, lifecycle::Container, record::Record},
+    domain::{EndReason, Sandbox, Status, record::Record, sandbox::Container},
     ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError},
     runtime::{
         Memory,
@@ -57,7 +57,7 @@ async fn taken_over() -> (Fixtures, Bench) {
 
 /// When the idle rule will end it, in epoch seconds.
 fn idle_deadline(bench: &Bench, sandbox: &Sandbox) -> f64 {
-    bench.supervisor.world().clock.now().wall_at(sandbox.life.idle_deadline().expect("an idle deadline"))
+    bench.supervisor.shared().clock.now().wall_at(sandbox.idle_deadline().expect("an idle deadline"))
 }
 
 fn assert_deadline(bench: &Bench, sandbox: &Sandbox, promised: f64) {
@@ -81,16 +81,16 @@ async fn sound_records_come_back_with_the_time_that_remains() {
     for variant in ["minimal", "typical", "missing"] {
         for entry in fixtures.of(variant) {
             let sandbox = get(&bench, entry).await;
-            assert_eq!(sandbox.life.status(), Status::Running);
+            assert_eq!(sandbox.status(), Status::Running);
             let activity = entry.time("last_activity_at").max(entry.score);
             assert_deadline(&bench, &sandbox, activity + IDLE);
-            let expires = bench.supervisor.world().clock.now().wall_at(sandbox.life.expires_at());
+            let expires = bench.supervisor.shared().clock.now().wall_at(sandbox.expires_at());
             assert!((expires - entry.time("expires_at")).abs() < 1e-5);
         }
     }
     for entry in fixtures.of("bad-status") {
         let paused = get(&bench, entry).await;
-        assert_eq!((paused.life.status(), paused.life.idle_deadline()), (Status::Paused, None));
+        assert_eq!((paused.status(), paused.idle_deadline()), (Status::Paused, None));
     }
 }
 
@@ -121,7 +121,7 @@ async fn the_address_of_a_record_outlives_comparisons_with_the_engine() {
     bench.runtime.put(&reference("77"), "wegent-task-77", Labels::default(), Container::Running);
     tokio::time::sleep(Duration::from_secs(130)).await;
     let sandbox = bench.supervisor.get(&id("77")).await.expect("readable");
-    assert_eq!((sandbox.life.status(), sandbox.details.base_url.as_deref()), (Status::Running, Some(address)));
+    assert_eq!((sandbox.status(), sandbox.details.base_url.as_deref()), (Status::Running, Some(address)));
 }
 
 #[actix_web::test]
@@ -131,7 +131,7 @@ async fn legacy_records_get_the_fallback_and_are_completed() {
     for variant in ["legacy", "no-expires", "null-expires"] {
         for entry in fixtures.of(variant) {
             let sandbox = get(&bench, entry).await;
-            assert_eq!(sandbox.life.status(), Status::Running);
+            assert_eq!(sandbox.status(), Status::Running);
             assert_deadline(&bench, &sandbox, entry.score + LEGACY);
             let record = stored(&bench, entry);
             assert!(!record.is_legacy() && record.expires_at.is_some() && record.last_activity_at.is_some());
@@ -146,7 +146,7 @@ async fn a_record_without_a_status_is_resolved_against_the_engine() {
     for variant in ["nostatus", "pending"] {
         for entry in fixtures.of(variant) {
             let sandbox = get(&bench, entry).await;
-            assert_eq!(sandbox.life.status(), Status::Running, "its container runs, so it is adopted");
+            assert_eq!(sandbox.status(), Status::Running, "its container runs, so it is adopted");
             assert_eq!(stored(&bench, entry).status, Some(Status::Running));
         }
     }
@@ -159,16 +159,16 @@ async fn times_in_the_future_are_read_as_now_and_times_long_past_wait_for_the_gr
         assert_deadline(&bench, &get(&bench, entry).await, NOW + IDLE);
     }
     for entry in fixtures.of("past") {
-        assert_eq!(get(&bench, entry).await.life.status(), Status::Running);
+        assert_eq!(get(&bench, entry).await.status(), Status::Running);
     }
     tokio::time::sleep(Duration::from_secs(59)).await;
     for entry in fixtures.of("past") {
-        assert_eq!(get(&bench, entry).await.life.status(), Status::Running);
+        assert_eq!(get(&bench, entry).await.status(), Status::Running);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     for entry in fixtures.of("past") {
         let ended = get(&bench, entry).await;
-        assert_eq!(ended.life.end().expect("an end").reason, EndReason::Idle);
+        assert_eq!(ended.end().expect("an end").reason, EndReason::Idle);
     }
 }
 
@@ -179,8 +179,8 @@ async fn what_was_on_its_way_out_is_driven_on() {
     for (variant, last) in [("terminating", Status::Terminated), ("failed", Status::Failed)] {
         for entry in fixtures.of(variant) {
             let sandbox = get(&bench, entry).await;
-            assert!(sandbox.life.is_gone());
-            assert_eq!(sandbox.life.status(), last);
+            assert!(sandbox.is_gone());
+            assert_eq!(sandbox.status(), last);
             assert_eq!(bench.runtime.inspect(&reference(&entry.id)).await, Ok(None), "its container is gone");
         }
     }
@@ -198,7 +198,7 @@ async fn damaged_records_are_kept_byte_for_byte_and_their_containers_live_on_by_
             assert_eq!(kept.bytes, entry.record(&fixtures.field).expect("bytes").as_bytes());
             assert!(!kept.reason.is_empty());
             let adopted = get(&bench, entry).await;
-            assert_eq!(adopted.life.status(), Status::Running);
+            assert_eq!(adopted.status(), Status::Running);
             assert_deadline(&bench, &adopted, entry.score + LEGACY);
         }
     }
@@ -218,7 +218,7 @@ async fn members_without_a_record_and_without_a_container_leave_the_set() {
     // No container stands behind these either: pending ones failed, and say so.
     for entry in fixtures.of("pending") {
         let failed = get(&bench, entry).await;
-        assert_eq!((failed.life.status(), failed.life.is_gone()), (Status::Failed, true));
+        assert_eq!((failed.status(), failed.is_gone()), (Status::Failed, true));
     }
 }
 
@@ -228,7 +228,7 @@ async fn a_paused_legacy_record_is_not_immortal() {
         store.plant("frozen", NOW, r#"{"status":"pending","metadata":{"paused":true},"created_at":1799999999}"#);
     })
     .await;
-    assert_eq!(bench.supervisor.get(&id("frozen")).await.expect("back").life.status(), Status::Paused);
+    assert_eq!(bench.supervisor.get(&id("frozen")).await.expect("back").status(), Status::Paused);
     tokio::time::sleep(Duration::from_secs_f64(LEGACY + 10.0)).await;
     assert!(bench.supervisor.get(&id("frozen")).await.is_err() || bench.runtime.is_empty());
     assert!(bench.store.active_members().is_empty(), "it is still there");
@@ -290,7 +290,7 @@ async fn what_a_crash_left_and_never_becomes_ready_did_not_start() {
     .await;
     tokio::time::sleep(10 * SECOND).await;
     let ended = bench.supervisor.get(&id("slow")).await.expect("readable");
-    assert_eq!(ended.life.end().map(|end| end.reason), Some(EndReason::StartFailed));
+    assert_eq!(ended.end().map(|end| end.reason), Some(EndReason::StartFailed));
     assert_eq!(ended.details.error_message.as_deref(), Some("nobody listens"));
     assert!(bench.runtime.is_empty(), "its container is left");
 }
@@ -311,5 +311,5 @@ async fn an_engine_that_is_away_is_no_answer_to_whether_it_is_ready() {
 }
 
 async fn status(bench: &Bench, name: &str) -> Status {
-    bench.supervisor.get(&id(name)).await.expect("known").life.status()
+    bench.supervisor.get(&id(name)).await.expect("known").status()
 }

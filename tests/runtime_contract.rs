@@ -7,7 +7,7 @@ use std::time::Duration;
 use sandglass::{
     domain::{
         OnTimeout, SandboxId,
-        lifecycle::Container,
+        sandbox::Container,
         spec::{Readiness, StartSpec},
     },
     ports::runtime::{ContainerRef, Labels, Owner, RuntimeError, Start, StartProgress},

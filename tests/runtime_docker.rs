@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use sandglass::{
     domain::{
         SandboxId,
-        lifecycle::Container,
+        sandbox::Container,
         spec::{Limits, Mount, Readiness},
     },
     drill::OwnEngine,

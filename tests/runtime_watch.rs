@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream::BoxStream};
 use sandglass::{
     clock::wall_seconds,
-    domain::{OnTimeout, SandboxId, lifecycle::Container},
+    domain::{OnTimeout, SandboxId, sandbox::Container},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Labels, Listed, Owner, Runtime,
         RuntimeError, Start, Stranger,

@@ -35,7 +35,7 @@ macro_rules! laws_over_every_store {
         mod $module {
             $(#[tokio::test]
             async fn $law() {
-                use crate::support::stores::World;
+                use crate::support::stores::Shared;
                 crate::laws::$law(&<$world>::new()).await;
             })+
         }

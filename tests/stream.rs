@@ -121,9 +121,9 @@ async fn a_ping_over_the_stream_is_proof_of_use_and_each_is_answered() {
     assert_eq!((&many[1]["error"]["code"], &many[2]["error"]["code"]), (&json!("not_found"), &json!("invalid_id")));
     for (name, promised) in [("a", &one["results"][0]), ("b", &many[0])] {
         let sandbox = app.supervisor().get(&id(name)).await.expect("it lives");
-        let now = app.supervisor().world().clock.now();
-        assert_eq!(sandbox.life.activity_by(ActivitySource::Stream).count, 1);
-        let deadline = sandbox.life.idle_deadline().map(|at| now.wall_at(at));
+        let now = app.supervisor().shared().clock.now();
+        assert_eq!(sandbox.activity_by(ActivitySource::Stream).count, 1);
+        let deadline = sandbox.idle_deadline().map(|at| now.wall_at(at));
         assert_eq!(deadline, promised["idle_deadline"].as_f64());
     }
     app.shutdown().await;
@@ -309,7 +309,7 @@ async fn a_reader_that_takes_nothing_disturbs_nobody_and_begins_anew_when_it_rea
     let (mut slow, _) = connect(&app, "status=all", &[], Some(4096)).await.expect("a stream");
     let mut quick = watch(&app, "status=all").await;
     let mut last = quick.next_of("snapshot").await["seq"].as_u64().expect("a number");
-    let world = app.supervisor().world();
+    let world = app.supervisor().shared();
     // More bytes than all buffers between the two hold, and more events than the history does.
     for _ in 0..40 {
         for _ in 0..20 {
@@ -342,7 +342,7 @@ async fn whoever_takes_nothing_of_server_sent_events_is_given_up() {
     let mut silent = socket.connect(app.address()).await.expect("a connection");
     let request = format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", app.address());
     silent.write_all(request.as_bytes()).await.expect("it is taken");
-    let world = app.supervisor().world();
+    let world = app.supervisor().shared();
     let given_up = async {
         while world.feed.readers() == 0 {
             sleep(Duration::from_millis(10)).await;

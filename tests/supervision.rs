@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, EndReason, OnTimeout, Status, lifecycle::Container},
+    domain::{ActivitySource, EndReason, OnTimeout, Status, sandbox::Container},
     ports::{
         runtime::{ContainerRef, Labels, Owner, RuntimeError},
         store::StoreError,
@@ -23,7 +23,7 @@ fn failed() -> RuntimeError {
 }
 
 async fn status(bench: &Bench, name: &str) -> Status {
-    bench.supervisor.get(&id(name)).await.expect("known").life.status()
+    bench.supervisor.get(&id(name)).await.expect("known").status()
 }
 
 async fn sleep(seconds: f64) {
@@ -42,8 +42,8 @@ async fn an_acknowledged_ping_is_never_followed_by_an_idle_end_before_its_time()
     assert_eq!(status(&bench, "used").await, Status::Running);
     sleep(0.01).await;
     let ended = bench.supervisor.get(&id("used")).await.expect("readable");
-    assert_eq!(ended.life.status(), Status::Terminated);
-    let end = ended.life.end().expect("an end");
+    assert_eq!(ended.status(), Status::Terminated);
+    let end = ended.end().expect("an end");
     assert_eq!(end.reason, EndReason::Idle);
     assert!(end.lateness().expect("a deadline") <= Duration::from_millis(2));
     assert!(bench.runtime.is_empty());
@@ -81,11 +81,11 @@ async fn a_passed_active_timeout_deactivates_and_keep_alive_brings_back() {
     bench.create(Create { timeout: Some(5 * SECOND), ..idle("kept", 100) }).await;
     sleep(6.0).await;
     let inactive = bench.supervisor.touch(&id("kept"), ActivitySource::Ping).await.expect("still alive");
-    let now = bench.supervisor.world().clock.now().moment;
-    assert!(!inactive.life.is_active(now));
-    assert_eq!(inactive.life.status(), Status::Running);
+    let now = bench.supervisor.shared().clock.now().moment;
+    assert!(!inactive.is_active(now));
+    assert_eq!(inactive.status(), Status::Running);
     let active = bench.supervisor.keep_alive(&id("kept"), 10 * SECOND).await.expect("alive");
-    assert!(active.life.is_active(now));
+    assert!(active.is_active(now));
 }
 
 #[actix_web::test]
@@ -96,14 +96,14 @@ async fn a_passed_active_timeout_terminates_or_pauses_where_that_is_the_rule() {
     bench.create(rule("pauses", OnTimeout::Pause)).await;
     sleep(5.1).await;
     let ended = bench.supervisor.get(&id("terminates")).await.expect("readable");
-    assert_eq!(ended.life.end().expect("an end").reason, EndReason::Expired);
+    assert_eq!(ended.end().expect("an end").reason, EndReason::Expired);
     assert_eq!(status(&bench, "pauses").await, Status::Paused);
     assert_eq!(bench.runtime.state_of(&id("pauses")), Some(Container::Paused));
     // Its idle clock stands still.
     sleep(1000.0).await;
     assert_eq!(status(&bench, "pauses").await, Status::Paused);
     let resumed = bench.supervisor.resume(&id("pauses")).await.expect("thawed");
-    assert_eq!(resumed.life.status(), Status::Running);
+    assert_eq!(resumed.status(), Status::Running);
 }
 
 #[actix_web::test]
@@ -124,8 +124,8 @@ async fn a_removal_that_fails_is_tried_until_it_succeeds_and_visible_meanwhile()
     bench.runtime.fail_next(Point::Remove, When::Before, 5, failed());
     sleep(4.0).await;
     let ending = bench.supervisor.get(&id("stubborn")).await.expect("readable");
-    assert_eq!(ending.life.status(), Status::Terminating);
-    assert!(ending.life.attempts() >= 1);
+    assert_eq!(ending.status(), Status::Terminating);
+    assert!(ending.attempts() >= 1);
     assert_eq!(ending.details.engine_error.as_deref(), Some("on purpose"));
     let refused = bench.supervisor.touch(&id("stubborn"), ActivitySource::Ping).await;
     assert!(matches!(refused, Err(Rejection::Terminating { reason: EndReason::Idle, .. })), "{refused:?}");
@@ -191,7 +191,7 @@ async fn what_waited_for_an_engine_that_was_away_is_done_as_soon_as_it_is_back()
     }
     // By now a removal that fails waits for half a minute at least.
     sleep(300.0).await;
-    assert!(bench.supervisor.get(&id("due")).await.expect("known").life.attempts() > 5);
+    assert!(bench.supervisor.get(&id("due")).await.expect("known").attempts() > 5);
     bench.runtime.heal_all();
     // The engine is asked once a second whether it is back.
     sleep(1.5).await;
@@ -204,11 +204,11 @@ async fn a_start_that_fails_leaves_a_tombstone_that_says_why_and_no_container() 
     bench.runtime.fail_next(Point::Ready, When::Before, 1, RuntimeError::Failed("no such luck".into()));
     let refused = bench.try_create(idle("fails", 3)).await;
     let Err(Rejection::StartFailed(sandbox)) = refused else { panic!("{refused:?}") };
-    assert_eq!(sandbox.life.status(), Status::Failed);
+    assert_eq!(sandbox.status(), Status::Failed);
     sleep(1.0).await;
     let tombstone = bench.supervisor.get(&id("fails")).await.expect("readable");
-    assert!(tombstone.life.is_gone());
-    assert_eq!(tombstone.life.end().expect("an end").reason, EndReason::StartFailed);
+    assert!(tombstone.is_gone());
+    assert_eq!(tombstone.end().expect("an end").reason, EndReason::StartFailed);
     assert_eq!(tombstone.details.error_message.as_deref(), Some("no such luck"));
     assert!(bench.runtime.is_empty(), "what the start had made was left behind");
     bench.create(idle("fails", 3)).await;
@@ -237,7 +237,7 @@ async fn a_sandbox_can_be_terminated_while_it_starts_and_leaves_nothing() {
     };
     sleep(1.0).await;
     let gone = bench.supervisor.terminate(&id("young"), 60 * SECOND).await.expect("terminated");
-    assert_eq!((gone.life.is_gone(), gone.life.end().expect("an end").reason), (true, EndReason::Requested));
+    assert_eq!((gone.is_gone(), gone.end().expect("an end").reason), (true, EndReason::Requested));
     assert!(bench.runtime.is_empty());
 }
 
@@ -247,7 +247,7 @@ async fn a_waiting_delete_answers_when_the_id_is_free_again() {
     for _ in 0..20 {
         bench.create(idle("again", 30)).await;
         let gone = bench.supervisor.terminate(&id("again"), 60 * SECOND).await.expect("terminated");
-        assert!(gone.life.is_gone());
+        assert!(gone.is_gone());
     }
 }
 
@@ -258,7 +258,7 @@ async fn pings_cost_one_record_per_sandbox_and_flush() {
         bench.create(idle(&format!("s{index}"), 1000)).await;
     }
     sleep(2.0).await;
-    let (before, generation) = (bench.store.written(), bench.supervisor.world().journal.generation());
+    let (before, generation) = (bench.store.written(), bench.supervisor.shared().journal.generation());
     for _ in 0..500 {
         for index in 0..10 {
             bench.supervisor.touch(&id(&format!("s{index}")), ActivitySource::Batch).await.expect("alive");
@@ -266,7 +266,7 @@ async fn pings_cost_one_record_per_sandbox_and_flush() {
         sleep(0.01).await;
     }
     sleep(2.0).await;
-    let flushes = bench.supervisor.world().journal.generation() - generation;
+    let flushes = bench.supervisor.shared().journal.generation() - generation;
     let after = bench.store.written();
     let (records, commits) = (after.writes - before.writes, after.commits - before.commits);
     assert!(commits <= flushes, "{commits} commits in {flushes} flushes");
@@ -283,7 +283,7 @@ async fn a_ping_after_a_long_silence_is_safe_from_a_crash_in_the_same_moment() {
     let promised = bench.now() + 600.0;
     bench = bench.crash_and_restart().await;
     let back = bench.supervisor.get(&id("quiet")).await.expect("back");
-    let deadline = bench.supervisor.world().clock.now().wall_at(back.life.idle_deadline().expect("a deadline"));
+    let deadline = bench.supervisor.shared().clock.now().wall_at(back.idle_deadline().expect("a deadline"));
     let flush = bench.settings.store.flush_interval.as_secs_f64();
     assert!(deadline >= promised - 1e-6 && deadline <= promised + flush + 1e-3, "{promised} became {deadline}");
 }
@@ -295,12 +295,12 @@ async fn a_crash_ends_nothing_early_and_a_restart_waits_for_its_grace() {
     bench.create(idle("long", 500)).await;
     sleep(5.0).await;
     let promised = bench.supervisor.touch(&id("long"), ActivitySource::Ping).await.expect("alive");
-    let promised = bench.supervisor.world().clock.now().wall_at(promised.life.idle_deadline().expect("a deadline"));
+    let promised = bench.supervisor.shared().clock.now().wall_at(promised.idle_deadline().expect("a deadline"));
     sleep(1.0).await;
     bench = bench.crash_and_restart().await;
     assert_eq!(bench.restoration.sandboxes, 2);
     let back = bench.supervisor.get(&id("long")).await.expect("back");
-    let deadline = bench.supervisor.world().clock.now().wall_at(back.life.idle_deadline().expect("a deadline"));
+    let deadline = bench.supervisor.shared().clock.now().wall_at(back.idle_deadline().expect("a deadline"));
     let flush = bench.settings.store.flush_interval.as_secs_f64();
     assert!(deadline >= promised && deadline <= promised + flush + 1e-3, "{promised} became {deadline}");
     // The short one is overdue soon after, and stays until the grace is over.
@@ -349,7 +349,7 @@ async fn a_clean_stop_loses_no_activity_and_ends_no_sandbox() {
     bench = bench.stop_and_restart().await;
     assert_eq!(bench.runtime.len(), 1);
     let back = bench.supervisor.get(&id("kept")).await.expect("back");
-    let last = bench.supervisor.world().clock.now().wall_at(back.life.last_activity());
+    let last = bench.supervisor.shared().clock.now().wall_at(back.last_activity());
     assert!((last - at).abs() < 0.002, "{at} became {last}");
     // The engine is asked again for a container that the new supervisor has never started.
     bench.supervisor.terminate(&id("kept"), 10 * SECOND).await.expect("terminated");
@@ -365,8 +365,8 @@ async fn tombstones_survive_a_restart_until_their_retention_is_over() {
     assert_eq!(bench.restoration.tombstones, 1);
     let refused = bench.supervisor.touch(&id("gone"), ActivitySource::Ping).await;
     let Err(Rejection::Gone(tombstone)) = refused else { panic!("{refused:?}") };
-    assert_eq!(tombstone.life.end().expect("an end").reason, EndReason::Idle);
-    assert_eq!(tombstone.life.status(), Status::Terminated);
+    assert_eq!(tombstone.end().expect("an end").reason, EndReason::Idle);
+    assert_eq!(tombstone.status(), Status::Terminated);
     sleep(100.0).await;
     let refused = bench.supervisor.touch(&id("gone"), ActivitySource::Ping).await;
     assert!(matches!(refused, Err(Rejection::NotFound(_))), "{refused:?}");
@@ -385,7 +385,7 @@ async fn an_end_that_a_crash_interrupted_is_driven_on() {
     // Its end was decided before: it does not wait for the grace.
     sleep(40.0).await;
     let tombstone = bench.supervisor.get(&id("interrupted")).await.expect("readable");
-    assert_eq!(tombstone.life.end().expect("an end").reason, EndReason::Idle);
+    assert_eq!(tombstone.end().expect("an end").reason, EndReason::Idle);
     assert!(bench.runtime.is_empty());
 }
 
@@ -403,10 +403,7 @@ async fn a_create_that_a_crash_interrupted_is_adopted_if_it_runs_and_torn_down_i
     sleep(1.0).await;
     assert_eq!(status(&bench, "runs").await, Status::Running);
     let failed = bench.supervisor.get(&id("never-made")).await.expect("readable");
-    assert_eq!(
-        (failed.life.status(), failed.life.end().expect("an end").reason),
-        (Status::Failed, EndReason::StartFailed)
-    );
+    assert_eq!((failed.status(), failed.end().expect("an end").reason), (Status::Failed, EndReason::StartFailed));
 }
 
 #[actix_web::test]
@@ -423,8 +420,8 @@ async fn a_member_without_a_record_leaves_the_set_only_after_its_container_was_d
     bench.runtime.put(&left, "sandglass-container-left", labels, Container::Running);
     sleep(1.0).await;
     let adopted = bench.supervisor.get(&id("container-left")).await.expect("adopted");
-    assert_eq!(adopted.life.status(), Status::Running);
-    assert_eq!(adopted.life.policy().idle_timeout, Some(50 * SECOND));
+    assert_eq!(adopted.status(), Status::Running);
+    assert_eq!(adopted.policy().idle_timeout, Some(50 * SECOND));
     assert!(bench.store.record("container-left").is_some(), "its record is written");
     let members: Vec<_> = bench.store.active_members().into_iter().map(|(member, _)| member).collect();
     assert_eq!(members, [b"container-left".to_vec()]);
@@ -453,7 +450,7 @@ async fn who_loses_the_lease_stops_writing_and_terminating_at_once() {
     sleep(300.0).await;
     assert_eq!(bench.runtime.len(), 1, "a container was removed without the lease");
     assert_eq!(bench.store.written().writes, before.writes);
-    assert!(bench.supervisor.world().journal.lost().is_cancelled());
+    assert!(bench.supervisor.shared().journal.lost().is_cancelled());
     let refused = bench.try_create(idle("another", 30)).await;
     assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
 }
@@ -524,7 +521,7 @@ async fn an_id_whose_record_is_lost_is_nobodys_until_its_container_was_looked_fo
 
 #[actix_web::test]
 async fn a_container_that_ends_by_itself_ends_its_sandbox_with_the_code() {
-    use sandglass::domain::lifecycle::Event;
+    use sandglass::domain::sandbox::Event;
     let bench = Bench::new(&[]).await;
     for (name, event, reason, last) in [
         ("done", Event::ContainerExited { code: Some(0), oom_killed: false }, EndReason::Exited, Status::Succeeded),
@@ -533,11 +530,11 @@ async fn a_container_that_ends_by_itself_ends_its_sandbox_with_the_code() {
         ("lost", Event::ContainerVanished, EndReason::Vanished, Status::Failed),
     ] {
         bench.create(idle(name, 300)).await;
-        bench.supervisor.world().registry.with_live(&id(name), |handle| handle.tell(event)).expect("alive");
+        bench.supervisor.shared().registry.with_live(&id(name), |handle| handle.tell(event)).expect("alive");
         sleep(0.1).await;
         let ended = bench.supervisor.get(&id(name)).await.expect("readable");
-        assert!(ended.life.is_gone());
-        assert_eq!((ended.life.end().expect("an end").reason, ended.life.status()), (reason, last));
+        assert!(ended.is_gone());
+        assert_eq!((ended.end().expect("an end").reason, ended.status()), (reason, last));
     }
     assert!(bench.runtime.is_empty());
 }

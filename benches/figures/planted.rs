@@ -1,13 +1,12 @@
 //! Sandboxes to begin with: records as Sandglass writes them, with everything that a running sandbox has.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sandglass::{
     clock::Clock,
     domain::{
-        Details, EpochSeconds, Lifecycle, Moment, OnTimeout, Policy, Sandbox, SandboxId,
-        lifecycle::{Restored, Revived},
-        record,
+        Details, EpochSeconds, Moment, OnTimeout, Policy, Sandbox, SandboxId, record,
+        sandbox::{Restored, Revived},
     },
     ports::store::Write,
 };
@@ -98,7 +97,6 @@ impl Planter {
             idle_slack: Duration::ZERO,
             not_before: Moment::DISTANT_PAST,
         };
-        let (life, _) = Lifecycle::restore(restored, now);
         let created_at = now.wall_at(last_activity) - 60.0;
         let port = format!("127.0.0.1:{}", 20_000 + number % 40_000);
         let raw = |text: String| RawValue::from_string(text).expect("valid JSON");
@@ -114,7 +112,7 @@ impl Planter {
             user_name: Some(format!("user-{number}").into()),
             ..Details::new(id(number), format!("sandglass-{}", id(number)), created_at)
         };
-        Sandbox { details: Arc::new(details), life }
+        Sandbox::restore(details, restored, now).0
     }
 
     /// How many bytes the texts of a record take, without what an allocator or a map adds to them.
@@ -131,7 +129,7 @@ impl Planter {
     /// The record of the sandbox with this number, and the active set's score.
     pub(crate) fn record(&self, number: usize) -> (Vec<u8>, EpochSeconds) {
         let (sandbox, now) = (self.sandbox(number), self.clock.now());
-        let last_activity = sandbox.life.last_activity();
+        let last_activity = sandbox.last_activity();
         (record::encode(&sandbox, last_activity, FLUSH_INTERVAL, &now), now.wall_at(last_activity))
     }
 

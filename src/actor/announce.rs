@@ -12,7 +12,7 @@ use super::sandbox::SandboxActor;
 use crate::{
     domain::{
         ActivitySource, EndReason, Moment, Now,
-        lifecycle::{Action, Effects},
+        sandbox::{Action, Effects},
     },
     feed::Change,
     ports::runtime::StartProgress,
@@ -62,13 +62,13 @@ impl SandboxActor {
         if let Some(announced) = &mut self.announced {
             announced.untold = None;
         }
-        self.world.feed.publish(change, &self.sandbox, now);
+        self.shared.feed.publish(change, &self.sandbox, now);
     }
 
     /// When Sandglass will act by itself, for [`SandboxActor::announce_move`] to compare with; `None` also while nobody
     /// watches.
     pub(super) fn watched_end(&self) -> Option<Moment> {
-        self.world.feed.is_awake().then(|| self.sandbox.life.terminates_at()).flatten()
+        self.shared.feed.is_awake().then(|| self.sandbox.terminates_at()).flatten()
     }
 
     /// The sandbox was used, or acts at another time than `before`, and that was not told as something else: tells at
@@ -85,7 +85,7 @@ impl SandboxActor {
             None if self.watched_end() != before => Mover::Else,
             None => return,
         };
-        if !self.world.feed.is_awake() {
+        if !self.shared.feed.is_awake() {
             return;
         }
         let announced = self.announced.get_or_insert_default();
@@ -99,7 +99,7 @@ impl SandboxActor {
     }
 
     fn tell_untold(&mut self) {
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let Some(announced) = &mut self.announced else { return };
         if let Some(mover) = announced.untold {
             announced.moved_at = now.moment;
@@ -110,16 +110,16 @@ impl SandboxActor {
     /// When to warn of what is ahead; `None` when that was done, or nobody watches. An end that is not further away than
     /// twice the configured time, when it is first seen, is warned of when half of that is over.
     pub(super) fn warns_at(&mut self, now: Now) -> Option<Moment> {
-        let warn_before = self.world.warn_before;
-        if warn_before.is_zero() || !self.world.feed.is_awake() {
+        let warn_before = self.shared.warn_before;
+        if warn_before.is_zero() || !self.shared.feed.is_awake() {
             return None;
         }
-        let life = &self.sandbox.life;
-        let (end, action) = life.next_action()?;
+        let sandbox = &self.sandbox;
+        let (end, action) = sandbox.next_action()?;
         let can_be_kept = match action {
             Action::End(reason) => matches!(reason, EndReason::Idle | EndReason::Expired),
             // One that is tried again and again was warned of.
-            Action::Pause => life.expires_at() > now.moment,
+            Action::Pause => sandbox.expires_at() > now.moment,
             Action::Retry => false,
         };
         if !can_be_kept {
@@ -156,7 +156,7 @@ impl Handler<Watched> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, _: Watched, ctx: &mut Context<Self>) {
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         self.arm(now, ctx);
     }
 }
@@ -171,8 +171,8 @@ impl Handler<Progress> for SandboxActor {
 
     fn handle(&mut self, Progress(progress): Progress, _: &mut Context<Self>) {
         // What was reported before the start was broken off may come after it.
-        if self.sandbox.life.is_starting() {
-            let now = self.world.clock.now();
+        if self.sandbox.is_starting() {
+            let now = self.shared.clock.now();
             self.announce(Change::Progress(progress), now);
         }
     }

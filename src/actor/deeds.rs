@@ -11,7 +11,7 @@ use super::{announce::Progress, handle::Refusal, messages::Tell, sandbox::Sandbo
 use crate::{
     domain::{
         Details, Sandbox,
-        lifecycle::{Container, Deed, Event},
+        sandbox::{Container, Deed, Event},
     },
     feed::Change,
     journal::StoreHealth,
@@ -43,7 +43,7 @@ pub(super) struct Looked {
 impl SandboxActor {
     pub(super) fn do_deed(&mut self, deed: Deed, ctx: &mut Context<Self>) {
         // Who has lost the lease stops acting at once (design, 4.5). The holder drives on what is left undone.
-        if self.world.journal.lost().is_cancelled() {
+        if self.shared.journal.lost().is_cancelled() {
             return;
         }
         match deed {
@@ -58,25 +58,25 @@ impl SandboxActor {
             Deed::Pause => {
                 // Without the store, a crash would leave a record that runs and a container that does not; and whoever
                 // took over meanwhile may know better.
-                if let StoreHealth::Down { error, .. } = &*self.world.journal.health().borrow() {
+                if let StoreHealth::Down { error, .. } = &*self.shared.journal.health().borrow() {
                     self.refuse_waiting_for_steady(&Refusal::StoreDown(error.clone()));
                     ctx.address().do_send(Tell(Event::PauseFailed(PAUSE_HELD_BACK)));
                     return;
                 }
-                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
+                let (runtime, container) = (self.shared.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Pause, async move { runtime.pause(&container).await });
             }
             Deed::Resume => {
-                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
+                let (runtime, container) = (self.shared.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Resume, async move { runtime.resume(&container).await });
             }
             Deed::Restart => {
-                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
-                let frozen = self.sandbox.life.paused_since().is_some();
+                let (runtime, container) = (self.shared.runtime.clone(), ContainerRef::of(&self.sandbox));
+                let frozen = self.sandbox.paused_since().is_some();
                 self.run(ctx, Outcome::Restart, async move { runtime.restart(&container, frozen).await });
             }
             Deed::Remove => {
-                let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
+                let (runtime, container) = (self.shared.runtime.clone(), ContainerRef::of(&self.sandbox));
                 self.run(ctx, Outcome::Remove, async move { runtime.remove(&container).await });
             }
         }
@@ -91,7 +91,7 @@ impl SandboxActor {
     ) {
         let addr = ctx.address();
         let deed = AssertUnwindSafe(deed).catch_unwind();
-        self.world.io.spawn(async move {
+        self.shared.io.spawn(async move {
             let bug = |_| Err(RuntimeError::Failed("a bug in Sandglass: the call to the engine panicked".into()));
             addr.do_send(outcome(deed.await.unwrap_or_else(bug)));
         });
@@ -105,7 +105,7 @@ impl SandboxActor {
         };
         let cancel = CancellationToken::new();
         self.cancel = Some(cancel.clone());
-        let (runtime, addr) = (self.world.runtime.clone(), ctx.address());
+        let (runtime, addr) = (self.shared.runtime.clone(), ctx.address());
         self.run(ctx, Outcome::Start, async move {
             let id = start.id.clone();
             let progress = move |progress: StartProgress| {
@@ -117,7 +117,7 @@ impl SandboxActor {
     }
 
     fn look_at_container(&self, ctx: &mut Context<Self>) {
-        let (runtime, container) = (self.world.runtime.clone(), ContainerRef::of(&self.sandbox));
+        let (runtime, container) = (self.shared.runtime.clone(), ContainerRef::of(&self.sandbox));
         self.run(ctx, Outcome::Look, async move {
             let Some(found) = runtime.inspect(&container).await? else { return Ok(None) };
             // The crash may have come before it was ready: it is waited for now.
@@ -134,9 +134,9 @@ impl SandboxActor {
 
     /// Writes the tombstone: the sandbox as it will be once this is stored.
     fn bury(&self, ctx: &mut Context<Self>) {
-        let ticket = self.world.journal.bury(self.as_tombstone(), self.cell(), self.world.retention);
+        let ticket = self.shared.journal.bury(self.as_tombstone(), self.cell(), self.shared.retention);
         let addr = ctx.address();
-        self.world.tasks.once("burial", async move {
+        self.shared.tasks.once("burial", async move {
             if ticket.await {
                 addr.do_send(Outcome::Buried);
             }
@@ -147,7 +147,7 @@ impl SandboxActor {
     fn as_tombstone(&self) -> Sandbox {
         let mut tombstone = self.sandbox.clone();
         // `Buried` is never refused.
-        let _ = tombstone.life.apply(Event::Buried, self.world.clock.now());
+        let _ = tombstone.apply(Event::Buried, self.shared.clock.now());
         tombstone
     }
 
@@ -156,14 +156,14 @@ impl SandboxActor {
     }
 
     pub(super) fn retry_in(&self, failures: u32) -> Duration {
-        self.world.backoff.jittered_wait(failures)
+        self.shared.backoff.jittered_wait(failures)
     }
 
     fn started(&mut self, outcome: Result<Started, RuntimeError>) -> Event {
         self.cancel = None;
         match outcome {
             Ok(started) => {
-                let wall = self.world.clock.now().wall();
+                let wall = self.shared.clock.now().wall();
                 let details = self.details();
                 details.container_id = Some(started.container_id.into());
                 details.ports = started.ports.into();
@@ -185,7 +185,7 @@ impl SandboxActor {
         match outcome {
             Ok(Some(looked)) => {
                 let Looked { found: inspected, ready } = *looked;
-                let wall = self.world.clock.now().wall();
+                let wall = self.shared.clock.now().wall();
                 let details = self.details();
                 details.container_name = inspected.name.into();
                 details.started_at = details.started_at.or(Some(wall));
@@ -226,8 +226,8 @@ impl SandboxActor {
                 Event::Removed
             }
             Err(error) => {
-                let failures = self.sandbox.life.attempts() + 1;
-                self.world.metrics.removal_failed();
+                let failures = self.sandbox.attempts() + 1;
+                self.shared.metrics.removal_failed();
                 if failures.is_power_of_two() {
                     warn!(sandbox_id = %self.sandbox.id(), %error, failures, "removal failed; it is tried again");
                 }
@@ -280,7 +280,7 @@ impl Handler<Outcome> for SandboxActor {
                 let event = self.removed(outcome);
                 self.step(event, ctx);
                 if failed {
-                    self.announce(Change::RemovalFailed, self.world.clock.now());
+                    self.announce(Change::RemovalFailed, self.shared.clock.now());
                 }
                 return;
             }
@@ -296,7 +296,7 @@ impl Handler<Outcome> for SandboxActor {
 impl SandboxActor {
     /// What was told of a container before it was known which one is this sandbox's.
     fn take_early_news(&mut self, ctx: &mut Context<Self>) {
-        if !self.sandbox.life.is_starting()
+        if !self.sandbox.is_starting()
             && let Some((container_id, news)) = self.early_news.take().map(|news| *news)
             && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
         {
@@ -307,12 +307,12 @@ impl SandboxActor {
     /// The end: leave the registry first, so that whoever waited for this finds the id free; then answer what is still in
     /// the mailbox; stop last. A message that comes even later is not answered, and its sender finds the tombstone.
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let tombstone = self.as_tombstone();
-        self.world.registry.bury(tombstone.clone(), now.moment.plus(self.world.retention));
-        self.world.feed.publish(Change::Removed, &tombstone, now);
+        self.shared.registry.bury(tombstone.clone(), now.moment.plus(self.shared.retention));
+        self.shared.feed.publish(Change::Removed, &tombstone, now);
         self.step(Event::Buried, ctx);
-        self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
+        self.shared.metrics.status_changed(Some(self.sandbox.status()), None);
         self.counted = false;
         ctx.address().do_send(Farewell);
     }

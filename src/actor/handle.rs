@@ -10,12 +10,12 @@ use super::{
     arbiters::{Arbiters, Births},
     messages::{Ask, Look, News, Rewrite, Seen, Sight, Tell, Wait},
     sandbox::SandboxActor,
-    world::World,
+    shared::Shared,
 };
 use crate::{
     domain::{
         Denied, Sandbox,
-        lifecycle::{Effects, Event},
+        sandbox::{Effects, Event},
     },
     journal::{Journal, Outcome, Ticket},
     ports::runtime::Start,
@@ -90,19 +90,19 @@ impl SandboxHandle {
     /// Starts the actor of `sandbox`, whose first thing to do is `effects`; with `start`, once its intent is recorded, the
     /// container is made.
     pub fn spawn(
-        world: &Arc<World>,
+        shared: &Arc<Shared>,
         arbiters: &Arbiters,
         sandbox: Sandbox,
         effects: Effects,
         start: Option<Start>,
     ) -> Self {
-        let actor = SandboxActor::new(world.clone(), sandbox, effects, start);
+        let actor = SandboxActor::new(shared.clone(), sandbox, effects, start);
         Self { addr: arbiters.births().add(actor) }
     }
 
     /// The same for a sandbox that was there before, started with all of `births`.
-    pub fn revive(world: &Arc<World>, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects) -> Self {
-        Self { addr: births.add(SandboxActor::new(world.clone(), sandbox, effects, None)) }
+    pub fn revive(shared: &Arc<Shared>, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects) -> Self {
+        Self { addr: births.add(SandboxActor::new(shared.clone(), sandbox, effects, None)) }
     }
 
     /// Asks for something. The answer comes when the lifecycle's promise about it holds: a transition is stored (or the

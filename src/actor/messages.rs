@@ -4,7 +4,7 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use super::handle::{Reply, Until};
-use crate::{domain::lifecycle::Event, ports::runtime::Started};
+use crate::{domain::sandbox::Event, ports::runtime::Started};
 
 /// Where an answer goes.
 pub(super) type Asker = oneshot::Sender<Reply>;

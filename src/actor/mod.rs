@@ -1,7 +1,7 @@
 //! One actor per sandbox: it alone owns the sandbox's state and its timer.
 //!
 //! Everything that knows of actix is in this folder; outside of it a sandbox is a [`SandboxHandle`]. The actor performs
-//! the effects of the state machine ([`crate::domain::lifecycle`]) and feeds their outcomes back as events. It never
+//! the effects of the state machine ([`crate::domain::sandbox`]) and feeds their outcomes back as events. It never
 //! waits: deeds run on the I/O runtime and come back as messages, so that a ping is answered while a container is being
 //! removed. What actix does to an actor (its system ends, a handler panics) ends no sandbox: `stopping` and `stopped` do
 //! nothing.
@@ -13,11 +13,11 @@ mod handle;
 mod messages;
 mod registry;
 mod sandbox;
+mod shared;
 mod sights;
-mod world;
 
 pub use arbiters::{Arbiters, Births, run_system};
 pub use handle::{Refusal, SandboxHandle, Until};
 pub use messages::Sight;
 pub use registry::{Entry, Registry, Tombstone};
-pub use world::{Away, World};
+pub use shared::{Away, Shared};

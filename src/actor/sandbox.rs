@@ -10,12 +10,12 @@ use super::{
     announce::Announced,
     handle::{Refusal, Reply, Until},
     messages::{Ask, Asker, Look, News, Rewrite, Tell, Wait},
-    world::World,
+    shared::Shared,
 };
 use crate::{
     domain::{
         Denied, Moment, Now, Sandbox,
-        lifecycle::{Effects, End, Event, Persist},
+        sandbox::{Effects, End, Event, Persist},
     },
     feed::Change,
     journal::{ActivityCell, Outcome, Ticket},
@@ -30,7 +30,7 @@ struct Alarm {
 
 /// The actor of one sandbox. Small: hundreds of thousands of them live in one process.
 pub(super) struct SandboxActor {
-    pub(super) world: Arc<World>,
+    pub(super) shared: Arc<Shared>,
     pub(super) sandbox: Sandbox,
     /// What the container is to be made from; gone once that is under way.
     pub(super) start: Option<Box<Start>>,
@@ -57,9 +57,9 @@ impl Actor for SandboxActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let first = self.first.take().map(|first| *first).unwrap_or_default();
-        self.world.metrics.status_changed(None, Some(self.sandbox.life.status()));
+        self.shared.metrics.status_changed(None, Some(self.sandbox.status()));
         self.counted = true;
         self.announce(Change::Appeared, now);
         self.perform(first, None, now, ctx);
@@ -71,18 +71,18 @@ impl Drop for SandboxActor {
     /// However it ends, by leaving, by a panic, or with its thread: it is not counted any more. Nothing else happens here.
     fn drop(&mut self) {
         if self.counted {
-            self.world.metrics.status_changed(Some(self.sandbox.life.status()), None);
+            self.shared.metrics.status_changed(Some(self.sandbox.status()), None);
         }
     }
 }
 
 impl SandboxActor {
-    pub(super) fn new(world: Arc<World>, sandbox: Sandbox, first: Effects, start: Option<Start>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, sandbox: Sandbox, first: Effects, start: Option<Start>) -> Self {
         // What came from the store is in the store; of a new sandbox it has nothing yet.
-        let stored = if start.is_some() { Moment::DISTANT_PAST } else { sandbox.life.last_activity() };
+        let stored = if start.is_some() { Moment::DISTANT_PAST } else { sandbox.last_activity() };
         Self {
-            cell: ActivityCell::new(sandbox.life.last_activity(), stored),
-            world,
+            cell: ActivityCell::new(sandbox.last_activity(), stored),
+            shared,
             sandbox,
             start: start.map(Box::new),
             cancel: None,
@@ -109,8 +109,9 @@ impl SandboxActor {
 
     /// A container whose engine is away may not live, and is told of when the engine is back.
     fn misses_heartbeats_of_an_engine_that_was_away(&self) -> bool {
-        let (life, now) = (&self.sandbox.life, self.world.clock.now().moment);
-        life.heartbeat_deadline().is_some_and(|due| due <= now) && self.world.runtime_away.since(life.last_heartbeat())
+        let (sandbox, now) = (&self.sandbox, self.shared.clock.now().moment);
+        sandbox.heartbeat_deadline().is_some_and(|due| due <= now)
+            && self.shared.runtime_away.since(sandbox.last_heartbeat())
     }
 
     /// Takes a step and answers `reply` when the step's promise holds, or gives it back with the lifecycle's refusal.
@@ -120,18 +121,18 @@ impl SandboxActor {
         reply: Option<Asker>,
         ctx: &mut Context<Self>,
     ) -> Result<(), (Denied, Option<Asker>)> {
-        let now = self.world.clock.now();
-        let (before, ahead) = (self.sandbox.life.status(), self.watched_end());
-        let effects = match self.sandbox.life.apply(event, now) {
+        let now = self.shared.clock.now();
+        let (before, ahead) = (self.sandbox.status(), self.watched_end());
+        let effects = match self.sandbox.apply(event, now) {
             Ok(effects) => effects,
             Err(denied) => return Err((denied, reply)),
         };
-        let status = self.sandbox.life.status();
+        let status = self.sandbox.status();
         if before != status {
-            self.world.metrics.status_changed(Some(before), Some(status));
+            self.shared.metrics.status_changed(Some(before), Some(status));
             info!(sandbox_id = %self.sandbox.id(), from = %before, to = %status, "status changed");
             // That it is gone was told when its tombstone stood.
-            if !self.sandbox.life.is_gone() {
+            if !self.sandbox.is_gone() {
                 self.announce(Change::Status { from: before }, now);
             }
         }
@@ -150,7 +151,7 @@ impl SandboxActor {
     }
 
     fn announce_end(&self, end: &End) {
-        self.world.metrics.ended(end);
+        self.shared.metrics.ended(end);
         let lateness_ms = end.lateness().map(|lateness| lateness.as_secs_f64() * 1000.0);
         info!(sandbox_id = %self.sandbox.id(), reason = %end.reason, exit_code = end.exit_code, lateness_ms, "sandbox ends");
     }
@@ -158,7 +159,7 @@ impl SandboxActor {
     /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
     pub(super) fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
         if let Some(source) = effects.used {
-            self.world.metrics.activity(source);
+            self.shared.metrics.activity(source);
         }
         let ticket = self.persist(effects.persist, now);
         if let Some(deed) = effects.deed {
@@ -173,7 +174,7 @@ impl SandboxActor {
     }
 
     fn persist(&mut self, persist: Persist, now: Now) -> Option<Ticket> {
-        let journal = &self.world.journal;
+        let journal = &self.shared.journal;
         match persist {
             Persist::No => None,
             Persist::Behind if journal.covers(&self.cell, now.moment) => {
@@ -185,7 +186,7 @@ impl SandboxActor {
             }
             // A ping after a longer silence is a promise that the store could not keep: it waits for its write.
             Persist::Behind | Persist::Through => {
-                self.cell.store(self.sandbox.life.last_activity());
+                self.cell.store(self.sandbox.last_activity());
                 self.queued_in = None;
                 Some(journal.put(self.sandbox.clone(), &self.cell))
             }
@@ -195,17 +196,17 @@ impl SandboxActor {
     /// Reports the write to the state machine, if that waits for it, and answers: when it is stored, or the store is down and
     /// it holds in memory.
     fn tell_when_stored(&self, mut ticket: Ticket, mut replies: Vec<Asker>, ctx: &mut Context<Self>) {
-        let waits = self.sandbox.life.awaits_record();
+        let waits = self.sandbox.awaits_record();
         if !waits && replies.len() <= 1 {
             // Whoever asked waits by itself: that is every ping after a longer silence, and needs nobody between.
             if let Some(reply) = replies.pop() {
-                let _ = reply.send(Reply::Once(self.sandbox.clone(), ticket, self.world.journal.clone()));
+                let _ = reply.send(Reply::Once(self.sandbox.clone(), ticket, self.shared.journal.clone()));
             }
             return;
         }
-        let (addr, journal) = (ctx.address(), self.world.journal.clone());
-        let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.life.revision());
-        self.world.tasks.once("answer", async move {
+        let (addr, journal) = (ctx.address(), self.shared.journal.clone());
+        let (sandbox, revision) = (self.sandbox.clone(), self.sandbox.revision());
+        self.shared.tasks.once("answer", async move {
             let outcome = journal.outcome(&mut ticket).await;
             for reply in replies {
                 // Whoever hung up does not need the answer.
@@ -226,8 +227,8 @@ impl SandboxActor {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let life = self.sandbox.life;
-        self.waiting.extract_if(.., |wait| wait.reply.is_closed() || is_over(wait.until, &life)).collect()
+        let sandbox = &self.sandbox;
+        self.waiting.extract_if(.., |wait| wait.reply.is_closed() || is_over(wait.until, sandbox)).collect()
     }
 
     /// Those who wait for a pause or resume learn that it failed.
@@ -246,7 +247,7 @@ impl SandboxActor {
     /// Keeps one timer armed at or before the next deadline, or the warning ahead of it. A deadline that moved away leaves
     /// it: it will fire, look, and be armed for the rest (design, 3.6).
     pub(super) fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let Some((deadline, _)) = self.sandbox.life.next_action() else { return };
+        let Some((deadline, _)) = self.sandbox.next_action() else { return };
         let at = self.warns_at(now).map_or(deadline, |warning| warning.min(deadline));
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
@@ -256,7 +257,7 @@ impl SandboxActor {
         }
         let handle = ctx.run_later(at.since(now.moment), |actor, ctx| {
             actor.alarm = None;
-            actor.warn(actor.world.clock.now());
+            actor.warn(actor.shared.clock.now());
             actor.step(Event::TimerFired, ctx);
         });
         self.alarm = Some(Alarm { at, handle });
@@ -268,12 +269,12 @@ impl SandboxActor {
     }
 }
 
-fn is_over(until: Until, life: &crate::domain::Lifecycle) -> bool {
+fn is_over(until: Until, sandbox: &Sandbox) -> bool {
     match until {
-        Until::Recorded => !life.is_recording_intent(),
-        Until::Started => !life.is_starting(),
-        Until::Steady => !life.is_pausing_or_resuming(),
-        Until::Gone => life.is_gone(),
+        Until::Recorded => !sandbox.is_recording_intent(),
+        Until::Started => !sandbox.is_starting(),
+        Until::Steady => !sandbox.is_pausing_or_resuming(),
+        Until::Gone => sandbox.is_gone(),
     }
 }
 
@@ -282,7 +283,7 @@ impl Handler<Ask> for SandboxActor {
 
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
         // Whoever is not in charge any more promises nothing.
-        if self.world.journal.lost().is_cancelled() {
+        if self.shared.journal.lost().is_cancelled() {
             let _ = reply.send(Reply::Refused(Refusal::NotInCharge));
             return;
         }
@@ -311,7 +312,7 @@ impl Handler<Wait> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
-        if is_over(wait.until, &self.sandbox.life) {
+        if is_over(wait.until, &self.sandbox) {
             self.answer(std::iter::once(wait.reply));
         } else {
             self.waiting.push(wait);
@@ -333,7 +334,7 @@ impl Handler<News> for SandboxActor {
     fn handle(&mut self, News { container_id, event, only_of_record }: News, ctx: &mut Context<Self>) {
         if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
             self.step(event, ctx);
-        } else if self.sandbox.life.is_starting() && !only_of_record {
+        } else if self.sandbox.is_starting() && !only_of_record {
             // Its start has not reported yet which container it has: this may be about that one.
             self.early_news = Some(Box::new((container_id, event)));
         }
@@ -344,19 +345,19 @@ impl Handler<Rewrite> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, rewrite: Rewrite, ctx: &mut Context<Self>) {
-        if self.sandbox.life.has_record() {
-            let now = self.world.clock.now();
+        if self.sandbox.has_record() {
+            let now = self.shared.clock.now();
             match rewrite {
                 Rewrite::WallClockSet => self.announce(Change::Changed, now),
                 Rewrite::StoreReverted => {}
                 // It is being written just now.
-                Rewrite::RecordLost if self.sandbox.life.awaits_record() => return,
+                Rewrite::RecordLost if self.sandbox.awaits_record() => return,
                 Rewrite::RecordLost => {
                     error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
-                    self.world.metrics.record_lost();
+                    self.shared.metrics.record_lost();
                 }
             }
-            self.world.journal.distrust(&self.cell);
+            self.shared.journal.distrust(&self.cell);
             self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
         }
     }

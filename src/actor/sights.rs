@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         Fields,
-        lifecycle::{Effects, Event, Persist},
+        sandbox::{Effects, Event, Persist},
     },
     feed::Change,
     ports::runtime::{RuntimeError, Started},
@@ -25,7 +25,7 @@ const AWAY: u32 = 6;
 impl SandboxActor {
     /// How a restart came out; `None`: it does not matter any more.
     pub(super) fn restarted(&mut self, outcome: Result<Option<Started>, RuntimeError>) -> Option<Event> {
-        if !self.sandbox.life.is_restarting() {
+        if !self.sandbox.is_restarting() {
             return None;
         }
         let id = self.sandbox.id().clone();
@@ -37,7 +37,7 @@ impl SandboxActor {
                 Event::Restarted
             }
             // Right after a start the engine may still be finding its containers.
-            Ok(None) if self.world.clock.now().moment < self.sandbox.life.not_before() => {
+            Ok(None) if self.shared.clock.now().moment < self.sandbox.not_before() => {
                 Event::RestartFailed(self.retry_in(AWAY))
             }
             Ok(None) => Event::ContainerVanished,
@@ -65,7 +65,7 @@ impl SandboxActor {
     /// It runs since now, and is reached there.
     fn runs_at(&mut self, started: Started) {
         self.is_at(started);
-        let wall = self.world.clock.now().wall();
+        let wall = self.shared.clock.now().wall();
         self.details().started_at = Some(wall);
     }
 
@@ -92,23 +92,23 @@ impl Handler<Seen> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Seen { container_id, sight }: Seen, ctx: &mut Context<Self>) {
-        let life = &self.sandbox.life;
-        let is_up = life.is_alive() && !life.is_starting();
+        let sandbox = &self.sandbox;
+        let is_up = sandbox.is_alive() && !sandbox.is_starting();
         if !is_up || container_id.as_deref() != self.sandbox.details.container_id.as_deref() {
             return;
         }
         match sight {
             Sight::Restarted(started) => {
-                if !life.is_restarting() {
+                if !sandbox.is_restarting() {
                     self.runs_at(started);
                 }
                 self.step(Event::ContainerRestarted, ctx);
             }
             // What a restart finds is told when it is done.
-            Sight::At(_) if life.is_restarting() => {}
+            Sight::At(_) if sandbox.is_restarting() => {}
             Sight::At(started) => {
                 if self.is_at(started) {
-                    let now = self.world.clock.now();
+                    let now = self.shared.clock.now();
                     info!(sandbox_id = %self.sandbox.id(), "its ports are others now");
                     self.announce(Change::Changed, now);
                     self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);

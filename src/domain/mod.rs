@@ -2,8 +2,7 @@
 //!
 //! - [`words`]: the public words for states, ends and activity;
 //! - [`time`]: moments, and their wall-clock times;
-//! - [`lifecycle`]: the state machine and its deadlines;
-//! - [`sandbox`]: the machine together with what people call it by;
+//! - [`sandbox`]: the state machine: its details, its phase and its deadlines;
 //! - [`name`]: what its container is called;
 //! - [`json`]: raw JSON that others have to read;
 //! - [`record`]: how a sandbox is written down and read back;
@@ -14,7 +13,6 @@
 pub mod fields;
 pub mod id;
 pub mod json;
-pub mod lifecycle;
 pub mod name;
 pub mod record;
 pub mod rehydrate;
@@ -26,7 +24,6 @@ pub mod words;
 
 pub use fields::Fields;
 pub use id::{ID_PATTERN, ID_RULE, InvalidId, SandboxId};
-pub use lifecycle::{Denied, Lifecycle, Policy};
-pub use sandbox::{Details, Sandbox};
+pub use sandbox::{Denied, Details, Policy, Sandbox};
 pub use time::{EpochSeconds, Moment, Now};
 pub use words::{ActivitySource, EndReason, OnTimeout, Status};

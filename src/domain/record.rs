@@ -258,8 +258,8 @@ struct Written<'a> {
 
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Sandbox { details, life } = self.sandbox;
-        let policy = life.policy();
+        let (sandbox, details) = (self.sandbox, &self.sandbox.details);
+        let policy = sandbox.policy();
         let wall = |moment| self.now.wall_at(moment);
         let seconds = |timeout: Option<Duration>| timeout.map(|timeout| timeout.as_secs_f64());
         let mut map = serializer.serialize_map(None)?;
@@ -267,12 +267,12 @@ impl Serialize for Written<'_> {
         map.serialize_entry("sandbox_id", &details.id)?;
         map.serialize_entry("container_name", &details.container_name)?;
         map.serialize_entry("base_url", &details.base_url)?;
-        map.serialize_entry("status", &life.status())?;
+        map.serialize_entry("status", &sandbox.status())?;
         map.serialize_entry("error_message", &details.error_message)?;
         map.serialize_entry("created_at", &details.created_at)?;
         map.serialize_entry("started_at", &details.started_at)?;
         map.serialize_entry("last_activity_at", &wall(self.last_activity))?;
-        map.serialize_entry("expires_at", &wall(life.expires_at()))?;
+        map.serialize_entry("expires_at", &wall(sandbox.expires_at()))?;
         map.serialize_entry("shell_type", &details.shell_type)?;
         map.serialize_entry("user_id", &details.user_id)?;
         map.serialize_entry("user_name", &details.user_name)?;
@@ -286,10 +286,10 @@ impl Serialize for Written<'_> {
         let mut optional = Optional(map);
         optional.entry("paused_timeout", seconds(policy.paused_timeout))?;
         optional.entry("heartbeat_timeout", seconds(policy.heartbeat_timeout))?;
-        optional.entry("paused_at", life.paused_since().map(wall))?;
-        optional.entry("reason", life.end().map(|end| end.reason))?;
-        optional.entry("exit_code", life.end().and_then(|end| end.exit_code))?;
-        optional.entry("ended_at", life.end().map(|end| wall(end.decided_at)))?;
+        optional.entry("paused_at", sandbox.paused_since().map(wall))?;
+        optional.entry("reason", sandbox.end().map(|end| end.reason))?;
+        optional.entry("exit_code", sandbox.end().and_then(|end| end.exit_code))?;
+        optional.entry("ended_at", sandbox.end().map(|end| wall(end.decided_at)))?;
         optional.entry("container_id", details.container_id.as_ref())?;
         optional.entry("image", details.image.as_ref())?;
         optional.entry("template", details.template.as_ref())?;

@@ -1,12 +1,11 @@
 //! From a record back to a sandbox: the rules of the table in section 5 of the design, as pure functions.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     id::SandboxId,
-    lifecycle::{Container, Effects, End, Lifecycle, Policy, Restored, Revived},
     record::{Damaged, Presence, Record, Seconds},
-    sandbox::{Details, RawFields, Sandbox},
+    sandbox::{Container, Details, Effects, End, Policy, RawFields, Restored, Revived, Sandbox},
     time::{EpochSeconds, Moment, Now},
     words::{EndReason, Status},
 };
@@ -72,9 +71,8 @@ pub fn rehydrate(
         }),
         not_before: fallbacks.not_before,
     };
-    let (life, effects) = Lifecycle::restore(restored, now);
-    let details = details_of(id, record, now);
-    Ok(Rehydrated { sandbox: Sandbox { details: Arc::new(details), life }, effects, completed })
+    let (sandbox, effects) = Sandbox::restore(details_of(id, record, now), restored, now);
+    Ok(Rehydrated { sandbox, effects, completed })
 }
 
 /// Brings back a tombstone.
@@ -91,8 +89,8 @@ pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -
         idle_slack: Duration::ZERO,
         not_before: Moment::DISTANT_PAST,
     };
-    let (life, _) = Lifecycle::restore(restored, now);
-    Ok(Sandbox { details: Arc::new(details_of(id, record, now)), life })
+    let (sandbox, _) = Sandbox::restore(details_of(id, record, now), restored, now);
+    Ok(sandbox)
 }
 
 /// What a container tells of a sandbox whose record is lost: its labels, as far as they go.
@@ -129,8 +127,7 @@ pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effec
         idle_slack: fallbacks.idle_slack.unwrap_or_default(),
         not_before: fallbacks.not_before,
     };
-    let (life, effects) = Lifecycle::restore(restored, now);
-    (Sandbox { details: Arc::new(traces.details), life }, effects)
+    Sandbox::restore(traces.details, restored, now)
 }
 
 fn must_belong_to(id: &SandboxId, record: &Record) -> Result<(), Damaged> {

@@ -58,12 +58,12 @@ impl Bench {
 
     /// What time it is for deadlines.
     pub(super) fn now(&self) -> Moment {
-        self.supervisor.world().clock.now().moment
+        self.supervisor.shared().clock.now().moment
     }
 
     /// Waits for this moment.
     pub(super) async fn wait_until(&self, moment: Moment) {
-        tokio::time::sleep_until(self.supervisor.world().clock.instant_at(moment)).await;
+        tokio::time::sleep_until(self.supervisor.shared().clock.instant_at(moment)).await;
     }
 
     /// Waits until a sandbox that is promised to live until `promised` is gone, and judges how it went.
@@ -77,7 +77,7 @@ impl Bench {
         let deadline = tokio::time::Instant::now() + within;
         let gone = loop {
             match self.supervisor.get(id).await {
-                Ok(sandbox) if sandbox.life.is_gone() => break sandbox,
+                Ok(sandbox) if sandbox.is_gone() => break sandbox,
                 Ok(_) => {}
                 Err(Rejection::NotFound(_)) => {
                     verdict.lost += 1;
@@ -88,7 +88,7 @@ impl Bench {
             anyhow::ensure!(tokio::time::Instant::now() < deadline, "{id} is not gone within {within:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
-        let end = gone.life.end().context("what is gone has an end")?;
+        let end = gone.end().context("what is gone has an end")?;
         if end.reason != EndReason::Idle {
             verdict.wrong.push(format!("{id} ended as {}", end.reason));
         } else if end.decided_at < promised {

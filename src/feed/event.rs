@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use bytestring::ByteString;
 
 use crate::{
-    domain::{ActivitySource, Now, Sandbox, Status, lifecycle::End},
+    domain::{ActivitySource, Now, Sandbox, Status, sandbox::End},
     ports::runtime::StartProgress,
 };
 
@@ -57,7 +57,7 @@ pub struct Standing {
 impl Standing {
     /// Where `sandbox` stands.
     pub fn of(sandbox: &Sandbox) -> Self {
-        Self { status: sandbox.life.status(), gone: sandbox.life.is_gone() }
+        Self { status: sandbox.status(), gone: sandbox.is_gone() }
     }
 }
 
@@ -87,7 +87,7 @@ impl Event {
             Change::Appeared => None,
             Change::Status { from } => Some(Standing { status: from, gone: false }),
             Change::Removed => {
-                let end = self.sandbox.life.end();
+                let end = self.sandbox.end();
                 Some(Standing { status: end.map_or(now.status, End::status_while_ending), gone: false })
             }
             _ => Some(now),

@@ -247,7 +247,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
-    use crate::domain::{Details, Lifecycle, OnTimeout, Policy, SandboxId};
+    use crate::domain::{Details, OnTimeout, Policy, SandboxId};
     use crate::feed::Read;
     use crate::{clock::Clock, metrics::Metrics};
 
@@ -262,8 +262,7 @@ mod tests {
             active_timeout: Duration::from_secs(1),
             on_timeout: OnTimeout::Deactivate,
         };
-        let (life, _) = Lifecycle::create(policy, Duration::from_secs(1), NOW);
-        Sandbox { details: Arc::new(Details::new(id, "c", 0.0)), life }
+        Sandbox::create(Details::new(id, "c", 0.0), policy, Duration::from_secs(1), NOW).0
     }
 
     fn feed(capacity: usize) -> Arc<Feed> {

@@ -39,7 +39,7 @@ const CONCURRENT: usize = 2_500;
     ))]
 pub(super) async fn ping(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
     let pinged = supervisor.touch(&id, ActivitySource::Ping).await;
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     match pinged {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
@@ -161,9 +161,9 @@ pub(super) fn batch_results<'a>(
 async fn ping_one(supervisor: &Supervisor, id: &str, source: ActivitySource) -> Result<Deadlines, ApiError> {
     let id = SandboxId::parse(id).map_err(|invalid| ApiError::id(None, &invalid))?;
     let pinged = supervisor.touch(&id, source).await;
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     match pinged {
-        Ok(sandbox) => Ok(Deadlines::of(&sandbox.life, &now)),
+        Ok(sandbox) => Ok(Deadlines::of(&sandbox, &now)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
     }
 }

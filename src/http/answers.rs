@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use crate::domain::{
-    ActivitySource, EndReason, EpochSeconds, Fields, Lifecycle, Now, OnTimeout, Sandbox, SandboxId, Status,
-    json::readable, sandbox::RawFields,
+    ActivitySource, EndReason, EpochSeconds, Fields, Now, OnTimeout, Sandbox, SandboxId, Status, json::readable,
+    sandbox::RawFields,
 };
 
 /// A sandbox.
@@ -21,7 +21,7 @@ pub struct SandboxAnswer<'a> {
     /// Its identifier.
     #[schema(value_type = String)]
     sandbox_id: &'a SandboxId,
-    /// Where it is in its life.
+    /// Where it is in its sandbox.
     status: Status,
     /// Why it ended or is ending.
     reason: Option<EndReason>,
@@ -96,13 +96,13 @@ pub(super) const SANDBOX_CAPACITY: usize = 1024;
 impl<'a> SandboxAnswer<'a> {
     /// `sandbox` as it is `now`.
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
-        let Sandbox { details, life } = sandbox;
-        let deadlines = Deadlines::of(life, now);
-        let engine_error = details.engine_error.as_deref().filter(|_| !life.is_gone());
+        let details = &sandbox.details;
+        let deadlines = Deadlines::of(sandbox, now);
+        let engine_error = details.engine_error.as_deref().filter(|_| !sandbox.is_gone());
         Self {
             sandbox_id: &details.id,
             status: deadlines.status,
-            reason: life.end().map(|end| end.reason),
+            reason: sandbox.end().map(|end| end.reason),
             error_message: details.error_message.as_deref().or(engine_error),
             template: details.template.as_deref(),
             image: details.image.as_deref(),
@@ -118,7 +118,7 @@ impl<'a> SandboxAnswer<'a> {
             idle_remaining: deadlines.idle_remaining,
             expires_at: deadlines.expires_at,
             time_remaining: deadlines.time_remaining,
-            on_timeout: life.policy().on_timeout,
+            on_timeout: sandbox.policy().on_timeout,
             terminates_at: deadlines.terminates_at,
             active: deadlines.active,
             uptime: sandbox.uptime(now),
@@ -127,9 +127,9 @@ impl<'a> SandboxAnswer<'a> {
             user_id: details.user_id.as_deref().map(readable),
             user_name: details.user_name.as_deref(),
             executor_namespace: details.executor_namespace.as_deref(),
-            last_activity_by: life.last_activity_by(),
-            exit_code: life.end().and_then(|end| end.exit_code),
-            ended_at: life.end().map(|end| now.wall_at(end.decided_at)),
+            last_activity_by: sandbox.last_activity_by(),
+            exit_code: sandbox.end().and_then(|end| end.exit_code),
+            ended_at: sandbox.end().map(|end| now.wall_at(end.decided_at)),
             last_output: details.last_output.as_deref(),
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn user_id_schema() -> Object {
 /// How long a sandbox has: what a ping moves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Deadlines {
-    /// Where it is in its life.
+    /// Where it is in its sandbox.
     status: Status,
     /// When it was last used.
     last_activity_at: EpochSeconds,
@@ -174,18 +174,18 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// Those of `life`, as they are `now`.
-    pub fn of(life: &Lifecycle, now: &Now) -> Self {
-        let idle_deadline = life.idle_deadline();
+    pub fn of(sandbox: &Sandbox, now: &Now) -> Self {
+        let idle_deadline = sandbox.idle_deadline();
         Self {
-            status: life.status(),
-            last_activity_at: now.wall_at(life.last_activity()),
-            idle_timeout: life.policy().idle_timeout.as_ref().map(Duration::as_secs_f64),
+            status: sandbox.status(),
+            last_activity_at: now.wall_at(sandbox.last_activity()),
+            idle_timeout: sandbox.policy().idle_timeout.as_ref().map(Duration::as_secs_f64),
             idle_deadline: idle_deadline.map(|at| now.wall_at(at)),
             idle_remaining: idle_deadline.map(|at| at.since(now.moment).as_secs_f64()),
-            expires_at: now.wall_at(life.expires_at()),
-            time_remaining: life.is_alive().then(|| life.expires_at().since(now.moment).as_secs_f64()),
-            terminates_at: life.terminates_at().map(|at| now.wall_at(at)),
-            active: life.is_active(now.moment),
+            expires_at: now.wall_at(sandbox.expires_at()),
+            time_remaining: sandbox.is_alive().then(|| sandbox.expires_at().since(now.moment).as_secs_f64()),
+            terminates_at: sandbox.terminates_at().map(|at| now.wall_at(at)),
+            active: sandbox.is_active(now.moment),
         }
     }
 }
@@ -207,6 +207,6 @@ pub(super) const PING_CAPACITY: usize = 512;
 impl<'a> PingAnswer<'a> {
     /// The deadlines of `sandbox` as they are `now`.
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
-        Self { sandbox_id: sandbox.id(), deadlines: Deadlines::of(&sandbox.life, now) }
+        Self { sandbox_id: sandbox.id(), deadlines: Deadlines::of(sandbox, now) }
     }
 }

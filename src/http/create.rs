@@ -153,7 +153,7 @@ pub(super) async fn create(
         }
         _ => supervisor.create(create, wait).await,
     };
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     let (status, sandbox) = match created {
         Ok(Created::New(sandbox)) => (StatusCode::CREATED, sandbox),
         Ok(Created::Pending(sandbox)) => (StatusCode::ACCEPTED, sandbox),

@@ -206,9 +206,9 @@ impl ApiError {
         let error = Self::new(code, rejection.to_string());
         match rejection {
             Rejection::Gone(sandbox) => {
-                let end = sandbox.life.end();
+                let end = sandbox.end();
                 error.with(&OfEnd {
-                    status: sandbox.life.status(),
+                    status: sandbox.status(),
                     reason: end.map(|end| end.reason),
                     exit_code: end.and_then(|end| end.exit_code),
                     ended_at: end.map(|end| now.wall_at(end.decided_at)),

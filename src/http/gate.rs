@@ -81,7 +81,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         // The clock is read only for those who listen.
         let watch = tracing::enabled!(tracing::Level::DEBUG)
-            .then(|| Watch { began: self.supervisor.world().clock.now().moment, supervisor: self.supervisor.clone() });
+            .then(|| Watch { began: self.supervisor.shared().clock.now().moment, supervisor: self.supervisor.clone() });
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
         let origins = &self.supervisor.settings().http.allowed_origins;
         let step = match asked.must_be_allowed(self.key.as_ref(), origins) {
@@ -148,7 +148,7 @@ fn add_headers(headers: &mut HeaderMap) {
 impl Watch {
     /// The path only: a query may hold what is nobody's business.
     fn tell<B>(&self, response: &ServiceResponse<B>) {
-        let elapsed = self.supervisor.world().clock.now().moment.since(self.began);
+        let elapsed = self.supervisor.shared().clock.now().moment.since(self.began);
         let (request, status) = (response.request(), response.status().as_u16());
         let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         tracing::debug!(method = %request.method(), path = request.path(), status, elapsed_ms, "request");

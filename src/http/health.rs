@@ -85,9 +85,9 @@ impl Readiness {
             RuntimeHealth::Up | RuntimeHealth::Unknown => None,
             RuntimeHealth::Down { since, error } => Some(part("runtime", Some(since), &error)),
         };
-        let world = supervisor.world();
-        let broken = world.tasks.beyond_repair().map(|why| part("tasks", None, why));
-        let (down, died): (Vec<_>, Vec<_>) = world.tasks.troubles().into_iter().partition(|trouble| trouble.down);
+        let shared = supervisor.shared();
+        let broken = shared.tasks.beyond_repair().map(|why| part("tasks", None, why));
+        let (down, died): (Vec<_>, Vec<_>) = shared.tasks.troubles().into_iter().partition(|trouble| trouble.down);
         let task = |trouble: Trouble| {
             let Trouble { task, since, error, down } = trouble;
             let now = if down { "is down" } else { "was started again" };

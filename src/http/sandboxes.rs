@@ -62,10 +62,10 @@ pub(super) async fn list(supervisor: Data<Supervisor>, request: HttpRequest) -> 
         Phase::Ready | Phase::Stopping => None,
     };
     if let Some(rejection) = unknown {
-        return Err(ApiError::of(&rejection, &supervisor.world().clock.now()));
+        return Err(ApiError::of(&rejection, &supervisor.shared().clock.now()));
     }
     let listing = supervisor.list(&filter, after.as_ref(), limit).await;
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     let sandboxes: Vec<_> = listing.sandboxes.iter().map(|sandbox| SandboxAnswer::of(sandbox, &now)).collect();
     let capacity = SANDBOX_CAPACITY * (sandboxes.len() + 1);
     Ok(json(StatusCode::OK, &ListAnswer { sandboxes, next_cursor: listing.next.as_ref() }, capacity))
@@ -115,7 +115,7 @@ pub(super) async fn delete(
         },
         _ => supervisor.terminate(&id, wait).await,
     };
-    let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.life.is_gone());
+    let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.is_gone());
     whole(&supervisor, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn keep_alive(
     ))]
 pub(super) async fn heartbeat(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
     let living = supervisor.heartbeat(&id).await;
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     match living {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
@@ -193,7 +193,7 @@ fn whole(
     outcome: Result<Sandbox, Rejection>,
     status: StatusCode,
 ) -> Result<HttpResponse, ApiError> {
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     match outcome {
         Ok(sandbox) => Ok(json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),

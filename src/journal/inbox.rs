@@ -253,7 +253,7 @@ impl Entry {
     }
 
     fn write(&mut self, now: &Now, flush_interval: Duration) -> Write {
-        let last_activity = self.cell.load().max(self.sandbox.life.last_activity());
+        let last_activity = self.cell.load().max(self.sandbox.last_activity());
         self.written = last_activity;
         let record = record::encode(&self.sandbox, last_activity, flush_interval, now);
         let id = self.sandbox.id().clone();

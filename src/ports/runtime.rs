@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     EpochSeconds, OnTimeout, Sandbox, SandboxId,
-    lifecycle::Container as ContainerState,
     rehydrate::task_id,
+    sandbox::Container as ContainerState,
     spec::{Readiness, StartSpec},
 };
 

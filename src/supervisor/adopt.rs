@@ -7,8 +7,8 @@ use super::{rehydrate::RETRY, requests::Supervisor};
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
-        lifecycle::{Container, Effects},
         rehydrate::{self, Fallbacks, Traces},
+        sandbox::{Container, Effects},
     },
     ports::{
         runtime::{ContainerRef, Inspected, Owner, RuntimeError},
@@ -71,7 +71,7 @@ impl Supervisor {
     }
 
     pub(super) async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
-        self.world.tasks.finish("lost record", |_| self.find_place_for(&member, fallbacks)).await;
+        self.shared.tasks.finish("lost record", |_| self.find_place_for(&member, fallbacks)).await;
     }
 
     async fn find_place_for(&self, member: &Remains, fallbacks: &Fallbacks) {
@@ -95,18 +95,18 @@ impl Supervisor {
                 self.revive(sandbox, effects, true);
             }
             None => {
-                self.world.journal.write(Write::Forget { member: member.id.as_str().into() });
+                self.shared.journal.write(Write::Forget { member: member.id.as_str().into() });
             }
         }
         // Until here, nobody could take the id.
-        self.loose.remove(&member.id);
+        self.unresolved.remove(&member.id);
     }
 
     /// Looks for a container with our labels, then for one with the reference system's.
     async fn find_container(&self, id: &SandboxId) -> Result<(Owner, Option<Inspected>), RuntimeError> {
         let look = |owner: Owner| async {
             let container = ContainerRef::by_labels(id.clone(), owner);
-            self.world.runtime.inspect(&container).await.map(|found| (container.owner, found))
+            self.shared.runtime.inspect(&container).await.map(|found| (container.owner, found))
         };
         match look(Owner::Sandglass).await? {
             (owner, Some(found)) => Ok((owner, Some(found))),
@@ -126,7 +126,7 @@ impl Supervisor {
             // How it ended is looked into soon.
             self.reconcile_now.notify_one();
         }
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let labels = &found.labels;
         let configured = fallbacks.policy;
         // A damaged record may have promised anything: the fallback is the longest of what is known. A lost one is what

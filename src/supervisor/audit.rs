@@ -19,7 +19,7 @@ impl Supervisor {
         let rounds = async {
             loop {
                 self.look_for_hazards().await;
-                let ids = self.world.registry.ids_after(None, false);
+                let ids = self.shared.registry.ids_after(None, false);
                 let chunks = u32::try_from(ids.len().div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
                 let pause = self.settings.docker.reconcile_interval / chunks;
                 if ids.is_empty() {
@@ -44,12 +44,12 @@ impl Supervisor {
         match twice.await {
             Ok(lost) => {
                 for id in &lost {
-                    self.world.registry.with_live(id, SandboxHandle::record_lost);
+                    self.shared.registry.with_live(id, SandboxHandle::record_lost);
                 }
             }
             Err(StoreError::Unavailable(error)) => {
                 warn!(%error, "the store cannot be asked for its records yet");
-                self.world.journal.heard(Err(&error));
+                self.shared.journal.heard(Err(&error));
             }
             // Those who write find that out, too, and stop.
             Err(StoreError::Held { .. }) => {}

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     actor::{Entry, Refusal, SandboxHandle, Until},
     domain::{
-        Denied, Details, EndReason, Lifecycle, OnTimeout, Sandbox, SandboxId, Status, lifecycle::Event,
-        name::container_name, sandbox::RawFields, spec::Limits,
+        Denied, Details, EndReason, OnTimeout, Sandbox, SandboxId, Status, name::container_name, sandbox::Event,
+        sandbox::RawFields, spec::Limits,
     },
     journal::StoreHealth,
     ports::runtime::Start,
@@ -79,10 +79,10 @@ impl Supervisor {
         loop {
             // Until everything is brought back, nobody knows whether the id is taken.
             self.must_be_ready()?;
-            if self.loose.contains(&id) {
+            if self.unresolved.contains(&id) {
                 return Err(Rejection::Starting);
             }
-            if let Some(Entry::Live(handle)) = self.world.registry.get(&id, self.world.clock.now().moment) {
+            if let Some(Entry::Live(handle)) = self.shared.registry.get(&id, self.shared.clock.now().moment) {
                 match self.reuse(&id, &handle, &request, wait).await? {
                     Some(reused) => return Ok(reused),
                     // It left between the look-up and the question. Look again.
@@ -91,7 +91,7 @@ impl Supervisor {
                 continue;
             }
             let permit = self.admit()?;
-            let inserted = self.world.registry.insert_with(
+            let inserted = self.shared.registry.insert_with(
                 &id,
                 |old| self.tell_forgotten(old),
                 || self.spawn(&id, &request, &plan),
@@ -99,7 +99,7 @@ impl Supervisor {
             let Ok(handle) = inserted else { continue };
             let started = handle.wait(Until::Started);
             // The permit counts creates in flight, also those nobody waits for any more.
-            let under_way = self.world.tasks.once("create", async move {
+            let under_way = self.shared.tasks.once("create", async move {
                 let outcome = started.await;
                 drop(permit);
                 outcome
@@ -134,7 +134,7 @@ impl Supervisor {
             return Err(Rejection::RuntimeUnavailable(error.clone()));
         }
         let most = self.settings.docker.max_sandboxes;
-        if self.world.registry.live_count() >= most {
+        if self.shared.registry.live_count() >= most {
             return Err(Rejection::LimitReached(format!("{most} sandboxes are alive (docker.max_sandboxes)")));
         }
         let most = self.settings.docker.max_creates;
@@ -144,7 +144,7 @@ impl Supervisor {
     }
 
     fn spawn(&self, id: &SandboxId, request: &Create, plan: &Plan) -> SandboxHandle {
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let created_at = now.wall();
         let details = Details {
             template: Some(plan.template.as_str().into()),
@@ -162,9 +162,8 @@ impl Supervisor {
             spec: plan.spec.clone(),
             labels: plan.labels(created_at),
         };
-        let (life, effects) = Lifecycle::create(plan.policy, plan.timeout, now);
-        let sandbox = Sandbox { details: Arc::new(details), life };
-        SandboxHandle::spawn(&self.world, &self.arbiters, sandbox, effects, Some(start))
+        let (sandbox, effects) = Sandbox::create(details, plan.policy, plan.timeout, now);
+        SandboxHandle::spawn(&self.shared, &self.arbiters, sandbox, effects, Some(start))
     }
 
     /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
@@ -206,7 +205,7 @@ impl Supervisor {
         let timeout = request.timeout.map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
         let alike = |sandbox: &Sandbox| self.is_made_as_asked(sandbox, request);
         let Ok(present) = handle.look().await else { return self.left(id, handle) };
-        if present.life.is_alive() && !alike(&present) {
+        if present.is_alive() && !alike(&present) {
             return Err(Rejection::Conflict(format!(
                 "id {id} belongs to a sandbox from template {} and image {}",
                 present.details.template.as_deref().unwrap_or("?"),
@@ -214,7 +213,7 @@ impl Supervisor {
             )));
         }
         match handle.ask(Event::Reuse(timeout)).await {
-            Ok(sandbox) if wait && sandbox.life.is_starting() => {
+            Ok(sandbox) if wait && sandbox.is_starting() => {
                 let started = handle.wait(Until::Started).await;
                 let started = self.or_what_is_left(id, started).await?;
                 self.running(started).map(Created::Reused).map(Some)
@@ -227,7 +226,7 @@ impl Supervisor {
 
     /// Nobody answered. If the actor has left, the id is free or somebody else's; one that still stands there is broken.
     fn left(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Option<Created>, Rejection> {
-        let stands = self.world.registry.with_live(id, |standing| standing.is_same(handle)).unwrap_or(false);
+        let stands = self.shared.registry.with_live(id, |standing| standing.is_same(handle)).unwrap_or(false);
         if stands { Err(Rejection::of(id, Refusal::Unanswered)) } else { Ok(None) }
     }
 
@@ -244,7 +243,7 @@ impl Supervisor {
     }
 
     fn running(&self, sandbox: Sandbox) -> Result<Sandbox, Rejection> {
-        match sandbox.life.status() {
+        match sandbox.status() {
             Status::Running | Status::Paused => Ok(sandbox),
             _ if self.runtime_health.borrow().is_down() => {
                 let problem = sandbox.details.error_message.as_deref().map(Into::into);
@@ -258,8 +257,8 @@ impl Supervisor {
 
 /// With a very short timeout it may have run, and run out, before anybody could be told.
 fn why_it_does_not_run(sandbox: Sandbox) -> Rejection {
-    match sandbox.life.end().map(|end| end.reason) {
-        Some(EndReason::Idle | EndReason::Expired) if sandbox.life.is_gone() => Rejection::Gone(Arc::new(sandbox)),
+    match sandbox.end().map(|end| end.reason) {
+        Some(EndReason::Idle | EndReason::Expired) if sandbox.is_gone() => Rejection::Gone(Arc::new(sandbox)),
         Some(reason @ (EndReason::Idle | EndReason::Expired)) => {
             Rejection::Terminating { id: sandbox.id().clone(), reason }
         }
@@ -294,12 +293,12 @@ mod tests {
         let id = SandboxId::parse("quick").unwrap();
         let request = Create { id: Some(id.clone()), ..Create::default() };
         let plan = Plan::of(&request, &supervisor.settings).unwrap();
-        let handle = supervisor.world.registry.insert_with(&id, |_| (), || supervisor.spawn(&id, &request, &plan));
+        let handle = supervisor.shared.registry.insert_with(&id, |_| (), || supervisor.spawn(&id, &request, &plan));
         let handle = handle.ok().unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(handle.is_dead(), "it has failed, and everything of it is gone");
         let recorded = supervisor.recorded(&id, &handle).await.unwrap();
-        assert_eq!(recorded.life.status(), Status::Failed);
+        assert_eq!(recorded.status(), Status::Failed);
         let started = supervisor.or_what_is_left(&id, handle.wait(Until::Started).await).await.unwrap();
         assert!(matches!(supervisor.running(started), Err(Rejection::StartFailed(_))));
     }

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::requests::Supervisor;
 use crate::{
     actor::Until,
-    domain::{EpochSeconds, Status, lifecycle::Event, retry::Backoff},
+    domain::{EpochSeconds, Status, retry::Backoff, sandbox::Event},
     ports::runtime::{ContainerEvent, ContainerEventKind, ContainerRef},
 };
 
@@ -22,10 +22,10 @@ impl Supervisor {
     /// Follows the engine's events until the supervisor stops.
     pub(super) async fn follow_events(self: Arc<Self>) {
         // From before the first reconcile on, so that nothing falls between the two.
-        let mut since = self.world.clock.now().wall();
+        let mut since = self.shared.clock.now().wall();
         let mut failures = 0;
         loop {
-            let mut events = self.world.runtime.events(Some(since));
+            let mut events = self.shared.runtime.events(Some(since));
             self.reconcile_now.notify_one();
             let problem = loop {
                 tokio::select! {
@@ -58,7 +58,7 @@ impl Supervisor {
         let ContainerEvent { container, kind, at, stranger } = event;
         match kind {
             ContainerEventKind::Destroyed => {
-                self.world.registry.with_live(&container.sandbox, |handle| {
+                self.shared.registry.with_live(&container.sandbox, |handle| {
                     // A stranger's is never the one that a start is about to report.
                     if stranger.is_some() {
                         handle.news_of_record(container.container_id, Event::ContainerVanished);
@@ -69,9 +69,9 @@ impl Supervisor {
             }
             ContainerEventKind::Paused | ContainerEventKind::Unpaused | ContainerEventKind::Died { .. } => {
                 let supervisor = self.clone();
-                self.world.io.spawn(async move {
+                self.shared.io.spawn(async move {
                     let look = |_| supervisor.look_after(&container, kind, at);
-                    supervisor.world.tasks.finish("look at what happened to a container", look).await;
+                    supervisor.shared.tasks.finish("look at what happened to a container", look).await;
                 });
             }
             ContainerEventKind::Started | ContainerEventKind::OutOfMemory => {}
@@ -85,16 +85,15 @@ impl Supervisor {
         if !died {
             tokio::time::sleep(COMMIT).await;
         }
-        let Some(handle) = self.world.registry.handle(&container.sandbox) else { return };
+        let Some(handle) = self.shared.registry.handle(&container.sandbox) else { return };
         // Its start may have to report yet which container it has.
         let Ok(sandbox) = handle.wait(Until::Started).await else { return };
-        let life = &sandbox.life;
         // What is being removed dies by that, and what is being restarted is looked at by who does that.
-        let is_up = life.is_alive() && !life.is_starting() && !life.is_restarting();
+        let is_up = sandbox.is_alive() && !sandbox.is_starting() && !sandbox.is_restarting();
         let is_its_own = sandbox.details.container_id.as_deref() == container.container_id.as_deref();
         let is_known = match kind {
-            ContainerEventKind::Paused => life.status() == Status::Paused,
-            ContainerEventKind::Unpaused => life.status() == Status::Running,
+            ContainerEventKind::Paused => sandbox.status() == Status::Paused,
+            ContainerEventKind::Unpaused => sandbox.status() == Status::Running,
             _ => false,
         };
         // An end that is told late may be the one before its last start, which was told then.

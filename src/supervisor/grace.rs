@@ -19,14 +19,14 @@ impl Supervisor {
     /// Notes, from now until the moment `over`, how much of the grace is used up beside what was before, and then that a run
     /// has outlived it.
     pub(super) fn spend_grace(self: &Arc<Self>, spent_before: Duration, over: Moment) {
-        let (supervisor, began) = (self.clone(), self.world.clock.now().moment);
-        self.world.tasks.keep("grace", &self.stop, move |_| supervisor.clone().note_grace(began, spent_before, over));
+        let (supervisor, began) = (self.clone(), self.shared.clock.now().moment);
+        self.shared.tasks.keep("grace", &self.stop, move |_| supervisor.clone().note_grace(began, spent_before, over));
     }
 
     async fn note_grace(self: Arc<Self>, began: Moment, spent_before: Duration, over: Moment) {
         let notes = async {
             loop {
-                let now = self.world.clock.now().moment;
+                let now = self.shared.clock.now().moment;
                 let outlived = now >= over;
                 let spent = spent_before.saturating_add(now.since(began)).saturating_add(STEP);
                 let noted = self.store.spend_grace(if outlived { Duration::ZERO } else { spent }).await;

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    actor::World,
-    domain::{EpochSeconds, lifecycle::Event},
+    actor::Shared,
+    domain::{EpochSeconds, sandbox::Event},
 };
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -40,30 +40,30 @@ impl RuntimeHealth {
 /// Has everything tried again that waits for an engine which was away. However long that was, nothing waits as long again.
 /// One that died may have missed the engine's return, so that its successor begins with that.
 pub(super) async fn retry_when_back(
-    world: Arc<World>,
+    shared: Arc<Shared>,
     mut health: watch::Receiver<RuntimeHealth>,
     stop: CancellationToken,
     deaths: u32,
 ) {
     if deaths > 0 {
-        world.registry.each_live(|handle| handle.tell(Event::EngineBack));
+        shared.registry.each_live(|handle| handle.tell(Event::EngineBack));
     }
     let recoveries = async {
         loop {
             health.wait_for(RuntimeHealth::is_down).await?;
             health.wait_for(|health| *health == RuntimeHealth::Up).await?;
-            world.registry.each_live(|handle| handle.tell(Event::EngineBack));
+            shared.registry.each_live(|handle| handle.tell(Event::EngineBack));
         }
     };
     let _: Option<Result<(), watch::error::RecvError>> = stop.run_until_cancelled(recoveries).await;
 }
 
 /// Asks the engine from time to time, until `stop`.
-pub(super) async fn watch_runtime(world: Arc<World>, health: watch::Sender<RuntimeHealth>, stop: CancellationToken) {
+pub(super) async fn watch_runtime(shared: Arc<Shared>, health: watch::Sender<RuntimeHealth>, stop: CancellationToken) {
     loop {
-        let answer = world.runtime.check().await;
+        let answer = shared.runtime.check().await;
         if answer.is_err() {
-            world.runtime_away.note(world.clock.now().moment);
+            shared.runtime_away.note(shared.clock.now().moment);
         }
         health.send_if_modified(|health| match answer {
             Ok(()) if *health == RuntimeHealth::Up => false,
@@ -80,7 +80,7 @@ pub(super) async fn watch_runtime(world: Arc<World>, health: watch::Sender<Runti
                     RuntimeHealth::Down { since, .. } => *since,
                     _ => {
                         warn!(%error, "the container engine does not answer; pings and deadlines go on, ends wait");
-                        world.clock.now().wall()
+                        shared.clock.now().wall()
                     }
                 };
                 *health = RuntimeHealth::Down { since, error };

@@ -17,7 +17,7 @@ impl Supervisor {
     /// # Errors
     /// [`StoreError::Held`] when somebody is.
     pub(super) async fn must_be_alone(&self) -> Result<(), StoreError> {
-        match self.world.runtime.in_charge().await {
+        match self.shared.runtime.in_charge().await {
             Some(holder) => Err(StoreError::Held { holder }),
             None => Ok(()),
         }
@@ -30,7 +30,7 @@ impl Supervisor {
     /// [`StoreError::Held`] when somebody else is in charge.
     pub(super) async fn take_charge(&self) -> Result<(), StoreError> {
         let store = self.patiently(|| self.store.id()).await?;
-        if let Err(holder) = self.world.runtime.take_charge(&store).await {
+        if let Err(holder) = self.shared.runtime.take_charge(&store).await {
             if let Err(error) = self.store.release().await {
                 warn!(%error, "the lease could not be given back; it runs out by itself");
             }
@@ -41,10 +41,10 @@ impl Supervisor {
 
     /// Stops the journal, as a lost lease does, when somebody else is found in charge after all.
     pub(super) async fn watch_charge(self: Arc<Self>) {
-        if let Some(holder) = self.stop.run_until_cancelled(self.world.runtime.usurped()).await {
-            if !self.world.journal.lost().is_cancelled() {
+        if let Some(holder) = self.stop.run_until_cancelled(self.shared.runtime.usurped()).await {
+            if !self.shared.journal.lost().is_cancelled() {
                 error!(%holder, "another supervisor is in charge of these containers");
-                self.world.journal.lose(&holder);
+                self.shared.journal.lose(&holder);
             }
             self.stop.cancelled().await;
         }

@@ -76,7 +76,7 @@ pub struct Listing {
 impl Supervisor {
     /// Up to `limit` sandboxes after `after` that match.
     pub async fn list(&self, filter: &Filter, after: Option<&SandboxId>, limit: usize) -> Listing {
-        let ids = self.world.registry.ids_after(after, filter.wants_ended());
+        let ids = self.shared.registry.ids_after(after, filter.wants_ended());
         let mut sandboxes: Vec<Sandbox> = Vec::new();
         for chunk in ids.chunks(CHUNK) {
             let seen = join_all(chunk.iter().map(|id| self.glance(id))).await;
@@ -93,7 +93,7 @@ impl Supervisor {
 
     /// A sandbox, unless it has left meanwhile and nothing of it is readable.
     pub(super) async fn glance(&self, id: &SandboxId) -> Option<Sandbox> {
-        match self.world.registry.get(id, self.world.clock.now().moment)? {
+        match self.shared.registry.get(id, self.shared.clock.now().moment)? {
             Entry::Live(handle) => match handle.look().await {
                 Ok(sandbox) => Some(sandbox),
                 Err(_) => self.get(id).await.ok(),

@@ -12,7 +12,7 @@ use crate::{
     actor::{Entry, SandboxHandle, Sight},
     domain::{
         Now, Sandbox, Status,
-        lifecycle::{Container, Event},
+        sandbox::{Container, Event},
     },
     ports::runtime::{ContainerRef, Inspected, Listed, Owner, Stranger},
 };
@@ -40,8 +40,8 @@ impl Supervisor {
 
     /// One comparison.
     pub(super) async fn reconcile(&self) {
-        let began = self.world.clock.now();
-        let listed = match self.world.runtime.list().await {
+        let began = self.shared.clock.now();
+        let listed = match self.shared.runtime.list().await {
             Ok(listed) => listed,
             Err(error) => {
                 warn!(%error, "containers cannot be listed; nothing is concluded from that");
@@ -51,7 +51,7 @@ impl Supervisor {
         let by_id: HashMap<_, _> =
             listed.iter().filter_map(|listed| Some((listed.container.container_id.as_deref()?, listed))).collect();
         let mut handles = Vec::new();
-        self.world.registry.each_live(|handle| handles.push(handle.clone()));
+        self.shared.registry.each_live(|handle| handles.push(handle.clone()));
         for chunk in handles.chunks(CHUNK) {
             join_all(chunk.iter().map(|handle| self.compare(handle, &by_id, &began))).await;
         }
@@ -67,8 +67,8 @@ impl Supervisor {
     /// Whether a sandbox's container does what the sandbox says.
     async fn compare(&self, handle: &SandboxHandle, listed: &HashMap<&str, &Listed>, began: &Now) {
         let Ok(sandbox) = handle.look().await else { return };
-        let status = sandbox.life.status();
-        let under_way = sandbox.life.is_pausing_or_resuming() || sandbox.life.is_restarting();
+        let status = sandbox.status();
+        let under_way = sandbox.is_pausing_or_resuming() || sandbox.is_restarting();
         let settled = matches!(status, Status::Running | Status::Paused) && !under_way;
         // What has changed since the listing is younger than it.
         let older = sandbox.details.started_at.is_none_or(|at| at < began.wall());
@@ -101,7 +101,7 @@ impl Supervisor {
             self.tell(handle, sandbox, container, found, died);
             return;
         };
-        let account = self.world.runtime.account_of_end(&container).await;
+        let account = self.shared.runtime.account_of_end(&container).await;
         match self.inspected(sandbox, &container).await {
             Some(Some(Inspected { state: Container::Stopped(code), oom_killed, .. })) if account.stayed_up => {
                 // A child of it that the kernel killed did not end it: only the main process's own end has this code.
@@ -119,7 +119,7 @@ impl Supervisor {
 
     /// The outer `None`: the engine does not tell.
     async fn inspected(&self, sandbox: &Sandbox, container: &ContainerRef) -> Option<Option<Inspected>> {
-        let outcome = self.world.runtime.inspect(container).await;
+        let outcome = self.shared.runtime.inspect(container).await;
         outcome.inspect_err(|error| warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at")).ok()
     }
 
@@ -135,7 +135,7 @@ impl Supervisor {
         let container_id = container.container_id;
         let Some(found) = found.filter(|found| found.state != Container::Missing) else {
             // Right after a start the engine may still be finding its containers, after a boot for example.
-            if self.world.clock.now().moment >= sandbox.life.not_before() {
+            if self.shared.clock.now().moment >= sandbox.not_before() {
                 handle.news(container_id, Event::ContainerVanished);
             }
             return;
@@ -165,7 +165,7 @@ impl Supervisor {
         let id = &listed.container.sandbox;
         let age = began.wall() - listed.created_at;
         let of_age = age > self.settings.docker.orphan_grace.as_secs_f64();
-        match self.world.registry.get(id, began.moment) {
+        match self.shared.registry.get(id, began.moment) {
             Some(Entry::Live(handle)) => {
                 let Ok(sandbox) = handle.look().await else { return None };
                 if is_of(&sandbox) {
@@ -173,7 +173,7 @@ impl Supervisor {
                 }
                 // While it starts or ends, its own actor deals with whatever carries its labels.
                 let known = sandbox.details.container_id.is_some();
-                let settled = matches!(sandbox.life.status(), Status::Running | Status::Paused);
+                let settled = matches!(sandbox.status(), Status::Running | Status::Paused);
                 if of_age && settled && known && strange.is_none() {
                     self.remove_left_over(listed, "it belongs to an earlier sandbox of the same id").await;
                 }
@@ -194,7 +194,7 @@ impl Supervisor {
     async fn remove_left_over(&self, listed: &Listed, why: &str) {
         let (sandbox_id, container_id) = (&listed.container.sandbox, listed.container.container_id.as_deref());
         error!(%sandbox_id, container_id, why, "a container was left over; it is removed");
-        if let Err(error) = self.world.runtime.remove(&listed.container).await {
+        if let Err(error) = self.shared.runtime.remove(&listed.container).await {
             warn!(%sandbox_id, %error, "it could not be removed yet; the next reconcile tries again");
         }
     }
@@ -203,9 +203,9 @@ impl Supervisor {
     /// as `orphaned`. Either way it has an owner from now on.
     async fn take_in(&self, listed: &Listed) {
         let sandbox_id = &listed.container.sandbox;
-        match self.world.runtime.inspect(&listed.container).await {
+        match self.shared.runtime.inspect(&listed.container).await {
             Ok(Some(found)) => {
-                let (now, legacy_ttl) = (self.world.clock.now(), self.settings.lifecycle.legacy_ttl.as_secs_f64());
+                let (now, legacy_ttl) = (self.shared.clock.now(), self.settings.lifecycle.legacy_ttl.as_secs_f64());
                 let remains = Remains::orphan(sandbox_id.clone(), listed.created_at, now, &found, legacy_ttl);
                 if remains.forsaken {
                     info!(%sandbox_id, "a container without a sandbox is past its time; it is removed");

@@ -13,10 +13,10 @@ use crate::{
     actor::{Births, SandboxHandle, Tombstone},
     domain::{
         Now, Policy, Sandbox, SandboxId,
-        lifecycle::{Effects, Persist},
         record::Record,
         rehydrate::{self, Fallbacks},
         retry::Backoff,
+        sandbox::{Effects, Persist},
     },
     ports::store::{Cursor, Found, LastStop, Page, StoreError, Stored, Write},
 };
@@ -58,7 +58,7 @@ impl Supervisor {
     pub(super) async fn rehydrate(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
         let mut loose = Vec::new();
-        let began = self.world.clock.now();
+        let began = self.shared.clock.now();
         let grace_spent = self.patiently(|| self.store.grace_spent()).await?;
         let absence = Absence { last_stop, known_at: began.moment, grace_spent };
         let whole = self.fallbacks(began);
@@ -82,14 +82,14 @@ impl Supervisor {
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
         restoration.orphans = loose.iter().filter(|member| !member.damaged).count();
         for member in &loose {
-            self.loose.insert(member.id.clone());
+            self.unresolved.insert(member.id.clone());
         }
         if !loose.is_empty() {
             let supervisor = self.clone();
-            self.world.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
+            self.shared.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
         }
         // Where nothing is brought back, nothing is granted, and the first run uses up nothing.
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let nobody = restoration.sandboxes + restoration.orphans + restoration.quarantined == 0;
         let over = if nobody { now.moment } else { absence.fit(whole, now).not_before };
         self.spend_grace(grace_spent, over);
@@ -109,7 +109,7 @@ impl Supervisor {
         fallbacks: &Fallbacks,
         restoration: &mut Restoration,
     ) -> Vec<Remains> {
-        let fitting = absence.fit(*fallbacks, self.world.clock.now());
+        let fitting = absence.fit(*fallbacks, self.shared.clock.now());
         let mut loose = Vec::new();
         let mut births = self.arbiters.births();
         for (number, stored) in entries.into_iter().enumerate() {
@@ -159,11 +159,11 @@ impl Supervisor {
                     if u32::is_power_of_two(failures) {
                         warn!(%error, failures, "the store does not answer; the start waits");
                     }
-                    self.world.journal.heard(Err(&error));
+                    self.shared.journal.heard(Err(&error));
                     tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
                 outcome => {
-                    self.world.journal.heard(Ok(()));
+                    self.shared.journal.heard(Ok(()));
                     return outcome;
                 }
             }
@@ -182,10 +182,10 @@ impl Supervisor {
             restoration.quarantined += 1;
             let bytes = if let Found::Record(bytes) = stored.found { bytes } else { Vec::new() };
             self.quarantine(&stored.member, bytes, "the member is not a valid sandbox id".into());
-            self.world.journal.write(Write::Forget { member: stored.member });
+            self.shared.journal.write(Write::Forget { member: stored.member });
             return Member::Nothing;
         };
-        let now = self.world.clock.now();
+        let now = self.shared.clock.now();
         let (bytes, reason) = match stored.found {
             Found::Nothing => return Member::Loose(Remains::of_member(id, stored.score, false)),
             Found::Foreign(what) => (Vec::new(), what),
@@ -209,9 +209,9 @@ impl Supervisor {
     fn quarantine(&self, member: &[u8], bytes: Vec<u8>, reason: String) {
         let shown = String::from_utf8_lossy(member).into_owned();
         error!(sandbox_id = shown, reason, "a record is not understood; it is kept in quarantine");
-        self.world.metrics.quarantined();
-        let at = self.world.clock.now().wall();
-        self.world.journal.write(Write::Quarantine { member: member.to_vec(), bytes, reason, at });
+        self.shared.metrics.quarantined();
+        let at = self.shared.clock.now().wall();
+        self.shared.journal.write(Write::Quarantine { member: member.to_vec(), bytes, reason, at });
     }
 
     /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
@@ -223,10 +223,10 @@ impl Supervisor {
     fn revive_in(&self, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects, save: bool) {
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
-        let spawn = || SandboxHandle::revive(&self.world, births, sandbox, Effects { persist, ..effects });
+        let spawn = || SandboxHandle::revive(&self.shared, births, sandbox, Effects { persist, ..effects });
         // A page of the store may name a member twice: the first one stays.
-        if self.world.registry.insert_with(&id, |old| self.tell_forgotten(old), spawn).is_ok() {
-            self.world.metrics.rehydrated();
+        if self.shared.registry.insert_with(&id, |old| self.tell_forgotten(old), spawn).is_ok() {
+            self.shared.metrics.rehydrated();
         }
     }
 
@@ -234,7 +234,7 @@ impl Supervisor {
         let (mut from, mut count): (Option<Cursor>, usize) = (None, 0);
         loop {
             let page = self.patiently(|| self.store.tombstones(from.clone(), PAGE)).await?;
-            let now = self.world.clock.now();
+            let now = self.shared.clock.now();
             for stored in page.entries {
                 let Found::Record(bytes) = stored.found else { continue };
                 let id = std::str::from_utf8(&stored.member).ok().and_then(|text| SandboxId::parse(text).ok());
@@ -243,7 +243,7 @@ impl Supervisor {
                 let Some((id, record)) = id.zip(record) else { continue };
                 if let Ok(sandbox) = rehydrate::entomb(&id, record, fallbacks, now) {
                     let until = now.moment_at(stored.score);
-                    self.world.registry.insert_tombstone(Tombstone { sandbox: Arc::new(sandbox), until });
+                    self.shared.registry.insert_tombstone(Tombstone { sandbox: Arc::new(sandbox), until });
                     count += 1;
                 }
             }

@@ -75,7 +75,7 @@ pub enum Rejection {
 }
 
 fn reason_of(sandbox: &Sandbox) -> EndReason {
-    sandbox.life.end().map_or(EndReason::Requested, |end| end.reason)
+    sandbox.end().map_or(EndReason::Requested, |end| end.reason)
 }
 
 impl Rejection {

@@ -22,9 +22,9 @@ use super::{
     strangers::Strangers,
 };
 use crate::{
-    actor::{Arbiters, Entry, Refusal, SandboxHandle, Until, World},
+    actor::{Arbiters, Entry, Refusal, SandboxHandle, Shared, Until},
     config::Settings,
-    domain::{ActivitySource, Denied, EndReason, Moment, Sandbox, SandboxId, Status, lifecycle::Event},
+    domain::{ActivitySource, Denied, EndReason, Moment, Sandbox, SandboxId, Status, sandbox::Event},
     feed::Change,
     journal::StoreHealth,
     metrics::Scrape,
@@ -50,7 +50,7 @@ pub enum Phase {
 /// What a supervisor is made of.
 pub struct SupervisorParts {
     /// What the actors share.
-    pub world: Arc<World>,
+    pub shared: Arc<Shared>,
     /// The threads they live on.
     pub arbiters: Arbiters,
     /// The store; read at the start, and for the lease.
@@ -61,7 +61,7 @@ pub struct SupervisorParts {
 
 /// Creates, finds, lists and rehydrates sandboxes.
 pub struct Supervisor {
-    pub(super) world: Arc<World>,
+    pub(super) shared: Arc<Shared>,
     pub(super) arbiters: Arbiters,
     pub(super) store: Arc<dyn Store>,
     pub(super) settings: Arc<Settings>,
@@ -81,7 +81,7 @@ pub struct Supervisor {
     /// A supervisor that is given up leaves no task behind.
     _stopped_with_it: DropGuard,
     /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
-    pub(super) loose: DashSet<SandboxId>,
+    pub(super) unresolved: DashSet<SandboxId>,
     /// Containers with our labels that are not ours.
     pub(super) strangers: Strangers,
     /// Asks for a reconcile out of turn.
@@ -93,12 +93,12 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor that knows no sandbox yet: [`Self::begin`] brings them back.
     pub fn new(parts: SupervisorParts) -> Arc<Self> {
-        let SupervisorParts { world, arbiters, store, settings } = parts;
+        let SupervisorParts { shared, arbiters, store, settings } = parts;
         let (sender, runtime_health) = watch::channel(RuntimeHealth::Unknown);
         let stop = CancellationToken::new();
         let supervisor = Arc::new(Self {
             creates: Arc::new(Semaphore::new(settings.docker.max_creates)),
-            store_health: world.journal.health(),
+            store_health: shared.journal.health(),
             runtime_health,
             phase: watch::Sender::new(Phase::Starting),
             holder: watch::Sender::new(None),
@@ -107,25 +107,25 @@ impl Supervisor {
             silent_since: OnceLock::new(),
             _stopped_with_it: stop.clone().drop_guard(),
             stop,
-            loose: DashSet::new(),
+            unresolved: DashSet::new(),
             strangers: Strangers::default(),
             reconcile_now: Notify::new(),
             sweep_now: Notify::new(),
-            world,
+            shared,
             arbiters,
             store,
             settings,
         });
-        let (world, stop) = (supervisor.world.clone(), supervisor.stop.clone());
-        let keep = |name, task: fn(Arc<World>, CancellationToken, u32) -> BoxFuture<'static, ()>| {
-            let (world, stop) = (world.clone(), stop.clone());
-            world.tasks.clone().keep(name, &stop.clone(), move |deaths| task(world.clone(), stop.clone(), deaths));
+        let (shared, stop) = (supervisor.shared.clone(), supervisor.stop.clone());
+        let keep = |name, task: fn(Arc<Shared>, CancellationToken, u32) -> BoxFuture<'static, ()>| {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            shared.tasks.clone().keep(name, &stop.clone(), move |deaths| task(shared.clone(), stop.clone(), deaths));
         };
-        keep("wall clock", |world, stop, _| follow_wall(world, stop).boxed());
-        keep("store restorer", |world, stop, deaths| restore_store(world, stop, deaths).boxed());
-        keep("tombstones", |world, stop, _| forget_tombstones(world, stop).boxed());
-        let (watched, token) = (world.clone(), stop.clone());
-        world
+        keep("wall clock", |shared, stop, _| follow_wall(shared, stop).boxed());
+        keep("store restorer", |shared, stop, deaths| restore_store(shared, stop, deaths).boxed());
+        keep("tombstones", |shared, stop, _| forget_tombstones(shared, stop).boxed());
+        let (watched, token) = (shared.clone(), stop.clone());
+        shared
             .tasks
             .keep("runtime watch", &stop, move |_| watch_runtime(watched.clone(), sender.clone(), token.clone()));
         supervisor
@@ -146,13 +146,13 @@ impl Supervisor {
     /// Keeps the lease, which was just taken, and brings back what the store has.
     pub(super) async fn begin_after(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         self.keep("lease", |supervisor, _| {
-            let (store, journal) = (supervisor.store.clone(), supervisor.world.journal.clone());
+            let (store, journal) = (supervisor.store.clone(), supervisor.shared.journal.clone());
             keep_lease(store, journal, supervisor.settings.store.lease_ttl, supervisor.stop.clone()).boxed()
         });
         self.keep("charge", |supervisor, _| supervisor.watch_charge().boxed());
         self.keep("retries", |supervisor, deaths| {
-            let (world, health) = (supervisor.world.clone(), supervisor.runtime_health.clone());
-            retry_when_back(world, health, supervisor.stop.clone(), deaths).boxed()
+            let (shared, health) = (supervisor.shared.clone(), supervisor.runtime_health.clone());
+            retry_when_back(shared, health, supervisor.stop.clone(), deaths).boxed()
         });
         let restoration = self.rehydrate(last_stop).await?;
         self.keep("engine events", |supervisor, _| supervisor.follow_events().boxed());
@@ -165,7 +165,7 @@ impl Supervisor {
     /// Keeps a task of the supervisor's own running until it stops.
     pub(super) fn keep(self: &Arc<Self>, name: &'static str, task: fn(Arc<Self>, u32) -> BoxFuture<'static, ()>) {
         let supervisor = self.clone();
-        self.world.tasks.keep(name, &self.stop, move |deaths| task(supervisor.clone(), deaths));
+        self.shared.tasks.keep(name, &self.stop, move |deaths| task(supervisor.clone(), deaths));
     }
 
     /// Proof of use. The idle clock is reset before this answers.
@@ -183,7 +183,7 @@ impl Supervisor {
     pub async fn keep_alive(&self, id: &SandboxId, timeout: impl Into<Option<Duration>>) -> Result<Sandbox, Rejection> {
         let timeout = match timeout.into() {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
-            None => self.get(id).await?.life.policy().active_timeout,
+            None => self.get(id).await?.policy().active_timeout,
         };
         self.ask(id, Event::KeepAlive(timeout)).await
     }
@@ -222,7 +222,7 @@ impl Supervisor {
         if wait.is_zero() {
             return Ok(ending);
         }
-        let Some(gone) = self.world.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
+        let Some(gone) = self.shared.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
             return self.get(id).await;
         };
         let mut phase = self.phase.subscribe();
@@ -274,8 +274,8 @@ impl Supervisor {
     }
 
     /// What the actors share: the clock, the counters.
-    pub fn world(&self) -> &World {
-        &self.world
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The validated configuration.
@@ -285,11 +285,11 @@ impl Supervisor {
 
     /// All counters as text.
     pub fn metrics(&self) -> String {
-        let (journal_backlog, journal_oldest_seconds) = self.world.journal.backlog();
-        self.world.metrics.render(&Scrape {
+        let (journal_backlog, journal_oldest_seconds) = self.shared.journal.backlog();
+        self.shared.metrics.render(&Scrape {
             journal_backlog,
             journal_oldest_seconds,
-            streams: self.world.feed.readers(),
+            streams: self.shared.feed.readers(),
             foreign: self.strangers.count(Stranger::OfAnotherStore),
             store_up: self.store_health.borrow().is_up(),
             runtime_up: *self.runtime_health.borrow() == RuntimeHealth::Up,
@@ -303,7 +303,7 @@ impl Supervisor {
 
     /// Takes no new sandboxes from here on, and keeps nobody waiting.
     pub fn announce_stop(&self) {
-        self.silent_since.get_or_init(|| self.world.clock.now().moment);
+        self.silent_since.get_or_init(|| self.shared.clock.now().moment);
         self.phase.send_replace(Phase::Stopping);
     }
 
@@ -311,20 +311,20 @@ impl Supervisor {
     /// writes the store did not take within `within`.
     pub async fn shutdown(&self, within: Duration) -> usize {
         self.announce_stop();
-        let missing = self.world.journal.close(within).await;
+        let missing = self.shared.journal.close(within).await;
         self.stop.cancel();
         self.arbiters.stop();
         // A request that outlived its grace may have been acknowledged after the last write.
-        let broken = self.world.tasks.beyond_repair().is_some();
-        let clean = missing == 0 && !self.world.journal.has_missed() && !broken;
+        let broken = self.shared.tasks.beyond_repair().is_some();
+        let clean = missing == 0 && !self.shared.journal.has_missed() && !broken;
         let released = match self.silent_since.get().copied().filter(|_| clean) {
-            Some(since) => self.store.hand_over(self.world.clock.now().moment.since(since)).await,
+            Some(since) => self.store.hand_over(self.shared.clock.now().moment.since(since)).await,
             None => self.store.release().await,
         };
         if let Err(error) = released {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
-        self.world.runtime.leave();
+        self.shared.runtime.leave();
         missing
     }
 
@@ -333,7 +333,7 @@ impl Supervisor {
         self.announce_stop();
         self.stop.cancel();
         self.arbiters.stop();
-        self.world.runtime.leave();
+        self.shared.runtime.leave();
     }
 
     /// Has the threads of the actors end as by an accident.
@@ -353,7 +353,7 @@ impl Supervisor {
 
     /// What it means that no actor stands under `id`.
     pub(super) fn absent(&self, id: &SandboxId) -> Rejection {
-        match self.world.registry.get(id, self.world.clock.now().moment) {
+        match self.shared.registry.get(id, self.shared.clock.now().moment) {
             Some(Entry::Ended(tombstone)) => Rejection::Gone(tombstone.sandbox),
             // Its actor has left with the threads of all actors.
             Some(Entry::Live(_)) if self.phase() == Phase::Stopping => Rejection::Stopping,
@@ -362,7 +362,7 @@ impl Supervisor {
                 Rejection::Internal(format!("sandbox {id} does not answer"))
             }
             None if self.phase() == Phase::Standby => Rejection::Standby,
-            None if self.phase() == Phase::Starting || self.loose.contains(id) => Rejection::Starting,
+            None if self.phase() == Phase::Starting || self.unresolved.contains(id) => Rejection::Starting,
             None => Rejection::NotFound(id.clone()),
         }
     }
@@ -378,9 +378,9 @@ impl Supervisor {
     /// Something that a sandbox is asked to become; it may end meanwhile.
     async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, Rejection> {
         let sandbox = self.ask(id, event).await?;
-        match sandbox.life.end() {
-            None if sandbox.life.status() == wanted => Ok(sandbox),
-            None => Err(Rejection::RuntimeFailed(format!("the sandbox is {} again", sandbox.life.status()))),
+        match sandbox.end() {
+            None if sandbox.status() == wanted => Ok(sandbox),
+            None => Err(Rejection::RuntimeFailed(format!("the sandbox is {} again", sandbox.status()))),
             Some(end) => Err(Rejection::Terminating { id: id.clone(), reason: end.reason }),
         }
     }
@@ -390,10 +390,10 @@ impl Supervisor {
     where
         F: Future<Output = Result<Sandbox, Refusal>>,
     {
-        let first = self.world.registry.with_live(id, &question)?.await;
+        let first = self.shared.registry.with_live(id, &question)?.await;
         match first {
             Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. })) => {
-                Some(self.world.registry.with_live(id, &question)?.await)
+                Some(self.shared.registry.with_live(id, &question)?.await)
             }
             answer => Some(answer),
         }
@@ -402,45 +402,45 @@ impl Supervisor {
 
 /// Follows a wall clock that is set anew, or that went on while the host slept. No deadline is on it; but the times in the
 /// records are, so they are written anew, or the next start would read them as long past.
-async fn follow_wall(world: Arc<World>, stop: CancellationToken) {
+async fn follow_wall(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             () = stop.cancelled() => return,
         }
-        if let Some(seconds) = world.clock.follow_wall() {
+        if let Some(seconds) = shared.clock.follow_wall() {
             tracing::warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
-            world.registry.each_live(SandboxHandle::wall_clock_set);
-            let now = world.clock.now();
-            world.registry.each_ended(|sandbox| world.feed.publish(Change::Changed, sandbox, now));
+            shared.registry.each_live(SandboxHandle::wall_clock_set);
+            let now = shared.clock.now();
+            shared.registry.each_ended(|sandbox| shared.feed.publish(Change::Changed, sandbox, now));
         }
     }
 }
 
 /// Has everything that lives written again when the store has lost what it had. One that died may have been at it, so that
 /// its successor begins with that.
-async fn restore_store(world: Arc<World>, stop: CancellationToken, deaths: u32) {
+async fn restore_store(shared: Arc<Shared>, stop: CancellationToken, deaths: u32) {
     if deaths > 0 {
-        world.registry.each_live(SandboxHandle::rewrite);
+        shared.registry.each_live(SandboxHandle::rewrite);
     }
     loop {
         tokio::select! {
-            () = world.journal.reverted() => world.registry.each_live(SandboxHandle::rewrite),
+            () = shared.journal.reverted() => shared.registry.each_live(SandboxHandle::rewrite),
             () = stop.cancelled() => return,
         }
     }
 }
 
 /// Drops tombstones whose retention is over, and lets a feed that nobody reads fall asleep.
-async fn forget_tombstones(world: Arc<World>, stop: CancellationToken) {
-    let every = (world.retention / 10).clamp(Duration::from_millis(500), Duration::from_secs(30));
+async fn forget_tombstones(shared: Arc<Shared>, stop: CancellationToken) {
+    let every = (shared.retention / 10).clamp(Duration::from_millis(500), Duration::from_secs(30));
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => return,
         }
-        let now = world.clock.now();
-        world.registry.forget_expired(now.moment, |sandbox| world.feed.publish(Change::Forgotten, sandbox, now));
-        world.feed.tend(now.moment);
+        let now = shared.clock.now();
+        shared.registry.forget_expired(now.moment, |sandbox| shared.feed.publish(Change::Forgotten, sandbox, now));
+        shared.feed.tend(now.moment);
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     actor::{Refusal, SandboxHandle},
-    domain::{SandboxId, lifecycle::Event},
+    domain::{SandboxId, sandbox::Event},
     ports::store::{StoreError, Stored},
 };
 
@@ -43,26 +43,26 @@ impl Supervisor {
     async fn sweep(&self) {
         // Its actors are gone, and whatever is started in their place is gone at once.
         if !self.stop.is_cancelled() && !self.arbiters.are_alive() {
-            self.world.tasks.give_up("a thread that actors live on has ended");
+            self.shared.tasks.give_up("a thread that actors live on has ended");
             return;
         }
         // The ids alone, which cost little: addresses of a million actors would be a hundred megabytes. And in their order,
         // not in the map's, which is another one each time: what was seen once can be played again.
-        for chunk in self.world.registry.ids_after(None, false).chunks(CHUNK) {
+        for chunk in self.shared.registry.ids_after(None, false).chunks(CHUNK) {
             join_all(chunk.iter().map(|id| self.check(id))).await;
         }
     }
 
     async fn check(&self, id: &SandboxId) {
-        let registry = &self.world.registry;
+        let registry = &self.shared.registry;
         let Some(look) = registry.with_live(id, SandboxHandle::look) else { return };
         match timeout(ANSWER_WITHIN, look).await {
             Ok(Ok(sandbox)) => {
-                let now = self.world.clock.now().moment;
-                let due = sandbox.life.next_action().map(|(at, _)| at.plus(OVERDUE));
+                let now = self.shared.clock.now().moment;
+                let due = sandbox.next_action().map(|(at, _)| at.plus(OVERDUE));
                 if due.is_some_and(|due| due < now) {
                     error!(sandbox_id = %id, "a deadline passed and its timer did not fire; it is driven on");
-                    self.world.metrics.rescued();
+                    self.shared.metrics.rescued();
                     registry.with_live(id, |handle| handle.tell(Event::TimerFired));
                 }
             }
@@ -88,19 +88,19 @@ impl Supervisor {
             }
         };
         // From here on nobody stands under the id; until it is dealt with, nobody else may.
-        self.loose.insert(id.clone());
-        if !self.world.registry.remove_dead(id, dead) {
-            self.loose.remove(id);
+        self.unresolved.insert(id.clone());
+        if !self.shared.registry.remove_dead(id, dead) {
+            self.unresolved.remove(id);
             return;
         }
         error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
-        self.world.metrics.actor_lost();
+        self.shared.metrics.actor_lost();
         // To its end, also after a panic: nobody else looks after the sandbox now.
-        self.world.tasks.finish("lost actor", |_| self.put_in_its_place(id, stored.clone())).await;
+        self.shared.tasks.finish("lost actor", |_| self.put_in_its_place(id, stored.clone())).await;
     }
 
     async fn put_in_its_place(&self, id: &SandboxId, stored: Option<Stored>) {
-        let fallbacks = self.fallbacks(self.world.clock.now());
+        let fallbacks = self.fallbacks(self.shared.clock.now());
         let member = match stored {
             Some(stored) => {
                 self.bring_back(stored, &fallbacks, &mut Restoration::default(), &mut self.arbiters.births())
@@ -108,7 +108,7 @@ impl Supervisor {
             None => Member::Loose(Remains::of_member(id.clone(), f64::NAN, false)),
         };
         match member {
-            Member::Back { .. } | Member::Nothing => _ = self.loose.remove(id),
+            Member::Back { .. } | Member::Nothing => _ = self.unresolved.remove(id),
             Member::Loose(remains) => self.deal_with_one(remains, &fallbacks).await,
         }
     }
@@ -150,15 +150,15 @@ mod tests {
         let id = SandboxId::parse("victim").unwrap();
         let create = Create { id: Some(id.clone()), ..Create::default() };
         supervisor.create(create, true).await.unwrap();
-        let promised = supervisor.touch(&id, ActivitySource::Ping).await.unwrap().life.idle_deadline().unwrap();
+        let promised = supervisor.touch(&id, ActivitySource::Ping).await.unwrap().idle_deadline().unwrap();
 
-        supervisor.world.registry.handle(&id).unwrap().panic_now();
+        supervisor.shared.registry.handle(&id).unwrap().panic_now();
         // Whoever asks meanwhile has it looked after at once.
         let _ = supervisor.touch(&id, ActivitySource::Ping).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let back = supervisor.get(&id).await.unwrap();
-        assert_eq!(back.life.status(), Status::Running);
-        assert!(back.life.idle_deadline().unwrap().plus(Duration::from_micros(1)) >= promised);
+        assert_eq!(back.status(), Status::Running);
+        assert!(back.idle_deadline().unwrap().plus(Duration::from_micros(1)) >= promised);
         supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
         let text = supervisor.metrics();
         assert!(text.contains("sandglass_actor_losses_total 1"), "{text}");
@@ -177,9 +177,9 @@ mod tests {
         supervisor.begin().await.unwrap();
         let id = SandboxId::parse("late").unwrap();
         supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
-        supervisor.world.registry.handle(&id).unwrap().lose_timer();
+        supervisor.shared.registry.handle(&id).unwrap().lose_timer();
         tokio::time::sleep(Duration::from_secs(40)).await;
-        assert!(supervisor.get(&id).await.unwrap().life.is_gone());
+        assert!(supervisor.get(&id).await.unwrap().is_gone());
         assert!(supervisor.metrics().contains("sandglass_sweep_rescues_total 1"));
     }
 }

@@ -9,7 +9,7 @@ use tracing::info;
 use super::requests::{Phase, Supervisor};
 use crate::{
     actor::{SandboxHandle, Until},
-    domain::lifecycle::Event,
+    domain::sandbox::Event,
 };
 
 /// A sandbox that its creator is not told of yet. Dropping this ends it, when its start is done: a pull that is under
@@ -34,7 +34,7 @@ impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
             let end = end_unused(handle, self.supervisor.watch_phase());
-            self.supervisor.world.tasks.once("end of what nobody heard of", end);
+            self.supervisor.shared.tasks.once("end of what nobody heard of", end);
         }
     }
 }
@@ -47,7 +47,7 @@ async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<Phase>) {
         return;
     }
     // Whether it is in use only its actor knows: what was told above may be older than the last ping.
-    if handle.ask(Event::CreatorGone).await.is_ok_and(|asked| !asked.life.is_alive()) {
+    if handle.ask(Event::CreatorGone).await.is_ok_and(|asked| !asked.is_alive()) {
         info!(sandbox_id = %sandbox.id(), "its creator went away before it was told the id: it is ended");
     }
 }
@@ -82,13 +82,13 @@ mod tests {
         runtime.hang(Point::Ready, When::Before);
         let id = SandboxId::parse("unheard").unwrap();
         supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, false).await.unwrap();
-        let handle = supervisor.world.registry.with_live(&id, SandboxHandle::clone).unwrap();
+        let handle = supervisor.shared.registry.with_live(&id, SandboxHandle::clone).unwrap();
         let mut end = pin!(end_unused(handle.clone(), supervisor.watch_phase()));
         assert!(poll!(&mut end).is_pending(), "it is being started");
         runtime.heal(Point::Ready);
         handle.wait(Until::Started).await.unwrap();
         supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
         end.await;
-        assert_eq!(supervisor.get(&id).await.unwrap().life.status(), Status::Running);
+        assert_eq!(supervisor.get(&id).await.unwrap().status(), Status::Running);
     }
 }

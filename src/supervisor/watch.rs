@@ -28,26 +28,26 @@ impl Supervisor {
     /// [`Rejection`], while not all sandboxes are known, when it stops, or when `http.max_streams` are open.
     pub fn subscribe(&self, since: Option<&Position>) -> Result<Subscription, Rejection> {
         self.must_be_ready()?;
-        let subscription = self.world.feed.subscribe(since).map_err(|TooManyReaders(most)| {
+        let subscription = self.shared.feed.subscribe(since).map_err(|TooManyReaders(most)| {
             Rejection::LimitReached(format!(
                 "{most} status streams are open (http.max_streams, or what the limit of open files allows)"
             ))
         })?;
         if subscription.woken {
-            self.world.registry.each_live(SandboxHandle::watched);
+            self.shared.registry.each_live(SandboxHandle::watched);
         }
         Ok(subscription)
     }
 
     /// Nothing is known any more of a sandbox that ended.
     pub(super) fn tell_forgotten(&self, sandbox: &Sandbox) {
-        self.world.feed.publish(Change::Forgotten, sandbox, self.world.clock.now());
+        self.shared.feed.publish(Change::Forgotten, sandbox, self.shared.clock.now());
     }
 
     /// Begins a snapshot. Its place in the order of events is one that was read before this.
     pub fn snapshot(&self, filter: &Filter) -> Snapshot {
         let ids = if filter.ids.is_empty() {
-            self.world.registry.ids(filter.wants_ended())
+            self.shared.registry.ids(filter.wants_ended())
         } else {
             filter.ids.iter().cloned().collect()
         };

@@ -143,12 +143,12 @@ impl Client<'_> {
 
     fn granted(&self, ask: Ask, sandbox: &Sandbox) -> Told {
         let now = self.now();
-        let clock = self.supervisor.world().clock.now();
+        let clock = self.supervisor.shared().clock.now();
         let in_memory = !self.supervisor.store_health().is_up();
         let mut model = self.stage.model();
         let firmly = model.is_well(now) && !in_memory;
-        if let Some(end) = sandbox.life.end() {
-            let (at, gone) = (clock.wall_at(end.decided_at), sandbox.life.is_gone());
+        if let Some(end) = sandbox.end() {
+            let (at, gone) = (clock.wall_at(end.decided_at), sandbox.is_gone());
             model.told_ending(self.name, end.reason, at, gone, now);
             if matches!(ask, Ask::Terminate(_))
                 && let Some(life) = model.life(self.name)
@@ -172,18 +172,18 @@ impl Client<'_> {
                     life.last_use = now;
                 }
                 // While it starts, it may still fail to.
-                if !sandbox.life.is_starting() {
+                if !sandbox.is_starting() {
                     life.birth = Birth::Confirmed;
                 }
                 return Told::Yes;
             }
         }
-        if sandbox.life.is_alive() && ask == Ask::Get { Told::Yes } else { Told::No }
+        if sandbox.is_alive() && ask == Ask::Get { Told::Yes } else { Told::No }
     }
 
     fn refused(&self, ask: Ask, rejection: &Rejection, before: Option<Life>) -> Told {
         let now = self.now();
-        let clock = self.supervisor.world().clock.now();
+        let clock = self.supervisor.shared().clock.now();
         let mut model = self.stage.model();
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
         // A request that was refused at the door changes nothing.
@@ -194,7 +194,7 @@ impl Client<'_> {
         }
         match rejection {
             Rejection::Gone(sandbox) => {
-                if let Some(end) = sandbox.life.end() {
+                if let Some(end) = sandbox.end() {
                     model.told_ending(self.name, end.reason, clock.wall_at(end.decided_at), true, now);
                 }
                 Told::Gone
@@ -236,10 +236,10 @@ impl Client<'_> {
 /// The idle deadline and the end of the active timeout, in epoch seconds.
 pub(crate) fn deadlines(sandbox: &Sandbox, now: &sandglass::domain::Now) -> (Option<f64>, f64) {
     // While it starts it has no deadline; but it will have one, from a later moment on.
-    let idle_timeout = sandbox.life.policy().idle_timeout.filter(|_| sandbox.life.is_starting());
+    let idle_timeout = sandbox.policy().idle_timeout.filter(|_| sandbox.is_starting());
     let starting = idle_timeout.map(|timeout| now.moment.plus(timeout));
-    let idle = sandbox.life.idle_deadline().or(starting).map(|at| now.wall_at(at));
-    (idle, now.wall_at(sandbox.life.expires_at()))
+    let idle = sandbox.idle_deadline().or(starting).map(|at| now.wall_at(at));
+    (idle, now.wall_at(sandbox.expires_at()))
 }
 
 fn create(name: &str, seconds: u64, active: u64, on_timeout: OnTimeout) -> Create {

@@ -138,5 +138,5 @@ impl Life {
 
 /// Its end's reason, as an answer tells it.
 pub(crate) fn reason_of(sandbox: &Sandbox) -> Option<EndReason> {
-    sandbox.life.end().map(|end| end.reason)
+    sandbox.end().map(|end| end.reason)
 }

@@ -70,7 +70,7 @@ fn play(script: &[Step], crashes: &[usize]) -> Play {
             tokio::time::sleep(SETTLED).await;
             verify(&stage, &supervisor).await;
             let sandbox = supervisor.get(&id(NAME)).await.expect("readable");
-            (points, (sandbox.life.status(), reason_of(&sandbox)))
+            (points, (sandbox.status(), reason_of(&sandbox)))
         });
         match end {
             Some((points, end)) => {

@@ -10,7 +10,7 @@ use actix::System;
 use async_trait::async_trait;
 use sandglass::{
     config::Settings,
-    domain::{SandboxId, lifecycle::Container as State, retry},
+    domain::{SandboxId, retry, sandbox::Container as State},
     ports::store::{Cursor, LastStop, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
     runtime::{Memory, memory::When},
     store::MemoryStore,

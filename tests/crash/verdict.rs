@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sandglass::{
-    domain::{Status, lifecycle::Container},
+    domain::{Status, sandbox::Container},
     supervisor::{Rejection, Supervisor},
 };
 
@@ -32,19 +32,19 @@ pub(crate) async fn verify(stage: &Stage, supervisor: &Supervisor) {
                 continue;
             }
         };
-        let (deadline, _) = deadlines(&sandbox, &supervisor.world().clock.now());
+        let (deadline, _) = deadlines(&sandbox, &supervisor.shared().clock.now());
         stage.model().judge(name, &sandbox, deadline, now);
-        let (status, found) = (sandbox.life.status(), stage.engine.state_of(&id(name)));
+        let (status, found) = (sandbox.status(), stage.engine.state_of(&id(name)));
         let agree = match status {
             Status::Running => found == Some(Container::Running),
             Status::Paused => found == Some(Container::Paused),
-            Status::Terminated | Status::Failed | Status::Succeeded => sandbox.life.is_gone() && found.is_none(),
+            Status::Terminated | Status::Failed | Status::Succeeded => sandbox.is_gone() && found.is_none(),
             Status::Pending | Status::Terminating => false,
         };
         if !agree {
             stage.model().violated(now, &format!("{name}: it is {status}, and its container is {found:?}"));
         }
-        if sandbox.life.is_alive() {
+        if sandbox.is_alive() {
             alive.insert(name.clone().into_bytes());
         } else if !stage.store.tombstone_members().iter().any(|(member, _)| *member == name.as_bytes()) {
             stage.model().violated(now, &format!("{name}: it has ended, and the store has no tombstone"));

@@ -166,7 +166,7 @@ async fn a_ping_over_http_1_0_is_a_ping() {
     let answer = socket.rest().await;
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
     let one = wire.supervisor.get(&id("one")).await.expect("it is there");
-    assert_eq!(one.life.activity_by(ActivitySource::Ping).count, 2);
+    assert_eq!(one.activity_by(ActivitySource::Ping).count, 2);
     wire.stop().await;
 }
 

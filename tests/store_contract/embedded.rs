@@ -14,7 +14,7 @@ use sandglass::{
 
 use crate::{
     laws::{assert_held, put},
-    support::stores::{Embedded, Set, World, all},
+    support::stores::{Embedded, Set, Shared, all},
 };
 
 /// The environment variable by which [`a_supervisor_of_its_own`] is told that it is one.

@@ -7,7 +7,7 @@ use sandglass::{
     ports::store::{Cursor, Found, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
 };
 
-use crate::support::stores::{Set, World, all, page};
+use crate::support::stores::{Set, Shared, all, page};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -28,7 +28,7 @@ fn quarantine(member: &[u8], bytes: &[u8], reason: &str) -> Write {
 }
 
 /// A supervisor that holds the lease.
-async fn holder(world: &dyn World) -> Box<dyn Store> {
+async fn holder(world: &dyn Shared) -> Box<dyn Store> {
     let store = world.supervisor("the first");
     store.acquire().await.expect("the lease");
     store
@@ -46,7 +46,7 @@ pub(crate) fn assert_held<T: std::fmt::Debug>(result: Result<T, StoreError>) -> 
     }
 }
 
-pub(crate) async fn what_is_put_comes_back_byte_for_byte(world: &dyn World) {
+pub(crate) async fn what_is_put_comes_back_byte_for_byte(world: &dyn Shared) {
     let store = holder(world).await;
     let every_byte: Vec<u8> = (0..=255).cycle().take(70_000).collect();
     let records = [("a", b"{}".to_vec()), ("A.b_c-d", every_byte), ("e", Vec::new())];
@@ -65,7 +65,7 @@ pub(crate) async fn what_is_put_comes_back_byte_for_byte(world: &dyn World) {
     assert_eq!(all(&*store, Set::Tombstones).await, []);
 }
 
-pub(crate) async fn paging_leaves_nothing_out(world: &dyn World) {
+pub(crate) async fn paging_leaves_nothing_out(world: &dyn Shared) {
     const COUNT: usize = 2_500;
     let store = holder(world).await;
     let batch: Vec<Write> = (0..COUNT).map(|n| put(&format!("s{n}"), format!("{{\"n\":{n}}}"))).collect();
@@ -87,7 +87,7 @@ pub(crate) async fn paging_leaves_nothing_out(world: &dyn World) {
     assert!((5..=50).contains(&pages), "{pages} pages of about 200");
 }
 
-pub(crate) async fn paging_leaves_nothing_out_while_others_come_and_go(world: &dyn World) {
+pub(crate) async fn paging_leaves_nothing_out_while_others_come_and_go(world: &dyn Shared) {
     let store = holder(world).await;
     let batch: Vec<Write> = (0..1_000).map(|n| put(&format!("s{n}"), "{}")).collect();
     store.commit(&batch).await.unwrap();
@@ -109,7 +109,7 @@ pub(crate) async fn paging_leaves_nothing_out_while_others_come_and_go(world: &d
     }
 }
 
-pub(crate) async fn the_last_write_to_a_sandbox_wins_within_a_batch(world: &dyn World) {
+pub(crate) async fn the_last_write_to_a_sandbox_wins_within_a_batch(world: &dyn Shared) {
     let store = holder(world).await;
     let lives = [put("lives", "1"), bury("lives", "2", HOUR), put("lives", "3")];
     let ended = [put("ended", "1"), put("ended", "2"), bury("ended", "3", HOUR)];
@@ -120,7 +120,7 @@ pub(crate) async fn the_last_write_to_a_sandbox_wins_within_a_batch(world: &dyn 
     assert_eq!((names(&tombstones), &tombstones[0].found), (vec!["ended".to_owned()], &Found::Record(b"3".to_vec())));
 }
 
-pub(crate) async fn what_is_buried_is_a_tombstone_until_it_expires(world: &dyn World) {
+pub(crate) async fn what_is_buried_is_a_tombstone_until_it_expires(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("short", "1"), put("long", "1")]).await.unwrap();
     let retention = Duration::from_millis(300);
@@ -138,7 +138,7 @@ pub(crate) async fn what_is_buried_is_a_tombstone_until_it_expires(world: &dyn W
     assert!((3_599.0..3_660.0).contains(&apart), "{apart} s apart");
 }
 
-pub(crate) async fn what_is_buried_can_live_again(world: &dyn World) {
+pub(crate) async fn what_is_buried_can_live_again(world: &dyn Shared) {
     let store = holder(world).await;
     let retention = Duration::from_millis(200);
     store.commit(&[bury("again", "1", retention)]).await.unwrap();
@@ -149,7 +149,7 @@ pub(crate) async fn what_is_buried_can_live_again(world: &dyn World) {
     assert_eq!((names(&active), &active[0].found), (vec!["again".to_owned()], &Found::Record(b"2".to_vec())));
 }
 
-pub(crate) async fn what_is_forgotten_leaves_the_set_and_keeps_its_record(world: &dyn World) {
+pub(crate) async fn what_is_forgotten_leaves_the_set_and_keeps_its_record(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("stays", "1"), put("goes", "2")]).await.unwrap();
     let forget = |member: &[u8]| Write::Forget { member: member.to_vec() };
@@ -160,7 +160,7 @@ pub(crate) async fn what_is_forgotten_leaves_the_set_and_keeps_its_record(world:
     assert_eq!(world.left("goes").as_deref(), Some(&b"2"[..]));
 }
 
-pub(crate) async fn what_is_in_quarantine_comes_back_byte_for_byte(world: &dyn World) {
+pub(crate) async fn what_is_in_quarantine_comes_back_byte_for_byte(world: &dyn Shared) {
     let store = holder(world).await;
     let damaged: [(&[u8], &[u8]); 4] =
         [(b"text", b"{\"status\": 7}"), (b"\xfe\xff\0", b"\x80\x00\xff"), (b"base64:AA==", b"not json"), (b"", b"")];
@@ -183,7 +183,7 @@ pub(crate) async fn what_is_in_quarantine_comes_back_byte_for_byte(world: &dyn W
     assert_eq!(found, expected);
 }
 
-pub(crate) async fn a_batch_of_many_thousand_writes_is_applied_whole(world: &dyn World) {
+pub(crate) async fn a_batch_of_many_thousand_writes_is_applied_whole(world: &dyn Shared) {
     let store = holder(world).await;
     let record = vec![b'x'; 700];
     let mut batch: Vec<Write> = (0..5_000).map(|n| put(&format!("s{n}"), record.clone())).collect();
@@ -194,7 +194,7 @@ pub(crate) async fn a_batch_of_many_thousand_writes_is_applied_whole(world: &dyn
     assert_eq!(names(&all(&*store, Set::Tombstones).await), ["s0"]);
 }
 
-pub(crate) async fn what_was_written_is_there_after_a_restart(world: &dyn World) {
+pub(crate) async fn what_was_written_is_there_after_a_restart(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("lives", "1"), bury("ended", "2", HOUR), quarantine(b"odd", b"\xff", "why")]).await.unwrap();
     store.release().await.unwrap();
@@ -206,7 +206,7 @@ pub(crate) async fn what_was_written_is_there_after_a_restart(world: &dyn World)
     assert_eq!(store.quarantined().await.unwrap().len(), 1);
 }
 
-pub(crate) async fn a_second_supervisor_is_told_who_holds_the_lease(world: &dyn World) {
+pub(crate) async fn a_second_supervisor_is_told_who_holds_the_lease(world: &dyn Shared) {
     let first = holder(world).await;
     let second = world.supervisor("the second");
     let renewals = async {
@@ -227,7 +227,7 @@ pub(crate) async fn a_second_supervisor_is_told_who_holds_the_lease(world: &dyn 
     assert_eq!(names(&all(&*first, Set::Active).await), ["b"]);
 }
 
-pub(crate) async fn a_released_lease_can_be_taken_at_once(world: &dyn World) {
+pub(crate) async fn a_released_lease_can_be_taken_at_once(world: &dyn Shared) {
     let first = holder(world).await;
     first.release().await.unwrap();
     first.release().await.unwrap();
@@ -240,7 +240,7 @@ pub(crate) async fn a_released_lease_can_be_taken_at_once(world: &dyn World) {
     assert_eq!(names(&all(&*first, Set::Active).await), ["a", "b"]);
 }
 
-pub(crate) async fn a_clean_stop_is_told_to_the_next_one_and_to_nobody_after_it(world: &dyn World) {
+pub(crate) async fn a_clean_stop_is_told_to_the_next_one_and_to_nobody_after_it(world: &dyn Shared) {
     let first = holder(world).await;
     first.commit(&[put("a", "1")]).await.unwrap();
     let (silent_for, pause) = (Duration::from_secs(3), Duration::from_millis(200));
@@ -257,7 +257,7 @@ pub(crate) async fn a_clean_stop_is_told_to_the_next_one_and_to_nobody_after_it(
     assert_eq!(world.supervisor("the third").acquire().await, Ok(LastStop::Unclean));
 }
 
-pub(crate) async fn a_stop_that_is_not_known_to_be_clean_is_not_told_as_one(world: &dyn World) {
+pub(crate) async fn a_stop_that_is_not_known_to_be_clean_is_not_told_as_one(world: &dyn Shared) {
     let first = world.supervisor("the first");
     assert_eq!(first.acquire().await, Ok(LastStop::Unclean), "there was nobody");
     assert_eq!(first.acquire().await, Ok(LastStop::Unclean), "it did not stop");
@@ -275,7 +275,7 @@ pub(crate) async fn a_stop_that_is_not_known_to_be_clean_is_not_told_as_one(worl
     }
 }
 
-pub(crate) async fn a_standby_takes_the_lease_when_it_is_given_back_and_disturbs_nobody_before(world: &dyn World) {
+pub(crate) async fn a_standby_takes_the_lease_when_it_is_given_back_and_disturbs_nobody_before(world: &dyn Shared) {
     let (first, second) = (holder(world).await, world.supervisor("the second"));
     for round in 0..5 {
         let holder = assert_held(second.try_acquire().await);
@@ -295,14 +295,14 @@ pub(crate) async fn a_standby_takes_the_lease_when_it_is_given_back_and_disturbs
     first.commit(&[put("c", "1")]).await.unwrap();
 }
 
-pub(crate) async fn a_standby_takes_a_free_lease_at_once(world: &dyn World) {
+pub(crate) async fn a_standby_takes_a_free_lease_at_once(world: &dyn Shared) {
     let first = world.supervisor("the first");
     assert_eq!(first.try_acquire().await, Ok(LastStop::Unclean));
     first.commit(&[put("a", "1")]).await.unwrap();
     assert_held(world.supervisor("the second").try_acquire().await);
 }
 
-pub(crate) async fn nothing_is_written_without_the_lease(world: &dyn World) {
+pub(crate) async fn nothing_is_written_without_the_lease(world: &dyn Shared) {
     let store = world.supervisor("the first");
     assert_held(store.commit(&[put("a", "1")]).await);
     assert_held(store.renew().await);
@@ -310,7 +310,7 @@ pub(crate) async fn nothing_is_written_without_the_lease(world: &dyn World) {
     assert_eq!(all(&*store, Set::Active).await, []);
 }
 
-pub(crate) async fn nothing_is_written_after_the_lease_was_given_back(world: &dyn World) {
+pub(crate) async fn nothing_is_written_after_the_lease_was_given_back(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("a", "1")]).await.unwrap();
     store.release().await.unwrap();
@@ -321,7 +321,7 @@ pub(crate) async fn nothing_is_written_after_the_lease_was_given_back(world: &dy
     assert_eq!((names(&active), &active[0].found), (vec!["a".to_owned()], &Found::Record(b"1".to_vec())));
 }
 
-pub(crate) async fn nothing_is_written_after_the_lease_was_taken_away(world: &dyn World) {
+pub(crate) async fn nothing_is_written_after_the_lease_was_taken_away(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("a", "1")]).await.unwrap();
     world.usurp();
@@ -336,7 +336,7 @@ pub(crate) async fn nothing_is_written_after_the_lease_was_taken_away(world: &dy
     assert_eq!(store.quarantined().await.unwrap(), []);
 }
 
-pub(crate) async fn taking_and_keeping_the_lease_again_changes_nothing(world: &dyn World) {
+pub(crate) async fn taking_and_keeping_the_lease_again_changes_nothing(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("a", "1")]).await.unwrap();
     store.renew().await.unwrap();
@@ -346,14 +346,14 @@ pub(crate) async fn taking_and_keeping_the_lease_again_changes_nothing(world: &d
     assert_eq!(names(&all(&*store, Set::Active).await), ["a", "b"]);
 }
 
-pub(crate) async fn a_batch_of_nothing_is_fine(world: &dyn World) {
+pub(crate) async fn a_batch_of_nothing_is_fine(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[]).await.unwrap();
     assert_eq!(all(&*store, Set::Active).await, []);
     assert_eq!(store.quarantined().await.unwrap(), []);
 }
 
-pub(crate) async fn a_cursor_of_somebody_else_is_no_empty_page(world: &dyn World) {
+pub(crate) async fn a_cursor_of_somebody_else_is_no_empty_page(world: &dyn Shared) {
     let store = holder(world).await;
     store.commit(&[put("a", "1")]).await.unwrap();
     match store.active(Some(Cursor(b"!".to_vec())), 10).await {
@@ -362,7 +362,7 @@ pub(crate) async fn a_cursor_of_somebody_else_is_no_empty_page(world: &dyn World
     }
 }
 
-pub(crate) async fn what_lives_and_has_no_record_is_missing_and_nothing_else(world: &dyn World) {
+pub(crate) async fn what_lives_and_has_no_record_is_missing_and_nothing_else(world: &dyn Shared) {
     let store = holder(world).await;
     let many: Vec<Write> = (0..1_500).map(|n| put(&format!("s{n}"), "{}")).collect();
     store.commit(&many).await.unwrap();
@@ -373,7 +373,7 @@ pub(crate) async fn what_lives_and_has_no_record_is_missing_and_nothing_else(wor
     assert_eq!(store.missing(&[]).await.unwrap(), []);
 }
 
-pub(crate) async fn the_grace_that_is_used_up_is_told_to_the_next_one_until_a_run_outlives_it(world: &dyn World) {
+pub(crate) async fn the_grace_that_is_used_up_is_told_to_the_next_one_until_a_run_outlives_it(world: &dyn Shared) {
     let store = holder(world).await;
     assert_eq!(store.grace_spent().await.unwrap(), Duration::ZERO);
     store.spend_grace(Duration::ZERO).await.unwrap();
@@ -388,7 +388,7 @@ pub(crate) async fn the_grace_that_is_used_up_is_told_to_the_next_one_until_a_ru
     assert_eq!(next.grace_spent().await.unwrap(), Duration::ZERO);
 }
 
-pub(crate) async fn a_store_keeps_its_id_and_no_other_store_has_it<W: World>(world: &W) {
+pub(crate) async fn a_store_keeps_its_id_and_no_other_store_has_it<W: Shared>(world: &W) {
     let first = world.supervisor("the first");
     first.acquire().await.unwrap();
     let id = first.id().await.unwrap();

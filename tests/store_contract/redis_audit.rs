@@ -10,7 +10,7 @@ use crate::{
     laws::{id, put},
     support::{
         redis::RedisServer,
-        stores::{Redis, World},
+        stores::{Redis, Shared},
     },
 };
 

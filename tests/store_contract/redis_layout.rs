@@ -7,7 +7,7 @@ use sandglass::ports::store::{Found, Store, StoreError, Write};
 
 use crate::{
     laws::{bury, put},
-    support::stores::{PREFIX, Redis, Set, World, all},
+    support::stores::{PREFIX, Redis, Set, Shared, all},
 };
 
 async fn holder(world: &Redis) -> sandglass::store::RedisStore {

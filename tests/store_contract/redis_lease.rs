@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     laws::{assert_held, put},
-    support::stores::{Redis, Set, World, all},
+    support::stores::{Redis, Set, Shared, all},
 };
 
 const LEASE: &str = "law:lease";

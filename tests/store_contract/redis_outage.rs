@@ -12,7 +12,7 @@ use crate::{
     laws::put,
     support::{
         redis::RedisServer,
-        stores::{Redis, Set, World, all},
+        stores::{Redis, Set, Shared, all},
     },
 };
 

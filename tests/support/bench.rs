@@ -9,7 +9,7 @@ use std::{
 };
 
 use sandglass::{
-    actor::{Arbiters, World},
+    actor::{Arbiters, Shared},
     clock::{Clock, WallClock},
     config::{Overrides, Settings},
     domain::{Sandbox, SandboxId, retry::Backoff},
@@ -145,7 +145,7 @@ pub fn supervisor_over(
     let tasks = Tasks::new(Handle::current(), clock.clone(), metrics.clone());
     let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &tasks);
     let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &tasks);
-    let world = World {
+    let shared = Shared {
         clock,
         journal,
         feed,
@@ -160,7 +160,7 @@ pub fn supervisor_over(
         backoff: Backoff::STANDARD,
     };
     Supervisor::new(SupervisorParts {
-        world: Arc::new(world),
+        shared: Arc::new(shared),
         arbiters: Arbiters::current(),
         store,
         settings: Arc::new(settings.clone()),

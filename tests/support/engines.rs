@@ -9,7 +9,7 @@ use sandglass::{
     clock::wall_seconds,
     domain::{
         SandboxId,
-        lifecycle::Container,
+        sandbox::Container,
         spec::{Readiness, StartSpec},
     },
     ports::runtime::{ContainerRef, Labels, Owner, Runtime, Start, StartProgress, Stranger},

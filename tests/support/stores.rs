@@ -22,7 +22,7 @@ pub const PREFIX: &str = "law";
 
 /// A place where supervisors keep their sandboxes.
 #[async_trait]
-pub trait World: Send + Sync {
+pub trait Shared: Send + Sync {
     /// An empty one.
     fn new() -> Self
     where
@@ -48,7 +48,7 @@ pub struct Memory {
 }
 
 #[async_trait]
-impl World for Memory {
+impl Shared for Memory {
     fn new() -> Self {
         let clock = Clock::default();
         Self { store: MemoryStore::with_clock(clock.wall()), clock }
@@ -89,7 +89,7 @@ impl Embedded {
 }
 
 #[async_trait]
-impl World for Embedded {
+impl Shared for Embedded {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a temporary directory"), clock: Clock::default() }
     }
@@ -153,7 +153,7 @@ impl Redis {
 }
 
 #[async_trait]
-impl World for Redis {
+impl Shared for Redis {
     fn new() -> Self {
         Self { server: RedisServer::start() }
     }

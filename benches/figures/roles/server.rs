@@ -155,7 +155,7 @@ pub(super) async fn serve(Setup { place, crop, plant: must_plant }: Setup) {
 
 /// Waits until all have ended, and compares when with their records.
 async fn punctuality(supervisor: &Supervisor, planter: &Planter) -> PunctualityAnswer {
-    let world = supervisor.world();
+    let world = supervisor.shared();
     while world.registry.live_count() > 0 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -163,7 +163,7 @@ async fn punctuality(supervisor: &Supervisor, planter: &Planter) -> PunctualityA
     let mut answer = PunctualityAnswer { lateness: Vec::with_capacity(planter.count()), early: 0 };
     for number in 0..planter.count() {
         let Some(Entry::Ended(tombstone)) = world.registry.get(&id(number), now.moment) else { continue };
-        let end = tombstone.sandbox.life.end().expect("it has ended");
+        let end = tombstone.sandbox.end().expect("it has ended");
         // Two clocks that were read at different times differ by microseconds.
         answer.early += usize::from(now.wall_at(end.decided_at) + 1e-4 < planter.deadline(number));
         if let Some(deadline) = end.deadline {

@@ -35,14 +35,14 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
             bench.wait_until(first.plus(SECOND.mul_f64(number as f64 / count as f64))).await;
         }
         let sandbox = bench.supervisor.touch(id, ActivitySource::Ping).await?;
-        promised.push((id, sandbox.life.idle_deadline().unwrap_or(Moment::DISTANT_PAST)));
+        promised.push((id, sandbox.idle_deadline().unwrap_or(Moment::DISTANT_PAST)));
     }
     ground.say(format!("waiting {:.0} s until all are due", idle_timeout.as_secs_f64()));
     bench.wait_until(first.plus(idle_timeout + SECOND / 2)).await;
     let (began, among) = (Instant::now(), SandboxId::parse("among")?);
     let sandbox = bench.create(&among, SECOND).await?;
     let took = began.elapsed();
-    promised.push((&among, sandbox.life.idle_deadline().unwrap_or(Moment::DISTANT_PAST)));
+    promised.push((&among, sandbox.idle_deadline().unwrap_or(Moment::DISTANT_PAST)));
     let mut findings = Findings::new(format!("{count} sandboxes in memory due within a second"));
     findings.measured("create, among them", format!("{:.1} ms", took.as_secs_f64() * 1000.0));
     let mut verdict = Verdict::default();

@@ -70,7 +70,7 @@ async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tal
         match bench.supervisor.touch(id, ActivitySource::Ping).await {
             Ok(sandbox) => {
                 tally.acknowledged += 1;
-                let renewed = sandbox.life.idle_deadline().unwrap_or(Moment::DISTANT_PAST);
+                let renewed = sandbox.idle_deadline().unwrap_or(Moment::DISTANT_PAST);
                 if renewed <= promised {
                     tally.verdict.wrong.push(format!("an acknowledged ping has not moved the deadline of {id}"));
                 }
@@ -97,7 +97,7 @@ async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tal
 
 async fn begin(bench: &Bench, id: &SandboxId) -> anyhow::Result<Moment> {
     let sandbox = bench.create(id, IDLE_TIMEOUT).await?;
-    sandbox.life.idle_deadline().ok_or_else(|| anyhow::anyhow!("{id} has no deadline"))
+    sandbox.idle_deadline().ok_or_else(|| anyhow::anyhow!("{id} has no deadline"))
 }
 
 /// Half of them a millisecond before the deadline, half of them up to twice the time of a removal after it.

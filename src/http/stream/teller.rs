@@ -64,7 +64,7 @@ impl Teller {
         StreamQuery { filter, since }: StreamQuery,
     ) -> Result<Self, ApiError> {
         let subscribed = supervisor.subscribe(since.as_ref());
-        let now = supervisor.world().clock.now();
+        let now = supervisor.shared().clock.now();
         let Subscription { reader, resumed, .. } = subscribed.map_err(|rejection| ApiError::of(&rejection, &now))?;
         let port = supervisor.settings().http.bind.port();
         let instance = format!("{}:{port}", hostname::get().unwrap_or_default().to_string_lossy());
@@ -74,7 +74,7 @@ impl Teller {
             version: env!("CARGO_PKG_VERSION"),
             epoch,
             seq: *seq,
-            history: supervisor.world().feed.capacity(),
+            history: supervisor.shared().feed.capacity(),
             resumed,
             time: now.wall(),
             warn_before: supervisor.settings().lifecycle.warn_before.as_secs_f64(),
@@ -145,7 +145,7 @@ impl Teller {
         let is_news = self.snapshot.is_none() && seq > self.told;
         is_news.then(|| {
             self.told = seq;
-            Told::of(&Message::Position { seq, time: self.supervisor.world().clock.now().wall() }, Some(seq))
+            Told::of(&Message::Position { seq, time: self.supervisor.shared().clock.now().wall() }, Some(seq))
         })
     }
 
@@ -164,14 +164,14 @@ impl Teller {
 
     /// The next page of the snapshot that is being told.
     async fn page(&mut self) -> Told {
-        let now = self.supervisor.world().clock.now();
+        let now = self.supervisor.shared().clock.now();
         let Some(running) = &mut self.snapshot else {
             return Told::of(&Message::Position { seq: self.told, time: now.wall() }, None);
         };
         // Nothing is changed before the page is there: whoever drops this half-way goes on with the same page.
         let sandboxes = self.supervisor.next_page(&mut running.snapshot, &self.filter).await;
         let last = running.snapshot.is_done();
-        let now = self.supervisor.world().clock.now();
+        let now = self.supervisor.shared().clock.now();
         let message = Message::Snapshot {
             epoch: &self.reader.position().epoch,
             seq: running.at,
@@ -198,7 +198,7 @@ impl Teller {
                 told
             }
             Read::Lagged { missed } => {
-                self.supervisor.world().metrics.stream_lagged();
+                self.supervisor.shared().metrics.stream_lagged();
                 self.begin_snapshot();
                 vec![Told::of(&Message::Lagged { missed }, None)]
             }

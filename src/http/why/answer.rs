@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ActivitySource, EndReason, EpochSeconds, Lifecycle, Now, Sandbox, SandboxId, Status,
-        lifecycle::{Action, End},
+        ActivitySource, EndReason, EpochSeconds, Now, Sandbox, SandboxId, Status,
+        sandbox::{Action, End},
     },
     supervisor::Supervisor,
 };
@@ -29,7 +29,7 @@ pub(in crate::http) struct WhyAnswer<'a> {
     /// Its identifier.
     #[schema(value_type = String)]
     sandbox_id: &'a SandboxId,
-    /// Where it is in its life.
+    /// Where it is in its sandbox.
     status: Status,
     /// Whether it is up or about to be, and not on its way out.
     alive: bool,
@@ -122,7 +122,7 @@ struct RemovalAnswer<'a> {
     ))]
 pub(in crate::http) async fn why(supervisor: Data<Supervisor>, Id(id): Id) -> Result<HttpResponse, ApiError> {
     let sandbox = supervisor.get(&id).await;
-    let now = supervisor.world().clock.now();
+    let now = supervisor.shared().clock.now();
     match sandbox {
         Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, &now), 2 * SANDBOX_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
@@ -131,25 +131,25 @@ pub(in crate::http) async fn why(supervisor: Data<Supervisor>, Id(id): Id) -> Re
 
 impl<'a> WhyAnswer<'a> {
     fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
-        let Sandbox { details, life } = sandbox;
+        let details = &sandbox.details;
         Self {
             sandbox_id: &details.id,
-            status: life.status(),
-            alive: life.is_alive(),
+            status: sandbox.status(),
+            alive: sandbox.is_alive(),
             because: because(sandbox, now),
-            next: Next::of(life, now),
-            rules: rules(life, now),
-            last_activity_at: now.wall_at(life.last_activity()),
-            activity: activity(life, now),
-            end: life.end().map(|end| EndAnswer::of(end, now)),
+            next: Next::of(sandbox, now),
+            rules: rules(sandbox, now),
+            last_activity_at: now.wall_at(sandbox.last_activity()),
+            activity: activity(sandbox, now),
+            end: sandbox.end().map(|end| EndAnswer::of(end, now)),
             removal: RemovalAnswer::of(sandbox, now),
         }
     }
 }
 
 impl Next {
-    fn of(life: &Lifecycle, now: &Now) -> Option<Self> {
-        let (at, action) = life.next_action()?;
+    fn of(sandbox: &Sandbox, now: &Now) -> Option<Self> {
+        let (at, action) = sandbox.next_action()?;
         let (done, reason) = match action {
             Action::End(reason) => (NextAction::End, Some(reason)),
             Action::Pause => (NextAction::Pause, None),
@@ -174,21 +174,20 @@ impl EndAnswer {
 
 impl<'a> RemovalAnswer<'a> {
     fn of(sandbox: &'a Sandbox, now: &Now) -> Option<Self> {
-        let life = &sandbox.life;
-        let under_way = life.end().is_some() && !life.is_gone();
+        let under_way = sandbox.end().is_some() && !sandbox.is_gone();
         under_way.then(|| Self {
-            failed_attempts: life.attempts(),
-            last_error: sandbox.details.engine_error.as_deref().filter(|_| life.attempts() > 0),
-            next_attempt_at: life.next_action().map(|(at, _)| now.wall_at(at)),
+            failed_attempts: sandbox.attempts(),
+            last_error: sandbox.details.engine_error.as_deref().filter(|_| sandbox.attempts() > 0),
+            next_attempt_at: sandbox.next_action().map(|(at, _)| now.wall_at(at)),
         })
     }
 }
 
-fn activity(life: &Lifecycle, now: &Now) -> Vec<SourceAnswer> {
-    let noted = ActivitySource::ALL.iter().map(|source| (*source, life.activity_by(*source)));
+fn activity(sandbox: &Sandbox, now: &Now) -> Vec<SourceAnswer> {
+    let noted = ActivitySource::ALL.iter().map(|source| (*source, sandbox.activity_by(*source)));
     let mut noted: Vec<_> = noted.filter(|(_, noted)| noted.count > 0).collect();
     noted.sort_by_key(|(_, noted)| std::cmp::Reverse(noted.last));
-    let answer = |(source, noted): (ActivitySource, crate::domain::lifecycle::ActivityCount)| SourceAnswer {
+    let answer = |(source, noted): (ActivitySource, crate::domain::sandbox::ActivityCount)| SourceAnswer {
         source,
         count: noted.count,
         last_at: now.wall_at(noted.last),

@@ -4,43 +4,41 @@ use std::time::Duration;
 
 use super::rules::{Rule, rule_of};
 use crate::domain::{
-    EndReason, Lifecycle, Now, Sandbox, Status,
-    lifecycle::{Action, End},
+    EndReason, Now, Sandbox, Status,
+    sandbox::{Action, End},
 };
 
 /// Why it is alive and until when, or why it ended.
 pub(super) fn because(sandbox: &Sandbox, now: &Now) -> String {
-    let life = &sandbox.life;
-    match life.end() {
-        Some(end) if life.is_gone() => {
-            format!("it ended {} ago: {}", for_people(now.moment.since(end.decided_at)), why_it_ends(end, life))
+    match sandbox.end() {
+        Some(end) if sandbox.is_gone() => {
+            format!("it ended {} ago: {}", for_people(now.moment.since(end.decided_at)), why_it_ends(end, sandbox))
         }
         Some(end) => {
-            let retries = match life.attempts() {
+            let retries = match sandbox.attempts() {
                 0 => String::new(),
                 failed => format!("; its removal has failed {failed} times, and is tried until it succeeds"),
             };
-            format!("it is on its way out: {}{retries}", why_it_ends(end, life))
+            format!("it is on its way out: {}{retries}", why_it_ends(end, sandbox))
         }
         None => why_it_lives(sandbox, now),
     }
 }
 
 fn why_it_lives(sandbox: &Sandbox, now: &Now) -> String {
-    let life = &sandbox.life;
-    let state = match life.status() {
+    let state = match sandbox.status() {
         Status::Pending => return "it is being started".to_owned(),
         Status::Paused => "it is paused",
         _ => "it runs",
     };
-    if life.is_restarting() {
-        let again = life.next_action().map_or_else(String::new, |(at, _)| {
+    if sandbox.is_restarting() {
+        let again = sandbox.next_action().map_or_else(String::new, |(at, _)| {
             let why = sandbox.details.engine_error.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
             format!("; that failed{why}, and is tried again in {}", for_people(at.since(now.moment)))
         });
         return format!("its container has stopped, and is being started again{again}");
     }
-    let Some((at, action)) = life.next_action() else { return format!("{state}, and nothing ends it by itself") };
+    let Some((at, action)) = sandbox.next_action() else { return format!("{state}, and nothing ends it by itself") };
     let left = for_people(at.since(now.moment));
     let unless = match rule_of(action) {
         Rule::Idle => "unless somebody uses it before",
@@ -54,13 +52,15 @@ fn why_it_lives(sandbox: &Sandbox, now: &Now) -> String {
     }
 }
 
-fn why_it_ends(end: &End, life: &Lifecycle) -> String {
+fn why_it_ends(end: &End, sandbox: &Sandbox) -> String {
     let timeout =
         |timeout: Option<Duration>| timeout.map_or_else(String::new, |timeout| format!(" of {}", for_people(timeout)));
-    let policy = life.policy();
+    let policy = sandbox.policy();
     match end.reason {
         // While it is paused, another timeout takes the idle one's place.
-        EndReason::Idle if policy.idle_timeout.is_none_or(|idle| end.decided_at.since(life.last_activity()) < idle) => {
+        EndReason::Idle
+            if policy.idle_timeout.is_none_or(|idle| end.decided_at.since(sandbox.last_activity()) < idle) =>
+        {
             format!("nobody resumed it for its paused timeout{}", timeout(policy.paused_timeout))
         }
         EndReason::Idle => format!("nobody used it for its idle timeout{}", timeout(policy.idle_timeout)),

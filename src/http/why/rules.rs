@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::because::for_people;
-use crate::domain::{EndReason, EpochSeconds, Lifecycle, Moment, Now, OnTimeout, Status, lifecycle::Action};
+use crate::domain::{EndReason, EpochSeconds, Moment, Now, OnTimeout, Sandbox, Status, sandbox::Action};
 
 /// What makes Sandglass act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -51,13 +51,13 @@ pub(super) fn rule_of(action: Action) -> Rule {
     }
 }
 
-/// The rules that `life` is subject to as things stand; none once it is ending.
-pub(super) fn rules(life: &Lifecycle, now: &Now) -> Vec<RuleAnswer> {
-    if !life.is_alive() {
+/// The rules that `sandbox` is subject to as things stand; none once it is ending.
+pub(super) fn rules(sandbox: &Sandbox, now: &Now) -> Vec<RuleAnswer> {
+    if !sandbox.is_alive() {
         return Vec::new();
     }
-    let next = life.next_action().map(|(_, action)| rule_of(action));
-    let policy = life.policy();
+    let next = sandbox.next_action().map(|(_, action)| rule_of(action));
+    let policy = sandbox.policy();
     let answer = |rule, timeout: Option<Duration>, at: Option<Moment>, sentence: String| RuleAnswer {
         rule,
         timeout: timeout.as_ref().map(Duration::as_secs_f64),
@@ -66,32 +66,39 @@ pub(super) fn rules(life: &Lifecycle, now: &Now) -> Vec<RuleAnswer> {
         acts_next: next == Some(rule),
         sentence,
     };
-    let paused = life.status() == Status::Paused;
+    let paused = sandbox.status() == Status::Paused;
     let idle_timeout = if paused { policy.paused_timeout } else { policy.idle_timeout };
     let mut rules = vec![
-        answer(Rule::Idle, idle_timeout, life.idle_deadline(), idle(life, now)),
-        answer(Rule::ActiveTimeout, Some(policy.active_timeout), Some(life.expires_at()), active_timeout(life, now)),
+        answer(Rule::Idle, idle_timeout, sandbox.idle_deadline(), idle(sandbox, now)),
+        answer(
+            Rule::ActiveTimeout,
+            Some(policy.active_timeout),
+            Some(sandbox.expires_at()),
+            active_timeout(sandbox, now),
+        ),
     ];
     if let Some(timeout) = policy.heartbeat_timeout {
-        rules.push(answer(Rule::Heartbeat, Some(timeout), life.heartbeat_deadline(), heartbeat(life, now)));
+        rules.push(answer(Rule::Heartbeat, Some(timeout), sandbox.heartbeat_deadline(), heartbeat(sandbox, now)));
     }
-    if life.not_before() > now.moment {
-        let left = for_people(life.not_before().since(now.moment));
+    if sandbox.not_before() > now.moment {
+        let left = for_people(sandbox.not_before().since(now.moment));
         let sentence =
             format!("sandglass has restarted: nothing ends in the next {left}, so that clients can ping first");
-        rules.push(answer(Rule::RestartGrace, None, Some(life.not_before()), sentence));
+        rules.push(answer(Rule::RestartGrace, None, Some(sandbox.not_before()), sentence));
     }
     rules
 }
 
-fn idle(life: &Lifecycle, now: &Now) -> String {
-    let unused = for_people(now.moment.since(life.last_activity()));
-    let paused = life.paused_since().is_some();
-    let Some(deadline) = life.idle_deadline() else {
-        return match (life.status(), paused) {
+fn idle(sandbox: &Sandbox, now: &Now) -> String {
+    let unused = for_people(now.moment.since(sandbox.last_activity()));
+    let paused = sandbox.paused_since().is_some();
+    let Some(deadline) = sandbox.idle_deadline() else {
+        return match (sandbox.status(), paused) {
             (Status::Pending, _) => "its idle clock starts with its container".to_owned(),
             (_, true) => "it is paused, and its idle clock stands still".to_owned(),
-            _ if life.is_restarting() => "its container is started again, and its idle clock stands still".to_owned(),
+            _ if sandbox.is_restarting() => {
+                "its container is started again, and its idle clock stands still".to_owned()
+            }
             _ => format!("unused for {unused}; it has no idle timeout, and may be unused for ever"),
         };
     };
@@ -101,15 +108,15 @@ fn idle(life: &Lifecycle, now: &Now) -> String {
     } else {
         format!("unused for {unused}; it ends in {left} if nobody uses it")
     };
-    match life.idle_slack() {
+    match sandbox.idle_slack() {
         Duration::ZERO => sentence,
         slack => format!("{sentence}; {} of that for activity that a restart may have lost", for_people(slack)),
     }
 }
 
-fn active_timeout(life: &Lifecycle, now: &Now) -> String {
-    let (left, over) = (life.expires_at().since(now.moment), now.moment.since(life.expires_at()));
-    let effect = match (life.policy().on_timeout, life.status()) {
+fn active_timeout(sandbox: &Sandbox, now: &Now) -> String {
+    let (left, over) = (sandbox.expires_at().since(now.moment), now.moment.since(sandbox.expires_at()));
+    let effect = match (sandbox.policy().on_timeout, sandbox.status()) {
         (OnTimeout::Deactivate, _) if left.is_zero() => {
             return format!("it has been inactive for {}; that alone does not end it", for_people(over));
         }
@@ -120,15 +127,15 @@ fn active_timeout(life: &Lifecycle, now: &Now) -> String {
         }
         (OnTimeout::Pause, _) => "is paused",
     };
-    if life.status() == Status::Pending {
-        return format!("once it runs, it is active for {}", for_people(life.policy().active_timeout));
+    if sandbox.status() == Status::Pending {
+        return format!("once it runs, it is active for {}", for_people(sandbox.policy().active_timeout));
     }
     format!("it is active for {} more, and then {effect}, unless a keep-alive comes", for_people(left))
 }
 
-fn heartbeat(life: &Lifecycle, now: &Now) -> String {
-    let heard = for_people(now.moment.since(life.last_heartbeat()));
-    match life.heartbeat_deadline() {
+fn heartbeat(sandbox: &Sandbox, now: &Now) -> String {
+    let heard = for_people(now.moment.since(sandbox.last_heartbeat()));
+    match sandbox.heartbeat_deadline() {
         Some(deadline) => {
             let left = for_people(deadline.since(now.moment));
             format!("the last sign of life came {heard} ago; it ends in {left} if none comes")

@@ -4,7 +4,7 @@ use bollard::models::ContainerInspectResponse;
 
 use super::{Docker, ownership::Look, view};
 use crate::{
-    domain::lifecycle::Container,
+    domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},
 };
 

@@ -4,7 +4,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
 
 use super::{Docker, ownership, reach};
 use crate::{
-    domain::lifecycle::Container,
+    domain::sandbox::Container,
     ports::runtime::{Labels, Listed, Owner, RuntimeError},
 };
 

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Docker, error::chain, view};
 use crate::{
-    domain::{lifecycle::Container, spec::Readiness},
+    domain::{sandbox::Container, spec::Readiness},
     ports::runtime::{Inspected, RuntimeError, Started},
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Docker, freeze::full_id, ownership::Look, view};
 use crate::{
-    domain::lifecycle::Container,
+    domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError, Started},
 };
 

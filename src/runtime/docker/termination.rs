@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Docker, error::CallError, freeze::full_id, ownership::Look, pool::Permit, view};
 use crate::{
-    domain::lifecycle::Container,
+    domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},
 };
 

@@ -10,7 +10,7 @@ use super::{
     reach,
 };
 use crate::{
-    domain::lifecycle::Container,
+    domain::sandbox::Container,
     ports::runtime::{ContainerRef, Inspected, Labels, Owner, RuntimeError, Started},
 };
 

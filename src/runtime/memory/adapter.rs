@@ -16,7 +16,7 @@ use super::{
     faults::{Faults, Point, When},
 };
 use crate::{
-    domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
+    domain::{EpochSeconds, SandboxId, sandbox::Container as State},
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,

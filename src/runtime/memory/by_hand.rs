@@ -2,7 +2,7 @@
 
 use super::{Memory, containers::Mark};
 use crate::{
-    domain::{SandboxId, lifecycle::Container as State},
+    domain::{SandboxId, sandbox::Container as State},
     ports::runtime::{ContainerRef, Labels, Stranger},
 };
 

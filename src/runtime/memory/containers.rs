@@ -7,7 +7,7 @@ use std::{
 
 use super::{adapter::TERMINATED, events::Log};
 use crate::{
-    domain::{EpochSeconds, SandboxId, lifecycle::Container as State},
+    domain::{EpochSeconds, SandboxId, sandbox::Container as State},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
         RuntimeError, Start, Started, Stranger,

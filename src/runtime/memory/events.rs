@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{SandboxId, lifecycle::Container as State},
+        domain::{SandboxId, sandbox::Container as State},
         ports::runtime::{ContainerEventKind as Kind, ContainerRef, Labels, Owner, Runtime},
     };
 

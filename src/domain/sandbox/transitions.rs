@@ -9,12 +9,12 @@ use super::{
     },
     deadlines::Action,
     event::{Container, Deed, Denied, Effects, End, Event, Persist},
-    machine::{Birth, Ending, Lifecycle, Phase, Step, Up},
+    state::{Birth, Ending, Phase, Sandbox, Step, Up},
 };
 
 const RESTARTING: &str = "its container has stopped and is being started again; wait until it is back";
 
-impl Lifecycle {
+impl Sandbox {
     /// Takes one step.
     ///
     /// # Errors
@@ -69,27 +69,27 @@ impl Lifecycle {
     fn keep_alive(&mut self, timeout: Duration, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(ActivitySource::KeepAlive, now);
-        self.expires_at = now.moment.plus(timeout);
+        self.state.expires_at = now.moment.plus(timeout);
         Ok(self.write_through().used(ActivitySource::KeepAlive))
     }
 
     fn reuse(&mut self, timeout: Option<Duration>, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(ActivitySource::Reuse, now);
-        self.extend(timeout.unwrap_or(self.policy.active_timeout), now);
+        self.extend(timeout.unwrap_or(self.state.policy.active_timeout), now);
         Ok(self.write_through().used(ActivitySource::Reuse))
     }
 
     fn heartbeat(&mut self, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
-        self.last_heartbeat = now.moment;
+        self.state.last_heartbeat = now.moment;
         Ok(Effects::NONE)
     }
 
     fn pause(&mut self) -> Result<Effects, Denied> {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(Up::Running) => {
-                self.phase = Phase::Up(Up::Pausing);
+                self.state.phase = Phase::Up(Up::Pausing);
                 Ok(Effects::deed(Deed::Pause))
             }
             Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
@@ -98,9 +98,9 @@ impl Lifecycle {
     }
 
     fn resume(&mut self) -> Result<Effects, Denied> {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(Up::Paused { since }) => {
-                self.phase = Phase::Up(Up::Resuming { since });
+                self.state.phase = Phase::Up(Up::Resuming { since });
                 Ok(Effects::deed(Deed::Resume))
             }
             Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
@@ -109,12 +109,12 @@ impl Lifecycle {
     }
 
     fn terminate(&mut self, reason: EndReason, now: Now) -> Result<Effects, Denied> {
-        match self.phase {
+        match self.state.phase {
             Phase::Gone(end) => Err(Denied::Gone { reason: end.reason }),
             // Asking twice is asking once.
             Phase::Ending(_) => Ok(Effects::NONE),
             Phase::Pending(_) | Phase::Up(_) => {
-                let start_under_way = self.phase == Phase::Pending(Birth::Starting);
+                let start_under_way = self.state.phase == Phase::Pending(Birth::Starting);
                 Ok(self.begin_end(End::now(reason, now), start_under_way))
             }
         }
@@ -140,7 +140,7 @@ impl Lifecycle {
         match action {
             Action::End(reason) => self.begin_end(End { deadline: Some(deadline), ..End::now(reason, now) }, false),
             Action::Pause => {
-                self.phase = Phase::Up(Up::Pausing);
+                self.state.phase = Phase::Up(Up::Pausing);
                 Effects::deed(Deed::Pause)
             }
             Action::Retry => self.retry(),
@@ -148,7 +148,7 @@ impl Lifecycle {
     }
 
     pub(super) fn retry(&mut self) -> Effects {
-        match &mut self.phase {
+        match &mut self.state.phase {
             Phase::Pending(birth @ Birth::ResolvingAgain { .. }) => {
                 *birth = Birth::Resolving;
                 Effects::deed(Deed::Resolve)
@@ -175,7 +175,7 @@ impl Lifecycle {
     // How deeds came out.
 
     fn recorded(&mut self, revision: u64) -> Effects {
-        match &mut self.phase {
+        match &mut self.state.phase {
             Phase::Pending(birth @ Birth::Recording(_)) if *birth == Birth::Recording(revision) => {
                 *birth = Birth::Starting;
                 Effects::deed(Deed::Start)
@@ -194,14 +194,14 @@ impl Lifecycle {
     }
 
     fn started(&mut self, now: Now) -> Effects {
-        match self.phase {
+        match self.state.phase {
             Phase::Pending(Birth::Starting) => self.become_running(now),
             _ => self.start_is_over(),
         }
     }
 
     fn start_failed(&mut self, now: Now) -> Effects {
-        match self.phase {
+        match self.state.phase {
             Phase::Pending(Birth::Starting) => self.begin_end(End::now(EndReason::StartFailed, now), false),
             _ => self.start_is_over(),
         }
@@ -209,7 +209,7 @@ impl Lifecycle {
 
     /// The start that an end was waiting for has reported; whatever it left can be removed now.
     fn start_is_over(&mut self) -> Effects {
-        let Phase::Ending(ending) = &mut self.phase else { return Effects::NONE };
+        let Phase::Ending(ending) = &mut self.state.phase else { return Effects::NONE };
         ending.start_under_way = false;
         if ending.step == Step::AwaitingStart {
             ending.step = Step::Removing;
@@ -219,13 +219,13 @@ impl Lifecycle {
     }
 
     fn resolved(&mut self, container: Container, now: Now) -> Effects {
-        if !matches!(self.phase, Phase::Pending(Birth::Resolving)) {
+        if !matches!(self.state.phase, Phase::Pending(Birth::Resolving)) {
             return Effects::NONE;
         }
         match container {
             Container::Running => self.become_running(now),
             Container::Paused => {
-                self.phase = Phase::Up(Up::Paused { since: now.moment });
+                self.state.phase = Phase::Up(Up::Paused { since: now.moment });
                 self.write_through()
             }
             Container::Stopped(_) | Container::Missing => self.begin_end(End::now(EndReason::StartFailed, now), false),
@@ -233,16 +233,16 @@ impl Lifecycle {
     }
 
     fn resolve_failed(&mut self, retry_in: Duration, now: Now) -> Effects {
-        if let Phase::Pending(birth @ Birth::Resolving) = &mut self.phase {
+        if let Phase::Pending(birth @ Birth::Resolving) = &mut self.state.phase {
             *birth = Birth::ResolvingAgain { at: now.moment.plus(retry_in) };
         }
         Effects::NONE
     }
 
     fn paused(&mut self, now: Now) -> Effects {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(Up::Running | Up::Pausing) => {
-                self.phase = Phase::Up(Up::Paused { since: now.moment });
+                self.state.phase = Phase::Up(Up::Paused { since: now.moment });
                 self.write_through()
             }
             _ => Effects::NONE,
@@ -250,9 +250,9 @@ impl Lifecycle {
     }
 
     fn pause_failed(&mut self, retry_in: Duration, now: Now) -> Effects {
-        if self.phase == Phase::Up(Up::Pausing) {
-            self.phase = Phase::Up(Up::Running);
-            self.pause_not_before = now.moment.plus(retry_in);
+        if self.state.phase == Phase::Up(Up::Pausing) {
+            self.state.phase = Phase::Up(Up::Running);
+            self.state.pause_not_before = now.moment.plus(retry_in);
         }
         Effects::NONE
     }
@@ -260,12 +260,12 @@ impl Lifecycle {
     /// Thawed because somebody asked for it: use, and a whole active timeout, or a `pause` rule would freeze it again at
     /// once.
     pub(super) fn resumed(&mut self, now: Now) -> Effects {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => {
-                self.phase = Phase::Up(Up::Running);
+                self.state.phase = Phase::Up(Up::Running);
                 self.note_activity(ActivitySource::Resume, now);
-                self.extend(self.policy.active_timeout, now);
-                self.last_heartbeat = now.moment;
+                self.extend(self.state.policy.active_timeout, now);
+                self.state.last_heartbeat = now.moment;
                 self.write_through().used(ActivitySource::Resume)
             }
             _ => Effects::NONE,
@@ -273,14 +273,14 @@ impl Lifecycle {
     }
 
     fn resume_failed(&mut self) -> Effects {
-        if let Phase::Up(Up::Resuming { since }) = self.phase {
-            self.phase = Phase::Up(Up::Paused { since });
+        if let Phase::Up(Up::Resuming { since }) = self.state.phase {
+            self.state.phase = Phase::Up(Up::Paused { since });
         }
         Effects::NONE
     }
 
     fn removed(&mut self) -> Effects {
-        match &mut self.phase {
+        match &mut self.state.phase {
             Phase::Ending(ending) if ending.step == Step::Removing => {
                 ending.step = Step::Burying;
                 Effects::deed(Deed::Bury)
@@ -290,7 +290,7 @@ impl Lifecycle {
     }
 
     fn remove_failed(&mut self, retry_in: Duration, now: Now) -> Effects {
-        if let Phase::Ending(ending) = &mut self.phase
+        if let Phase::Ending(ending) = &mut self.state.phase
             && ending.step == Step::Removing
         {
             ending.attempts = ending.attempts.saturating_add(1);
@@ -300,8 +300,8 @@ impl Lifecycle {
     }
 
     fn buried(&mut self) -> Effects {
-        if let Phase::Ending(Ending { end, step: Step::Burying, .. }) = self.phase {
-            self.phase = Phase::Gone(end);
+        if let Phase::Ending(Ending { end, step: Step::Burying, .. }) = self.state.phase {
+            self.state.phase = Phase::Gone(end);
         }
         Effects::NONE
     }
@@ -309,46 +309,46 @@ impl Lifecycle {
     // Steps that several events share.
 
     fn become_running(&mut self, now: Now) -> Effects {
-        self.phase = Phase::Up(Up::Running);
+        self.state.phase = Phase::Up(Up::Running);
         // Nobody could use it before: its whole idle timeout begins with the container.
         self.reset_idle_clock(now);
-        self.extend(self.policy.active_timeout, now);
-        self.last_heartbeat = now.moment;
+        self.extend(self.state.policy.active_timeout, now);
+        self.state.last_heartbeat = now.moment;
         self.write_through()
     }
 
     pub(super) fn begin_end(&mut self, end: End, start_under_way: bool) -> Effects {
-        self.revision += 1;
-        let step = Step::Recording(self.revision);
-        self.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
+        self.state.revision += 1;
+        let step = Step::Recording(self.state.revision);
+        self.state.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
         let deed = start_under_way.then_some(Deed::CancelStart);
         Effects { persist: Persist::Through, deed, ended: Some(end), ..Effects::NONE }
     }
 
     pub(super) fn write_through(&mut self) -> Effects {
-        self.revision += 1;
+        self.state.revision += 1;
         Effects::persist(Persist::Through)
     }
 
     /// Turns the glass over, and remembers who did.
     pub(super) fn note_activity(&mut self, source: ActivitySource, now: Now) {
         self.reset_idle_clock(now);
-        let noted = &mut self.activity[source as usize];
+        let noted = &mut self.state.activity[source as usize];
         noted.count = noted.count.saturating_add(1);
         noted.last = now.moment;
     }
 
     fn reset_idle_clock(&mut self, now: Now) {
-        self.last_activity = now.moment;
-        self.idle_slack = Duration::ZERO;
+        self.state.last_activity = now.moment;
+        self.state.idle_slack = Duration::ZERO;
     }
 
     fn extend(&mut self, timeout: Duration, now: Now) {
-        self.expires_at = self.expires_at.max(now.moment.plus(timeout));
+        self.state.expires_at = self.state.expires_at.max(now.moment.plus(timeout));
     }
 
     fn must_be_alive(&self) -> Result<(), Denied> {
-        match &self.phase {
+        match &self.state.phase {
             Phase::Pending(_) | Phase::Up(_) => Ok(()),
             Phase::Ending(ending) => Err(Denied::Terminating { reason: ending.end.reason }),
             Phase::Gone(end) => Err(Denied::Gone { reason: end.reason }),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What every actor shares.
-pub struct World {
+pub struct Shared {
     /// The clock that deadlines are read on.
     pub clock: Clock,
     /// The way to the store.

@@ -1,13 +1,15 @@
 //! The state: what it holds, how it begins, and what can be seen of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
+        id::SandboxId,
         time::{Moment, Now},
         words::{ActivitySource, Status},
     },
     deadlines::Policy,
+    details::Details,
     event::{Deed, Effects, End, Persist},
 };
 
@@ -102,9 +104,9 @@ pub struct ActivityCount {
     pub last: Moment,
 }
 
-/// The state of one sandbox. Small and `Copy`: whoever wants to look gets a copy.
+/// Where a sandbox is in its life. Small and `Copy`: a copy of it goes with every answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lifecycle {
+pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) policy: Policy,
     pub(super) last_activity: Moment,
@@ -117,6 +119,15 @@ pub struct Lifecycle {
     pub(super) last_heartbeat: Moment,
     pub(super) revision: u64,
     pub(super) activity: [ActivityCount; ActivitySource::ALL.len()],
+}
+
+/// A sandbox: what it is called by, and where it is in its life. It is the state machine itself, and cheap to clone, so that
+/// a copy can be looked at, written down or answered with.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// What it is called by.
+    pub details: Arc<Details>,
+    pub(super) state: State,
 }
 
 /// What a record tells of where a sandbox was when it was last written.
@@ -151,10 +162,10 @@ pub struct Restored {
     pub not_before: Moment,
 }
 
-impl Lifecycle {
+impl Sandbox {
     /// A new sandbox, and the first thing to do: record the intent.
-    pub fn create(policy: Policy, timeout: Duration, now: Now) -> (Self, Effects) {
-        let mut life = Self {
+    pub fn create(details: Details, policy: Policy, timeout: Duration, now: Now) -> (Self, Effects) {
+        let state = State {
             phase: Phase::Pending(Birth::Recording(1)),
             policy: Policy { active_timeout: timeout, ..policy },
             last_activity: now.moment,
@@ -166,13 +177,14 @@ impl Lifecycle {
             revision: 1,
             activity: Default::default(),
         };
-        life.note_activity(ActivitySource::Create, now);
-        (life, Effects::persist(Persist::Through).used(ActivitySource::Create))
+        let mut sandbox = Self { details: Arc::new(details), state };
+        sandbox.note_activity(ActivitySource::Create, now);
+        (sandbox, Effects::persist(Persist::Through).used(ActivitySource::Create))
     }
 
     /// A sandbox as the store remembers it, and the first thing to do: nothing for one that is up, else drive on what
     /// was interrupted. The intent of an end is in the store already, so its deed comes at once.
-    pub fn restore(restored: Restored, now: Now) -> (Self, Effects) {
+    pub fn restore(details: Details, restored: Restored, now: Now) -> (Self, Effects) {
         let (phase, effects) = match restored.phase {
             Revived::Pending => (Phase::Pending(Birth::Resolving), Effects::deed(Deed::Resolve)),
             Revived::Running => (Phase::Up(Up::Running), Effects::NONE),
@@ -183,7 +195,7 @@ impl Lifecycle {
             }
             Revived::Gone(end) => (Phase::Gone(end), Effects::NONE),
         };
-        let life = Self {
+        let state = State {
             phase,
             policy: restored.policy,
             last_activity: restored.last_activity.min(now.moment),
@@ -195,12 +207,23 @@ impl Lifecycle {
             revision: 0,
             activity: Default::default(),
         };
-        (life, effects)
+        (Self { details: Arc::new(details), state }, effects)
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> &SandboxId {
+        &self.details.id
+    }
+
+    /// Seconds since its container ran; `None` before that.
+    pub fn uptime(&self, now: &Now) -> Option<f64> {
+        let until = self.end().filter(|_| self.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
+        self.details.started_at.map(|started| (until - started).max(0.0))
     }
 
     /// The public status.
     pub fn status(&self) -> Status {
-        match &self.phase {
+        match &self.state.phase {
             Phase::Pending(_) => Status::Pending,
             Phase::Up(Up::Running | Up::Pausing | Up::Restarting { frozen: None, .. }) => Status::Running,
             Phase::Up(Up::Paused { .. } | Up::Resuming { .. } | Up::Restarting { .. }) => Status::Paused,
@@ -211,7 +234,7 @@ impl Lifecycle {
 
     /// Why it ended or is ending.
     pub fn end(&self) -> Option<&End> {
-        match &self.phase {
+        match &self.state.phase {
             Phase::Ending(Ending { end, .. }) | Phase::Gone(end) => Some(end),
             Phase::Pending(_) | Phase::Up(_) => None,
         }
@@ -219,27 +242,27 @@ impl Lifecycle {
 
     /// Whether it has ended for good: a tombstone.
     pub fn is_gone(&self) -> bool {
-        matches!(self.phase, Phase::Gone(_))
+        matches!(self.state.phase, Phase::Gone(_))
     }
 
     /// Whether it is up or about to be, and not on its way out.
     pub fn is_alive(&self) -> bool {
-        matches!(self.phase, Phase::Pending(_) | Phase::Up(_))
+        matches!(self.state.phase, Phase::Pending(_) | Phase::Up(_))
     }
 
     /// Whether its start is not over.
     pub fn is_starting(&self) -> bool {
-        matches!(self.phase, Phase::Pending(_))
+        matches!(self.state.phase, Phase::Pending(_))
     }
 
     /// Whether the intent to start it is not in the store yet.
     pub fn is_recording_intent(&self) -> bool {
-        matches!(self.phase, Phase::Pending(Birth::Recording(_)))
+        matches!(self.state.phase, Phase::Pending(Birth::Recording(_)))
     }
 
     /// Whether it goes on only when its record is stored: to start, or to be removed.
     pub fn awaits_record(&self) -> bool {
-        match &self.phase {
+        match &self.state.phase {
             Phase::Pending(Birth::Recording(_)) => true,
             Phase::Ending(ending) => matches!(ending.step, Step::Recording(_)),
             Phase::Pending(_) | Phase::Up(_) | Phase::Gone(_) => false,
@@ -248,7 +271,7 @@ impl Lifecycle {
 
     /// Whether the store should have a record of it, and not its tombstone.
     pub fn has_record(&self) -> bool {
-        match &self.phase {
+        match &self.state.phase {
             Phase::Pending(_) | Phase::Up(_) => true,
             Phase::Ending(ending) => ending.step != Step::Burying,
             Phase::Gone(_) => false,
@@ -257,17 +280,17 @@ impl Lifecycle {
 
     /// Whether a pause or resume is under way.
     pub fn is_pausing_or_resuming(&self) -> bool {
-        matches!(self.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))
+        matches!(self.state.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))
     }
 
     /// Whether its container has stopped, and is being started again.
     pub fn is_restarting(&self) -> bool {
-        matches!(self.phase, Phase::Up(Up::Restarting { .. }))
+        matches!(self.state.phase, Phase::Up(Up::Restarting { .. }))
     }
 
     /// When it was paused, if it is.
     pub fn paused_since(&self) -> Option<Moment> {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
             Phase::Up(Up::Restarting { frozen, .. }) => frozen,
             _ => None,
@@ -276,7 +299,7 @@ impl Lifecycle {
 
     /// How many removals have failed.
     pub fn attempts(&self) -> u32 {
-        match self.phase {
+        match self.state.phase {
             Phase::Ending(ending) => ending.attempts,
             _ => 0,
         }
@@ -284,42 +307,42 @@ impl Lifecycle {
 
     /// The timeouts it lives by.
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        &self.state.policy
     }
 
     /// When it was last used.
     pub fn last_activity(&self) -> Moment {
-        self.last_activity
+        self.state.last_activity
     }
 
     /// When its active timeout passes.
     pub fn expires_at(&self) -> Moment {
-        self.expires_at
+        self.state.expires_at
     }
 
     /// Before this, no deadline acts: the grace after a restart.
     pub fn not_before(&self) -> Moment {
-        self.not_before
+        self.state.not_before
     }
 
     /// What its idle deadline has on top of the timeout, for activity that an unclean stop may have lost.
     pub fn idle_slack(&self) -> Duration {
-        self.idle_slack
+        self.state.idle_slack
     }
 
     /// When it last proved to live, by a heartbeat or by starting.
     pub fn last_heartbeat(&self) -> Moment {
-        self.last_heartbeat
+        self.state.last_heartbeat
     }
 
     /// The revision of the last transition that had to be written through.
     pub fn revision(&self) -> u64 {
-        self.revision
+        self.state.revision
     }
 
     /// How often `source` reset the idle clock, and when last.
     pub fn activity_by(&self, source: ActivitySource) -> ActivityCount {
-        self.activity[source as usize]
+        self.state.activity[source as usize]
     }
 
     /// What reset the idle clock last; `None`: nothing, since this process has known the sandbox.
@@ -335,7 +358,7 @@ impl Lifecycle {
     }
 
     pub(super) fn up(&self) -> Option<Up> {
-        match self.phase {
+        match self.state.phase {
             Phase::Up(up) => Some(up),
             _ => None,
         }

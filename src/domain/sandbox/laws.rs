@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
+        id::SandboxId,
         time::{Moment, Now},
         words::{ActivitySource, EndReason, OnTimeout, Status},
     },
@@ -27,9 +28,14 @@ pub(super) fn policy(on_timeout: OnTimeout) -> Policy {
     }
 }
 
+/// A sandbox of which nothing but its name is known.
+pub(super) fn details() -> Details {
+    Details::new(SandboxId::parse("one").unwrap(), "sandglass-one", 0.0)
+}
+
 /// A sandbox that runs since second 0.
-fn running(on_timeout: OnTimeout) -> Lifecycle {
-    let (mut life, _) = Lifecycle::create(policy(on_timeout), ACTIVE, at(0.0));
+fn running(on_timeout: OnTimeout) -> Sandbox {
+    let (mut life, _) = Sandbox::create(details(), policy(on_timeout), ACTIVE, at(0.0));
     assert_eq!(life.apply(Event::Recorded(1), at(0.0)).unwrap().deed, Some(Deed::Start));
     assert_eq!(life.apply(Event::Started, at(0.0)).unwrap().persist, Persist::Through);
     life
@@ -61,7 +67,7 @@ fn an_end_is_recorded_then_done_then_forgotten() {
 
 #[test]
 fn an_end_waits_for_a_start_that_is_under_way() {
-    let (mut life, _) = Lifecycle::create(policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
+    let (mut life, _) = Sandbox::create(details(), policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
     let effects = life.apply(Event::Terminate(EndReason::Requested), at(1.0)).unwrap();
     assert_eq!(effects.deed, Some(Deed::CancelStart));
@@ -83,7 +89,7 @@ fn what_its_creator_never_heard_of_ends_unless_something_but_its_create_has_used
         assert_eq!(used.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "{source}");
     }
 
-    let (mut starting, _) = Lifecycle::create(policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
+    let (mut starting, _) = Sandbox::create(details(), policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
     starting.apply(Event::Recorded(1), at(0.0)).unwrap();
     assert_eq!(starting.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "its start is not for nothing");
 }
@@ -144,7 +150,7 @@ fn nothing_ends_before_the_restart_grace_is_over() {
         idle_slack: Duration::from_secs(1),
         not_before: at(60.0).moment,
     };
-    let (mut life, effects) = Lifecycle::restore(restored, at(0.0));
+    let (mut life, effects) = Sandbox::restore(details(), restored, at(0.0));
     assert_eq!(effects, Effects::NONE);
     assert_eq!(life.apply(Event::TimerFired, at(59.9)).unwrap(), Effects::NONE);
     assert_eq!(life.terminates_at(), Some(at(60.0).moment));
@@ -154,7 +160,7 @@ fn nothing_ends_before_the_restart_grace_is_over() {
 #[test]
 fn a_missed_heartbeat_fails_only_a_sandbox_that_owes_one() {
     let policy = Policy { heartbeat_timeout: Some(Duration::from_secs(5)), ..policy(OnTimeout::Deactivate) };
-    let (mut life, _) = Lifecycle::create(policy, ACTIVE, at(0.0));
+    let (mut life, _) = Sandbox::create(details(), policy, ACTIVE, at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
     life.apply(Event::Started, at(10.0)).unwrap();
     life.apply(Event::Heartbeat, at(14.0)).unwrap();
@@ -167,12 +173,12 @@ fn a_missed_heartbeat_fails_only_a_sandbox_that_owes_one() {
 fn a_pause_by_hand_moves_no_clock_and_is_no_use() {
     let mut life = running(OnTimeout::Terminate);
     let expires_at = life.expires_at();
-    let activity = life.activity;
+    let activity = life.state.activity;
     life.apply(Event::ContainerPaused, at(10.0)).unwrap();
     let effects = life.apply(Event::ContainerUnpaused, at(30.0)).unwrap();
     assert_eq!((effects.persist, effects.used), (Persist::Through, None));
     assert_eq!(life.idle_deadline(), Some(at(20.0).moment.plus(IDLE)), "it stood still for 20 s, and goes on");
-    assert_eq!((life.expires_at(), life.activity), (expires_at, activity));
+    assert_eq!((life.expires_at(), life.state.activity), (expires_at, activity));
     // A ping while it is paused is use: what is left from then on is the whole timeout.
     life.apply(Event::ContainerPaused, at(40.0)).unwrap();
     life.apply(Event::Activity(ActivitySource::Ping), at(50.0)).unwrap();

@@ -10,7 +10,7 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, EndReason, OnTimeout, Status},
     },
-    laws::{ACTIVE, IDLE, at, policy},
+    laws::{ACTIVE, IDLE, at, details, policy},
     *,
 };
 
@@ -57,7 +57,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 
 /// Plays the outside of one machine.
 struct Model {
-    life: Lifecycle,
+    life: Sandbox,
     now: Now,
     owed: std::collections::VecDeque<Owed>,
     delivered: Option<Event>,
@@ -81,7 +81,7 @@ enum Owed {
 impl Model {
     fn new(on_timeout: OnTimeout) -> Self {
         let now = at(0.0);
-        let (life, effects) = Lifecycle::create(policy(on_timeout), ACTIVE, now);
+        let (life, effects) = Sandbox::create(details(), policy(on_timeout), ACTIVE, now);
         let mut model = Self {
             life,
             now,
@@ -116,9 +116,9 @@ impl Model {
     }
 
     fn step(&mut self, event: Event) {
-        let before = self.life;
+        let before = self.life.clone();
         match self.life.apply(event, self.now) {
-            Err(_) => assert_eq!(self.life, before, "a refused event changed the state"),
+            Err(_) => assert_eq!(self.life.state, before.state, "a refused event changed the state"),
             Ok(effects) => {
                 let asked = matches!(event, Event::Activity(_) | Event::KeepAlive(_) | Event::Reuse(_));
                 let resumed = before.status() == Status::Paused && effects.used.is_some();
@@ -156,7 +156,7 @@ impl Model {
         }
     }
 
-    fn check_end(&self, before: &Lifecycle, end: &End) {
+    fn check_end(&self, before: &Sandbox, end: &End) {
         if end.reason == EndReason::Idle {
             assert!(self.now.moment >= self.promised_from.plus(IDLE), "ended early");
             assert_eq!(before.status(), Status::Running, "the clock of a paused sandbox ran");
@@ -200,9 +200,9 @@ impl Model {
         // The timer fires at each of its moments on the way, as the actor's would.
         while let Some((wake, _)) = self.life.next_action().filter(|(wake, _)| *wake <= until) {
             self.now.moment = self.now.moment.max(wake);
-            let before = self.life;
+            let before = self.life.clone();
             self.step(Event::TimerFired);
-            assert_ne!(self.life, before, "the timer would fire for ever");
+            assert_ne!(self.life.state, before.state, "the timer would fire for ever");
         }
         self.now.moment = until;
     }

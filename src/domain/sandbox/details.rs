@@ -1,15 +1,8 @@
-//! A sandbox as a whole: its state machine, and what people call it by.
-
-use std::sync::Arc;
+//! What people call a sandbox by: all that is known of it besides its state.
 
 use serde_json::value::RawValue;
 
-use super::{
-    fields::Fields,
-    id::SandboxId,
-    lifecycle::Lifecycle,
-    time::{EpochSeconds, Now},
-};
+use super::super::{fields::Fields, id::SandboxId, time::EpochSeconds};
 
 /// Fields of a JSON object as they were written: names, and values byte for byte, so that no number loses a digit and no
 /// text an escape.
@@ -83,28 +76,5 @@ impl Details {
             last_output: None,
             engine_error: None,
         }
-    }
-}
-
-/// A sandbox: a copy for whoever wants to look, write it down or answer with it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Sandbox {
-    /// What it is called by.
-    pub details: Arc<Details>,
-    /// Where it is in its life.
-    pub life: Lifecycle,
-}
-
-impl Sandbox {
-    /// Its identifier.
-    pub fn id(&self) -> &SandboxId {
-        &self.details.id
-    }
-
-    /// Seconds since its container ran; `None` before that.
-    pub fn uptime(&self, now: &Now) -> Option<f64> {
-        let until =
-            self.life.end().filter(|_| self.life.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
-        self.details.started_at.map(|started| (until - started).max(0.0))
     }
 }

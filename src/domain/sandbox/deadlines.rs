@@ -7,7 +7,7 @@ use super::{
         time::Moment,
         words::{EndReason, OnTimeout},
     },
-    machine::{Lifecycle, Phase, Up},
+    state::{Phase, Sandbox, Up},
 };
 
 /// The timeouts that a sandbox lives by.
@@ -36,7 +36,7 @@ pub enum Action {
     Retry,
 }
 
-impl Lifecycle {
+impl Sandbox {
     /// When the idle rule ends it, if nothing resets it. `None` while paused without a paused timeout, while pending
     /// (the clock starts with the container), while its container is started again (the clock stands still), without an
     /// idle timeout, and once it is ending.
@@ -44,19 +44,21 @@ impl Lifecycle {
         let up = self.up()?;
         match up {
             Up::Paused { since } | Up::Resuming { since } => {
-                let from = since.max(self.last_activity);
-                self.policy.paused_timeout.map(|timeout| from.plus(timeout).plus(self.idle_slack))
+                let from = since.max(self.state.last_activity);
+                self.state.policy.paused_timeout.map(|timeout| from.plus(timeout).plus(self.state.idle_slack))
             }
-            Up::Running | Up::Pausing => {
-                self.policy.idle_timeout.map(|timeout| self.last_activity.plus(timeout).plus(self.idle_slack))
-            }
+            Up::Running | Up::Pausing => self
+                .state
+                .policy
+                .idle_timeout
+                .map(|timeout| self.state.last_activity.plus(timeout).plus(self.state.idle_slack)),
             Up::Restarting { .. } => None,
         }
     }
 
     /// The next thing that will happen by itself, and when. Deadlines never act before the restart grace is over.
     pub fn next_action(&self) -> Option<(Moment, Action)> {
-        match self.phase {
+        match self.state.phase {
             Phase::Pending(birth) => birth.retry_at().map(|at| (at, Action::Retry)),
             Phase::Ending(ending) => ending.retry_at().map(|at| (at, Action::Retry)),
             Phase::Gone(_) => None,
@@ -64,14 +66,14 @@ impl Lifecycle {
             Phase::Up(Up::Restarting { retry, .. }) => retry.map(|at| (at, Action::Retry)),
             Phase::Up(up) => {
                 let idle = self.idle_deadline().map(|at| (at, Action::End(EndReason::Idle)));
-                let active = self.active_timeout_action(up).map(|action| (self.expires_at, action));
+                let active = self.active_timeout_action(up).map(|action| (self.state.expires_at, action));
                 let heartbeat = self.heartbeat_deadline_of(up).map(|at| (at, Action::End(EndReason::Unresponsive)));
                 [idle, active, heartbeat]
                     .into_iter()
                     .flatten()
                     .map(|(at, action)| match action {
-                        Action::Pause => (at.max(self.not_before).max(self.pause_not_before), action),
-                        Action::End(_) | Action::Retry => (at.max(self.not_before), action),
+                        Action::Pause => (at.max(self.state.not_before).max(self.state.pause_not_before), action),
+                        Action::End(_) | Action::Retry => (at.max(self.state.not_before), action),
                     })
                     .min_by_key(|(at, _)| *at)
             }
@@ -85,7 +87,7 @@ impl Lifecycle {
 
     /// Whether its active timeout has not passed.
     pub fn is_active(&self, now: Moment) -> bool {
-        matches!(self.phase, Phase::Pending(_) | Phase::Up(_)) && now < self.expires_at
+        matches!(self.state.phase, Phase::Pending(_) | Phase::Up(_)) && now < self.state.expires_at
     }
 
     /// When it ends for want of a heartbeat. `None` when it owes none.
@@ -94,7 +96,7 @@ impl Lifecycle {
     }
 
     fn active_timeout_action(&self, up: Up) -> Option<Action> {
-        match (self.policy.on_timeout, up) {
+        match (self.state.policy.on_timeout, up) {
             (OnTimeout::Terminate, _) => Some(Action::End(EndReason::Expired)),
             (OnTimeout::Pause, Up::Running) => Some(Action::Pause),
             (OnTimeout::Pause, _) | (OnTimeout::Deactivate, _) => None,
@@ -104,7 +106,7 @@ impl Lifecycle {
     /// A frozen container cannot send heartbeats and owes none; once thawed it has a whole timeout for the next.
     fn heartbeat_deadline_of(&self, up: Up) -> Option<Moment> {
         match up {
-            Up::Running => self.policy.heartbeat_timeout.map(|timeout| self.last_heartbeat.plus(timeout)),
+            Up::Running => self.state.policy.heartbeat_timeout.map(|timeout| self.state.last_heartbeat.plus(timeout)),
             Up::Pausing | Up::Paused { .. } | Up::Resuming { .. } | Up::Restarting { .. } => None,
         }
     }

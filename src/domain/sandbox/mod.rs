@@ -26,14 +26,16 @@
 
 mod container;
 mod deadlines;
+mod details;
 mod event;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod laws;
-mod machine;
+mod state;
 mod transitions;
 
 pub use deadlines::{Action, Policy};
+pub use details::{Details, RawFields};
 pub use event::{Container, Deed, Denied, Effects, End, Event, Persist};
-pub use machine::{ActivityCount, Lifecycle, Restored, Revived};
+pub use state::{ActivityCount, Restored, Revived, Sandbox};
