@@ -37,7 +37,12 @@ bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, 
 soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number
 	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test crash histories
 
-lint: ## check the formatting, clippy's advice, and the documentation's links
+lint: ## check the formatting, clippy's advice, the documentation's links, and the dependencies' licences
 	cargo fmt --check
 	cargo clippy --all-targets $(LOCKED) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(LOCKED)
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny --config config/deny.toml $(LOCKED) check licenses bans sources; \
+	else \
+		echo "lint: the dependencies' licences are not checked: cargo-deny is missing (cargo install --locked cargo-deny)"; \
+	fi

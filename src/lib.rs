@@ -14,6 +14,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`design`] | what Sandglass promises, and the rules that follow; no code |
 //! | [`domain`] | what a sandbox is and how it lives: a pure state machine, deadlines, records |
 //! | [`ports`] | the two seams to the outside, in the core's own words: persistence and the container engine |
 //! | [`store`] | persistence: Redis, an embedded file, memory |
@@ -75,6 +76,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod design;
 pub mod domain;
 pub mod drill;
 pub mod feed;

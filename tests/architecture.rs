@@ -8,6 +8,7 @@ use std::{
 
 /// What each module of the crate may use, beside itself. The map in `lib.rs` tells the same in words.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("design", &[]),
     ("domain", &[]),
     ("ports", &["domain"]),
     ("clock", &["domain"]),
