@@ -1,17 +1,12 @@
-//! The settings, and the port's calls: each is one line here and one file beside this.
+//! The port's calls: each is one line here and one file beside this.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    engine::Engine,
-    reach::Ports,
-    readiness,
-    registry::{Keyring, Registries},
-};
+use super::{engine::Engine, registry::Keyring, settings::Settings};
 use crate::{
     domain::EpochSeconds,
     host::EngineLock,
@@ -19,39 +14,14 @@ use crate::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
+    runtime::readiness::Probe,
 };
-
-/// How to reach Docker and how to treat it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`; without it `DOCKER_HOST` counts, then
-    /// the usual socket.
-    pub host: Option<String>,
-    /// Whether `tcp://` is spoken over TLS, as `https://` always is.
-    pub tls: bool,
-    /// The directory of `ca.pem`, `cert.pem` and `key.pem` for TLS.
-    pub cert_path: PathBuf,
-    /// The network of containers, and how their ports are reached.
-    pub ports: Ports,
-    /// The logins of registries.
-    pub registries: Registries,
-    /// The value of the label `sandglass.prefix`: containers with another one are somebody else's.
-    pub prefix: String,
-    /// How many calls may be on their way at once; at least 2, so that removals leave room for others.
-    pub concurrency: usize,
-    /// How long a container may take to end after SIGTERM, before SIGKILL; counted in whole seconds, rounded up.
-    pub stop_grace: Duration,
-    /// How long one call may take. A stop may take the grace time longer, a create three times as long.
-    pub call_timeout: Duration,
-    /// How long one image's pull may take.
-    pub pull_timeout: Duration,
-}
 
 /// The Docker Engine. Cheap to clone; clones share their connection and their permits.
 #[derive(Clone)]
 pub struct Docker {
     pub(super) engine: Arc<Engine>,
-    pub(super) probe: readiness::Probe,
+    pub(super) probe: Probe,
     pub(super) keyring: Keyring,
 }
 
@@ -70,7 +40,7 @@ impl Docker {
     /// As [`Docker::connect`].
     pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
-        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: readiness::Probe::new()? })
+        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: Probe::new()? })
     }
 }
 

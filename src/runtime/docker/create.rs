@@ -9,10 +9,11 @@ use bollard::{
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Docker, engine::Engine, error::CallError, hardening, start::unless_cancelled};
+use super::{Docker, engine::Engine, error::CallError, hardening};
 use crate::{
     domain::retry::Backoff,
     ports::runtime::{ContainerRef, Owner, RuntimeError, Start},
+    runtime::cancel::unless_cancelled,
 };
 
 const CREATE: &str = "create the container";
@@ -48,7 +49,9 @@ impl Docker {
     ) -> Result<Result<String, CallError>, RuntimeError> {
         let _permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
         let (sender, receiver) = oneshot::channel();
-        let body = hardening::body(&start.spec, &self.engine.settings.ports, self.labels(start));
+        let ports = &self.engine.settings.ports;
+        let labels = self.engine.identity().labels(start, ports.label(&start.spec.ports));
+        let body = hardening::body(&start.spec, ports, labels);
         tokio::spawn(create_or_discard(Arc::clone(&self.engine), start.name.clone(), body, sender));
         let limit = self.engine.settings.call_timeout * PATIENCE;
         Ok(match timeout(limit, receiver).await {

@@ -15,7 +15,7 @@ use bollard::{
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Docker, error::CallError, ownership::Look};
+use super::{Docker, error::CallError, find::Look};
 use crate::ports::runtime::{ContainerRef, EndAccount};
 
 /// How long an engine has to stay up after an end. When a host goes down, containers may be ended shortly before their

@@ -15,13 +15,16 @@ use futures_util::{
 use tokio::time::timeout;
 
 use super::{
-    Settings,
-    charge::Charged,
+    charge::Charge,
     error::CallError,
     host::{Host, adjust_requests},
     pool::{Permit, Pool},
+    settings::Settings,
 };
-use crate::{host::EngineLock, ports::runtime::RuntimeError};
+use crate::{host::EngineLock, ports::runtime::RuntimeError, runtime::identity::Identity};
+
+/// How long a start waits for an engine that does not say which one it is.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connection to the engine. "Connection" is a figure of speech: each call opens a socket of its own, and what is
 /// kept is the API version that was agreed on. It is forgotten when a call finds the engine unreachable or silent, so
@@ -30,7 +33,7 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) pool: Pool,
     /// `None`: nobody is kept out.
-    pub(super) charged: Option<Charged>,
+    charge: Option<Charge>,
     host: Host,
     client: Mutex<Option<Connected>>,
 }
@@ -45,8 +48,8 @@ struct Connected {
 impl Engine {
     pub(super) fn new(settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let host = Host::resolve(&settings)?;
-        let (pool, charged) = (Pool::new(settings.concurrency), lock.map(Charged::with));
-        Ok(Self { pool, settings, charged, host, client: Mutex::new(None) })
+        let (pool, charge) = (Pool::new(settings.concurrency), lock.map(Charge::by));
+        Ok(Self { pool, settings, charge, host, client: Mutex::new(None) })
     }
 
     /// Where it is.
@@ -140,8 +143,44 @@ impl Engine {
         self.connected().await.map(|connected| connected.client)
     }
 
+    /// By what this supervisor's containers are told from others.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        Identity { prefix: &self.settings.prefix, origin: self.charge.as_ref().and_then(Charge::origin) }
+    }
+
+    pub(super) async fn in_charge(&self) -> Option<String> {
+        let charge = self.charge.as_ref()?;
+        // An engine that is away is asked when it is back.
+        let engine = timeout(PATIENCE, self.id()).await.ok()?.ok()?;
+        charge.holder(&engine).await
+    }
+
+    pub(super) async fn take_charge(&self, store: &str) -> Result<(), String> {
+        let Some(charge) = &self.charge else { return Ok(()) };
+        charge.set_store(Some(store.to_owned()));
+        let Ok(Ok(engine)) = timeout(PATIENCE, self.id()).await else {
+            // The next client finds out.
+            self.forget_client();
+            return Ok(());
+        };
+        charge.take(&engine, store).await
+    }
+
+    pub(super) async fn usurped(&self) -> String {
+        match &self.charge {
+            Some(charge) => charge.usurped().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        if let Some(charge) = &self.charge {
+            charge.leave();
+        }
+    }
+
     /// The engine's id. Empty where nobody is kept out.
-    pub(super) async fn id(&self) -> Result<String, CallError> {
+    async fn id(&self) -> Result<String, CallError> {
         self.connected().await.map(|connected| connected.engine_id)
     }
 
@@ -158,8 +197,11 @@ impl Engine {
         };
         let version = negotiated.client_version();
         let client = adjust_requests(negotiated, version);
-        let engine_id = if self.charged.is_some() { self.ask_for_id(&client).await? } else { String::new() };
-        self.admit(&engine_id).await?;
+        let mut engine_id = String::new();
+        if let Some(charge) = &self.charge {
+            engine_id = self.ask_for_id(&client).await?;
+            charge.admit(&engine_id).await?;
+        }
         tracing::debug!(host = %self.host, api_version = %version, engine_id, "connected to the container engine");
         let connected = Connected { client, engine_id };
         *self.slot() = Some(connected.clone());
@@ -177,7 +219,7 @@ impl Engine {
     }
 
     /// The next call asks the engine anew which one it is.
-    pub(super) fn forget_client(&self) {
+    fn forget_client(&self) {
         *self.slot() = None;
     }
 

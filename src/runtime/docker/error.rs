@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 
 use super::host::Host;
-use crate::ports::runtime::RuntimeError;
+use crate::{ports::runtime::RuntimeError, runtime::causes::with_causes};
 
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
@@ -37,7 +37,7 @@ pub(super) enum CallError {
 impl CallError {
     pub(super) fn new(host: &Host, error: Error) -> Self {
         let unreachable = |error: &dyn std::error::Error, sent| Self::Unreachable {
-            message: format!("{host}: {}", chain(error)),
+            message: format!("{host}: {}", with_causes(error)),
             sent,
         };
         match error {
@@ -58,7 +58,7 @@ impl CallError {
             Error::IOError { err } => unreachable(&err, true),
             Error::RequestTimeoutError => Self::Broken("the engine did not answer".to_owned()),
             Error::DockerStreamError { error } => Self::Broken(error),
-            other => Self::Broken(chain(&other)),
+            other => Self::Broken(with_causes(&other)),
         }
     }
 
@@ -88,20 +88,6 @@ impl CallError {
             other => RuntimeError::Failed(format!("failed to {deed}: {}", other.to_string().trim_end())),
         }
     }
-}
-
-/// An error and what caused it; HTTP clients hide the one line that says why in the innermost one.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

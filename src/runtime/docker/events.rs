@@ -54,9 +54,10 @@ impl Docker {
             "destroy" => Kind::Destroyed,
             _ => return None,
         };
-        let container = self.claim(actor.id.as_deref()?, &attributes)?;
+        let identity = self.engine.identity();
+        let container = identity.claim(actor.id.as_deref()?, &attributes)?;
         let name = attributes.get("name").map(String::as_str).unwrap_or_default();
-        let stranger = self.stranger(&container, name, &attributes);
+        let stranger = identity.stranger(&container, name, &attributes);
         Some(ContainerEvent { at: at(message.time_nano, message.time)?, container, kind, stranger })
     }
 }

@@ -2,7 +2,7 @@
 
 use bollard::models::ContainerInspectResponse;
 
-use super::{Docker, ownership::Look, view};
+use super::{Docker, find::Look, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},

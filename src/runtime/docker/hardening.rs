@@ -6,7 +6,7 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::reach::{Ports, key};
+use super::{reach::key, settings::Ports};
 use crate::domain::spec::{self, Limits, StartSpec};
 
 /// What is left after all capabilities are dropped: enough for a package manager and a web server that change their

@@ -7,7 +7,7 @@ use std::{
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, errors::Error};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::ports::runtime::RuntimeError;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -179,7 +179,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::{Ports, Registries},
+        super::settings::{Ports, Registries},
         *,
     };
 

@@ -7,8 +7,11 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Docker, error::CallError, start::unless_cancelled};
-use crate::ports::runtime::{RuntimeError, StartProgress};
+use super::{Docker, error::CallError};
+use crate::{
+    ports::runtime::{RuntimeError, StartProgress},
+    runtime::cancel::unless_cancelled,
+};
 
 /// Progress is told at most this often: an engine reports every few kilobytes of each layer.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);

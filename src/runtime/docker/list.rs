@@ -2,16 +2,17 @@
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
 
-use super::{Docker, ownership, reach};
+use super::{Docker, find::own_name, reach};
 use crate::{
     domain::sandbox::Container,
-    ports::runtime::{Labels, Listed, Owner, RuntimeError},
+    ports::runtime::{Listed, Owner, RuntimeError},
+    runtime::labels,
 };
 
 impl Docker {
     /// All containers with our labels, then those with the reference system's.
     pub(super) async fn listing(&self) -> Result<Vec<Listed>, RuntimeError> {
-        let [ours, theirs] = self.common_labels();
+        let [ours, theirs] = self.engine.identity().common_labels();
         let mut listed = self.listed(ours).await?;
         // One that carries both sets of labels is ours, and is listed as that already.
         listed.extend(self.listed(theirs).await?.into_iter().filter(|one| one.container.owner != Owner::Sandglass));
@@ -26,18 +27,15 @@ impl Docker {
     /// The summary in the port's words, if it is of a container of ours.
     fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
         let ports = reach::listed(&summary, self.engine.host());
-        let labels = summary.labels.unwrap_or_default();
-        let container = self.claim(summary.id.as_deref()?, &labels)?;
-        let name = ownership::own_name(summary.names.as_deref().unwrap_or_default());
+        let (identity, labels) = (self.engine.identity(), summary.labels.unwrap_or_default());
+        let container = identity.claim(summary.id.as_deref()?, &labels)?;
+        let name = own_name(summary.names.as_deref().unwrap_or_default());
         Some(Listed {
             state: state(summary.state),
-            stranger: self.stranger(&container, name, &labels),
+            stranger: identity.stranger(&container, name, &labels),
             name: name.to_owned(),
             image: summary.image,
-            labels: match container.owner {
-                Owner::Sandglass => ownership::parse(&labels),
-                Owner::Reference { .. } => Labels::default(),
-            },
+            labels: labels::read(&container.owner, &labels),
             ports,
             created_at: summary.created.unwrap_or_default() as f64,
             container,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use bollard::models::{
@@ -11,38 +11,14 @@ use bollard::models::{
 };
 
 use super::{
+    find::labels_of,
     host::Host,
-    ownership::{PORTS, labels_of},
+    settings::{DEFAULT_NETWORK, Ports, Reach},
 };
+use crate::runtime::identity::PORTS;
 
-/// The name under which an engine offers its own network.
-const DEFAULT_NETWORK: &str = "default";
 /// What that network is called in a container that is on it.
 const BRIDGE: &str = "bridge";
-
-/// How ports are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// As published on this address of the engine's host.
-    Published(Ipv4Addr),
-    /// At the container's own address on its network; nothing is published.
-    Network,
-}
-
-/// The network of containers, and how their ports are reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// The network's name; `default` is the engine's own.
-    pub network: String,
-    /// How ports are reached.
-    pub reach: Reach,
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Self { network: DEFAULT_NETWORK.to_owned(), reach: Reach::Published(Ipv4Addr::LOCALHOST) }
-    }
-}
 
 impl Ports {
     /// What the label of a new container tells of its ports: those that are reached at its own address. It is there in any
@@ -147,6 +123,8 @@ fn address(host_ip: &str, host_port: &str, host: &Host) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn local() -> Host {

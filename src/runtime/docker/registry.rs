@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     fs::File,
     io::{BufReader, ErrorKind},
     path::{Path, PathBuf},
@@ -19,7 +18,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::error::CallError;
+use super::{
+    error::CallError,
+    settings::{Login, Registries},
+};
 
 /// The registry of images that name none.
 const HUB: &str = "docker.io";
@@ -33,30 +35,6 @@ const LOOKUPS: usize = 4;
 
 /// What a helper says when it knows no login, which is no failure.
 const NOT_FOUND: &str = "credentials not found";
-
-/// A registry's login.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The user.
-    pub username: String,
-    /// The password, or a token in its place.
-    pub password: String,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Login").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-/// Where logins are found.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Registries {
-    /// By the registry as images name it: `ghcr.io`, `registry.example.com:5000`, `docker.io`.
-    pub logins: BTreeMap<String, Login>,
-    /// The directory of the Docker client's `config.json`; `None`: it is not read.
-    pub client_config: Option<PathBuf>,
-}
 
 /// Looks logins up. Cheap to clone.
 #[derive(Clone)]

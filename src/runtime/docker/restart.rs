@@ -1,6 +1,6 @@
 //! Starting a container again that has stopped, with its files.
 
-use super::{Docker, freeze::full_id, ownership::Look, view};
+use super::{Docker, find::Look, freeze::full_id, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError, Started},

@@ -1,14 +1,24 @@
 //! The way up: image, create, start, readiness; cancelled between any two of them.
 
-use std::future::Future;
+use std::time::Duration;
 
+use bollard::models::ContainerInspectResponse;
 use tokio_util::sync::CancellationToken;
 
-use super::Docker;
-use crate::ports::runtime::{RuntimeError, Start, StartProgress, Started};
+use super::{Docker, view};
+use crate::{
+    domain::{sandbox::Container, spec::Readiness},
+    ports::runtime::{Inspected, RuntimeError, Start, StartProgress, Started},
+    runtime::{cancel::unless_cancelled, readiness::NotReady},
+};
 
 /// The program that an engine runs as a container's first process.
 const INIT: &str = "docker-init";
+/// How long a container may take to become ready whose label does not say.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
+/// How much of a container's output a failure tells.
+const LOG_LINES: &str = "10";
+const LOG_BYTES: usize = 2000;
 
 impl Docker {
     /// The whole start. What has been created when it fails stays for the caller to remove.
@@ -42,6 +52,52 @@ impl Docker {
         let found = self.alive(id).await?;
         Ok(self.started(&found))
     }
+
+    /// Waits until the container is ready. No permit is held while waiting.
+    async fn await_readiness(
+        &self,
+        readiness: &Readiness,
+        limit: Duration,
+        started: &Started,
+    ) -> Result<(), RuntimeError> {
+        let id = &started.container_id;
+        match self.probe.until_ready(readiness, limit, started, || self.still_alive(id)).await {
+            Ok(()) => Ok(()),
+            Err(NotReady::InTime(message)) => Err(RuntimeError::Failed(message + &self.told_output(id).await)),
+            Err(NotReady::Ended(error)) => Err(error),
+        }
+    }
+
+    /// The same by the labels of a container whose start was interrupted.
+    pub(super) async fn await_labelled_readiness(&self, found: &Inspected) -> Result<(), RuntimeError> {
+        let Some(readiness) = &found.labels.readiness else { return Ok(()) };
+        let limit = found.labels.ready_timeout.unwrap_or(READY_TIMEOUT);
+        self.await_readiness(readiness, limit, &found.started).await
+    }
+
+    async fn still_alive(&self, id: &str) -> Result<(), RuntimeError> {
+        self.alive(id).await.map(drop)
+    }
+
+    /// The container, as long as it runs or is frozen; else why not.
+    pub(super) async fn alive(&self, id: &str) -> Result<ContainerInspectResponse, RuntimeError> {
+        let found = self.inspect_by_id(id).await.map_err(|error| error.during("inspect the container"))?;
+        let Some(found) = found else {
+            return Err(RuntimeError::Failed("the container was removed by somebody else while it started".to_owned()));
+        };
+        let Container::Stopped(code) = view::state(&found) else { return Ok(found) };
+        let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
+        let oom = found.state.as_ref().is_some_and(|state| state.oom_killed == Some(true));
+        let oom = if oom { ", killed for memory" } else { "" };
+        let output = self.told_output(id).await;
+        Err(RuntimeError::Failed(format!("the container ended before it was ready ({code}{oom}){output}")))
+    }
+
+    /// The end of what the container wrote, as the end of a message.
+    async fn told_output(&self, id: &str) -> String {
+        let output = self.last_output(id, LOG_LINES, LOG_BYTES).await;
+        output.map_or_else(String::new, |output| format!("; its last output: {output}"))
+    }
 }
 
 /// The engine's init is looked for when a container is started, and an engine without one names it in its answer. What
@@ -55,18 +111,6 @@ fn without_init(start: &Start, error: RuntimeError) -> RuntimeError {
             ))
         }
         error => error,
-    }
-}
-
-/// Awaits `work`, unless `cancel` comes first. For work that may be dropped anywhere.
-pub(super) async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T, RuntimeError>>,
-) -> Result<T, RuntimeError> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(RuntimeError::Cancelled),
-        outcome = work => outcome,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 use tokio::time::{sleep, timeout};
 
-use super::{Docker, error::CallError, freeze::full_id, ownership::Look, pool::Permit, view};
+use super::{Docker, error::CallError, find::Look, freeze::full_id, pool::Permit, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},

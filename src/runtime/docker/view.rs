@@ -6,12 +6,13 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Stat
 
 use super::{
     Docker,
-    ownership::{self, BASE_PORT, Look, labels_of},
+    find::{Look, labels_of, name_of},
     reach,
 };
 use crate::{
     domain::sandbox::Container,
-    ports::runtime::{ContainerRef, Inspected, Labels, Owner, RuntimeError, Started},
+    ports::runtime::{ContainerRef, Inspected, Owner, RuntimeError, Started},
+    runtime::{identity::BASE_PORT, labels},
 };
 
 impl Docker {
@@ -28,12 +29,9 @@ impl Docker {
             state: state(found),
             oom_killed: found.state.as_ref().and_then(|state| state.oom_killed).unwrap_or(false),
             started: self.started(found),
-            name: found.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
+            name: name_of(found).to_owned(),
             image: found.config.as_ref().and_then(|config| config.image.clone()),
-            labels: match owner {
-                Owner::Sandglass => labels_of(found).map(ownership::parse).unwrap_or_default(),
-                Owner::Reference { .. } => Labels::default(),
-            },
+            labels: labels_of(found).map(|all| labels::read(owner, all)).unwrap_or_default(),
         }
     }
 

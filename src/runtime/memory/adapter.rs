@@ -1,7 +1,6 @@
 //! The port's calls, and what is set to go wrong in them.
 
 use std::{
-    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    containers::{Containers, Look, WallClock},
+    containers::{Containers, Look, TERMINATED, WallClock},
     faults::{Faults, Point, When},
 };
 use crate::{
@@ -21,13 +20,11 @@ use crate::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
+    runtime::cancel::unless_cancelled,
 };
 
 /// The wall-clock time at which the default clock begins.
 const DEFAULT_EPOCH: EpochSeconds = 1_800_000_000.0;
-
-/// The exit code of a process that SIGTERM ended.
-pub(super) const TERMINATED: i64 = 143;
 
 /// How long an account of an end takes.
 const MOMENT: Duration = Duration::from_secs(2);
@@ -35,9 +32,9 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// A point that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Which.
+    /// The step of a call.
     pub point: Point,
-    /// For whom; `None`: for nobody in particular.
+    /// The sandbox that the call is about, if it is about one.
     pub sandbox: Option<SandboxId>,
 }
 
@@ -325,17 +322,6 @@ impl Runtime for Memory {
 fn tokio_wall_clock() -> WallClock {
     let began = Instant::now();
     Arc::new(move || DEFAULT_EPOCH + began.elapsed().as_secs_f64())
-}
-
-async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T, RuntimeError>>,
-) -> Result<T, RuntimeError> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(RuntimeError::Cancelled),
-        outcome = work => outcome,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

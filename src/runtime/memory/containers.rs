@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{adapter::TERMINATED, events::Log};
+use super::log::Log;
 use crate::{
     domain::{EpochSeconds, SandboxId, sandbox::Container as State},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
         RuntimeError, Start, Started, Stranger,
     },
+    runtime::labels,
 };
 
 /// Tells the wall-clock time: an argument, so that tests decide how old a container is.
@@ -21,6 +22,8 @@ pub type WallClock = Arc<dyn Fn() -> EpochSeconds + Send + Sync>;
 const FIRST_HOST_PORT: u64 = 20_000;
 const HOST_PORTS: u64 = 40_000;
 
+/// The exit code of a process that SIGTERM ended.
+pub(super) const TERMINATED: i64 = 143;
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
 
@@ -72,6 +75,12 @@ pub(super) struct Entry {
     image: String,
     ports: Vec<u16>,
     labels: Labels,
+}
+
+/// What is left of labels that are written and read as every engine's are.
+fn through_text(written: Labels) -> Labels {
+    let text = labels::write(written).map(|(key, value)| (key.to_owned(), value.unwrap_or_default()));
+    labels::read(&Owner::Sandglass, &text.collect())
 }
 
 /// What was found under a reference.
@@ -227,7 +236,7 @@ impl Containers {
             stranger: None,
             image: "busybox:stable".to_owned(),
             ports: Vec::new(),
-            labels,
+            labels: through_text(labels),
         }
     }
 
