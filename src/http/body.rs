@@ -172,9 +172,10 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     }
     // The position of a value in the body tells less than its path.
     let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-    let field = match quoted(rule, "missing field `") {
-        Some(missing) if path == "." => missing.to_owned(),
-        Some(missing) => format!("{path}.{missing}"),
+    let named = quoted(rule, "missing field `").or_else(|| quoted(rule, "duplicate field `"));
+    let field = match named {
+        Some(name) if path == "." => name.to_owned(),
+        Some(name) => format!("{path}.{name}"),
         None => path.to_owned(),
     };
     match field.as_str() {
@@ -240,6 +241,8 @@ mod tests {
             (r#"{"list": [], "inner": {"number": 1, "more": 2}}"#, Some("inner.more")),
             (r#"{"list": [], "inner": 5}"#, Some("inner")),
             (r#"{"list": [], "lists": 2}"#, Some("lists")),
+            (r#"{"list": [], "list": []}"#, Some("list")),
+            (r#"{"list": [], "inner": {"number": 1, "number": 1}}"#, Some("inner.number")),
             ("{}", Some("list")),
             ("", Some("list")),
             ("7", None),

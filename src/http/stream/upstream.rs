@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::web::Data;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     messages::Message,
@@ -20,21 +20,49 @@ use crate::{
     supervisor::{Filter, Supervisor},
 };
 
-/// A message of a reader.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+/// What a message is for. It is read first, and the rest by what that says: an enum with a tag inside would be read in one
+/// go, and forget which field is wrong.
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+struct Tagged {
+    r#type: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Ping,
+    Subscribe,
+}
+
+/// Proof of use of one sandbox or many.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ping {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    id: Option<String>,
+    ids: Option<Vec<String>>,
+}
+
+/// Another filter.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subscribe {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    statuses: Vec<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A message that is understood.
 enum Asked {
-    /// Proof of use of one sandbox or many.
-    Ping { id: Option<String>, ids: Option<Vec<String>> },
-    /// Another filter.
-    Subscribe {
-        #[serde(default)]
-        ids: Vec<String>,
-        #[serde(default)]
-        statuses: Vec<String>,
-        #[serde(default)]
-        metadata: BTreeMap<String, String>,
-    },
+    Ping(Vec<String>),
+    Subscribe(Filter),
 }
 
 /// Does what a reader asks for; the answer, if it has one of its own.
@@ -49,19 +77,29 @@ pub(super) async fn answer(teller: &mut Teller, text: &str) -> Option<Told> {
 }
 
 async fn do_as_asked(teller: &mut Teller, supervisor: &Data<Supervisor>, text: &str) -> Result<Option<Told>, ApiError> {
-    match parse(text.as_bytes())? {
-        Asked::Ping { id, ids } => {
-            let ids = match (id, ids) {
-                (Some(id), None) => vec![id],
-                (None, Some(ids)) => ids,
-                _ => return Err(ApiError::field("id", "a ping has either id or ids")),
-            };
+    match read(text)? {
+        Asked::Ping(ids) => {
             let outcomes = ping_each(supervisor, &ids, ActivitySource::Stream).await?;
             Ok(Some(Told::of(&Message::Pong { results: batch_results(&ids, &outcomes) }, None)))
         }
-        Asked::Subscribe { ids, statuses, metadata } => {
-            teller.change_filter(filter(&ids, &statuses, metadata)?);
+        Asked::Subscribe(filter) => {
+            teller.change_filter(filter);
             Ok(None)
+        }
+    }
+}
+
+fn read(text: &str) -> Result<Asked, ApiError> {
+    let text = text.as_bytes();
+    match parse::<Tagged>(text)?.r#type {
+        Kind::Ping => match parse(text)? {
+            Ping { id: Some(id), ids: None, .. } => Ok(Asked::Ping(vec![id])),
+            Ping { id: None, ids: Some(ids), .. } => Ok(Asked::Ping(ids)),
+            Ping { .. } => Err(ApiError::field("id", "a ping has either id or ids")),
+        },
+        Kind::Subscribe => {
+            let Subscribe { ids, statuses, metadata, .. } = parse(text)?;
+            filter(&ids, &statuses, metadata).map(Asked::Subscribe)
         }
     }
 }
@@ -73,4 +111,37 @@ fn filter(ids: &[String], statuses: &[String], metadata: BTreeMap<String, String
     }
     statuses.iter().try_for_each(|word| add_status(&mut filter, "statuses", word))?;
     Ok(filter)
+}
+
+#[cfg(test)]
+#[path = "../../../tests/support/mutations.rs"]
+mod mutations;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::{mutations::mutated, *};
+
+    fn corpus() -> Vec<Vec<u8>> {
+        let lines = include_str!("../../../tests/fixtures/fuzz/upstream.jsonl").lines();
+        lines.map(|line| line.as_bytes().to_vec()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_message_is_understood_or_refused_by_the_field_that_is_wrong(bytes in mutated(corpus())) {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Err(error) = read(&text) {
+                let error = serde_json::to_value(error.body()).expect("JSON");
+                prop_assert!(["invalid_request", "invalid_id"].contains(&error["code"].as_str().expect("a code")));
+                let is_object = serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_object());
+                let field = error["details"]["field"].as_str().is_some_and(|field| !field.is_empty());
+                prop_assert!(field || !is_object, "{}: {}", text, error);
+            }
+        }
+    }
 }
