@@ -1,8 +1,8 @@
-//! The one place that reads the clock.
+//! The only place that reads clocks.
 //!
-//! Deadlines live on tokio's monotonic clock, which tests can pause. The wall clock is read once, at the start, and
-//! from then on told from the monotonic one: a wall clock that is set, or a host that sleeps, moves no deadline and
-//! makes no time in an answer contradict an earlier one (design, 3.8).
+//! Deadlines are on tokio's monotonic clock, which tests can pause. The wall clock is read once, at the start, and then
+//! derived from the monotonic one: setting it, or a host that sleeps, moves no deadline and makes no answer contradict an
+//! earlier one (see [design: clocks](crate::design::time::clocks)).
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Moment, Now};
 
-/// How far the wall clock may drift from what the monotonic one makes of it before it counts as set anew.
+/// How far the wall clock may drift from the derived one before it counts as set.
 const JUMP: Duration = Duration::from_millis(500);
 
 /// Reads the wall clock, in nanoseconds since the Unix epoch.
@@ -30,7 +30,7 @@ pub struct Clock {
 
 struct Inner {
     began: Instant,
-    /// What turns moments into nanoseconds since the epoch.
+    /// Turns moments into nanoseconds since the epoch.
     epoch_offset: AtomicI64,
     wall: WallClock,
 }
@@ -41,7 +41,7 @@ impl Clock {
         Self::with_wall(Arc::new(system_wall))
     }
 
-    /// tokio's monotonic clock, and a wall clock of the caller's own.
+    /// tokio's monotonic clock, and the caller's wall clock.
     pub fn with_wall(wall: WallClock) -> Self {
         let inner = Inner { began: Instant::now(), epoch_offset: AtomicI64::new(wall()), wall };
         Self { inner: Arc::new(inner) }
@@ -53,8 +53,8 @@ impl Clock {
         Now { moment: Moment::from_nanos(nanos), epoch_offset: self.inner.epoch_offset.load(Ordering::Relaxed) }
     }
 
-    /// Compares with the wall clock, and follows it when it was set anew. Returns by how many seconds it jumped. From
-    /// then on, moments have other wall-clock times, so whoever has written some down has to write them again.
+    /// Compares with the wall clock and, if it was set, follows it and returns by how many seconds it jumped. Moments then
+    /// have different wall-clock times, so times that were written down must be written again.
     pub fn follow_wall(&self) -> Option<f64> {
         let now = self.now();
         let offset = (self.inner.wall)().saturating_sub(now.moment.as_nanos());
@@ -66,11 +66,11 @@ impl Clock {
         Some(Duration::from_nanos(jump.unsigned_abs()).as_secs_f64().copysign(jump as f64))
     }
 
-    /// When tokio's clock shows `moment`: what a timer is armed with. A moment that is past is now.
+    /// The instant at which tokio's clock shows `moment`, for arming a timer. A past moment becomes now.
     pub fn instant_at(&self, moment: Moment) -> Instant {
         let began = self.inner.began;
         let after = u64::try_from(moment.as_nanos()).unwrap_or(0);
-        // Timeouts are bounded to years; what lies beyond the clock's range is as good as never.
+        // Timeouts are bounded to years; beyond the clock's range is never.
         began.checked_add(Duration::from_nanos(after)).unwrap_or_else(|| began + FAR)
     }
 }
@@ -84,7 +84,7 @@ fn system_wall() -> i64 {
     since_epoch.map_or(0, |duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// The machine's wall clock in epoch seconds, for what has no deadline: the store's expiries.
+/// The machine's wall clock in epoch seconds, for the expiries of the store.
 pub fn wall_seconds() -> f64 {
     system_wall() as f64 / 1e9
 }

@@ -1,7 +1,7 @@
-//! Logs: to the standard error stream, filtered by level, as text for people or as JSON for machines.
+//! Writes logs to the standard error stream, filtered by level, as text for people or JSON for machines.
 //!
-//! A log that fails costs lines and nothing else (design, 9). A thread of its own writes the lines, so that nobody waits
-//! for a reader that is stuck; a line that cannot be written, since the reader has gone or the disk is full, is dropped.
+//! A failing log loses lines and delays nothing (see [design: logs](crate::design::security::logs)). A separate thread
+//! writes the lines, so a stuck reader blocks nobody, and lines that cannot be written are dropped.
 
 use std::{
     fmt,
@@ -20,10 +20,10 @@ use tracing_subscriber::{EnvFilter, util::TryInitError};
 
 use crate::config::{LogFormat, LogSettings, rules::LEVEL_RULE};
 
-/// How many lines may wait for the standard error stream; what comes beyond that is dropped.
+/// How many lines may wait for the standard error stream; more are dropped.
 const QUEUE: usize = 8192;
 
-/// How often a full queue is asked for room by [`flush`].
+/// How often [`flush`] looks for room in a full queue.
 const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why there are no logs.
@@ -32,7 +32,7 @@ pub enum LoggingError {
     /// The level breaks [`LEVEL_RULE`].
     #[error("failed to set up the logs: the level must be {LEVEL_RULE}: {0}")]
     Level(#[from] tracing_subscriber::filter::ParseError),
-    /// They are set up already; the first setup stays.
+    /// Logs are set up already; the first setup stays.
     #[error("failed to set up the logs: {0}")]
     AlreadySet(#[from] TryInitError),
 }
@@ -40,7 +40,7 @@ pub enum LoggingError {
 /// Sends the logs of this process to the standard error stream.
 ///
 /// # Errors
-/// [`LoggingError`]; the process can go on without, or with those that were set up before.
+/// [`LoggingError`]; the process can continue without logs, or with the earlier setup.
 pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
 
@@ -56,7 +56,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     Ok(())
 }
 
-/// From here on, a panic is a line of the log like any other.
+/// Logs panics like anything else from here on.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let payload = panic.payload();
@@ -68,12 +68,12 @@ pub fn log_panics() {
     }));
 }
 
-/// Says something on the standard error stream, beside the logs. Like them it is dropped when nobody can read it.
+/// Prints to the standard error stream beside the logs. Like them, it is dropped if it cannot be written.
 pub fn say(words: fmt::Arguments<'_>) {
     OUTLET.send(format!("{words}\n").into_bytes());
 }
 
-/// Waits until what was said so far is written, at most `within`: a stuck reader delays the end of the process no longer.
+/// Waits until all lines so far are written, but at most `within`, so that a stuck reader cannot block the process's end.
 pub fn flush(within: Duration) {
     let (done, written) = sync_channel(1);
     let mut message = Message::Flush(done);
@@ -89,7 +89,7 @@ pub fn flush(within: Duration) {
     let _ = written.recv_timeout(left);
 }
 
-/// A level alone is about Sandglass; of the libraries below it, only what they warn of is of interest to its operator.
+/// A level alone applies to Sandglass; libraries log only warnings then.
 fn directives(level: &str) -> String {
     let alone = level.bytes().all(|byte| byte.is_ascii_alphabetic());
     if alone && !level.eq_ignore_ascii_case("off") { format!("warn,sandglass={level}") } else { level.to_owned() }
@@ -97,11 +97,11 @@ fn directives(level: &str) -> String {
 
 enum Message {
     Line(Vec<u8>),
-    /// Answered once everything before it is written.
+    /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// The way to the thread that writes.
+/// Sends lines to the writing thread.
 struct Outlet {
     queue: SyncSender<Message>,
     dropped: AtomicU64,
@@ -109,7 +109,7 @@ struct Outlet {
 
 static OUTLET: LazyLock<Outlet> = LazyLock::new(|| {
     let (queue, lines) = sync_channel(QUEUE);
-    // Without the thread, everything is dropped: the receiver has gone then.
+    // Without the thread there is no receiver, and everything is dropped.
     let _ = thread::Builder::new().name("sandglass-log".to_owned()).spawn(move || write_lines(&lines));
     Outlet { queue, dropped: AtomicU64::new(0) }
 });
@@ -140,7 +140,7 @@ fn write_lines(lines: &Receiver<Message>) {
     }
 }
 
-/// What the logs are written to: each write is a whole line, and none ever fails.
+/// The logs' destination: each write is a whole line, and none fails.
 struct Lines;
 
 impl io::Write for Lines {

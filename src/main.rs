@@ -1,4 +1,4 @@
-//! The program: parse the command line, run the command, say how it ended.
+//! The program: parses the command line and runs the command.
 
 use std::process::ExitCode;
 

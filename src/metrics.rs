@@ -1,4 +1,4 @@
-//! What is counted, in the OpenMetrics text format.
+//! Counters, in the OpenMetrics text format.
 
 use std::{
     fmt::Write,
@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::domain::{ActivitySource, EndReason, Status, sandbox::End};
 
-/// Upper bounds in seconds: fine around the promises (10 ms, 50 ms), coarse where something is wrong.
+/// Upper bounds in seconds: fine around the goals (10 ms, 50 ms), coarse where something is wrong.
 const LATENESS_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 60.0, 3600.0];
 const LAG_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 60.0, 600.0];
 
@@ -82,16 +82,16 @@ pub struct Metrics {
     registry: Registry,
 }
 
-/// What only its owner knows at the moment of a scrape.
+/// Values that their owners supply at each scrape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scrape {
     /// How many writes wait in the journal.
     pub journal_backlog: usize,
-    /// For how many seconds the oldest of them has waited.
+    /// How many seconds the oldest of them has waited.
     pub journal_oldest_seconds: f64,
     /// How many status streams are open.
     pub streams: usize,
-    /// How many containers of the prefix another store's supervisor has made.
+    /// How many containers of this prefix were made by a supervisor with another store.
     pub foreign: usize,
     /// Whether the store takes writes.
     pub store_up: bool,
@@ -171,7 +171,7 @@ impl Metrics {
         }
     }
 
-    /// A sandbox has appeared (`from` is `None`), changed its status, or gone (`to` is `None`).
+    /// A sandbox appeared (`from` is `None`), changed its status, or left (`to` is `None`).
     pub fn status_changed(&self, from: Option<Status>, to: Option<Status>) {
         if let Some(from) = from {
             self.sandboxes[from as usize].fetch_sub(1, Ordering::Relaxed);
@@ -181,7 +181,7 @@ impl Metrics {
         }
     }
 
-    /// How many sandboxes have a status.
+    /// How many sandboxes have this status.
     pub fn sandboxes(&self, status: Status) -> i64 {
         self.sandboxes[status as usize].load(Ordering::Relaxed)
     }
@@ -221,12 +221,12 @@ impl Metrics {
         self.quarantined.inc();
     }
 
-    /// An actor ended without its sandbox, which was brought back.
+    /// An actor died, and its sandbox was restored.
     pub fn actor_lost(&self) {
         self.actor_losses.inc();
     }
 
-    /// A deadline passed without its timer, and the sweep drove it on.
+    /// A timer was lost, and the sweep acted on the deadline.
     pub fn rescued(&self) {
         self.sweep_rescues.inc();
     }
@@ -236,7 +236,7 @@ impl Metrics {
         self.stream_lags.inc();
     }
 
-    /// The store had lost the record of a sandbox that lives.
+    /// The store had lost the record of a living sandbox.
     pub fn record_lost(&self) {
         self.records_lost.inc();
     }
@@ -246,12 +246,12 @@ impl Metrics {
         self.task_deaths.get_or_create(&ByTask { task }).inc();
     }
 
-    /// A sandbox was brought back.
+    /// A sandbox was restored.
     pub fn rehydrated(&self) {
         self.rehydrated.inc();
     }
 
-    /// All of it as text, for `GET /metrics`.
+    /// The text for `GET /metrics`.
     pub fn render(&self, scrape: &Scrape) -> String {
         for status in Status::ALL {
             self.by_status.get_or_create(&ByStatus { status: Word(*status) }).set(self.sandboxes(*status));

@@ -1,41 +1,41 @@
-//! How many files the process may have open, and what for. Every connection takes one, and so do the calls to the engine
-//! and to the store; those must never want for one because of connections.
+//! Shares out the limit of open files. Every connection takes one, and so do calls to the engine and the store, which must
+//! never fail because of too many connections.
 
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What the process needs for itself: listeners, the threads' own, the store, the log.
+/// What the process needs for itself: listeners, threads, the store, the log.
 const OWN: usize = 64;
-/// More connections than this per worker are of no use.
+/// More connections than this per worker are useless.
 const MOST_PER_WORKER: usize = 25_600;
 
-/// What is to be shared out.
+/// What needs open files.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
-    /// Calls to the engine at the same time.
+    /// Concurrent calls to the engine.
     pub calls: usize,
-    /// Creates at the same time; each may ask its container whether it is ready.
+    /// Concurrent creates; each may probe its container.
     pub creates: usize,
-    /// Status streams that the configuration allows.
+    /// The configured maximum of status streams.
     pub streams: usize,
     /// Threads that serve connections.
     pub workers: usize,
 }
 
-/// How many of each there may be.
+/// The maximum of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Connections of clients, streams among them.
+    /// Connections of clients, including streams.
     pub connections: usize,
     /// Status streams.
     pub streams: usize,
 }
 
-/// Raises the soft limit to the hard one, and returns what holds then. A limit that cannot be raised stays as it is.
+/// Raises the soft limit to the hard one if possible, and returns the limit that now holds.
 ///
 /// # Errors
-/// When the system does not tell.
+/// When the limit cannot be read.
 pub fn raise_limit() -> io::Result<usize> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
@@ -43,8 +43,7 @@ pub fn raise_limit() -> io::Result<usize> {
 }
 
 impl Share {
-    /// What `limit` open files are enough for. At most half of the connections are streams: the others are left to
-    /// clients that ping.
+    /// Shares out `limit` open files. At most half of the connections are streams; the rest is for clients that ping.
     pub fn of(limit: usize, demand: Demand) -> Self {
         let reserve = demand.calls.saturating_add(demand.creates).saturating_add(OWN).min(limit / 2);
         let most = MOST_PER_WORKER.saturating_mul(demand.workers.max(1));

@@ -1,5 +1,5 @@
-//! Tasks that run for as long as the process does, and what becomes of one that dies: it is logged, counted, started again,
-//! and told by `/readyz`. None dies silently (design, 9).
+//! Keeps background tasks running. One that dies is logged, counted, started again, and reported by `/readyz` (see
+//! [design: tasks](crate::design::security::tasks)).
 
 use std::{
     any::Any,
@@ -20,28 +20,28 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How soon a task that died is started again.
+/// The delay before a dead task is started again.
 const RESTART: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) };
 
-/// A task that lived this long before it died has died once, and not again.
+/// A task that lived this long counts as having died only once.
 const SETTLED: Duration = Duration::from_secs(300);
 
-/// For how long a task that dies again and again counts as down after its last death.
+/// How long a task that keeps dying counts as down after its last death.
 const DOWN_FOR: Duration = Duration::from_secs(120);
 
-/// For how long a death is told.
+/// How long a death is reported.
 const TOLD_FOR: Duration = Duration::from_secs(600);
 
-/// A task that died not long ago.
+/// A task that died recently.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
-    /// Which one.
+    /// The task's name.
     pub task: &'static str,
     /// When it died last.
     pub since: EpochSeconds,
     /// What it died of.
     pub error: String,
-    /// Whether its work is not done: it waits to be started again, or dies again and again.
+    /// Whether its work is not being done: it waits for its restart, or keeps dying.
     pub down: bool,
 }
 
@@ -67,7 +67,7 @@ struct Death {
     error: String,
     at: Moment,
     wall: EpochSeconds,
-    /// How often it has died without having lived for long.
+    /// How often it has died without living long in between.
     in_a_row: u32,
     waits: bool,
 }
@@ -88,8 +88,8 @@ impl Tasks {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Keeps a task running until `over`: one that panics, or returns before that, is started again after a short wait. What
-    /// it has to remember, it keeps outside of the future that `start` makes. `start` is told how often it has died.
+    /// Keeps a task running until `over`: if it panics or returns earlier, it is started again after a short wait. State that
+    /// must survive belongs outside of the future that `start` makes. `start` gets the number of deaths.
     pub fn keep<F>(&self, name: &'static str, over: &CancellationToken, start: impl FnMut(u32) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -98,12 +98,12 @@ impl Tasks {
         self.shared.io.spawn(async move { tasks.run(name, start, Some(&over)).await });
     }
 
-    /// Does something that has to be done to its end: after a panic it is started again.
+    /// Runs something to completion, starting it again after a panic.
     pub async fn finish<F: Future<Output = ()>>(&self, name: &'static str, start: impl FnMut(u32) -> F) {
         self.run(name, start, None).await;
     }
 
-    /// Runs something once. `None`: it panicked, which is logged, counted and told.
+    /// Runs something once. Returns `None` if it panicked, which is logged, counted and reported.
     pub fn once<F>(&self, name: &'static str, task: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -120,7 +120,7 @@ impl Tasks {
         })
     }
 
-    /// The tasks that died not long ago.
+    /// The tasks that died recently.
     pub fn troubles(&self) -> Vec<Trouble> {
         let now = self.shared.clock.now().moment;
         let mut deaths = self.deaths();
@@ -134,7 +134,7 @@ impl Tasks {
         deaths.iter().map(trouble).collect()
     }
 
-    /// Something has died without which the process cannot go on, and which cannot be started again: it has to end.
+    /// Reports the death of something indispensable that cannot be restarted: the process has to end.
     pub fn give_up(&self, why: &str) {
         if self.shared.beyond_repair.set(why.to_owned()).is_ok() {
             error!(why, "a bug in Sandglass: it cannot go on");
@@ -152,7 +152,7 @@ impl Tasks {
         self.shared.gave_up.cancelled().await;
     }
 
-    /// Runs a task until it ends as it may: at any time, or with `over` once that is cancelled.
+    /// Runs a task until a permitted end: any end, or one after `over` is cancelled.
     async fn run<F>(&self, name: &'static str, mut start: impl FnMut(u32) -> F, over: Option<&CancellationToken>)
     where
         F: Future<Output = ()>,
@@ -160,7 +160,7 @@ impl Tasks {
         let mut deaths = 0;
         loop {
             let began = self.shared.clock.now().moment;
-            // What makes the future may panic, too.
+            // Making the future may panic, too.
             let life = AssertUnwindSafe(async { self.sabotaged(name, start(deaths)).await }).catch_unwind();
             let error = match life.await {
                 Ok(()) if over.is_none_or(CancellationToken::is_cancelled) => return,
@@ -184,7 +184,7 @@ impl Tasks {
         }
     }
 
-    /// Notes a death; how often it has died in a row.
+    /// Notes a death and returns how many there were in a row.
     fn died(&self, task: &'static str, error: &str, began: Option<Moment>, waits: bool) -> u32 {
         let now = self.shared.clock.now();
         self.shared.metrics.task_died(task);
@@ -207,7 +207,7 @@ impl Tasks {
         life.await;
     }
 
-    /// The task, which a test can have panic wherever it waits.
+    /// Wraps the task so that a test can make it panic wherever it waits.
     #[cfg(test)]
     async fn sabotaged(&self, name: &'static str, life: impl Future<Output = ()>) {
         let mut victim = self.shared.sabotage.subscribe();
@@ -221,14 +221,14 @@ impl Tasks {
         }
     }
 
-    /// Has a task panic where it waits just now.
+    /// Makes a task panic where it currently waits.
     #[cfg(test)]
     pub(crate) fn panic_now(&self, name: &'static str) {
         self.shared.sabotage.send_replace(Some(name));
     }
 }
 
-/// What a panic says.
+/// A panic's message.
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -23,25 +23,25 @@ promise, 70 a bug.";
 pub(super) enum Command {
     /// Start the supervisor and serve its HTTP interface until SIGTERM or Ctrl-C.
     ///
-    /// Stopping it ends no sandbox: at the next start all of them are back, each with the time it had left.
+    /// Stopping it ends no sandbox: the next start brings all of them back, each with the time it had left.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
-    /// Print what happens to sandboxes, as it happens: one line an event, or JSON lines when it is piped.
+    /// Print what happens to sandboxes: one line per event, or JSON lines when piped.
     ///
-    /// Reads the status stream of a running supervisor. A connection that is lost is made again, and goes on exactly where it
-    /// was; a supervisor that is not there yet is waited for. Times of day are UTC.
+    /// Reads the status stream of a running supervisor, and waits for one that is not running yet. After a lost connection it
+    /// reconnects and continues exactly where it was. Times of day are UTC.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Watch),
-    /// Show on a running Docker, in half a minute, how sandboxes live while they are used and end when they are not.
+    /// Show in half a minute, with real containers, that sandboxes live while they are used and end when they are not.
     ///
-    /// Starts an instance of its own on a free port with a store of its own, touches nothing that it did not start, and
-    /// cleans up, also on Ctrl-C.
+    /// Starts a separate instance on a free port with its own store. It touches nothing that it did not start, and cleans up,
+    /// also on Ctrl-C.
     Demo(Demo),
-    /// Break Sandglass on purpose, on this machine, and count what is lost by it: nothing, or the exit code is 5.
+    /// Break Sandglass on purpose and count what is lost. The exit code is 5 unless that is nothing.
     ///
-    /// Each drill starts throw-away instances on a prefix of their own, with real containers, and with a real Redis if one is
-    /// configured. Between them and Docker or Redis stands a relay that fails in their place, so that yours go on undisturbed.
-    /// Nothing is touched that the drill did not start, and everything that it started is removed, also on Ctrl-C.
+    /// Each drill starts throw-away instances with their own prefix, real containers, and a real Redis if one is configured.
+    /// They reach Docker and Redis through a relay that fails on command, so your Docker and Redis are not disturbed. A drill
+    /// touches nothing that it did not start, and removes everything that it started, also on Ctrl-C.
     #[command(after_help = DRILL_EXAMPLES)]
     Drill(Drill),
 }
@@ -58,25 +58,25 @@ be waited for (an outage, a restart), from its end.";
 
 #[derive(Debug, Args)]
 pub(super) struct Drill {
-    /// Only this drill; may be given more than once.
+    /// Run only this drill; can be repeated.
     #[arg(long, value_name = "NAME")]
     pub(super) only: Vec<String>,
-    /// A tenth of the rounds, and of the outages' minute.
+    /// Do a tenth of the rounds, with outages of six seconds.
     #[arg(long)]
     pub(super) quick: bool,
-    /// List the drills and end.
+    /// List the drills and exit.
     #[arg(long)]
     pub(super) list: bool,
-    /// Print the report as JSON, and nothing else on standard output.
+    /// Print the report as JSON and nothing else on standard output.
     #[arg(long)]
     pub(super) json: bool,
-    /// A configuration whose Docker, Redis and base image are used; nothing else of it is.
+    /// A configuration file; only its Docker, Redis and base image are used.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Drill with this Redis too, under keys of the drill's own (store.redis_url).
+    /// Drill with this Redis, too, under separate keys (store.redis_url).
     #[arg(long, value_name = "URL")]
     pub(super) redis_url: Option<String>,
-    /// The image to run; it has to have `sh` and `sleep` (templates.base.image).
+    /// The image to run; it needs `sh` and `sleep` (templates.base.image).
     #[arg(long, value_name = "IMAGE")]
     pub(super) image: Option<String>,
 }
@@ -92,7 +92,7 @@ Every setting, its default and its variable: config/default.toml, or `sandglass 
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// A TOML file laid over the defaults.
+    /// A TOML file with settings that override the defaults.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Where to listen (http.bind).
@@ -104,29 +104,29 @@ pub(super) struct Serve {
     /// Keep the records in this Redis (store.redis_url).
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
-    /// The beginning of all keys and the value of the containers' label (store.prefix).
+    /// The prefix of all keys, and the value of the containers' label (store.prefix).
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
     /// How much to log: error, warn, info, debug, trace, or directives such as info,sandglass=debug (log.level).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How a line of the log looks: text or json (log.format).
+    /// The format of the log's lines: text or json (log.format).
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Any other setting, by its dotted key; may be given more than once.
+    /// Any other setting by its dotted key; can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Wait while another supervisor is in charge of the prefix, and take over as soon as it stops or dies, instead of ending
-    /// with exit code 3. Meanwhile /healthz answers 200, /readyz 503 and who is in charge, and everything else 503 `standby`.
+    /// While another supervisor is in charge of the prefix, wait and take over when it stops or dies, instead of exiting with
+    /// code 3. Meanwhile /healthz answers 200, /readyz 503 with the one in charge, and everything else 503 `standby`.
     #[arg(long)]
     pub(super) standby: bool,
-    /// Print the manual of all settings and end.
+    /// Print the manual of all settings and exit.
     #[arg(long)]
     pub(super) manual: bool,
 }
 
 impl Serve {
-    /// What the flags set.
+    /// The settings that the flags make.
     pub(super) fn overrides(&self) -> Overrides {
         let mut overrides = Overrides::default();
         for (key, value, flag) in [
@@ -149,7 +149,7 @@ impl Serve {
     }
 }
 
-/// The environment variables that stand in for flags, of whichever command.
+/// The environment variables that stand in for flags, of all commands.
 pub(super) fn variables_of_flags() -> Vec<String> {
     let program = Cli::command();
     let flags = program.get_subcommands().flat_map(|command| command.get_arguments());
@@ -167,29 +167,29 @@ pub(super) struct Watch {
     /// Where the supervisor listens.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "SANDGLASS_URL")]
     pub(super) url: String,
-    /// Its API key, if it has one; better given by the variable.
+    /// Its API key, if it has one; safer in the variable.
     #[arg(long, value_name = "KEY", env = "SANDGLASS_HTTP__API_KEY", hide_env_values = true)]
     pub(super) api_key: Option<String>,
-    /// Only this sandbox; may be given more than once.
+    /// Only this sandbox; can be repeated.
     #[arg(long, value_name = "ID")]
     pub(super) id: Vec<String>,
-    /// Only these statuses, joined by commas, or `all`; left out: what is not gone.
+    /// Only these statuses, separated by commas, or `all`; by default those that have not ended.
     #[arg(long, value_name = "STATUS")]
     pub(super) status: Vec<String>,
-    /// Only sandboxes with this metadata; may be given more than once.
+    /// Only sandboxes with this metadata; can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) metadata: Vec<String>,
-    /// Leave out that deadlines moved since a sandbox was used.
+    /// Leave out events that only say that a sandbox was used.
     #[arg(long)]
     pub(super) no_activity: bool,
-    /// Print the messages as JSON, one a line, also on a terminal.
+    /// Print the messages as JSON, one per line, also on a terminal.
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// The image to run; it has to have `sleep`.
+    /// The image to run; it needs `sleep`.
     #[arg(long, value_name = "IMAGE")]
     pub(super) image: Option<String>,
 }

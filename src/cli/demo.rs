@@ -1,4 +1,4 @@
-//! `sandglass demo`: the promise, shown on real containers.
+//! `sandglass demo`: shows the promise with real containers.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,21 +20,21 @@ use crate::{
     ports::runtime::{ContainerRef, Owner},
 };
 
-/// The Docker client's variables, which lead to the engine. Nothing else of the environment changes the demonstration.
+/// The Docker client's variables, which lead to the engine. No other variable changes the demonstration.
 const ENGINE: [&str; 4] = ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
 
 const NAMES: [&str; 3] = ["ann", "ben", "cleo"];
-/// The one that is used.
+/// The sandbox that is used.
 const USED: &str = NAMES[2];
 const IDLE_TIMEOUT: f64 = 5.0;
 const PINGED_FOR: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// More than enough for what is told here.
+/// More than enough for this story.
 const AT_MOST: Duration = Duration::from_secs(32);
-/// How late an end may be on a machine that is busy.
+/// How late an end may be on a busy machine.
 const LATE: f64 = 1.0;
 
-/// The demonstration ran, and something went otherwise than told.
+/// The demonstration ran, and something went wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("it did not go as told: {0}")]
 pub(super) struct NotAsTold(String);
@@ -44,7 +44,7 @@ pub(super) struct NotAsTold(String);
 #[error("{0}")]
 pub(super) struct CannotStart(String);
 
-/// A sandbox as the interface tells of it.
+/// A sandbox in the interface's answers.
 #[derive(Clone, Debug, Deserialize)]
 struct Seen {
     status: String,
@@ -54,7 +54,7 @@ struct Seen {
     ended_at: Option<f64>,
 }
 
-/// An instance of its own: its port, its store, its label.
+/// A separate instance with its own port, store and label.
 struct Stage {
     app: App,
     adapters_runtime: std::sync::Arc<dyn crate::ports::runtime::Runtime>,
@@ -63,7 +63,7 @@ struct Stage {
     url: String,
 }
 
-/// Tells the story, and cleans up however it ends.
+/// Tells the story and cleans up, however it ends.
 pub(super) async fn demo(args: Demo) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut screen = Screen::new();
@@ -188,13 +188,13 @@ impl Stage {
         }
     }
 
-    /// Ends what still lives, makes sure that no container is left, and removes the store.
+    /// Ends what still lives, checks that no container is left, and removes the store.
     async fn clear(self) -> anyhow::Result<()> {
         let supervisor = self.app.supervisor().clone();
         let mut left = Vec::new();
         for name in NAMES {
             let id = SandboxId::parse(&id_of(name))?;
-            // Unknown or gone already is as good.
+            // Unknown or gone is just as good.
             let _ = supervisor.terminate(&id, Duration::from_secs(15)).await;
             let container = ContainerRef::by_labels(id, Owner::Sandglass);
             if self.adapters_runtime.inspect(&container).await?.is_some() {
@@ -210,7 +210,7 @@ impl Stage {
     }
 }
 
-/// A container's name holds the id: demonstrations at the same time, and users' own sandboxes, must not clash.
+/// Container names contain the id, so ids must not clash with other demonstrations or users' sandboxes.
 fn id_of(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
@@ -240,7 +240,7 @@ fn check(seen: &[Seen]) -> Result<(), NotAsTold> {
         if seen.reason.as_deref() != Some("idle") {
             return Err(NotAsTold(format!("{name} ended for the reason {:?}", seen.reason)));
         }
-        // The times in the answers are floats: a microsecond is rounding, not haste.
+        // The times in the answers are floats: a microsecond too early is rounding.
         if !(-1e-6..=LATE).contains(&lateness) {
             return Err(NotAsTold(format!("{name} ended {lateness:.3} s after its deadline")));
         }

@@ -21,7 +21,7 @@ use crate::{
 
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// At least one promise did not hold.
+/// A promise was broken.
 #[derive(Debug, thiserror::Error)]
 #[error("not everything held: {0}")]
 pub(super) struct PromiseBroken(String);
@@ -31,7 +31,7 @@ pub(super) struct PromiseBroken(String);
 #[error("{0}")]
 pub(super) struct CannotDrill(String);
 
-/// Runs what was asked for, one drill after the other.
+/// Runs the drills one after the other.
 pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
     if args.list {
         let lines = DRILLS.iter().map(|Drill { name, what, .. }| format!("{name:<12} {what}\n"));
@@ -41,7 +41,7 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let options = options(&args)?;
     let screen = Arc::new(Screen { terminal: stdout().is_terminal(), silent: args.json });
-    // Better one sentence now than the same one from every drill.
+    // One error now is better than the same one from every drill.
     check(&options, &chosen).await.map_err(|error| CannotDrill(format!("{error:#}")))?;
     screen.begin(&options);
     let mut outcomes = Vec::with_capacity(chosen.len());
@@ -57,8 +57,7 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
             signal = signals.next() => Some(signal),
         };
         if let Some(signal) = stopped {
-            // The instances were killed with the drill's own task, which is dropped by now. What they have asked the engine
-            // for in their last moment may take another one.
+            // The instances died with the drill's task. The engine may need a moment for their last requests.
             tokio::time::sleep(LAST_MOMENT).await;
             ground.clear(drill.needs).await.context("failed to clean up")?;
             return Err(CannotDrill(format!("stopped by {signal}; everything that was started is removed")).into());
@@ -89,8 +88,8 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Drill>, CannotDrill> {
     Ok(DRILLS.iter().filter(|drill| only.is_empty() || only.iter().any(|name| name == drill.name)).collect())
 }
 
-/// From the flags, the configuration they name, and the environment, as `serve` has it; of all settings only the three that
-/// a drill needs.
+/// Reads the three settings that a drill needs from the flags, the configuration file and the environment, as `serve`
+/// does.
 fn options(args: &args::Drill) -> anyhow::Result<Options> {
     let mut overrides = Overrides::default();
     if let Some(url) = &args.redis_url {
@@ -117,7 +116,7 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
     })
 }
 
-/// Where it is told.
+/// Where progress is printed.
 struct Screen {
     terminal: bool,
     silent: bool,
@@ -133,7 +132,7 @@ impl Screen {
         ));
     }
 
-    /// On a terminal, in place of the line before; elsewhere not at all.
+    /// Replaces the line before on a terminal; prints nothing elsewhere.
     fn progress(&self, name: &str, text: &str) {
         if self.terminal && !self.silent {
             show(format_args!("\r\x1b[K{name:<12} … {text}"));

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and how it ends.
+//! The command line: the commands and their exit codes.
 
 mod args;
 mod demo;
@@ -14,23 +14,23 @@ use std::{process::ExitCode, time::Duration};
 
 use crate::{actor::run_system, app::AppError, config::ConfigError, logging};
 
-/// How long the end of the process waits for a reader of the standard error stream that does not read.
+/// How long the process waits at its end for a stuck reader of the standard error stream.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Ended because of something that its operator can act on: an address that is taken, a store that cannot be opened.
+/// Something that the operator can fix: an address in use, a store that cannot be opened.
 const OPERATOR: u8 = 1;
-/// The command line or the configuration is wrong, as clap has it.
+/// The command line or the configuration is wrong; clap uses the same code.
 const USAGE: u8 = 2;
 /// Another supervisor is in charge of the prefix.
 const HELD: u8 = 3;
-/// A demonstration did not go as told.
+/// The demonstration did not go as expected.
 const NOT_AS_TOLD: u8 = 4;
 /// A drill broke a promise.
 const BROKEN_PROMISE: u8 = 5;
-/// A bug of ours.
+/// A bug in Sandglass.
 const BUG: u8 = 70;
 
-/// Runs a command, and says on standard error why it failed.
+/// Runs a command and prints on standard error why it failed.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = run_system(async move {
         match cli.command {

@@ -5,12 +5,12 @@ use std::{
     io::{self, ErrorKind, Write, stdout},
 };
 
-/// What was asked for could not be printed.
+/// The output could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write to the standard output stream: {0}")]
 pub(super) struct CannotPrint(io::Error);
 
-/// Prints what a command was asked for. A reader that has gone, `head` for example, has what it wanted.
+/// Prints a command's output. A reader that has gone, such as `head`, is no error.
 pub(super) fn print(text: &str) -> Result<(), CannotPrint> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -19,7 +19,7 @@ pub(super) fn print(text: &str) -> Result<(), CannotPrint> {
     }
 }
 
-/// Shows something on the way. Where nobody can see it, it is dropped: what goes on does not depend on being watched.
+/// Prints progress. Output that cannot be written is dropped, since the work does not depend on it.
 pub(super) fn show(text: fmt::Arguments<'_>) {
     let mut out = stdout().lock();
     let _ = out.write_fmt(text).and_then(|()| out.flush());

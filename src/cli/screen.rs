@@ -1,4 +1,4 @@
-//! What the demonstration shows: bars that drain on a terminal, lines elsewhere.
+//! The demonstration's display: draining bars on a terminal, lines elsewhere.
 
 use std::io::{IsTerminal, stdout};
 
@@ -6,17 +6,17 @@ use super::out::show;
 
 const BAR: usize = 32;
 
-/// One sandbox as it is shown.
+/// One sandbox on the display.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) status: String,
-    /// How much of the idle timeout is left: 1 to 0.
+    /// The share of the idle timeout that is left: 1 to 0.
     pub(super) left: f64,
     pub(super) note: String,
 }
 
-/// Where it is shown.
+/// The display.
 pub(super) struct Screen {
     terminal: bool,
     drawn: usize,
@@ -28,20 +28,20 @@ impl Screen {
         Self { terminal: stdout().is_terminal(), drawn: 0, shown: Vec::new() }
     }
 
-    /// A sentence of the story.
+    /// Prints a sentence of the story.
     pub(super) fn say(&mut self, sentence: &str) {
         self.drawn = 0;
         show(format_args!("{sentence}\n"));
     }
 
-    /// Something that happened to one of the rows. On a terminal the rows tell it themselves.
+    /// Prints an event, except on a terminal, where the rows show it.
     pub(super) fn log(&mut self, seconds: f64, sentence: &str) {
         if !self.terminal {
             show(format_args!("{seconds:6.1} s  {sentence}\n"));
         }
     }
 
-    /// Draws the rows in place on a terminal; elsewhere, a line for each whose status changed.
+    /// Draws the rows in place on a terminal; elsewhere prints a line for each changed status.
     pub(super) fn draw(&mut self, seconds: f64, rows: &[Row]) {
         if self.terminal {
             self.redraw(rows);

@@ -13,12 +13,12 @@ use crate::{
     logging,
 };
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops it.
 pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     if args.manual {
         return Ok(out::print(MANUAL)?);
     }
-    // The handlers come first: from here on, a signal stops cleanly or, the second time, at once.
+    // Handlers first: from here on, the first signal stops cleanly and the second one at once.
     let mut signals = Signals::new()?;
     let settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
     logging::init(&settings.log)?;
@@ -53,7 +53,7 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One warning for all of them, by name only: a value may be a secret.
+/// Warns of all of them at once, by name only: a value may be a secret.
 fn warn_of_ignored_variables() {
     let flags = variables_of_flags();
     let names = process_environment().map(|(name, _)| name).filter(|name| !flags.contains(name));
@@ -66,7 +66,7 @@ fn warn_of_ignored_variables() {
     }
 }
 
-/// The signals that stop it.
+/// The signals that stop the process.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -77,7 +77,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The next one, by name.
+    /// Waits for the next signal and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,13 +1,13 @@
-//! One supervisor per prefix and engine, whatever its store (design, 4.5): two of them would take each other's containers
-//! for left-overs.
+//! Ensures that one supervisor is in charge per prefix and engine, whatever its store (see
+//! [design](crate::design::persistence::one_per_engine)). Two of them would take each other's containers for left-overs.
 //!
-//! The lock is a Unix socket with an abstract name, which is made of the engine's id and the prefix. It depends on no
-//! directory, the system gives it back when the process ends, however it ends, and whoever connects to it reads who is in
-//! charge. It reaches as far as the network namespace; [`domain`](EngineLock::domain) tells containers made within that reach
-//! from others. Elsewhere than on Linux there is no such socket, and nobody is excluded.
+//! The lock is a Unix socket whose abstract name is made of the engine's id and the prefix. It needs no directory, the system
+//! frees it however the process ends, and a process that connects to it reads who is in charge. It reaches as far as the
+//! network namespace; [`domain`](EngineLock::domain) distinguishes containers made within that reach from others. Only
+//! Linux has such sockets; elsewhere nobody is excluded.
 //!
-//! A second socket tells the store's identity by its name. A supervisor that hangs can lose its store's lease to another one
-//! with the same store, which then is in charge although the lock is not free yet: it waits for it beside its work.
+//! The name of a second socket contains the store's identity. A hanging supervisor can lose its store's lease to another one
+//! with the same store. That one is then in charge although the lock is still taken, and waits for the lock while it works.
 
 use std::{
     fmt, fs,
@@ -33,25 +33,25 @@ use tokio::{
 
 use super::holder::Holder;
 
-/// How long a holder may take to say who it is. One that hangs says nothing.
+/// How long to wait for a holder to say who it is. One that hangs never does.
 const WORDS_WITHIN: Duration = Duration::from_millis(300);
 
-/// More than a holder's words take.
+/// More bytes than a holder sends.
 const WORDS_AT_MOST: u64 = 16 * 1024;
 
-/// How often a lock is tried for that a hanging process with the same store still has.
+/// How often to try for a lock that a hanging process with the same store still has.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest name that a socket can have, without the byte that makes it abstract.
+/// The length limit of a socket's name, without the byte that makes it abstract.
 const LONGEST_NAME: usize = 107;
 
-/// Who is in charge, as a holder tells it.
+/// Who is in charge, as a holder sends it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Charge {
     /// The process.
     #[serde(flatten)]
     pub holder: Holder,
-    /// Where its records are, in words without a secret.
+    /// Where its records are, without secrets.
     pub store: String,
 }
 
@@ -67,10 +67,10 @@ pub struct EngineLock {
     prefix: String,
     charge: Charge,
     domain: Option<String>,
-    /// A lock could not be had, for another reason than that somebody has it.
+    /// Set when the lock could not be taken although nobody has it.
     failed: AtomicBool,
     held: Mutex<Option<Held>>,
-    /// Who takes it alone: calls of this process that come at once, as when an engine is back, must not find each other.
+    /// Serializes this process's own attempts, which come at once when an engine is back and must not meet each other.
     taking: tokio::sync::Mutex<()>,
     usurper: Arc<watch::Sender<Option<String>>>,
 }
@@ -84,14 +84,14 @@ struct Held {
     sockets: Sockets,
 }
 
-/// Shared with the keeper, so that the lock is free as soon as it is let go of.
+/// Shared with the keeper, so that a released lock is free at once.
 type Sockets = Arc<Mutex<Pair>>;
 
 #[derive(Debug, Default)]
 struct Pair {
-    /// `None`: it is waited for, or let go of.
+    /// `None` while waiting for it, or after its release.
     lock: Option<UnixListener>,
-    /// Tells the store by its name; nobody answers on it.
+    /// Its name contains the store's identity; nobody answers on it.
     #[expect(dead_code, reason = "it works by being held")]
     marker: Option<UnixListener>,
 }
@@ -104,7 +104,7 @@ impl Drop for Held {
 }
 
 impl EngineLock {
-    /// A lock that is held for no engine yet.
+    /// A lock that is not held for any engine yet.
     pub fn new(prefix: &str, charge: Charge) -> Self {
         let domain = domain();
         Self {
@@ -118,13 +118,13 @@ impl EngineLock {
         }
     }
 
-    /// How far the lock reaches, as a text that no other host and network namespace has: of two supervisors in one domain,
-    /// one alone is in charge. `None`: it excludes nobody here.
+    /// How far the lock reaches, as a text that is unique to this host and network namespace. Of two supervisors in one
+    /// domain, only one is in charge. `None` where the lock excludes nobody.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref().filter(|_| !self.failed.load(Ordering::Relaxed))
     }
 
-    /// Who else is in charge on `engine`, if somebody is and says so.
+    /// Who else is in charge of `engine`, if a holder answers.
     pub async fn holder(&self, engine: &str) -> Option<String> {
         self.domain.as_ref()?;
         if self.is_held_for(engine) {
@@ -133,7 +133,7 @@ impl EngineLock {
         words(&self.name(engine)).await
     }
 
-    /// Takes the lock of `engine` for a supervisor that holds the lease of `store`, and lets go of another engine's.
+    /// Takes the lock of `engine` for a supervisor that holds the lease of `store`, and releases another engine's.
     ///
     /// # Errors
     /// Who is in charge, in words.
@@ -164,18 +164,18 @@ impl EngineLock {
         Ok(())
     }
 
-    /// Lets go of the lock.
+    /// Releases the lock.
     pub fn release(&self) {
         *self.held() = None;
     }
 
-    /// Resolves when somebody else is found in charge after all, with who that is.
+    /// Resolves with the other one when somebody else turns out to be in charge.
     pub async fn usurped(&self) -> String {
         let mut usurper = self.usurper.subscribe();
         let found = usurper.wait_for(Option::is_some).await.ok().and_then(|usurper| usurper.clone());
         match found {
             Some(usurper) => usurper,
-            // The sender lives as long as this.
+            // The sender lives as long as `self`.
             None => std::future::pending().await,
         }
     }
@@ -206,7 +206,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The name, or its hash if it is too long or holds what a name cannot.
+/// The name, or its hash if it is too long or contains a zero.
 fn bounded(name: String) -> String {
     if name.len() <= LONGEST_NAME && !name.contains('\0') { name } else { format!("sandglass/{}", hash(&name)) }
 }
@@ -215,12 +215,12 @@ fn hash(text: &str) -> String {
     Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Only Linux has abstract names; a byte of zero in front makes one of a path.
+/// Binds an abstract name, which begins with a zero byte; only Linux has them.
 fn bind(name: &str) -> io::Result<UnixListener> {
     UnixListener::bind(format!("\0{name}"))
 }
 
-/// What the holder of a lock says; `None` when nobody holds it, or the holder says nothing.
+/// Asks the holder of a lock who it is; `None` if nobody holds it or the holder does not answer.
 async fn words(name: &str) -> Option<String> {
     let asked = timeout(WORDS_WITHIN, async {
         let stream = UnixStream::connect(format!("\0{name}")).await?;
@@ -235,7 +235,7 @@ async fn words(name: &str) -> Option<String> {
     }
 }
 
-/// Tells whoever connects who is in charge, once the lock is had.
+/// Once the lock is taken, tells every process that connects who is in charge.
 async fn keep(
     sockets: Sockets,
     name: String,
@@ -260,7 +260,7 @@ async fn keep(
         });
         match accepted.await {
             Some(Ok((mut stream, _))) => {
-                // Short enough for the socket's buffer: a reader that does not read delays nobody.
+                // Fits the socket's buffer, so a reader that does not read delays nobody.
                 let _ = timeout(WORDS_WITHIN, stream.write_all(words.as_bytes())).await;
             }
             // Too many open files, for example.
@@ -273,7 +273,7 @@ async fn keep(
 /// Waits for the lock that a hanging process with the same store still has.
 ///
 /// # Errors
-/// Somebody with another store was quicker.
+/// Somebody with another store took it first.
 async fn wait_for(name: &str, marker: &str) -> Result<UnixListener, String> {
     loop {
         tokio::time::sleep(TRY_EVERY).await;
@@ -285,8 +285,8 @@ async fn wait_for(name: &str, marker: &str) -> Result<UnixListener, String> {
     }
 }
 
-/// How far an abstract name reaches: to the end of the network namespace. The host's names are among it, since namespaces of
-/// two hosts can have the same number.
+/// Identifies the network namespace, which is as far as an abstract name reaches. Includes the host's names, since the
+/// namespaces of two hosts can have the same number.
 #[cfg(target_os = "linux")]
 fn domain() -> Option<String> {
     let namespace = fs::read_link("/proc/self/ns/net").ok()?;

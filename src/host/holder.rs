@@ -1,4 +1,4 @@
-//! Who holds a lease: in words for people, and well enough described for a successor on the same host to know when the
+//! Describes who holds a lease: in words for people, and precisely enough that a successor on the same host knows when the
 //! holder is dead.
 
 use std::{fmt, fs, io};
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::EpochSeconds;
 
-/// A process, told from every other process of every host.
+/// A process, distinct from every other process on any host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its host's name.
     pub host: String,
     /// Its number.
     pub pid: u32,
-    /// The next three tell this process from another one with the same number. They are Linux's; elsewhere they are
-    /// missing, and no process is ever known to be dead.
+    /// This and the next two distinguish it from another process with the same number. Only Linux has them; elsewhere no
+    /// process is ever known to be dead.
     boot_id: Option<String>,
     pid_namespace: Option<String>,
-    /// In clock ticks since the boot.
+    /// When it started, in clock ticks since the boot.
     start_time: Option<u64>,
 }
 
 /// A supervisor that holds a lease or a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Holder {
-    /// What it is called.
+    /// Its name.
     pub instance: String,
     /// Its process.
     #[serde(flatten)]
@@ -49,15 +49,15 @@ impl Process {
         }
     }
 
-    /// Whether this process is known to have ended. `here` is the process that asks: only a process whose numbers mean
-    /// the same to both can be known.
+    /// Whether this process is known to have ended. `here` is the asking process; both must be on the same boot of the
+    /// same host and in the same namespace for their numbers to be comparable.
     pub fn is_dead(&self, here: &Self) -> bool {
         let comparable = self.host == here.host
             && self.boot_id.is_some()
             && self.boot_id == here.boot_id
             && self.pid_namespace.is_some()
             && self.pid_namespace == here.pid_namespace;
-        // Where /proc hides the processes of others, process 1 is hidden too, and absence proves nothing.
+        // If /proc hides the processes of other users, it hides process 1, too, and absence proves nothing.
         if !comparable || !matches!(Stat::of("1"), Ok(Some(_))) {
             return false;
         }
@@ -69,15 +69,15 @@ impl Process {
     }
 }
 
-/// What `/proc/PID/stat` tells.
+/// The content of `/proc/PID/stat`.
 struct Stat {
-    /// It has ended, and only waits for its parent to notice.
+    /// Whether it is a zombie.
     ended: bool,
     start_time: u64,
 }
 
 impl Stat {
-    /// `None`: there is no such process.
+    /// Returns `None` if there is no such process.
     fn of(pid: &str) -> io::Result<Option<Self>> {
         let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(stat) => stat,
@@ -87,8 +87,8 @@ impl Stat {
         Self::parse(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Fields are counted from behind the command's name, which may itself contain blanks and parentheses: the state is
-    /// the 3rd of the line and the start time the 22nd (proc(5)).
+    /// Counts fields after the command's name, which may contain blanks and parentheses: the state is the line's 3rd field
+    /// and the start time the 22nd (proc(5)).
     fn parse(stat: &str) -> Option<Self> {
         let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
         let ended = matches!(fields.next()?, "Z" | "X" | "x");
@@ -103,11 +103,11 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A wall-clock time as people read it.
+/// Formats a wall-clock time for people.
 struct Utc(EpochSeconds);
 
 impl fmt::Display for Utc {
-    /// The civil date of a day number: Howard Hinnant's `civil_from_days`, for days after 1970.
+    /// Computes the date by Howard Hinnant's `civil_from_days`, for days after 1970.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.clamp(0.0, 253_402_300_799.0) as u64;
         let (days, time) = (seconds / 86_400, seconds % 86_400);

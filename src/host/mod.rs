@@ -1,6 +1,6 @@
-//! What supervisors on one host know of each other.
+//! How supervisors on one host find each other.
 //!
-//! - [`holder`]: who holds something, in words, and whether that process lives;
+//! - [`holder`]: describes who holds a lease or lock, and tells whether that process lives;
 //! - [`engine_lock`]: one supervisor per prefix and engine.
 
 mod engine_lock;

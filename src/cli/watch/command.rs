@@ -1,4 +1,4 @@
-//! Prints what the stream says, until Ctrl-C.
+//! Prints the stream's messages until Ctrl-C.
 
 use std::io::{IsTerminal, Write, stdout};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::logging::say;
 
-/// Watches until it is told to stop, or nobody reads what it prints any more.
+/// Watches until a signal, or until nobody reads the output any more.
 pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let printer = Printer::new(args.json, args.no_activity);
@@ -22,7 +22,7 @@ pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
             _ = signals.next() => return Ok(()),
         };
         if printer.print(&heard).is_err() {
-            // Whoever read it, `head` for example, has what they wanted.
+            // The reader, such as `head`, has enough.
             return Ok(());
         }
     }
@@ -41,7 +41,7 @@ impl Printer {
         Self { json: json || !terminal, style: Style { colours }, no_activity }
     }
 
-    /// Messages go to standard output, what is said about the connection to standard error.
+    /// Prints messages to standard output, and news of the connection to standard error.
     fn print(&self, heard: &Heard) -> std::io::Result<()> {
         match heard {
             Heard::Trouble(trouble) => {

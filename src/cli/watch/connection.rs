@@ -1,4 +1,4 @@
-//! A connection to the stream that comes back by itself.
+//! A connection to the stream that reconnects by itself.
 
 use std::time::Duration;
 
@@ -24,31 +24,31 @@ use crate::domain::retry::Backoff;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Duration::from_secs(5) };
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The server says something, if only a ping, three times as often.
+/// The server sends something, if only a ping, three times in this time.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// The server does not want this request, and will not want it later.
+/// The server refuses this request, and would refuse it again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(in crate::cli) struct Refused(String);
 
-/// What is heard.
+/// What comes from the connection.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A message, and its text.
+    /// A message and its text.
     Message(Value, String),
-    /// The connection is lost, or could not be made; it is tried again.
+    /// The connection is lost or could not be made, and will be retried.
     Trouble(String),
 }
 
-/// The address of the stream that is asked for.
+/// The address of the requested stream.
 pub(super) fn stream_url(args: &Watch) -> anyhow::Result<Url> {
     let refused = |why: &str| Refused(format!("--url {}: {why}", args.url));
     let mut base = Url::parse(&args.url).map_err(|error| refused(&error.to_string()))?;
     if base.scheme() != "http" {
         return Err(refused("has to begin with http://; for TLS, put a proxy or an SSH tunnel in between").into());
     }
-    // A proxy may have put the interface below a path of its own.
+    // A proxy may serve the interface below a path.
     base.set_path(&format!("{}/", base.path().trim_end_matches('/')));
     let mut url = base.join("v1/stream").map_err(|error| refused(&error.to_string()))?;
     url.set_scheme("ws").map_err(|()| refused("has no host"))?;
@@ -73,7 +73,7 @@ pub(super) struct Connection {
     url: Url,
     api_key: Option<String>,
     stream: Option<WebSocketStream<MaybeTlsStream<TcpStream>>>,
-    /// Where the server's history is to be gone on with.
+    /// Where to continue in the server's history.
     epoch: Option<String>,
     seq: Option<u64>,
     failures: u32,
@@ -84,7 +84,7 @@ impl Connection {
         Self { url, api_key, stream: None, epoch: None, seq: None, failures: 0 }
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next message or news of the connection.
     ///
     /// # Errors
     /// [`Refused`].
@@ -103,7 +103,7 @@ impl Connection {
                     self.note(&message);
                     return Ok(Heard::Message(message, text.to_string()));
                 }
-                // Pings are answered by the library as it reads on.
+                // The library answers pings while it reads.
                 Ok(Some(Ok(Message::Close(Some(frame))))) => format!("the server closed the stream: {}", frame.reason),
                 Ok(Some(Ok(Message::Close(None))) | None) => "the server closed the stream".to_owned(),
                 Ok(Some(Ok(_))) => continue,
@@ -115,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// What went wrong, if trying again may help.
+    /// What went wrong, if a retry may help.
     async fn connect(&mut self) -> anyhow::Result<Option<String>> {
         if self.failures > 0 {
             sleep(BACKOFF.jittered_wait(self.failures)).await;
@@ -150,7 +150,7 @@ impl Connection {
             Some("hello") => {
                 let resumed = message["resumed"] == true;
                 self.epoch = text("epoch");
-                // Only a whole snapshot is something to go on from.
+                // Only a complete snapshot is a place to continue from.
                 self.seq = self.seq.filter(|_| resumed);
             }
             Some("snapshot") if message["last"] == true => self.seq = message["seq"].as_u64(),
@@ -161,7 +161,7 @@ impl Connection {
     }
 }
 
-/// A server that is not ready, or full, may be asked again; what it says of a wrong request holds.
+/// Whether to retry: a server may be not ready or full now, but a wrong request stays wrong.
 fn refusal(response: &Response<Option<Vec<u8>>>) -> anyhow::Result<Option<String>> {
     let body: Value = response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let status = response.status();

@@ -27,7 +27,7 @@ const CYAN: u8 = 36;
 const GREY: u8 = 90;
 
 impl Line {
-    /// A sandbox that is there.
+    /// A sandbox in a snapshot.
     pub(super) fn of_sandbox(time: &Value, sandbox: &Value) -> Self {
         let what = match sandbox["ended_at"].is_null() {
             true => format!("is here{}", outlook(time, sandbox)),
@@ -36,7 +36,7 @@ impl Line {
         Self::new(time, sandbox, &what)
     }
 
-    /// Something that happened.
+    /// An event.
     pub(super) fn of_event(event: &Value) -> Self {
         let (time, sandbox) = (&event["time"], &event["sandbox"]);
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -90,12 +90,12 @@ impl Line {
     }
 }
 
-/// What a stranger wrote must not steer the terminal.
+/// Escapes control characters: untrusted text must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Why it ended or ends, with the last line that its container wrote, as far as that fits.
+/// Why it ended or ends, with as much of its container's last line as fits.
 fn reason(sandbox: &Value) -> String {
     let reason = sandbox["reason"].as_str().unwrap_or("unknown");
     let last = sandbox["last_output"].as_str().and_then(|output| output.lines().last());
@@ -106,7 +106,7 @@ fn reason(sandbox: &Value) -> String {
     }
 }
 
-/// When it ends if nobody uses it.
+/// When it ends unless it is used.
 fn outlook(time: &Value, sandbox: &Value) -> String {
     match (time.as_f64(), sandbox["terminates_at"].as_f64()) {
         (Some(now), Some(at)) => format!(", ends in {}", seconds(at - now)),

@@ -1,8 +1,8 @@
 //! `sandglass watch`: the status stream in a terminal.
 //!
-//! - `connection`: connects, resumes, and gives up only what trying again cannot mend;
-//! - `line`: an event as a line;
-//! - `command`: what the user asked for, until Ctrl-C.
+//! - `connection`: connects, resumes, and gives up only where a retry cannot help;
+//! - `line`: formats an event as a line;
+//! - `command`: prints until Ctrl-C.
 
 mod command;
 mod connection;
