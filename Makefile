@@ -1,13 +1,13 @@
-# What there is to do with Sandglass. `make` alone lists it.
+# Commands for Sandglass; `make` alone lists them.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# A build server builds what is committed: a Cargo.lock that is out of date is an error there.
+# In CI, an outdated Cargo.lock is an error.
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo drill test bench soak lint
 
-help: ## list what there is
+help: ## list the commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
 		printf 'make %-6s %s\n' "$$name" "$$text"; done
 
@@ -21,7 +21,7 @@ demo: ## watch sandboxes live and run out
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass demo $(ARGS)
 
-drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for a tenth of it
+drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for a tenth
 	@config/setup.sh rust docker image
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass drill $(ARGS)
@@ -30,7 +30,7 @@ test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for 
 	@config/setup.sh rust docker engine image registry redis browser nginx valgrind openapi
 	cargo test --no-fail-fast $(LOCKED) $(ARGS)
 
-bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or shortly
+bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or a short run
 	@config/setup.sh rust docker image redis
 	cargo bench $(LOCKED) --bench figures -- $(ARGS)
 

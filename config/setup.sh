@@ -1,29 +1,29 @@
 #!/bin/sh
-# Brings what Sandglass needs to run and to be tested. Does only what is missing, says one line per thing it does, and
-# nothing when there is nothing to do. What it cannot do, it explains, and fails.
+# Installs and starts what Sandglass needs to run and to be tested. Does only what is missing and prints one line per step;
+# prints nothing if nothing is missing. If it cannot do a step, it explains what to do and fails.
 #
 #   config/setup.sh docker   a container engine that answers
-#   config/setup.sh engine   what tests start a second engine with, which they restart and kill
-#   config/setup.sh image    the image of the template `base`, with or without a registry
-#   config/setup.sh registry the program docker-registry, for the tests; they start their own
-#   config/setup.sh redis    the program redis-server, for the tests; they start their own
-#   config/setup.sh browser  Chromium, its driver and curl, for the tests of the pages
-#   config/setup.sh nginx    the program nginx, for the tests of what stands behind it; they start their own
-#   config/setup.sh valgrind the program valgrind, with which a test counts the instructions of a ping
-#   config/setup.sh openapi  a fuzzer and a generator of clients, for the tests of the specification; in the build's folder
-#   config/setup.sh rust     the tools to build with (looks only)
+#   config/setup.sh engine   programs with which tests start a second engine, to restart and kill it
+#   config/setup.sh image    the image of the template `base`, also without a registry
+#   config/setup.sh registry the program docker-registry; tests start their own
+#   config/setup.sh redis    the program redis-server; tests start their own
+#   config/setup.sh browser  Chromium, its driver and curl, for tests of the pages
+#   config/setup.sh nginx    the program nginx; tests start their own
+#   config/setup.sh valgrind the program valgrind, which counts the instructions of a ping
+#   config/setup.sh openapi  a fuzzer and a client generator for tests of the specification, below the build folder
+#   config/setup.sh rust     checks for the build tools, installs nothing
 #   config/setup.sh all      all of these
 set -eu
 
 IMAGE=busybox
 TAG=stable
-# Seconds that an engine may take to start, and a pull of the small image before the registry counts as out of reach.
+# Seconds for an engine to start, for the pull of the small image, and for one call.
 START_BOUND=60
 PULL_BOUND=60
 CALL_BOUND=10
 
 DEFAULT_HOST=unix:///var/run/docker.sock
-# The engine that Sandglass itself will talk to, by the same variables.
+# The engine that Sandglass will use, from the same variables.
 HOST=${SANDGLASS_DOCKER__HOST:-${DOCKER_HOST:-$DEFAULT_HOST}}
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -37,7 +37,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
-# bounded SECONDS COMMAND...: where there is no `timeout`, the command's own limits have to do.
+# bounded SECONDS COMMAND...: runs it with a timeout, if the program `timeout` is there.
 bounded() {
     seconds=$1
     shift
@@ -66,7 +66,7 @@ apt_install() {
 
 # --- the engine ------------------------------------------------------------------------------------------------------
 
-# api SECONDS METHOD PATH [CURL-OPTION...]: one call to the engine without its command line.
+# api SECONDS METHOD PATH [CURL-OPTION...]: calls the engine's API without its client.
 api() {
     seconds=$1 method=$2 path=$3
     shift 3
@@ -80,7 +80,7 @@ api() {
 
 engine_answers() {
     if have docker; then
-        # Unlike `info`, this fails in every version of the client when only the client is there.
+        # Unlike `info`, this fails without an engine in every version of the client.
         bounded "$CALL_BOUND" docker -H "$HOST" version --format '{{.Server.Version}}' >/dev/null 2>&1
     elif have curl; then
         api "$CALL_BOUND" GET /_ping 2>/dev/null
@@ -89,7 +89,7 @@ engine_answers() {
     fi
 }
 
-# wait_for_engine [PID]: until it answers; gives up early when the process PID is gone.
+# wait_for_engine [PID]: waits until it answers, or until the process PID is gone.
 wait_for_engine() {
     waited=0
     until engine_answers; do
@@ -109,14 +109,14 @@ setup_docker() {
             "Install one and start it: docker.io on Debian and Ubuntu (this script does that as root), or see" \
             "https://docs.docker.com/engine/install/ - or set DOCKER_HOST to one that runs."
         install_docker
-        # The package may have started it already.
+        # The package may have started it.
         if engine_answers; then return 0; fi
     fi
     is_root || fail "docker is installed, but does not run: start it with 'sudo systemctl start docker'."
     start_docker
 }
 
-# Ends with an explanation when starting an engine here would not help.
+# Fails with an explanation if starting an engine here would not help.
 explain_unreachable() {
     case $HOST in
     unix://*) ;;
@@ -126,7 +126,7 @@ explain_unreachable() {
     if [ -S "$socket" ] && ! [ -w "$socket" ]; then
         fail "you may not use $socket: run 'sudo usermod -aG docker $(id -un)' and log in again."
     fi
-    # A client's context may lead to an engine elsewhere, which Sandglass does not look up.
+    # A client's context may name an engine elsewhere; Sandglass does not read contexts.
     if have docker && [ "$HOST" = "$DEFAULT_HOST" ] && [ -z "${DOCKER_HOST:-}" ]; then
         elsewhere=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || true)
         if [ -n "$elsewhere" ] && [ "$elsewhere" != "$HOST" ] &&
@@ -138,7 +138,7 @@ explain_unreachable() {
 
 install_docker() {
     apt_refresh
-    # Newer distributions have the client in a package of its own.
+    # Newer distributions have a separate package for the client.
     if ! have docker && apt-cache show docker-cli >/dev/null 2>&1; then
         apt_install docker.io docker-cli iptables
     else
@@ -157,7 +157,7 @@ start_docker() {
         if systemctl start docker && wait_for_engine; then return 0; fi
         fail "docker does not start: see 'systemctl status docker' and 'journalctl -u docker'."
     fi
-    # Without systemd, as in most containers, where a policy-rc.d may also forbid init scripts to start anything.
+    # Without systemd, as in most containers, where a policy-rc.d may also forbid init scripts to start it.
     start_dockerd
 }
 
@@ -165,10 +165,10 @@ start_dockerd() {
     log=/var/log/dockerd.log
     [ -w /var/log ] || log=${TMPDIR:-/tmp}/dockerd.log
     say "starting dockerd in the background; its log is $log"
-    # In a session of its own: a Ctrl-C in `make run` is not meant for it.
+    # In its own session, so that a Ctrl-C in `make run` does not end it.
     $(command -v setsid || true) nohup dockerd -H "$HOST" >>"$log" 2>&1 </dev/null &
     if wait_for_engine $!; then return 0; fi
-    # A daemon that answers nobody is of no use, and would be in the way of the next try.
+    # A daemon that does not answer would only block the next attempt.
     kill "$!" 2>/dev/null || true
     fail "dockerd does not answer at $HOST. The end of $log:" "$(tail -n 5 "$log")"
 }
@@ -187,12 +187,12 @@ pull_image() {
     if have docker; then
         bounded "$PULL_BOUND" docker -H "$HOST" pull --quiet "$IMAGE:$TAG" >/dev/null 2>&1
     else
-        # The answer is 200 also when the pull fails later on.
+        # The status is 200 even if the pull fails later.
         api "$PULL_BOUND" POST "/images/create?fromImage=$IMAGE&tag=$TAG" && has_image
     fi
 }
 
-# Reads the tar archive of a root directory.
+# Imports the tar archive of a root directory from standard input.
 import_image() {
     path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     if have docker; then
@@ -204,7 +204,7 @@ import_image() {
     fi
 }
 
-# A change to an image as a parameter of a URL.
+# Encodes a change to an image as a URL parameter.
 change() { printf 'changes=%s' "$1" | sed 's/ /%20/g; s/\[/%5B/g; s/\]/%5D/g; s/"/%22/g; s/,/%2C/g'; }
 
 setup_image() {
@@ -223,8 +223,8 @@ setup_image() {
 
 is_static() { [ -x "$1" ] && have ldd && ldd "$1" 2>&1 | grep -Eq 'not a dynamic|statically linked'; }
 
-# Sets BUSYBOX to one that needs no libraries. The package is unpacked beside, not installed: it would replace the busybox
-# that the system boots with.
+# Sets BUSYBOX to a static one. The package is only unpacked: installing it would replace the busybox that the system boots
+# with.
 find_busybox() {
     BUSYBOX=$(command -v busybox || true)
     if [ -n "$BUSYBOX" ] && is_static "$BUSYBOX"; then return 0; fi
@@ -241,7 +241,7 @@ fetch_busybox() {
     (cd "$WORK" && apt-get download -qq busybox-static && dpkg-deb -x busybox-static_*.deb package) >/dev/null 2>&1
 }
 
-# build_root DIRECTORY: what a small image has, all of it busybox.
+# build_root DIRECTORY: makes the files of a small image from busybox.
 build_root() {
     for directory in bin dev etc home proc root sys tmp usr/bin usr/sbin sbin var/tmp; do
         mkdir -p "$1/$directory"
@@ -253,7 +253,7 @@ build_root() {
     "$BUSYBOX" --list | while read -r applet; do
         [ -e "$1/bin/$applet" ] || ln -s busybox "$1/bin/$applet"
     done
-    # Scripts look for it here.
+    # Scripts expect it here.
     ln -s ../../bin/busybox "$1/usr/bin/env"
     printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'nobody:x:65534:65534:nobody:/home:/bin/false' >"$1/etc/passwd"
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >"$1/etc/group"
@@ -261,7 +261,7 @@ build_root() {
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-# The engine that answers may be elsewhere; this one is started here, in namespaces of its own.
+# The engine that answers may be remote; this one is started here, in its own namespaces.
 setup_engine() {
     if ! have dockerd; then
         can_install || fail "dockerd is missing: install it (docker.io on Debian and Ubuntu)."
@@ -288,7 +288,7 @@ setup_registry() {
 }
 
 setup_nginx() {
-    # It is not in the path of everybody.
+    # It may be missing from a user's PATH.
     if have nginx || [ -x /usr/sbin/nginx ]; then return 0; fi
     can_install || fail "nginx is missing: install it (nginx-light on Debian and Ubuntu, nginx elsewhere); it need not run."
     apt_install nginx-light
@@ -297,12 +297,12 @@ setup_nginx() {
 setup_valgrind() {
     if have valgrind; then return 0; fi
     can_install || fail "valgrind is missing: install it (valgrind on Debian and Ubuntu, and nearly everywhere else)."
-    # The second package tells valgrind what it replaces in the C library.
+    # valgrind needs the C library's symbols.
     apt_install valgrind libc6-dbg
 }
 
 setup_browser() {
-    # With it, a test tries the call that the page shows.
+    # A test uses it to try the call that the page shows.
     if ! have curl; then
         can_install || fail "curl is missing: install it."
         apt_install curl
@@ -311,7 +311,7 @@ setup_browser() {
     can_install || fail "a Chromium with its driver is missing: install both in the same version (chromium and chromium-driver" \
         "on Debian, chromium-chromedriver on Alpine, chromedriver beside Chrome elsewhere); 'chromedriver' has to be in PATH."
     apt_refresh
-    # Ubuntu calls them otherwise, and its packages fetch a snap.
+    # Ubuntu has other names for them.
     if apt-cache show chromium-driver >/dev/null 2>&1; then
         apt_install chromium chromium-driver
     else
@@ -323,8 +323,8 @@ setup_browser() {
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
-# The programs that read the specification, each in one version with all that it needs: they judge the same on every
-# machine. They are the build's own, below its folder, and are made anew when the list changes.
+# The programs that read the specification, with pinned versions so that they judge the same on every machine. They are
+# installed below the build folder, again whenever the list changes.
 PROJECT=$(dirname "$0")/..
 WANTED=$PROJECT/config/openapi-tools.txt
 TOOLS=${CARGO_TARGET_DIR:-$PROJECT/target}/openapi
@@ -334,7 +334,7 @@ setup_openapi() {
     have python3 || { can_install && apt_install python3 python3-venv; } ||
         fail "python3 is missing: install it, 3.10 or later, with its module venv."
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is too old: 3.10 or later is needed."
-    # Debian's python3 has the module venv without what that needs.
+    # Debian's python3 has the module venv without its dependencies.
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         can_install || fail "python3 cannot make virtual environments: install python3-venv, as Debian and Ubuntu call it."
         apt_install python3-venv
