@@ -35,7 +35,7 @@ bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, 
 	cargo bench $(LOCKED) --bench figures -- $(ARGS)
 
 soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number
-	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test crash histories
+	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test core crash::histories
 
 lint: ## check the formatting, clippy's advice, the documentation's links, and the dependencies' licences
 	cargo fmt --check

@@ -9,7 +9,7 @@
 //!                └────────── store, runtime (adapters) ◀──────────────────────┘
 //! ```
 //!
-//! An arrow points at what is known. A test (`tests/architecture.rs`) reads the code's own `use` lines and fails on one
+//! An arrow points at what is known. A test (`tests/core/architecture.rs`) reads the code's own `use` lines and fails on one
 //! against the arrows.
 //!
 //! | module | what it is |

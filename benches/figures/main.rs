@@ -11,24 +11,22 @@
 //! are what can be believed. The table goes to the standard output, the same as JSON to `target/figures.json`.
 
 mod child;
-#[path = "../../tests/support/docker.rs"]
-mod docker;
 mod engine;
 mod figures;
 mod load;
 mod machine;
 mod planted;
 mod program;
-#[path = "../../tests/support/redis.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests use the rest of it")]
-mod redis;
 mod roles;
 mod store;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod table;
 
 use std::{path::Path, process::ExitCode};
 
 use figures::{FIGURES, Figure, Pace};
+use support::{docker, redis};
 
 /// The program's own.
 #[global_allocator]

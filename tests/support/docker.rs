@@ -1,7 +1,5 @@
 //! Real containers for tests: under a prefix of each test's own, and removed also when it fails.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
-
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -24,6 +22,8 @@ use sandglass::{
     runtime::docker::{Docker, Ports, Registries, Settings},
 };
 
+use super::quiet::Noise;
+
 /// The image of all tests; `make test` makes it from the host's busybox.
 pub const IMAGE: &str = "busybox:stable";
 
@@ -39,6 +39,7 @@ pub struct Corner {
     pub client: bollard::Docker,
     /// The ids of images that a test has made.
     images: Mutex<Vec<String>>,
+    _noise: Noise,
 }
 
 impl Corner {
@@ -47,9 +48,10 @@ impl Corner {
     /// # Panics
     /// When Docker or the image is not there, with the sentence that says how to get them.
     pub async fn new() -> Self {
+        let noise = Noise::begin();
         let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
         client.inspect_image(IMAGE).await.expect(HOW_TO_GET_DOCKER);
-        Self { prefix: format!("test-{}", SandboxId::generate()), client, images: Mutex::default() }
+        Self { prefix: format!("test-{}", SandboxId::generate()), client, images: Mutex::default(), _noise: noise }
     }
 
     /// Settings for this corner: short times, so that a failure shows soon.

@@ -1,9 +1,12 @@
-//! What tests share. Every test file compiles this for itself and uses a part of it.
+//! What tests share. Each of the three binaries compiles it, and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod bench;
 pub mod docker;
 pub mod fixtures;
 pub mod program;
+pub mod quiet;
 pub mod redis;
-pub mod stores;
+pub mod registry;
+pub mod relay;

@@ -1,8 +1,6 @@
 //! A registry of a test's own that asks for a login: on a free port of the loopback address, in a directory of its own,
 //! gone with the test, as are the images that the test has pulled from it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
-
 use std::{
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},

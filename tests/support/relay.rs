@@ -1,7 +1,5 @@
 //! A relay in front of the Docker socket that sees every request, and can hold it back or lose its answer.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

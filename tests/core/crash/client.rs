@@ -1,0 +1,248 @@
+//! A client: asks for something, and writes down what it was promised.
+
+use std::time::Duration;
+
+use sandglass::{
+    domain::{ActivitySource, OnTimeout, Sandbox},
+    supervisor::{Create, Created, Rejection, Supervisor},
+};
+
+use super::{
+    bench::{id, idle},
+    life::{Birth, Life, reason_of},
+    stage::Stage,
+};
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ask {
+    /// Seconds of idle timeout and of active timeout.
+    Create {
+        idle: u64,
+        active: u64,
+        on_timeout: OnTimeout,
+    },
+    Ping,
+    /// Seconds.
+    KeepAlive(u64),
+    Pause,
+    Resume,
+    /// Waiting for so many seconds.
+    Terminate(u64),
+    Get,
+}
+
+/// What a client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// What it wanted.
+    Yes,
+    /// Something else.
+    No,
+    /// That it is ending.
+    Ending,
+    /// That it has ended, or that there is none.
+    Gone,
+    /// Nothing, in the time it had.
+    Nothing,
+}
+
+/// One sandbox's client.
+pub(crate) struct Client<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) name: &'a str,
+}
+
+impl Client<'_> {
+    /// Asks, and waits for the answer for at most `patience`. What is not answered may still happen.
+    pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Told {
+        self.stage.look_at_containers();
+        let before = self.stage.model().life(self.name).cloned();
+        self.stage.model().tell(self.now(), &format!("{} asks: {ask:?}", self.name));
+        self.announce(ask);
+        let answer = tokio::time::timeout(patience, self.call(ask)).await;
+        let now = self.now();
+        if let Some(life) = self.stage.model().life(self.name) {
+            life.awaited = false;
+        }
+        let told = match answer {
+            Ok(Ok(sandbox)) => self.granted(ask, &sandbox),
+            Ok(Err(rejection)) => self.refused(ask, &rejection, before),
+            Err(_) => {
+                // Who hangs up does not know what comes of it.
+                if ask != Ask::Get
+                    && let Some(life) = self.stage.model().life(self.name)
+                {
+                    life.unsure = true;
+                }
+                Told::Nothing
+            }
+        };
+        self.stage.model().tell(now, &format!("{} is told: {told:?}", self.name));
+        told
+    }
+
+    fn now(&self) -> f64 {
+        self.stage.clock.now()
+    }
+
+    /// What the question alone may change.
+    fn announce(&self, ask: Ask) {
+        let (now, mut model) = (self.now(), self.stage.model());
+        if let Ask::Create { idle, on_timeout, .. } = ask {
+            let old = model.life(self.name);
+            let former = old.as_ref().and_then(|life| life.gone);
+            if old.is_none_or(|life| life.gone.is_some()) {
+                model.begin(self.name, Life::asked(ask, idle, on_timeout, former, now));
+            }
+        }
+        let Some(life) = model.life(self.name) else { return };
+        life.awaited = ask != Ask::Get;
+        match ask {
+            Ask::Get => return,
+            Ask::Terminate(_) => {
+                life.end_asked = true;
+                return;
+            }
+            Ask::Pause => {
+                life.pause_asked = true;
+                return;
+            }
+            Ask::Resume => life.may_end_from(now + life.idle_timeout, f64::INFINITY),
+            Ask::KeepAlive(timeout) => {
+                life.may_end_from(f64::INFINITY, now + Duration::from_secs(timeout).as_secs_f64());
+            }
+            Ask::Create { .. } | Ask::Ping => {}
+        }
+        life.last_use = now;
+    }
+
+    async fn call(&self, ask: Ask) -> Result<Sandbox, Rejection> {
+        let (supervisor, name) = (self.supervisor, id(self.name));
+        match ask {
+            Ask::Create { idle, active, on_timeout } => {
+                let created = supervisor.create(create(self.name, idle, active, on_timeout), true).await?;
+                let mut model = self.stage.model();
+                let certain = model.life(self.name).is_some_and(|life| life.lives(self.now(), 0.0));
+                if certain && matches!(created, Created::New(_)) {
+                    model.violated(self.now(), &format!("{name}: a new one, and the old one was to live"));
+                }
+                match created {
+                    Created::New(sandbox) | Created::Pending(sandbox) | Created::Reused(sandbox) => Ok(sandbox),
+                }
+            }
+            Ask::Ping => supervisor.touch(&name, ActivitySource::Ping).await,
+            Ask::KeepAlive(timeout) => supervisor.keep_alive(&name, Duration::from_secs(timeout)).await,
+            Ask::Pause => supervisor.pause(&name).await,
+            Ask::Resume => supervisor.resume(&name).await,
+            Ask::Terminate(wait) => supervisor.terminate(&name, Duration::from_secs(wait)).await,
+            Ask::Get => supervisor.get(&name).await,
+        }
+    }
+
+    fn granted(&self, ask: Ask, sandbox: &Sandbox) -> Told {
+        let now = self.now();
+        let clock = self.supervisor.shared().clock.now();
+        let in_memory = !self.supervisor.store_health().is_up();
+        let mut model = self.stage.model();
+        let firmly = model.is_well(now) && !in_memory;
+        if let Some(end) = sandbox.end() {
+            let (at, gone) = (clock.wall_at(end.decided_at), sandbox.is_gone());
+            model.told_ending(self.name, end.reason, at, gone, now);
+            if matches!(ask, Ask::Terminate(_))
+                && let Some(life) = model.life(self.name)
+            {
+                life.held.end = true;
+                life.firm.end |= firmly;
+                return Told::Yes;
+            }
+            return if gone { Told::Gone } else { Told::Ending };
+        }
+        model.told_alive(self.name, now);
+        let (deadline, expires_at) = deadlines(sandbox, &clock);
+        match (ask, model.life(self.name)) {
+            (Ask::Get, _) | (_, None) => {}
+            (_, Some(life)) => {
+                // A resume that somebody hung up on may thaw it at any time from now on.
+                let thawed = life.unsure.then_some(now + life.idle_timeout);
+                life.acknowledged(deadline.or(thawed), expires_at, firmly);
+                // A start and a thaw count when they are done.
+                if matches!(ask, Ask::Create { .. } | Ask::Resume) {
+                    life.last_use = now;
+                }
+                // While it starts, it may still fail to.
+                if !sandbox.is_starting() {
+                    life.birth = Birth::Confirmed;
+                }
+                return Told::Yes;
+            }
+        }
+        if sandbox.is_alive() && ask == Ask::Get { Told::Yes } else { Told::No }
+    }
+
+    fn refused(&self, ask: Ask, rejection: &Rejection, before: Option<Life>) -> Told {
+        let now = self.now();
+        let clock = self.supervisor.shared().clock.now();
+        let mut model = self.stage.model();
+        model.tell(now, &format!("{} is refused: {rejection}", self.name));
+        // A request that was refused at the door changes nothing.
+        if let (Some(before), Some(life)) = (&before, model.life(self.name))
+            && matches!(rejection, Rejection::Gone(_) | Rejection::Terminating { .. } | Rejection::Starting)
+        {
+            life.last_use = before.last_use;
+        }
+        match rejection {
+            Rejection::Gone(sandbox) => {
+                if let Some(end) = sandbox.end() {
+                    model.told_ending(self.name, end.reason, clock.wall_at(end.decided_at), true, now);
+                }
+                Told::Gone
+            }
+            Rejection::Terminating { reason, .. } => {
+                model.told_ending(self.name, *reason, now, false, now);
+                Told::Ending
+            }
+            Rejection::NotFound(_) => {
+                model.told_unknown(self.name, now);
+                Told::Gone
+            }
+            Rejection::Internal(problem) => {
+                model.violated(now, &format!("{}: an internal error: {problem}", self.name));
+                Told::No
+            }
+            Rejection::StartFailed(sandbox) => {
+                if let Some(reason) = reason_of(sandbox) {
+                    model.told_ending(self.name, reason, now, false, now);
+                }
+                Told::No
+            }
+            _ => {
+                if let Some(life) = model.life(self.name) {
+                    // Only the first create knows that nothing was begun.
+                    let first = before.is_none_or(|before| before.gone.is_some());
+                    if matches!(ask, Ask::Create { .. }) && life.birth == Birth::Asked && first {
+                        life.birth = Birth::Refused;
+                    } else if ask != Ask::Get {
+                        life.unsure = true;
+                    }
+                }
+                Told::No
+            }
+        }
+    }
+}
+
+/// The idle deadline and the end of the active timeout, in epoch seconds.
+pub(crate) fn deadlines(sandbox: &Sandbox, now: &sandglass::domain::Now) -> (Option<f64>, f64) {
+    // While it starts it has no deadline; but it will have one, from a later moment on.
+    let idle_timeout = sandbox.policy().idle_timeout.filter(|_| sandbox.is_starting());
+    let starting = idle_timeout.map(|timeout| now.moment.plus(timeout));
+    let idle = sandbox.idle_deadline().or(starting).map(|at| now.wall_at(at));
+    (idle, now.wall_at(sandbox.expires_at()))
+}
+
+fn create(name: &str, seconds: u64, active: u64, on_timeout: OnTimeout) -> Create {
+    let timeout = Some(Duration::from_secs(active));
+    Create { timeout, on_timeout: Some(on_timeout), ..idle(name, seconds) }
+}

@@ -1,0 +1,294 @@
+//! What outlives a supervisor: the store, the engine, the clock; and how one is brought to life and stopped dead.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use actix::System;
+use async_trait::async_trait;
+use sandglass::{
+    config::Settings,
+    domain::{SandboxId, retry, sandbox::Container as State},
+    ports::store::{Cursor, LastStop, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
+    runtime::{Memory, memory::When},
+    store::MemoryStore,
+    supervisor::Supervisor,
+};
+use tokio::{runtime::Builder, sync::Notify, time::Instant};
+
+use super::{
+    bench::{id, settings, supervisor_over},
+    model::Model,
+};
+
+/// A wall clock that goes while a supervisor lives, and is moved by hand between two of them.
+pub(crate) struct Clock(Mutex<(i64, Option<Instant>)>);
+
+impl Clock {
+    fn nanos(&self) -> i64 {
+        let (base, began) = *lock(&self.0);
+        base + began.map_or(0, |began| i64::try_from(began.elapsed().as_nanos()).expect("years"))
+    }
+
+    /// Epoch seconds.
+    pub(crate) fn now(&self) -> f64 {
+        self.nanos() as f64 / 1e9
+    }
+
+    fn go(&self) {
+        lock(&self.0).1 = Some(Instant::now());
+    }
+
+    fn stand(&self) {
+        let nanos = self.nanos();
+        *lock(&self.0) = (nanos, None);
+    }
+}
+
+/// Counts the passages of all failure points, and burns at the one it was set to: that call never goes on, and no other
+/// call either.
+#[derive(Default)]
+pub(crate) struct Fuse {
+    wire: Mutex<Wire>,
+    burning: Notify,
+}
+
+#[derive(Default)]
+struct Wire {
+    length: Option<usize>,
+    passed: usize,
+    burnt: bool,
+}
+
+impl Fuse {
+    fn set(&self, length: Option<usize>) {
+        *lock(&self.wire) = Wire { length, ..Wire::default() };
+    }
+
+    /// How many passages there were since it was set.
+    pub(crate) fn passed(&self) -> usize {
+        lock(&self.wire).passed
+    }
+
+    /// It burns no more. How many passages there were.
+    pub(crate) fn disarm(&self) -> usize {
+        let mut wire = lock(&self.wire);
+        wire.length = None;
+        wire.passed
+    }
+
+    /// Whether whoever comes by goes on, and whether it burnt right here.
+    fn pass(&self) -> (bool, bool) {
+        let mut wire = lock(&self.wire);
+        if wire.burnt {
+            return (false, false);
+        }
+        wire.passed += 1;
+        wire.burnt = wire.length == Some(wire.passed);
+        if wire.burnt {
+            self.burning.notify_one();
+        }
+        (!wire.burnt, wire.burnt)
+    }
+
+    async fn burnt(&self) {
+        while !lock(&self.wire).burnt {
+            self.burning.notified().await;
+        }
+    }
+}
+
+/// The world.
+pub(crate) struct Stage {
+    pub(crate) settings: Settings,
+    pub(crate) store: MemoryStore,
+    pub(crate) engine: Memory,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) model: Arc<Mutex<Model>>,
+}
+
+impl Stage {
+    pub(crate) fn new(seed: u64) -> Self {
+        retry::seed_jitter(seed);
+        let settings = settings(&[
+            ("lifecycle.restart_grace", "10"),
+            ("docker.orphan_grace", "10"),
+            ("docker.reconcile_interval", "10"),
+        ]);
+        let clock = Arc::new(Clock(Mutex::new((1_800_000_000_000_000_000, None))));
+        let (fuse, model) = (Arc::new(Fuse::default()), Arc::new(Mutex::new(Model::new(&settings))));
+        let seconds: sandglass::store::WallClock = Arc::new({
+            let clock = clock.clone();
+            move || clock.now()
+        });
+        let gate = {
+            let (clock, fuse, model) = (clock.clone(), fuse.clone(), model.clone());
+            move |call: &sandglass::runtime::memory::Call, when: When| {
+                let (goes_on, burnt) = fuse.pass();
+                let (now, what) = (clock.now(), format!("engine {:?} {when:?}", call.point));
+                let mut model = lock(&model);
+                match &call.sandbox {
+                    Some(id) if goes_on || burnt => model.passage(now, &format!("{what} of {id}"), burnt),
+                    _ if burnt => model.passage(now, &what, true),
+                    _ => {}
+                }
+                goes_on
+            }
+        };
+        let (store, engine) = (MemoryStore::with_clock(seconds.clone()), Memory::with_gate(seconds, Arc::new(gate)));
+        Self { settings, store, engine, clock, fuse, model }
+    }
+
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
+        lock(&self.model)
+    }
+
+    /// Whoever was promised that a sandbox lives has a container that does.
+    pub(crate) fn look_at_containers(&self) {
+        let (now, mut model) = (self.clock.now(), self.model());
+        for name in model.ids() {
+            if !matches!(self.engine.state_of(&id(&name)), Some(State::Running | State::Paused)) {
+                model.container_has_ended(&name, now);
+            }
+        }
+    }
+
+    /// Nobody is there for so long.
+    pub(crate) fn idle(&self, nanos: i64) {
+        lock(&self.clock.0).0 += nanos;
+    }
+
+    /// A supervisor lives until `main` is over, or until the fuse burns (`None`). Then it is dead: its runtime is dropped
+    /// with every task that is under way, and neither writes nor acts any more.
+    pub(crate) fn live<T>(&self, fuse: Option<usize>, main: impl AsyncFnOnce(Arc<Supervisor>) -> T) -> Option<T> {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        let system = System::with_tokio_rt(|| runtime);
+        let outcome = system.block_on(async {
+            self.clock.go();
+            self.fuse.set(fuse);
+            self.model().starts(self.clock.now());
+            let store = Fused { store: self.store.reopen(), fuse: self.fuse.clone(), stage: self.shared() };
+            let wall: sandglass::clock::WallClock = Arc::new({
+                let clock = self.clock.clone();
+                move || clock.nanos()
+            });
+            let supervisor = supervisor_over(&self.settings, Arc::new(store), &self.engine, &wall);
+            let outcome = tokio::select! {
+                biased;
+                () = self.fuse.burnt() => None,
+                outcome = main(supervisor) => Some(outcome),
+            };
+            self.clock.stand();
+            outcome
+        });
+        // Actors that are dropped take their last breath, and want a runtime for it.
+        let _context = handle.enter();
+        // Nothing that they still try gets anywhere.
+        *lock(&self.fuse.wire) = Wire { burnt: true, ..Wire { passed: self.fuse.passed(), ..Wire::default() } };
+        drop(system);
+        outcome
+    }
+
+    fn shared(&self) -> (Arc<Clock>, Arc<Mutex<Model>>) {
+        (self.clock.clone(), self.model.clone())
+    }
+}
+
+/// The store with the fuse before and after the effect of each call.
+struct Fused {
+    store: MemoryStore,
+    fuse: Arc<Fuse>,
+    stage: (Arc<Clock>, Arc<Mutex<Model>>),
+}
+
+impl Fused {
+    async fn around<T>(&self, what: &str, call: impl Future<Output = T>) -> T {
+        self.pass(what, When::Before).await;
+        let outcome = call.await;
+        self.pass(what, When::After).await;
+        outcome
+    }
+
+    async fn pass(&self, what: &str, when: When) {
+        let (goes_on, burnt) = self.fuse.pass();
+        if burnt {
+            let (clock, model) = &self.stage;
+            lock(model).passage(clock.now(), &format!("store {what} {when:?}"), true);
+        }
+        if !goes_on {
+            pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Fused {
+    async fn acquire(&self) -> Result<LastStop, StoreError> {
+        self.around("acquire", self.store.acquire()).await
+    }
+
+    async fn try_acquire(&self) -> Result<LastStop, StoreError> {
+        self.around("try_acquire", self.store.try_acquire()).await
+    }
+
+    async fn id(&self) -> Result<String, StoreError> {
+        self.store.id().await
+    }
+
+    async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
+        self.around("hand_over", self.store.hand_over(silent_for)).await
+    }
+
+    async fn renew(&self) -> Result<Kept, StoreError> {
+        self.around("renew", self.store.renew()).await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        self.around("release", self.store.release()).await
+    }
+
+    async fn commit(&self, batch: &[Write]) -> Result<Kept, StoreError> {
+        self.around("commit", self.store.commit(batch)).await
+    }
+
+    async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.around("active", self.store.active(from, limit)).await
+    }
+
+    async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.around("tombstones", self.store.tombstones(from, limit)).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        self.around("quarantined", self.store.quarantined()).await
+    }
+
+    // These change nothing that a promise stands on: they are no places to crash at.
+    async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+        self.store.missing(ids).await
+    }
+
+    async fn hazards(&self) -> Result<Vec<String>, StoreError> {
+        self.store.hazards().await
+    }
+
+    async fn grace_spent(&self) -> Result<Duration, StoreError> {
+        self.store.grace_spent().await
+    }
+
+    async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
+        self.store.spend_grace(spent).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.around("check", self.store.check()).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
+}

@@ -1,0 +1,23 @@
+//! The HTTP interface over a real supervisor on the memory adapters, with paused time.
+
+mod activity;
+mod client;
+mod create;
+mod crowd;
+mod errors;
+mod fuzz;
+mod hang_up;
+mod health;
+mod lifecycle;
+mod list;
+mod openapi;
+mod page;
+mod refusals;
+mod security;
+mod stream;
+mod stream_laws;
+mod text;
+mod watcher;
+mod wire;
+
+use crate::support::bench;

@@ -1,0 +1,16 @@
+//! Everything above the adapters, over memory: actors, supervisor, journal and the HTTP interface, mostly with paused time.
+//! Needs neither Docker nor Redis.
+
+mod architecture;
+mod crash;
+mod hand_over;
+mod http;
+mod instructions;
+mod journal;
+mod reconcile;
+mod rehydration;
+mod stream;
+mod supervision;
+
+#[path = "../support/mod.rs"]
+mod support;
