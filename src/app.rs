@@ -22,6 +22,7 @@ use crate::{
     host::{Charge, EngineLock, Holder, Process},
     http,
     journal::Journal,
+    keeper::Restoration,
     metrics::Metrics,
     open_files::{self, Demand, Share},
     ports::{
@@ -30,7 +31,7 @@ use crate::{
     },
     runtime::docker,
     store::{EmbeddedStore, RedisStore, embedded, redis},
-    supervisor::{Restoration, Supervisor, SupervisorParts},
+    supervisor::{Supervisor, SupervisorParts},
     tasks::Tasks,
 };
 
@@ -221,7 +222,7 @@ impl App {
         let connections = share_open_files(&mut settings, cores)?;
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
         let supervisor = assemble(settings, adapters, Arbiters::start(cores.div_ceil(2)));
-        let server = http::server(supervisor.clone(), listener, cores, connections)?;
+        let server = http::server(supervisor.sandboxes(), listener, cores, connections)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
         let begun = match when_held {
@@ -277,7 +278,7 @@ impl App {
             () = stop => Ok(()),
             () = lost.cancelled() => {
                 let prefix = self.supervisor.settings().store.prefix.clone();
-                let holder = match self.supervisor.store_health() {
+                let holder = match self.supervisor.health().store() {
                     crate::journal::StoreHealth::Lost { holder } => holder,
                     _ => "unknown".to_owned(),
                 };

@@ -4,9 +4,10 @@
 //! # Bird's-eye view
 //!
 //! ```text
-//!   domain ◀── ports ◀── journal, feed ◀── actor ◀── supervisor ◀── http ◀── app ◀── cli ◀── main
-//!                ▲                                                            │
-//!                └────────── store, runtime (adapters) ◀──────────────────────┘
+//!   domain ◀── ports ◀── journal, feed ◀── actor ◀── sandboxes ◀── keeper ◀── supervisor ◀── app ◀── cli ◀── main
+//!                ▲                                     ▲                                       │
+//!                │                                     └───────────────── http ◀───────────────┤
+//!                └────────── store, runtime (adapters) ◀───────────────────────────────────────┘
 //! ```
 //!
 //! An arrow points at what is known. A test (`tests/core/architecture.rs`) reads the code's own `use` lines and fails on one
@@ -24,7 +25,9 @@
 //! | [`journal`] | the one writer in front of the store: write-through for transitions, write-behind for activity |
 //! | [`feed`] | the hub of the status stream: ordered events, a bounded history, readers |
 //! | [`actor`] | one actor per sandbox, which owns its state and its timer; all of actix is here |
-//! | [`supervisor`] | creates, finds, lists and rehydrates sandboxes |
+//! | [`sandboxes`] | what is asked of sandboxes: to be created, found, listed, watched, used and ended |
+//! | [`keeper`] | what runs by itself: the lease, restoring, comparing with the engine and the store |
+//! | [`supervisor`] | the two together |
 //! | [`http`] | verifies and converts requests and answers, and nothing else |
 //! | [`config`] | defaults, file, environment and flags, merged and checked |
 //! | [`tasks`] | keeps background tasks running, and tells of those that die |
@@ -47,13 +50,13 @@
 //!   again.
 //! - No background task dies silently: [`tasks`] starts it again, counts it, and `/readyz` tells.
 //! - A container is touched only after it was seen to be ours: the one that a record names, or one that its own labels name.
-//! - What only the backstop ([`supervisor`]'s sweep) notices is a bug, and counted as one.
+//! - What only the backstop ([`keeper`]'s sweep) notices is a bug, and counted as one.
 //! - Deliberately absent: a timer that is re-armed by pings (it looks again when it fires), a queue of pings (a ping
-//!   stores one number), anything that matters in an actor's `stopped`, and deadlines in the supervisor.
+//!   stores one number), anything that matters in an actor's `stopped`, and deadlines in the keeper.
 //!
 //! # The walk of a ping
 //!
-//! [`http`] finds the id in the path and calls [`supervisor::Supervisor::touch`], which looks the actor up in the
+//! [`http`] finds the id in the path and calls [`sandboxes::Sandboxes::touch`], which looks the actor up in the
 //! registry and sends it a message with a reply channel. The actor reads the clock and applies
 //! [`domain::sandbox::Event::Activity`]: `last_activity` moves, nothing else. It stores the time in the cell it shares
 //! with the [`journal`] and, if the last flush has passed since it did so last, queues itself for the next one. The reply
@@ -83,11 +86,13 @@ pub mod feed;
 pub mod host;
 pub mod http;
 pub mod journal;
+pub mod keeper;
 pub mod logging;
 pub mod metrics;
 pub mod open_files;
 pub mod ports;
 pub mod runtime;
+pub mod sandboxes;
 pub mod store;
 pub mod supervisor;
 pub mod tasks;

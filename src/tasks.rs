@@ -251,8 +251,9 @@ mod tests {
             Memory,
             memory::{Point, When},
         },
+        sandboxes::{Create, RuntimeHealth},
         store::MemoryStore,
-        supervisor::{Create, RuntimeHealth, Supervisor},
+        supervisor::Supervisor,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -386,14 +387,14 @@ mod tests {
         let stays = SandboxId::parse("stays").unwrap();
         supervisor.terminate(&stays, Duration::ZERO).await.unwrap();
         tokio::time::sleep(SECOND * 600).await;
-        assert!(matches!(supervisor.runtime_health(), RuntimeHealth::Down { .. }));
+        assert!(matches!(supervisor.health().runtime(), RuntimeHealth::Down { .. }));
         runtime.heal_all();
         tokio::time::sleep(SECOND * 2).await;
         assert!(supervisor.get(&stays).await.is_ok_and(|sandbox| sandbox.is_gone()), "tried again at once");
         // The lease.
         store.usurp("somebody else");
         tokio::time::sleep(supervisor.settings().store.lease_ttl).await;
-        assert!(matches!(supervisor.store_health(), StoreHealth::Lost { .. }));
+        assert!(matches!(supervisor.health().store(), StoreHealth::Lost { .. }));
     }
 
     #[actix_web::test]
@@ -418,7 +419,7 @@ mod tests {
             runtime.panic_next(point, When::Before);
         }
         let created = supervisor.create(Create::default(), true).await.unwrap();
-        let crate::supervisor::Created::New(created) = created else { panic!("not new: {created:?}") };
+        let crate::sandboxes::Created::New(created) = created else { panic!("not new: {created:?}") };
         store.panic_next(crate::store::memory::Point::Renew, 2);
         store.panic_next(crate::store::memory::Point::Commit, 2);
         supervisor.keep_alive(created.id(), SECOND).await.unwrap();
@@ -428,7 +429,7 @@ mod tests {
         for name in ["journal writer", "lease", "reconcile", "runtime watch"] {
             assert!(died.contains(&name), "{name}: {died:?}");
         }
-        assert!(supervisor.store_health().is_up());
+        assert!(supervisor.health().store().is_up());
         assert_eq!(supervisor.get(created.id()).await.unwrap().status(), Status::Running);
         assert!(store.record(created.id().as_str()).is_some());
         // A look at a container that exited is repeated.

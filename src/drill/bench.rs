@@ -13,8 +13,9 @@ use crate::{
     config::{Overrides, Settings},
     domain::{EndReason, Moment, Sandbox, SandboxId},
     runtime::{Memory, memory::Point},
+    sandboxes::{Create, Created, Rejection},
     store::MemoryStore,
-    supervisor::{Create, Created, Rejection, Supervisor},
+    supervisor::Supervisor,
 };
 
 /// How long the engine takes to remove a container.
@@ -58,7 +59,7 @@ impl Bench {
 
     /// What time it is for deadlines.
     pub(super) fn now(&self) -> Moment {
-        self.supervisor.shared().clock.now().moment
+        self.supervisor.now().moment
     }
 
     /// Waits for this moment.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{ActivitySource, SandboxId},
-    supervisor::Supervisor,
+    sandboxes::Sandboxes,
 };
 
 const MAX_BATCH: usize = 10_000;
@@ -37,9 +37,9 @@ const CONCURRENT: usize = 2_500;
         (status = 409, description = "`terminating`", body = ErrorAnswer),
         (status = 410, description = "`gone`", body = ErrorAnswer),
     ))]
-pub(super) async fn ping(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
-    let pinged = supervisor.touch(&id, ActivitySource::Ping).await;
-    let now = supervisor.shared().clock.now();
+pub(super) async fn ping(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let pinged = sandboxes.touch(&id, ActivitySource::Ping).await;
+    let now = sandboxes.now();
     match pinged {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
@@ -120,10 +120,10 @@ impl ToSchema for BatchResult<'_> {
         (status = 413, description = "`too_large`", body = ErrorAnswer),
     ))]
 pub(super) async fn ping_many(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     Body(BatchRequest { ids }): Body<BatchRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let outcomes = ping_each(&supervisor, &ids, ActivitySource::Batch).await?;
+    let outcomes = ping_each(&sandboxes, &ids, ActivitySource::Batch).await?;
     let answer = BatchAnswer { results: batch_results(&ids, &outcomes) };
     Ok(json(StatusCode::OK, &answer, PING_CAPACITY * (answer.results.len() + 1)))
 }
@@ -133,14 +133,14 @@ pub(super) async fn ping_many(
 /// # Errors
 /// When there are too many; none is pinged then.
 pub(super) async fn ping_each(
-    supervisor: &Supervisor,
+    sandboxes: &Sandboxes,
     ids: &[String],
     source: ActivitySource,
 ) -> Result<Vec<Result<Deadlines, ApiError>>, ApiError> {
     if ids.len() > MAX_BATCH {
         return Err(ApiError::field("ids", format_args!("at most {MAX_BATCH}, not {}", ids.len())));
     }
-    let pings = stream::iter(ids).map(|id| ping_one(supervisor, id, source));
+    let pings = stream::iter(ids).map(|id| ping_one(sandboxes, id, source));
     Ok(pings.buffered(CONCURRENT).collect().await)
 }
 
@@ -158,10 +158,10 @@ pub(super) fn batch_results<'a>(
     results.collect()
 }
 
-async fn ping_one(supervisor: &Supervisor, id: &str, source: ActivitySource) -> Result<Deadlines, ApiError> {
+async fn ping_one(sandboxes: &Sandboxes, id: &str, source: ActivitySource) -> Result<Deadlines, ApiError> {
     let id = SandboxId::parse(id).map_err(|invalid| ApiError::id(None, &invalid))?;
-    let pinged = supervisor.touch(&id, source).await;
-    let now = supervisor.shared().clock.now();
+    let pinged = sandboxes.touch(&id, source).await;
+    let now = sandboxes.now();
     match pinged {
         Ok(sandbox) => Ok(Deadlines::of(&sandbox, &now)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),

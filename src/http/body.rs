@@ -29,7 +29,7 @@ use serde_json::error::Category;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
-use crate::supervisor::Supervisor;
+use crate::sandboxes::Sandboxes;
 
 /// How long a client whose body is refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
@@ -69,8 +69,8 @@ struct Empty {}
 
 /// Reads a body, as far as the configuration allows.
 fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Result<web::BytesMut, ApiError>> + use<> {
-    let supervisor = request.app_data::<web::Data<Supervisor>>();
-    let most = supervisor.map_or(0, |supervisor| supervisor.settings().http.max_body_bytes);
+    let sandboxes = request.app_data::<web::Data<Sandboxes>>();
+    let most = sandboxes.map_or(0, |sandboxes| sandboxes.settings().http.max_body_bytes);
     let length = request.headers().get(header::CONTENT_LENGTH);
     let announced = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     async move {

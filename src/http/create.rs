@@ -28,7 +28,7 @@ use crate::{
         sandbox::RawFields,
         spec::{Limits, Whole},
     },
-    supervisor::{Create, Created, Supervisor},
+    sandboxes::{Create, Created, Sandboxes},
 };
 
 const HUNG_UP: &str = "the client closed its side of the connection before the answer: the sandbox, whose id nobody was told, \
@@ -135,7 +135,7 @@ fn ports(ports: Vec<Whole>) -> Result<Vec<u16>, ApiError> {
             body = ErrorAnswer),
     ))]
 pub(super) async fn create(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     request: HttpRequest,
     Body(create): Body<CreateRequest>,
 ) -> Result<HttpResponse, ApiError> {
@@ -146,14 +146,14 @@ pub(super) async fn create(
             let _held = link.hold();
             tokio::select! {
                 biased;
-                created = supervisor.create(create, wait) => created,
+                created = sandboxes.create(create, wait) => created,
                 // Clients that only close their own side are rare, and cannot be told from those that are gone.
                 () = link.ended() => return Err(ApiError::new(Code::InvalidRequest, HUNG_UP)),
             }
         }
-        _ => supervisor.create(create, wait).await,
+        _ => sandboxes.create(create, wait).await,
     };
-    let now = supervisor.shared().clock.now();
+    let now = sandboxes.now();
     let (status, sandbox) = match created {
         Ok(Created::New(sandbox)) => (StatusCode::CREATED, sandbox),
         Ok(Created::Pending(sandbox)) => (StatusCode::ACCEPTED, sandbox),

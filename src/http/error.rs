@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{answers::SandboxAnswer, body::json_bytes};
 use crate::{
     domain::{EndReason, InvalidId, Now, Status},
-    supervisor::Rejection,
+    sandboxes::Rejection,
 };
 
 /// Declares the codes, each with its word and its status. A word is a `tt` so that the derives see it.

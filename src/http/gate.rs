@@ -18,7 +18,7 @@ use actix_web::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::auth::Asked;
-use crate::{config::Secret, domain::Moment, supervisor::Supervisor};
+use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes};
 
 /// Nothing in an answer is to be run, and nobody frames it. Pages bring a policy of their own.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -34,12 +34,12 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
 
 /// The middleware, before a worker takes it over.
 pub(super) struct Gate {
-    supervisor: Arc<Supervisor>,
+    sandboxes: Arc<Sandboxes>,
 }
 
 impl Gate {
-    pub(super) fn new(supervisor: Arc<Supervisor>) -> Self {
-        Self { supervisor }
+    pub(super) fn new(sandboxes: Arc<Sandboxes>) -> Self {
+        Self { sandboxes }
     }
 }
 
@@ -55,15 +55,15 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let key = self.supervisor.settings().http.api_key.clone();
-        ready(Ok(Guarded { service, supervisor: self.supervisor.clone(), key }))
+        let key = self.sandboxes.settings().http.api_key.clone();
+        ready(Ok(Guarded { service, sandboxes: self.sandboxes.clone(), key }))
     }
 }
 
 /// The application behind the gate.
 pub(super) struct Guarded<S> {
     service: S,
-    supervisor: Arc<Supervisor>,
+    sandboxes: Arc<Sandboxes>,
     key: Option<Secret>,
 }
 
@@ -81,14 +81,14 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         // The clock is read only for those who listen.
         let watch = tracing::enabled!(tracing::Level::DEBUG)
-            .then(|| Watch { began: self.supervisor.shared().clock.now().moment, supervisor: self.supervisor.clone() });
+            .then(|| Watch { began: self.sandboxes.now().moment, sandboxes: self.sandboxes.clone() });
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
-        let origins = &self.supervisor.settings().http.allowed_origins;
+        let origins = &self.sandboxes.settings().http.allowed_origins;
         let step = match asked.must_be_allowed(self.key.as_ref(), origins) {
             Ok(()) => Step::Inside(self.service.call(request)),
             Err(refusal) => Step::Refused(Some(request.into_response(refusal.error_response()))),
         };
-        Passage { step, watch, _in_flight: self.supervisor.in_flight().token() }
+        Passage { step, watch, _in_flight: self.sandboxes.in_flight().token() }
     }
 }
 
@@ -106,7 +106,7 @@ enum Step<F> {
 
 struct Watch {
     began: Moment,
-    supervisor: Arc<Supervisor>,
+    sandboxes: Arc<Sandboxes>,
 }
 
 impl<F, B> Future for Passage<F>
@@ -148,7 +148,7 @@ fn add_headers(headers: &mut HeaderMap) {
 impl Watch {
     /// The path only: a query may hold what is nobody's business.
     fn tell<B>(&self, response: &ServiceResponse<B>) {
-        let elapsed = self.supervisor.shared().clock.now().moment.since(self.began);
+        let elapsed = self.sandboxes.now().moment.since(self.began);
         let (request, status) = (response.request(), response.status().as_u16());
         let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         tracing::debug!(method = %request.method(), path = request.path(), status, elapsed_ms, "request");

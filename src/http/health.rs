@@ -15,7 +15,7 @@ use super::body::json;
 use crate::{
     domain::EpochSeconds,
     journal::StoreHealth,
-    supervisor::{Phase, RuntimeHealth, Supervisor},
+    sandboxes::{RuntimeHealth, Sandboxes, ServingPhase},
     tasks::Trouble,
 };
 
@@ -63,31 +63,31 @@ pub(super) struct Alive {
 }
 
 impl Readiness {
-    fn of(supervisor: &Supervisor) -> Self {
+    fn of(sandboxes: &Sandboxes) -> Self {
         let part = |part, since, error: &str| Reason { part, since, error: error.to_owned() };
-        let phase = supervisor.phase();
+        let health = sandboxes.health();
+        let phase = health.phase();
         let own = match phase {
-            Phase::Standby => {
-                let holder = supervisor.holder().unwrap_or_default();
+            ServingPhase::Standby => {
+                let holder = health.holder().unwrap_or_default();
                 Some(part("supervisor", None, &format!("another supervisor is in charge: {holder}")))
             }
-            Phase::Starting => Some(part("supervisor", None, "sandboxes are being brought back from the store")),
-            Phase::Stopping => Some(part("supervisor", None, "it is stopping")),
-            Phase::Ready => None,
+            ServingPhase::Starting => Some(part("supervisor", None, "sandboxes are being brought back from the store")),
+            ServingPhase::Stopping => Some(part("supervisor", None, "it is stopping")),
+            ServingPhase::Ready => None,
         };
-        let store = match supervisor.store_health() {
+        let store = match health.store() {
             StoreHealth::Up => None,
             StoreHealth::Down { since, error } => Some(part("store", Some(since), &error)),
             StoreHealth::Lost { holder } => Some(part("store", None, &format!("it has another supervisor: {holder}"))),
         };
-        let runtime = match supervisor.runtime_health() {
+        let runtime = match health.runtime() {
             // Nothing is known to be wrong yet, and a create finds out.
             RuntimeHealth::Up | RuntimeHealth::Unknown => None,
             RuntimeHealth::Down { since, error } => Some(part("runtime", Some(since), &error)),
         };
-        let shared = supervisor.shared();
-        let broken = shared.tasks.beyond_repair().map(|why| part("tasks", None, why));
-        let (down, died): (Vec<_>, Vec<_>) = shared.tasks.troubles().into_iter().partition(|trouble| trouble.down);
+        let broken = health.beyond_repair().map(|why| part("tasks", None, why));
+        let (down, died): (Vec<_>, Vec<_>) = health.troubles().into_iter().partition(|trouble| trouble.down);
         let task = |trouble: Trouble| {
             let Trouble { task, since, error, down } = trouble;
             let now = if down { "is down" } else { "was started again" };
@@ -96,14 +96,14 @@ impl Readiness {
         let mut reasons: Vec<_> = [own, store, runtime, broken].into_iter().flatten().collect();
         reasons.extend(down.into_iter().map(task));
         let status = match phase {
-            Phase::Standby => ReadinessStatus::Standby,
-            Phase::Starting => ReadinessStatus::Starting,
-            Phase::Stopping => ReadinessStatus::Stopping,
-            Phase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
-            Phase::Ready => ReadinessStatus::Degraded,
+            ServingPhase::Standby => ReadinessStatus::Standby,
+            ServingPhase::Starting => ReadinessStatus::Starting,
+            ServingPhase::Stopping => ReadinessStatus::Stopping,
+            ServingPhase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
+            ServingPhase::Ready => ReadinessStatus::Degraded,
         };
         // What keeps nobody from working, and what somebody should look at.
-        reasons.extend(supervisor.hazards().iter().map(|hazard| part("store_settings", None, hazard)));
+        reasons.extend(health.hazards().iter().map(|hazard| part("store_settings", None, hazard)));
         reasons.extend(died.into_iter().map(task));
         Self { status, reasons }
     }
@@ -122,8 +122,8 @@ pub(super) async fn healthz() -> HttpResponse {
         (status = 200, description = "Requests are served, by all of its parts", body = Readiness),
         (status = 503, description = "It starts, stops, waits for another one, or a part of it is down; the reasons say which", body = Readiness),
     ))]
-pub(super) async fn readyz(supervisor: Data<Supervisor>) -> HttpResponse {
-    let readiness = Readiness::of(&supervisor);
+pub(super) async fn readyz(sandboxes: Data<Sandboxes>) -> HttpResponse {
+    let readiness = Readiness::of(&sandboxes);
     let ready = readiness.status == ReadinessStatus::Ready;
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness, 256)
 }
@@ -132,8 +132,8 @@ pub(super) async fn readyz(supervisor: Data<Supervisor>) -> HttpResponse {
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
     responses((status = 200, description = "The counters", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
-pub(super) async fn metrics(supervisor: Data<Supervisor>) -> HttpResponse {
+pub(super) async fn metrics(sandboxes: Data<Sandboxes>) -> HttpResponse {
     const OPEN_METRICS: HeaderValue =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, OPEN_METRICS)).body(supervisor.metrics())
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, OPEN_METRICS)).body(sandboxes.metrics())
 }

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use crate::{
     domain::{SandboxId, Status},
     feed::Position,
-    supervisor::Filter,
+    sandboxes::Filter,
 };
 
 const MAX_LIMIT: usize = 1000;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{Sandbox, SandboxId, record::Seconds},
-    supervisor::{Phase, Rejection, Supervisor},
+    sandboxes::{Rejection, Sandboxes, ServingPhase},
 };
 
 /// A page of sandboxes, in the order of their ids.
@@ -53,19 +53,19 @@ pub(super) struct KeepAliveRequest {
         (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 503, description = "`standby` or `starting`: not all of them are known yet", body = ErrorAnswer),
     ))]
-pub(super) async fn list(supervisor: Data<Supervisor>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let ListQuery { filter, after, limit } = ListQuery::of(&request)?;
     // Whoever compares such a list with their own would take what is missing for gone.
-    let unknown = match supervisor.phase() {
-        Phase::Standby => Some(Rejection::Standby),
-        Phase::Starting => Some(Rejection::Starting),
-        Phase::Ready | Phase::Stopping => None,
+    let unknown = match sandboxes.health().phase() {
+        ServingPhase::Standby => Some(Rejection::Standby),
+        ServingPhase::Starting => Some(Rejection::Starting),
+        ServingPhase::Ready | ServingPhase::Stopping => None,
     };
     if let Some(rejection) = unknown {
-        return Err(ApiError::of(&rejection, &supervisor.shared().clock.now()));
+        return Err(ApiError::of(&rejection, &sandboxes.now()));
     }
-    let listing = supervisor.list(&filter, after.as_ref(), limit).await;
-    let now = supervisor.shared().clock.now();
+    let listing = sandboxes.list(&filter, after.as_ref(), limit).await;
+    let now = sandboxes.now();
     let sandboxes: Vec<_> = listing.sandboxes.iter().map(|sandbox| SandboxAnswer::of(sandbox, &now)).collect();
     let capacity = SANDBOX_CAPACITY * (sandboxes.len() + 1);
     Ok(json(StatusCode::OK, &ListAnswer { sandboxes, next_cursor: listing.next.as_ref() }, capacity))
@@ -80,9 +80,9 @@ pub(super) async fn list(supervisor: Data<Supervisor>, request: HttpRequest) -> 
         (status = 200, description = "The sandbox", body = SandboxAnswer),
         (status = 404, description = "`not_found`", body = ErrorAnswer),
     ))]
-pub(super) async fn get(supervisor: Data<Supervisor>, Id(id): Id) -> Result<HttpResponse, ApiError> {
-    let sandbox = supervisor.get(&id).await;
-    whole(&supervisor, sandbox, StatusCode::OK)
+pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
+    let sandbox = sandboxes.get(&id).await;
+    whole(&sandboxes, sandbox, StatusCode::OK)
 }
 
 /// Ends a sandbox.
@@ -101,7 +101,7 @@ pub(super) async fn get(supervisor: Data<Supervisor>, Id(id): Id) -> Result<Http
         (status = 410, description = "`gone`: it had ended before", body = ErrorAnswer),
     ))]
 pub(super) async fn delete(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     Id(id): Id,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -110,13 +110,13 @@ pub(super) async fn delete(
         // Who waits must not keep others from coming: where connections run short, the wait is what ends first.
         Some(link) if !wait.is_zero() => tokio::select! {
             biased;
-            ending = supervisor.terminate(&id, wait) => ending,
-            () = link.ended() => supervisor.terminate(&id, Duration::ZERO).await,
+            ending = sandboxes.terminate(&id, wait) => ending,
+            () = link.ended() => sandboxes.terminate(&id, Duration::ZERO).await,
         },
-        _ => supervisor.terminate(&id, wait).await,
+        _ => sandboxes.terminate(&id, wait).await,
     };
     let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.is_gone());
-    whole(&supervisor, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
+    whole(&sandboxes, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
 }
 
 /// Moves the active timeout to now and `timeout`; counts as use.
@@ -131,12 +131,12 @@ pub(super) async fn delete(
         (status = 410, description = "`gone`", body = ErrorAnswer),
     ))]
 pub(super) async fn keep_alive(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     Id(id): Id,
     Body(KeepAliveRequest { timeout }): Body<KeepAliveRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = supervisor.keep_alive(&id, timeout.map(|Seconds(timeout)| timeout)).await;
-    whole(&supervisor, kept, StatusCode::OK)
+    let kept = sandboxes.keep_alive(&id, timeout.map(|Seconds(timeout)| timeout)).await;
+    whole(&sandboxes, kept, StatusCode::OK)
 }
 
 /// Proof of life from inside, which is not use.
@@ -148,9 +148,9 @@ pub(super) async fn keep_alive(
         (status = 409, description = "`terminating`", body = ErrorAnswer),
         (status = 410, description = "`gone`", body = ErrorAnswer),
     ))]
-pub(super) async fn heartbeat(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
-    let living = supervisor.heartbeat(&id).await;
-    let now = supervisor.shared().clock.now();
+pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let living = sandboxes.heartbeat(&id).await;
+    let now = sandboxes.now();
     match living {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),
@@ -167,9 +167,9 @@ pub(super) async fn heartbeat(supervisor: Data<Supervisor>, Id(id): Id, _: NoBod
         (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
-pub(super) async fn pause(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
-    let paused = supervisor.pause(&id).await;
-    whole(&supervisor, paused, StatusCode::OK)
+pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let paused = sandboxes.pause(&id).await;
+    whole(&sandboxes, paused, StatusCode::OK)
 }
 
 /// Thaws the container; counts as use.
@@ -182,18 +182,18 @@ pub(super) async fn pause(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -
         (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
-pub(super) async fn resume(supervisor: Data<Supervisor>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
-    let resumed = supervisor.resume(&id).await;
-    whole(&supervisor, resumed, StatusCode::OK)
+pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
+    let resumed = sandboxes.resume(&id).await;
+    whole(&sandboxes, resumed, StatusCode::OK)
 }
 
 /// The whole sandbox as an answer.
 fn whole(
-    supervisor: &Supervisor,
+    sandboxes: &Sandboxes,
     outcome: Result<Sandbox, Rejection>,
     status: StatusCode,
 ) -> Result<HttpResponse, ApiError> {
-    let now = supervisor.shared().clock.now();
+    let now = sandboxes.now();
     match outcome {
         Ok(sandbox) => Ok(json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),

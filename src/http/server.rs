@@ -19,7 +19,7 @@ use super::{
     openapi::Document,
     routes::{self, register},
 };
-use crate::supervisor::Supervisor;
+use crate::sandboxes::Sandboxes;
 
 /// How long a connection stays open for the next request. Clients that ping every minute keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -34,13 +34,13 @@ const LEAST_PER_WORKER: usize = 8;
 /// # Errors
 /// When the listener cannot be used.
 pub fn server(
-    supervisor: Arc<Supervisor>,
+    sandboxes: Arc<Sandboxes>,
     listener: TcpListener,
     workers: usize,
     connections: usize,
 ) -> io::Result<Server> {
     // actix counts whole seconds; a grace that is cut off half-way is no grace.
-    let grace = supervisor.settings().http.stop_grace;
+    let grace = sandboxes.settings().http.stop_grace;
     let grace = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
     let (workers, most) = shared_out(connections, workers);
     let builder =
@@ -49,7 +49,7 @@ pub fn server(
     // What actix-web's own server does, with connections of ours in between: each worker makes one of these.
     let service = move || {
         let (open, stopping) = (Open::new(most), stopping.clone());
-        let app = app(supervisor.clone()).into_factory().map_err(|error| error.error_response());
+        let app = app(sandboxes.clone()).into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -78,7 +78,7 @@ fn shared_out(connections: usize, workers: usize) -> (usize, usize) {
 
 /// The application: every route behind the gate.
 pub fn app(
-    supervisor: Arc<Supervisor>,
+    sandboxes: Arc<Sandboxes>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -89,11 +89,11 @@ pub fn app(
     >,
 > {
     App::new()
-        .app_data(web::Data::from(supervisor.clone()))
+        .app_data(web::Data::from(sandboxes.clone()))
         .app_data(web::Data::new(Document::default()))
         .configure(register)
         .default_service(web::to(routes::unknown))
-        .wrap(Gate::new(supervisor))
+        .wrap(Gate::new(sandboxes))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::{
 use sandglass::{
     domain::{ActivitySource, EndReason},
     ports::store::StoreError,
+    sandboxes::{Rejection, ServingPhase},
     store::memory::Point,
-    supervisor::{Phase, Rejection},
 };
 use tokio::time::{Instant, sleep};
 
@@ -106,7 +106,10 @@ async fn a_standby_answers_nothing_but_that_it_is_one_and_takes_over_when_the_ho
         waiting.begin_when_free(|holder| heard.lock().expect("told").push(holder.to_owned())).await
     });
     sleep(30 * SECOND).await;
-    assert_eq!((standby.phase(), standby.holder()), (Phase::Standby, Some("the first supervisor".to_owned())));
+    assert_eq!(
+        (standby.health().phase(), standby.health().holder()),
+        (ServingPhase::Standby, Some("the first supervisor".to_owned()))
+    );
     assert_eq!(*told.lock().expect("told"), ["the first supervisor"], "told once");
     let refused = standby.touch(&id("mine"), ActivitySource::Ping).await;
     assert!(matches!(refused, Err(Rejection::Standby)), "{refused:?}");
@@ -116,10 +119,10 @@ async fn a_standby_answers_nothing_but_that_it_is_one_and_takes_over_when_the_ho
 
     bench.supervisor.shutdown(SECOND).await;
     let stopped = Instant::now();
-    bench.until(SECOND / 2, || standby.phase() == Phase::Ready).await;
+    bench.until(SECOND / 2, || standby.health().phase() == ServingPhase::Ready).await;
     standby.touch(&id("mine"), ActivitySource::Ping).await.expect("taken over");
     assert!(stopped.elapsed() < SECOND / 2, "{:?}", stopped.elapsed());
-    assert_eq!((standby.holder(), begun.await.expect("it ends").expect("the lease").sandboxes), (None, 1));
+    assert_eq!((standby.health().holder(), begun.await.expect("it ends").expect("the lease").sandboxes), (None, 1));
 }
 
 #[actix_web::test]
@@ -132,12 +135,12 @@ async fn a_standby_survives_a_store_that_is_down_and_takes_over_from_a_holder_th
     sleep(SECOND).await;
     bench.store.go_down();
     sleep(30 * SECOND).await;
-    assert_eq!(standby.phase(), Phase::Standby);
+    assert_eq!(standby.health().phase(), ServingPhase::Standby);
     bench.store.heal_all();
     sleep(10 * SECOND).await;
-    assert_eq!(standby.phase(), Phase::Standby);
+    assert_eq!(standby.health().phase(), ServingPhase::Standby);
     bench.store.bury_holder();
-    bench.until(SECOND / 2, || standby.phase() == Phase::Ready).await;
+    bench.until(SECOND / 2, || standby.health().phase() == ServingPhase::Ready).await;
     assert_eq!(begun.await.expect("it ends").expect("the lease").sandboxes, 1);
     standby.touch(&id("mine"), ActivitySource::Ping).await.expect("taken over");
 }

@@ -503,9 +503,9 @@ async fn a_record_that_the_store_lost_is_written_again_and_the_end_of_a_sandbox_
 async fn settings_of_the_store_that_may_lose_records_are_told_and_keep_nobody_from_working() {
     let bench = Bench::over(&[], |store| store.endanger(&["it forgets things"])).await;
     sleep(1.0).await;
-    assert_eq!(bench.supervisor.hazards(), ["it forgets things"]);
+    assert_eq!(bench.supervisor.health().hazards(), ["it forgets things"]);
     bench.create(idle("a", 600)).await;
     bench.store.endanger(&[]);
     sleep(121.0).await;
-    assert!(bench.supervisor.hazards().is_empty());
+    assert!(bench.supervisor.health().hazards().is_empty());
 }

@@ -56,7 +56,7 @@ async fn taken_over() -> (Fixtures, Bench) {
 
 /// When the idle rule will end it, in epoch seconds.
 fn idle_deadline(bench: &Bench, sandbox: &Sandbox) -> f64 {
-    bench.supervisor.shared().clock.now().wall_at(sandbox.idle_deadline().expect("an idle deadline"))
+    bench.supervisor.now().wall_at(sandbox.idle_deadline().expect("an idle deadline"))
 }
 
 fn assert_deadline(bench: &Bench, sandbox: &Sandbox, promised: f64) {
@@ -83,7 +83,7 @@ async fn sound_records_come_back_with_the_time_that_remains() {
             assert_eq!(sandbox.status(), Status::Running);
             let activity = entry.time("last_activity_at").max(entry.score);
             assert_deadline(&bench, &sandbox, activity + IDLE);
-            let expires = bench.supervisor.shared().clock.now().wall_at(sandbox.expires_at());
+            let expires = bench.supervisor.now().wall_at(sandbox.expires_at());
             assert!((expires - entry.time("expires_at")).abs() < 1e-5);
         }
     }

@@ -13,8 +13,9 @@ use sandglass::{
     domain::{ActivitySource, SandboxId},
     feed::Change,
     runtime::Memory,
+    sandboxes::Create,
     store::MemoryStore,
-    supervisor::{Create, Supervisor},
+    supervisor::Supervisor,
 };
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::{
@@ -120,7 +121,7 @@ async fn a_ping_over_the_stream_is_proof_of_use_and_each_is_answered() {
     assert_eq!((&many[1]["error"]["code"], &many[2]["error"]["code"]), (&json!("not_found"), &json!("invalid_id")));
     for (name, promised) in [("a", &one["results"][0]), ("b", &many[0])] {
         let sandbox = app.supervisor().get(&id(name)).await.expect("it lives");
-        let now = app.supervisor().shared().clock.now();
+        let now = app.supervisor().now();
         assert_eq!(sandbox.activity_by(ActivitySource::Stream).count, 1);
         let deadline = sandbox.idle_deadline().map(|at| now.wall_at(at));
         assert_eq!(deadline, promised["idle_deadline"].as_f64());

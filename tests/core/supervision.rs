@@ -9,8 +9,8 @@ use sandglass::{
         store::StoreError,
     },
     runtime::memory::{Point, When},
+    sandboxes::{Create, Created, Rejection},
     store::memory,
-    supervisor::{Create, Created, Rejection},
 };
 
 use crate::support::bench::{Bench, id, idle};
@@ -80,7 +80,7 @@ async fn a_passed_active_timeout_deactivates_and_keep_alive_brings_back() {
     bench.create(Create { timeout: Some(5 * SECOND), ..idle("kept", 100) }).await;
     sleep(6.0).await;
     let inactive = bench.supervisor.touch(&id("kept"), ActivitySource::Ping).await.expect("still alive");
-    let now = bench.supervisor.shared().clock.now().moment;
+    let now = bench.supervisor.now().moment;
     assert!(!inactive.is_active(now));
     assert_eq!(inactive.status(), Status::Running);
     let active = bench.supervisor.keep_alive(&id("kept"), 10 * SECOND).await.expect("alive");
@@ -143,7 +143,7 @@ async fn nothing_is_removed_before_the_intent_is_stored() {
     sleep(60.0).await;
     assert_eq!(status(&bench, "waits").await, Status::Terminating);
     assert_eq!(bench.runtime.len(), 1, "the deed came before the record");
-    assert!(!bench.supervisor.store_health().is_up());
+    assert!(!bench.supervisor.health().store().is_up());
     bench.store.heal_all();
     sleep(10.0).await;
     assert_eq!(status(&bench, "waits").await, Status::Terminated);
@@ -282,7 +282,7 @@ async fn a_ping_after_a_long_silence_is_safe_from_a_crash_in_the_same_moment() {
     let promised = bench.now() + 600.0;
     bench = bench.crash_and_restart().await;
     let back = bench.supervisor.get(&id("quiet")).await.expect("back");
-    let deadline = bench.supervisor.shared().clock.now().wall_at(back.idle_deadline().expect("a deadline"));
+    let deadline = bench.supervisor.now().wall_at(back.idle_deadline().expect("a deadline"));
     let flush = bench.settings.store.flush_interval.as_secs_f64();
     assert!(deadline >= promised - 1e-6 && deadline <= promised + flush + 1e-3, "{promised} became {deadline}");
 }
@@ -294,12 +294,12 @@ async fn a_crash_ends_nothing_early_and_a_restart_waits_for_its_grace() {
     bench.create(idle("long", 500)).await;
     sleep(5.0).await;
     let promised = bench.supervisor.touch(&id("long"), ActivitySource::Ping).await.expect("alive");
-    let promised = bench.supervisor.shared().clock.now().wall_at(promised.idle_deadline().expect("a deadline"));
+    let promised = bench.supervisor.now().wall_at(promised.idle_deadline().expect("a deadline"));
     sleep(1.0).await;
     bench = bench.crash_and_restart().await;
     assert_eq!(bench.restoration.sandboxes, 2);
     let back = bench.supervisor.get(&id("long")).await.expect("back");
-    let deadline = bench.supervisor.shared().clock.now().wall_at(back.idle_deadline().expect("a deadline"));
+    let deadline = bench.supervisor.now().wall_at(back.idle_deadline().expect("a deadline"));
     let flush = bench.settings.store.flush_interval.as_secs_f64();
     assert!(deadline >= promised && deadline <= promised + flush + 1e-3, "{promised} became {deadline}");
     // The short one is overdue soon after, and stays until the grace is over.
@@ -348,7 +348,7 @@ async fn a_clean_stop_loses_no_activity_and_ends_no_sandbox() {
     bench = bench.stop_and_restart().await;
     assert_eq!(bench.runtime.len(), 1);
     let back = bench.supervisor.get(&id("kept")).await.expect("back");
-    let last = bench.supervisor.shared().clock.now().wall_at(back.last_activity());
+    let last = bench.supervisor.now().wall_at(back.last_activity());
     assert!((last - at).abs() < 0.002, "{at} became {last}");
     // The engine is asked again for a container that the new supervisor has never started.
     bench.supervisor.terminate(&id("kept"), 10 * SECOND).await.expect("terminated");

@@ -15,11 +15,13 @@ use sandglass::{
     domain::{Sandbox, SandboxId, retry::Backoff},
     feed::Feed,
     journal::Journal,
+    keeper::Restoration,
     metrics::Metrics,
     ports::store::Store,
     runtime::Memory,
+    sandboxes::{Create, Created, Rejection},
     store::MemoryStore,
-    supervisor::{Create, Created, Rejection, Restoration, Supervisor, SupervisorParts},
+    supervisor::{Supervisor, SupervisorParts},
     tasks::Tasks,
 };
 use tokio::{runtime::Handle, time::Instant};

@@ -11,7 +11,7 @@ use crate::{
         Findings, Ground,
         bench::{Bench, REMOVAL, Verdict},
     },
-    supervisor::Rejection,
+    sandboxes::Rejection,
 };
 
 /// How many sandboxes are raced for at the same time.

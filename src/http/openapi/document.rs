@@ -14,7 +14,7 @@ use super::{
     super::{activity, create, health, page, sandboxes, stream, why},
     calls, requests,
 };
-use crate::{config::Settings, supervisor::Supervisor};
+use crate::{config::Settings, sandboxes::Sandboxes};
 
 /// What the handlers and types say of themselves.
 #[derive(OpenApi)]
@@ -76,10 +76,10 @@ fn document(settings: &Settings) -> Value {
 /// This specification.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)))]
-pub(in crate::http) async fn specification(document: Data<Document>, supervisor: Data<Supervisor>) -> HttpResponse {
+pub(in crate::http) async fn specification(document: Data<Document>, sandboxes: Data<Sandboxes>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .body(document.json(supervisor.settings()))
+        .body(document.json(sandboxes.settings()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::calls::id_schema;
 use crate::{
     config::{Settings, Template, rules},
     domain::spec::Limits,
-    supervisor::{LEAST_TIMEOUT, MAX_PORTS},
+    sandboxes::{LEAST_TIMEOUT, MAX_PORTS},
 };
 
 /// Says of the requests in `document` what an instance with `settings` takes.

@@ -25,7 +25,7 @@ use crate::{
         error::{ApiError, ErrorAnswer},
         query::StreamQuery,
     },
-    supervisor::{Phase, Supervisor},
+    sandboxes::{Sandboxes, ServingPhase},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -54,7 +54,7 @@ const RETRY: &str = "retry: 1000\n\n";
         (status = 503, description = "`standby`, `starting` or `stopping`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn events(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = StreamQuery::of(&request)?;
@@ -69,8 +69,8 @@ pub(in crate::http) async fn events(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let phase = supervisor.watch_phase();
-    let teller = Teller::new(supervisor, &request, query)?;
+    let phase = sandboxes.health().watch_phase();
+    let teller = Teller::new(sandboxes, &request, query)?;
     // A body is asked for more only when its client has taken what there was, so that it could not tell who never does.
     let (sender, receiver) = mpsc::channel(1);
     actix_web::rt::spawn(Outlet { teller, phase, sender }.tell());
@@ -89,7 +89,7 @@ pub(in crate::http) async fn events(
 
 struct Outlet {
     teller: Teller,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ServingPhase>,
     sender: mpsc::Sender<Bytes>,
 }
 
@@ -102,7 +102,7 @@ impl Outlet {
                 told = self.teller.next() => (told, false),
                 () = sleep(HEARTBEAT) => (self.teller.position().into_iter().collect(), false),
                 () = self.sender.closed() => return,
-                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => (Vec::new(), true),
+                _ = self.phase.wait_for(|phase| *phase == ServingPhase::Stopping) => (Vec::new(), true),
             };
             let told = if last { self.teller.rest().await } else { told };
             // Nothing to tell is a comment, which shows that somebody is there.

@@ -14,7 +14,7 @@ use crate::{
         error::ApiError,
         query::StreamQuery,
     },
-    supervisor::{Filter, Snapshot, Supervisor},
+    sandboxes::{Filter, Sandboxes, Snapshot},
 };
 
 /// How long a reader may take nothing while there is something for it.
@@ -37,7 +37,7 @@ impl Told {
 
 /// Tells one reader everything.
 pub(super) struct Teller {
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     filter: Filter,
     reader: Reader,
     /// What is still to be said before anything else.
@@ -59,14 +59,14 @@ struct Running {
 impl Teller {
     /// Begins with a greeting, and where the reader cannot go on from where it was, a snapshot.
     pub(super) fn new(
-        supervisor: Data<Supervisor>,
+        sandboxes: Data<Sandboxes>,
         request: &HttpRequest,
         StreamQuery { filter, since }: StreamQuery,
     ) -> Result<Self, ApiError> {
-        let subscribed = supervisor.subscribe(since.as_ref());
-        let now = supervisor.shared().clock.now();
+        let subscribed = sandboxes.subscribe(since.as_ref());
+        let now = sandboxes.now();
         let Subscription { reader, resumed, .. } = subscribed.map_err(|rejection| ApiError::of(&rejection, &now))?;
-        let port = supervisor.settings().http.bind.port();
+        let port = sandboxes.settings().http.bind.port();
         let instance = format!("{}:{port}", hostname::get().unwrap_or_default().to_string_lossy());
         let Position { epoch, seq } = reader.position();
         let hello = Message::Hello {
@@ -74,30 +74,23 @@ impl Teller {
             version: env!("CARGO_PKG_VERSION"),
             epoch,
             seq: *seq,
-            history: supervisor.shared().feed.capacity(),
+            history: sandboxes.stream_history(),
             resumed,
             time: now.wall(),
-            warn_before: supervisor.settings().lifecycle.warn_before.as_secs_f64(),
+            warn_before: sandboxes.settings().lifecycle.warn_before.as_secs_f64(),
         };
         let first = VecDeque::from([Told::of(&hello, None)]);
         let told = *seq;
-        let mut teller = Self {
-            supervisor,
-            filter,
-            reader,
-            first,
-            snapshot: None,
-            told,
-            _held: request.conn_data().map(Link::hold),
-        };
+        let mut teller =
+            Self { sandboxes, filter, reader, first, snapshot: None, told, _held: request.conn_data().map(Link::hold) };
         if !resumed {
             teller.begin_snapshot();
         }
         Ok(teller)
     }
 
-    pub(super) fn supervisor(&self) -> &Data<Supervisor> {
-        &self.supervisor
+    pub(super) fn sandboxes(&self) -> &Data<Sandboxes> {
+        &self.sandboxes
     }
 
     /// The name of the history that positions are in.
@@ -127,9 +120,9 @@ impl Teller {
     /// What is left to say when Sandglass stops: also what the requests bring about that are still being answered. Of a
     /// snapshot that is not finished, nothing.
     pub(super) async fn rest(&mut self) -> Vec<Told> {
-        let grace = self.supervisor.settings().http.stop_grace;
+        let grace = self.sandboxes.settings().http.stop_grace;
         // Those that take longer are dropped.
-        let _ = timeout(grace, self.supervisor.in_flight().wait()).await;
+        let _ = timeout(grace, self.sandboxes.in_flight().wait()).await;
         let mut rest: Vec<_> = self.first.drain(..).collect();
         while self.snapshot.is_none()
             && let Some(read) = self.reader.take()
@@ -145,7 +138,7 @@ impl Teller {
         let is_news = self.snapshot.is_none() && seq > self.told;
         is_news.then(|| {
             self.told = seq;
-            Told::of(&Message::Position { seq, time: self.supervisor.shared().clock.now().wall() }, Some(seq))
+            Told::of(&Message::Position { seq, time: self.sandboxes.now().wall() }, Some(seq))
         })
     }
 
@@ -159,19 +152,19 @@ impl Teller {
 
     fn begin_snapshot(&mut self) {
         let at = self.reader.position().seq;
-        self.snapshot = Some(Running { snapshot: self.supervisor.snapshot(&self.filter), at, begun: false });
+        self.snapshot = Some(Running { snapshot: self.sandboxes.snapshot(&self.filter), at, begun: false });
     }
 
     /// The next page of the snapshot that is being told.
     async fn page(&mut self) -> Told {
-        let now = self.supervisor.shared().clock.now();
+        let now = self.sandboxes.now();
         let Some(running) = &mut self.snapshot else {
             return Told::of(&Message::Position { seq: self.told, time: now.wall() }, None);
         };
         // Nothing is changed before the page is there: whoever drops this half-way goes on with the same page.
-        let sandboxes = self.supervisor.next_page(&mut running.snapshot, &self.filter).await;
+        let sandboxes = self.sandboxes.next_page(&mut running.snapshot, &self.filter).await;
         let last = running.snapshot.is_done();
-        let now = self.supervisor.shared().clock.now();
+        let now = self.sandboxes.now();
         let message = Message::Snapshot {
             epoch: &self.reader.position().epoch,
             seq: running.at,
@@ -198,7 +191,7 @@ impl Teller {
                 told
             }
             Read::Lagged { missed } => {
-                self.supervisor.shared().metrics.stream_lagged();
+                self.sandboxes.stream_lagged();
                 self.begin_snapshot();
                 vec![Told::of(&Message::Lagged { missed }, None)]
             }

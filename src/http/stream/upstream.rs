@@ -17,7 +17,7 @@ use crate::{
         error::ApiError,
         query::add_status,
     },
-    supervisor::{Filter, Supervisor},
+    sandboxes::{Filter, Sandboxes},
 };
 
 /// What a message is for. It is read first, and the rest by what that says: an enum with a tag inside would be read in one
@@ -68,18 +68,18 @@ enum Asked {
 /// Does what a reader asks for; the answer, if it has one of its own.
 pub(super) async fn answer(teller: &mut Teller, text: &str) -> Option<Told> {
     // Whoever stops waits for this, as for a request.
-    let supervisor = teller.supervisor().clone();
-    let _in_flight = supervisor.in_flight().token();
-    match do_as_asked(teller, &supervisor, text).await {
+    let sandboxes = teller.sandboxes().clone();
+    let _in_flight = sandboxes.in_flight().token();
+    match do_as_asked(teller, &sandboxes, text).await {
         Ok(told) => told,
         Err(error) => Some(Told::of(&Message::Error { error: error.body() }, None)),
     }
 }
 
-async fn do_as_asked(teller: &mut Teller, supervisor: &Data<Supervisor>, text: &str) -> Result<Option<Told>, ApiError> {
+async fn do_as_asked(teller: &mut Teller, sandboxes: &Data<Sandboxes>, text: &str) -> Result<Option<Told>, ApiError> {
     match read(text)? {
         Asked::Ping(ids) => {
-            let outcomes = ping_each(supervisor, &ids, ActivitySource::Stream).await?;
+            let outcomes = ping_each(sandboxes, &ids, ActivitySource::Stream).await?;
             Ok(Some(Told::of(&Message::Pong { results: batch_results(&ids, &outcomes) }, None)))
         }
         Asked::Subscribe(filter) => {

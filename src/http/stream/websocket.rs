@@ -22,7 +22,7 @@ use crate::{
         error::{ApiError, Code, ErrorAnswer},
         query::StreamQuery,
     },
-    supervisor::{Phase, Supervisor},
+    sandboxes::{Sandboxes, ServingPhase},
 };
 
 /// The subprotocol of this stream, for clients that name one.
@@ -56,7 +56,7 @@ const UNANSWERED: u32 = 3;
         (status = 503, description = "`standby`, `starting` or `stopping`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn stream(
-    supervisor: Data<Supervisor>,
+    sandboxes: Data<Sandboxes>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -68,10 +68,10 @@ pub(in crate::http) async fn stream(
                 format!("{error}: this is a websocket; for plain HTTP there is /v1/events"),
             )
         })?;
-    let most = supervisor.settings().http.max_body_bytes;
+    let most = sandboxes.settings().http.max_body_bytes;
     let incoming = incoming.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
-    let phase = supervisor.watch_phase();
-    let teller = Teller::new(supervisor, &request, query)?;
+    let phase = sandboxes.health().watch_phase();
+    let teller = Teller::new(sandboxes, &request, query)?;
     actix_web::rt::spawn(Conversation { session, incoming, teller, phase }.hold());
     Ok(response)
 }
@@ -80,7 +80,7 @@ struct Conversation {
     session: Session,
     incoming: AggregatedMessageStream,
     teller: Teller,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ServingPhase>,
 }
 
 /// What there is to do next.
@@ -110,7 +110,7 @@ impl Conversation {
                 told = self.teller.next() => Turn::Tell(told),
                 heard = self.incoming.recv() => Turn::Heard(heard),
                 _ = heartbeat.tick() => Turn::Heartbeat,
-                _ = self.phase.wait_for(|phase| *phase == Phase::Stopping) => Turn::Stopping,
+                _ = self.phase.wait_for(|phase| *phase == ServingPhase::Stopping) => Turn::Stopping,
             };
             match turn {
                 Turn::Tell(told) => self.send(told).await?,

@@ -19,7 +19,7 @@ use crate::{
         ActivitySource, EndReason, EpochSeconds, Now, Sandbox, SandboxId, Status,
         sandbox::{Action, End},
     },
-    supervisor::Supervisor,
+    sandboxes::Sandboxes,
 };
 
 /// Why a sandbox is alive and until when, or why it ended.
@@ -120,9 +120,9 @@ struct RemovalAnswer<'a> {
         (status = 200, description = "Why", body = WhyAnswer),
         (status = 404, description = "`not_found`", body = ErrorAnswer),
     ))]
-pub(in crate::http) async fn why(supervisor: Data<Supervisor>, Id(id): Id) -> Result<HttpResponse, ApiError> {
-    let sandbox = supervisor.get(&id).await;
-    let now = supervisor.shared().clock.now();
+pub(in crate::http) async fn why(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
+    let sandbox = sandboxes.get(&id).await;
+    let now = sandboxes.now();
     match sandbox {
         Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, &now), 2 * SANDBOX_CAPACITY)),
         Err(rejection) => Err(ApiError::of(&rejection, &now)),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sandglass::{
     domain::{ActivitySource, OnTimeout, Sandbox},
-    supervisor::{Create, Created, Rejection, Supervisor},
+    sandboxes::{Create, Created, Rejection},
+    supervisor::Supervisor,
 };
 
 use super::{
@@ -143,8 +144,8 @@ impl Client<'_> {
 
     fn granted(&self, ask: Ask, sandbox: &Sandbox) -> Told {
         let now = self.now();
-        let clock = self.supervisor.shared().clock.now();
-        let in_memory = !self.supervisor.store_health().is_up();
+        let clock = self.supervisor.now();
+        let in_memory = !self.supervisor.health().store().is_up();
         let mut model = self.stage.model();
         let firmly = model.is_well(now) && !in_memory;
         if let Some(end) = sandbox.end() {
@@ -183,7 +184,7 @@ impl Client<'_> {
 
     fn refused(&self, ask: Ask, rejection: &Rejection, before: Option<Life>) -> Told {
         let now = self.now();
-        let clock = self.supervisor.shared().clock.now();
+        let clock = self.supervisor.now();
         let mut model = self.stage.model();
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
         // A request that was refused at the door changes nothing.

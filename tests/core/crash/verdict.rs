@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sandglass::{
     domain::{Status, sandbox::Container},
-    supervisor::{Rejection, Supervisor},
+    sandboxes::Rejection,
+    supervisor::Supervisor,
 };
 
 use super::{
@@ -32,7 +33,7 @@ pub(crate) async fn verify(stage: &Stage, supervisor: &Supervisor) {
                 continue;
             }
         };
-        let (deadline, _) = deadlines(&sandbox, &supervisor.shared().clock.now());
+        let (deadline, _) = deadlines(&sandbox, &supervisor.now());
         stage.model().judge(name, &sandbox, deadline, now);
         let (status, found) = (sandbox.status(), stage.engine.state_of(&id(name)));
         let agree = match status {

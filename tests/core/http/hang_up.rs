@@ -6,7 +6,7 @@ use actix_web::rt::time::sleep;
 use sandglass::{
     domain::SandboxId,
     runtime::memory::{Point, When},
-    supervisor::Filter,
+    sandboxes::Filter,
 };
 use tokio::{
     io::AsyncWriteExt,

@@ -143,7 +143,7 @@ async fn a_start_without_store_and_engine_says_since_when_each_is_missing() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let ready = client.get("/readyz").await;
     assert_eq!(ready.must_succeed(503).json["status"], "starting");
-    let now = supervisor.shared().clock.now().wall();
+    let now = supervisor.now().wall();
     for part in ["store", "runtime"] {
         let reasons = ready.json["reasons"].as_array().expect("reasons");
         let reason = reasons.iter().find(|reason| reason["part"] == part).expect("a reason for each part");

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::value::RawValue;
 
-use super::{create::Create, rejection::Rejection};
+use super::{create::Create, error::Rejection};
 use crate::{
     config::{BASE_TEMPLATE, Settings, Template, rules},
     domain::{

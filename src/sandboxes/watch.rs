@@ -4,11 +4,11 @@ use std::vec::IntoIter;
 
 use futures_util::future::join_all;
 
-use super::{list::Filter, rejection::Rejection, requests::Supervisor};
+use super::{directory::Sandboxes, error::Rejection, list::Filter};
 use crate::{
     actor::SandboxHandle,
     domain::{Sandbox, SandboxId},
-    feed::{Change, Position, Subscription, TooManyReaders},
+    feed::{Position, Subscription, TooManyReaders},
 };
 
 /// How many sandboxes a page of a snapshot has at most: small enough that a reader who does not take it holds little.
@@ -21,7 +21,7 @@ pub struct Snapshot {
     ids: IntoIter<SandboxId>,
 }
 
-impl Supervisor {
+impl Sandboxes {
     /// A reader of the feed, after `since` if its history reaches back so far, else from now on.
     ///
     /// # Errors
@@ -39,9 +39,14 @@ impl Supervisor {
         Ok(subscription)
     }
 
-    /// Nothing is known any more of a sandbox that ended.
-    pub(super) fn tell_forgotten(&self, sandbox: &Sandbox) {
-        self.shared.feed.publish(Change::Forgotten, sandbox, self.shared.clock.now());
+    /// How many events a reader that reconnects can have missed.
+    pub fn stream_history(&self) -> usize {
+        self.shared.feed.capacity()
+    }
+
+    /// Counts a reader that has missed events.
+    pub fn stream_lagged(&self) {
+        self.shared.metrics.stream_lagged();
     }
 
     /// Begins a snapshot. Its place in the order of events is one that was read before this.

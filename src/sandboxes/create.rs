@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
+    directory::Sandboxes,
+    error::Rejection,
+    health::RuntimeHealth,
     plan::{Plan, bounded, template_of},
-    rejection::Rejection,
-    requests::Supervisor,
     unheard::Unheard,
 };
 use crate::{
@@ -66,7 +67,7 @@ pub enum Created {
     Reused(Sandbox),
 }
 
-impl Supervisor {
+impl Sandboxes {
     /// Creates a sandbox. With `wait` it answers when the sandbox runs or has failed, else once its intent is recorded.
     /// A caller that goes away ends nothing, unless it waits for a sandbox without an id of its own: nobody else would know
     /// that one, and it ends when its start is done, if nobody has used it by then.
@@ -125,13 +126,13 @@ impl Supervisor {
 
     /// What must hold before anything is started.
     fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Rejection> {
-        match &*self.store_health.borrow() {
+        match self.health.store() {
             StoreHealth::Up => {}
-            StoreHealth::Down { error, .. } => return Err(Rejection::StoreUnavailable(error.clone())),
+            StoreHealth::Down { error, .. } => return Err(Rejection::StoreUnavailable(error)),
             StoreHealth::Lost { holder } => return Err(Rejection::StoreUnavailable(format!("held by {holder}"))),
         }
-        if let super::RuntimeHealth::Down { error, .. } = &*self.runtime_health.borrow() {
-            return Err(Rejection::RuntimeUnavailable(error.clone()));
+        if let RuntimeHealth::Down { error, .. } = self.health.runtime() {
+            return Err(Rejection::RuntimeUnavailable(error));
         }
         let most = self.settings.docker.max_sandboxes;
         if self.shared.registry.live_count() >= most {
@@ -168,7 +169,7 @@ impl Supervisor {
 
     /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
     async fn recorded(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Sandbox, Rejection> {
-        let mut health = self.store_health.clone();
+        let mut health = self.health.watch_store();
         let outcome = tokio::select! {
             biased;
             recorded = handle.wait(Until::Recorded) => Ok(recorded),
@@ -245,7 +246,7 @@ impl Supervisor {
     fn running(&self, sandbox: Sandbox) -> Result<Sandbox, Rejection> {
         match sandbox.status() {
             Status::Running | Status::Paused => Ok(sandbox),
-            _ if self.runtime_health.borrow().is_down() => {
+            _ if self.health.runtime().is_down() => {
                 let problem = sandbox.details.error_message.as_deref().map(Into::into);
                 let problem = problem.unwrap_or_else(|| "it ended while the container engine was down".into());
                 Err(Rejection::RuntimeUnavailable(problem))

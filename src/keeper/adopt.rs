@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::{rehydrate::RETRY, requests::Supervisor};
+use super::{restore::RETRY, run::Keeper};
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
@@ -62,7 +62,7 @@ impl Remains {
     }
 }
 
-impl Supervisor {
+impl Keeper {
     /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
     /// and only once the engine has answered that there is no container.
     pub(super) async fn deal_with(&self, loose: Vec<Remains>, fallbacks: Fallbacks) {
@@ -99,7 +99,7 @@ impl Supervisor {
             }
         }
         // Until here, nobody could take the id.
-        self.unresolved.remove(&member.id);
+        self.sandboxes.unresolved.remove(&member.id);
     }
 
     /// Looks for a container with our labels, then for one with the reference system's.

@@ -9,8 +9,8 @@ use tracing::{error, warn};
 
 use super::{
     adopt::Remains,
-    rehydrate::{Member, Restoration},
-    requests::Supervisor,
+    restore::{Member, Restoration},
+    run::Keeper,
 };
 use crate::{
     actor::{Refusal, SandboxHandle},
@@ -25,7 +25,7 @@ const OVERDUE: Duration = Duration::from_secs(2);
 /// How long an actor may take to answer before its thread counts as stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-impl Supervisor {
+impl Keeper {
     /// Sweeps every `sweep_interval`, and whenever an actor did not answer, until the supervisor stops.
     pub(super) async fn sweep_regularly(self: Arc<Self>) {
         let mut ticks = interval(self.settings.lifecycle.sweep_interval);
@@ -34,7 +34,7 @@ impl Supervisor {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
-                () = self.sweep_now.notified() => {}
+                () = self.sandboxes.sweep_now.notified() => {}
             }
             self.sweep().await;
         }
@@ -42,7 +42,7 @@ impl Supervisor {
 
     async fn sweep(&self) {
         // Its actors are gone, and whatever is started in their place is gone at once.
-        if !self.stop.is_cancelled() && !self.arbiters.are_alive() {
+        if !self.stop.is_cancelled() && !self.sandboxes.arbiters.are_alive() {
             self.shared.tasks.give_up("a thread that actors live on has ended");
             return;
         }
@@ -88,9 +88,9 @@ impl Supervisor {
             }
         };
         // From here on nobody stands under the id; until it is dealt with, nobody else may.
-        self.unresolved.insert(id.clone());
+        self.sandboxes.unresolved.insert(id.clone());
         if !self.shared.registry.remove_dead(id, dead) {
-            self.unresolved.remove(id);
+            self.sandboxes.unresolved.remove(id);
             return;
         }
         error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
@@ -103,12 +103,12 @@ impl Supervisor {
         let fallbacks = self.fallbacks(self.shared.clock.now());
         let member = match stored {
             Some(stored) => {
-                self.bring_back(stored, &fallbacks, &mut Restoration::default(), &mut self.arbiters.births())
+                self.bring_back(stored, &fallbacks, &mut Restoration::default(), &mut self.sandboxes.arbiters.births())
             }
             None => Member::Loose(Remains::of_member(id.clone(), f64::NAN, false)),
         };
         match member {
-            Member::Back { .. } | Member::Nothing => _ = self.unresolved.remove(id),
+            Member::Back { .. } | Member::Nothing => _ = self.sandboxes.unresolved.remove(id),
             Member::Loose(remains) => self.deal_with_one(remains, &fallbacks).await,
         }
     }
@@ -136,8 +136,8 @@ mod tests {
         config::{Overrides, Settings},
         domain::{ActivitySource, Status},
         runtime::Memory,
+        sandboxes::Create,
         store::MemoryStore,
-        supervisor::Create,
     };
 
     #[actix_web::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 
-use super::requests::Supervisor;
+use super::directory::Sandboxes;
 use crate::{
     actor::Entry,
     domain::{Sandbox, SandboxId, Status},
@@ -73,7 +73,7 @@ pub struct Listing {
     pub next: Option<SandboxId>,
 }
 
-impl Supervisor {
+impl Sandboxes {
     /// Up to `limit` sandboxes after `after` that match.
     pub async fn list(&self, filter: &Filter, after: Option<&SandboxId>, limit: usize) -> Listing {
         let ids = self.shared.registry.ids_after(after, filter.wants_ended());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
-use super::requests::Supervisor;
+use super::run::Keeper;
 use crate::{actor::SandboxHandle, domain::SandboxId, ports::store::StoreError};
 
 /// How many records are asked for in one round trip.
 const CHUNK: usize = 1_000;
 
-impl Supervisor {
+impl Keeper {
     /// Asks for the record of everything that lives, once in each `docker.reconcile_interval`, spread over that, until the
     /// supervisor stops.
     pub(super) async fn audit_regularly(self: Arc<Self>) {
@@ -59,7 +59,7 @@ impl Supervisor {
     /// Tells when the store's settings may lose records, and when they no longer do.
     pub(super) async fn look_for_hazards(&self) {
         let Ok(hazards) = self.store.hazards().await else { return };
-        self.hazards.send_if_modified(|known| {
+        self.sandboxes.health().hazards_sender().send_if_modified(|known| {
             let news = *known != hazards;
             if news {
                 for hazard in hazards.iter().filter(|hazard| !known.contains(hazard)) {
@@ -69,10 +69,5 @@ impl Supervisor {
             }
             news
         });
-    }
-
-    /// What in the store's settings may lose records.
-    pub fn hazards(&self) -> Vec<String> {
-        self.hazards.borrow().clone()
     }
 }

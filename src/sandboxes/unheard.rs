@@ -6,7 +6,7 @@
 use tokio::sync::watch;
 use tracing::info;
 
-use super::requests::{Phase, Supervisor};
+use super::{directory::Sandboxes, health::ServingPhase};
 use crate::{
     actor::{SandboxHandle, Until},
     domain::sandbox::Event,
@@ -15,13 +15,13 @@ use crate::{
 /// A sandbox that its creator is not told of yet. Dropping this ends it, when its start is done: a pull that is under
 /// way is not for nothing, and whoever finds the sandbox meanwhile can keep it by using it.
 pub(super) struct Unheard<'a> {
-    supervisor: &'a Supervisor,
+    sandboxes: &'a Sandboxes,
     handle: Option<SandboxHandle>,
 }
 
 impl<'a> Unheard<'a> {
-    pub(super) fn new(supervisor: &'a Supervisor, handle: &SandboxHandle) -> Self {
-        Self { supervisor, handle: Some(handle.clone()) }
+    pub(super) fn new(sandboxes: &'a Sandboxes, handle: &SandboxHandle) -> Self {
+        Self { sandboxes, handle: Some(handle.clone()) }
     }
 
     /// The answer is there.
@@ -33,17 +33,17 @@ impl<'a> Unheard<'a> {
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
-            let end = end_unused(handle, self.supervisor.watch_phase());
-            self.supervisor.shared.tasks.once("end of what nobody heard of", end);
+            let end = end_unused(handle, self.sandboxes.health().watch_phase());
+            self.sandboxes.shared.tasks.once("end of what nobody heard of", end);
         }
     }
 }
 
-async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<Phase>) {
+async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<ServingPhase>) {
     // One whose start fails ends by that.
     let Ok(sandbox) = handle.wait(Until::Started).await else { return };
     // A stop ends no sandbox, also not those whose answers it cuts off.
-    if *phase.borrow() == Phase::Stopping {
+    if *phase.borrow() == ServingPhase::Stopping {
         return;
     }
     // Whether it is in use only its actor knows: what was told above may be older than the last ping.
@@ -68,8 +68,8 @@ mod tests {
             Memory,
             memory::{Point, When},
         },
+        sandboxes::Create,
         store::MemoryStore,
-        supervisor::Create,
     };
 
     #[actix_web::test]
@@ -83,7 +83,7 @@ mod tests {
         let id = SandboxId::parse("unheard").unwrap();
         supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, false).await.unwrap();
         let handle = supervisor.shared.registry.with_live(&id, SandboxHandle::clone).unwrap();
-        let mut end = pin!(end_unused(handle.clone(), supervisor.watch_phase()));
+        let mut end = pin!(end_unused(handle.clone(), supervisor.health().watch_phase()));
         assert!(poll!(&mut end).is_pending(), "it is being started");
         runtime.heal(Point::Ready);
         handle.wait(Until::Started).await.unwrap();

@@ -8,19 +8,19 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::debug;
 
-use super::requests::Supervisor;
+use super::run::Keeper;
 use crate::domain::Moment;
 
 /// How often the note is written. It is written ahead: a run that is killed before its first note's time is up has used up
 /// as much, so that even one that never lives for a second ends.
 const STEP: Duration = Duration::from_secs(1);
 
-impl Supervisor {
+impl Keeper {
     /// Notes, from now until the moment `over`, how much of the grace is used up beside what was before, and then that a run
     /// has outlived it.
     pub(super) fn spend_grace(self: &Arc<Self>, spent_before: Duration, over: Moment) {
-        let (supervisor, began) = (self.clone(), self.shared.clock.now().moment);
-        self.shared.tasks.keep("grace", &self.stop, move |_| supervisor.clone().note_grace(began, spent_before, over));
+        let (keeper, began) = (self.clone(), self.shared.clock.now().moment);
+        self.shared.tasks.keep("grace", &self.stop, move |_| keeper.clone().note_grace(began, spent_before, over));
     }
 
     async fn note_grace(self: Arc<Self>, began: Moment, spent_before: Duration, over: Moment) {

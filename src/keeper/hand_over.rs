@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    rehydrate::Restoration,
-    requests::{Phase, Supervisor},
-};
+use super::{restore::Restoration, run::Keeper};
 use crate::{
     domain::{Moment, Now, rehydrate::Fallbacks},
     ports::store::{LastStop, StoreError},
+    sandboxes::ServingPhase,
 };
 
 /// How often a standby asks for the lease.
@@ -46,8 +44,8 @@ impl Absence {
     }
 }
 
-impl Supervisor {
-    /// [`Supervisor::begin`], but waits for as long as somebody else supervises the prefix, and takes over when that ends.
+impl Keeper {
+    /// [`Keeper::begin`], but waits for as long as somebody else supervises the prefix, and takes over when that ends.
     /// `tell` hears who it is, and who comes after that.
     ///
     /// # Errors
@@ -59,7 +57,7 @@ impl Supervisor {
                 Err(StoreError::Held { holder }) => {
                     // While a holder leaves or comes, its words may be missing for a moment: whoever is seen twice is told.
                     let lasts = last_seen.is_empty() || holder == last_seen;
-                    if lasts && self.stand_by(&holder) {
+                    if lasts && self.sandboxes.health().stand_by(&holder) {
                         tell(&holder);
                     }
                     last_seen = holder;
@@ -68,7 +66,7 @@ impl Supervisor {
                 outcome => break outcome?,
             }
         };
-        self.move_on(Phase::Standby, Phase::Starting);
+        self.sandboxes.health().move_on(ServingPhase::Standby, ServingPhase::Starting);
         self.begin_after(last_stop).await
     }
 
@@ -78,34 +76,6 @@ impl Supervisor {
         let last_stop = self.patiently(|| self.store.try_acquire()).await?;
         self.take_charge().await?;
         Ok(last_stop)
-    }
-
-    /// Who is in charge, while this is a standby.
-    pub fn holder(&self) -> Option<String> {
-        self.holder.borrow().clone().filter(|_| self.phase() == Phase::Standby)
-    }
-
-    /// From one phase to the next, unless it has left that already.
-    pub(super) fn move_on(&self, from: Phase, to: Phase) {
-        self.phase.send_if_modified(|phase| {
-            let moves = *phase == from;
-            if moves {
-                *phase = to;
-            }
-            moves
-        });
-    }
-
-    /// Waits for `holder`. Whether that is news.
-    fn stand_by(&self, holder: &str) -> bool {
-        self.move_on(Phase::Starting, Phase::Standby);
-        self.holder.send_if_modified(|known| {
-            let news = known.as_deref() != Some(holder);
-            if news {
-                *known = Some(holder.to_owned());
-            }
-            news
-        })
     }
 }
 

@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
-use super::{
-    adopt::Remains,
-    hand_over::Absence,
-    requests::{Phase, Supervisor},
-};
+use super::{adopt::Remains, hand_over::Absence, run::Keeper};
 use crate::{
     actor::{Births, SandboxHandle, Tombstone},
     domain::{
@@ -19,6 +15,7 @@ use crate::{
         sandbox::{Effects, Persist},
     },
     ports::store::{Cursor, Found, LastStop, Page, StoreError, Stored, Write},
+    sandboxes::ServingPhase,
 };
 
 /// Members per page: a pipeline of this many reads is one round trip.
@@ -52,10 +49,10 @@ pub(super) enum Member {
     Nothing,
 }
 
-impl Supervisor {
+impl Keeper {
     /// Reads the active set and the tombstones, and starts an actor for each sandbox. An error is never taken for an empty
     /// set: what cannot be read is read again. When it returns, everything is known, and requests are served.
-    pub(super) async fn rehydrate(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
+    pub(super) async fn restore(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
         let mut loose = Vec::new();
         let began = self.shared.clock.now();
@@ -82,18 +79,18 @@ impl Supervisor {
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
         restoration.orphans = loose.iter().filter(|member| !member.damaged).count();
         for member in &loose {
-            self.unresolved.insert(member.id.clone());
+            self.sandboxes.unresolved.insert(member.id.clone());
         }
         if !loose.is_empty() {
-            let supervisor = self.clone();
-            self.shared.io.spawn(async move { supervisor.deal_with(loose, fallbacks).await });
+            let keeper = self.clone();
+            self.shared.io.spawn(async move { keeper.deal_with(loose, fallbacks).await });
         }
         // Where nothing is brought back, nothing is granted, and the first run uses up nothing.
         let now = self.shared.clock.now();
         let nobody = restoration.sandboxes + restoration.orphans + restoration.quarantined == 0;
         let over = if nobody { now.moment } else { absence.fit(whole, now).not_before };
         self.spend_grace(grace_spent, over);
-        self.move_on(Phase::Starting, Phase::Ready);
+        self.sandboxes.health().move_on(ServingPhase::Starting, ServingPhase::Ready);
         Ok(restoration)
     }
 
@@ -111,7 +108,7 @@ impl Supervisor {
     ) -> Vec<Remains> {
         let fitting = absence.fit(*fallbacks, self.shared.clock.now());
         let mut loose = Vec::new();
-        let mut births = self.arbiters.births();
+        let mut births = self.sandboxes.arbiters.births();
         for (number, stored) in entries.into_iter().enumerate() {
             match self.bring_back(stored, &fitting, restoration, &mut births) {
                 Member::Back { completed } => {
@@ -216,7 +213,7 @@ impl Supervisor {
 
     /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
     pub(super) fn revive(&self, sandbox: Sandbox, effects: Effects, save: bool) {
-        self.revive_in(&mut self.arbiters.births(), sandbox, effects, save);
+        self.revive_in(&mut self.sandboxes.arbiters.births(), sandbox, effects, save);
     }
 
     /// The same, started with all of `births`.
@@ -225,7 +222,7 @@ impl Supervisor {
         let id = sandbox.id().clone();
         let spawn = || SandboxHandle::revive(&self.shared, births, sandbox, Effects { persist, ..effects });
         // A page of the store may name a member twice: the first one stays.
-        if self.shared.registry.insert_with(&id, |old| self.tell_forgotten(old), spawn).is_ok() {
+        if self.shared.registry.insert_with(&id, |old| self.sandboxes.tell_forgotten(old), spawn).is_ok() {
             self.shared.metrics.rehydrated();
         }
     }

@@ -8,46 +8,20 @@ use tracing::{info, warn};
 
 use crate::{
     actor::Shared,
-    domain::{EpochSeconds, sandbox::Event},
+    domain::sandbox::Event,
+    sandboxes::{Health, RuntimeHealth},
 };
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 const CHECK_WHILE_DOWN: Duration = Duration::from_secs(1);
 
-/// Whether the container engine answers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RuntimeHealth {
-    /// It was not asked yet.
-    Unknown,
-    /// It answers.
-    Up,
-    /// It does not.
-    Down {
-        /// Since when.
-        since: EpochSeconds,
-        /// What it says.
-        error: String,
-    },
-}
-
-impl RuntimeHealth {
-    /// Whether it is known not to answer.
-    pub fn is_down(&self) -> bool {
-        matches!(self, Self::Down { .. })
-    }
-}
-
 /// Has everything tried again that waits for an engine which was away. However long that was, nothing waits as long again.
 /// One that died may have missed the engine's return, so that its successor begins with that.
-pub(super) async fn retry_when_back(
-    shared: Arc<Shared>,
-    mut health: watch::Receiver<RuntimeHealth>,
-    stop: CancellationToken,
-    deaths: u32,
-) {
+pub(super) async fn retry_when_back(shared: Arc<Shared>, health: Arc<Health>, stop: CancellationToken, deaths: u32) {
     if deaths > 0 {
         shared.registry.each_live(|handle| handle.tell(Event::EngineBack));
     }
+    let mut health = health.runtime_sender().subscribe();
     let recoveries = async {
         loop {
             health.wait_for(RuntimeHealth::is_down).await?;
@@ -59,7 +33,8 @@ pub(super) async fn retry_when_back(
 }
 
 /// Asks the engine from time to time, until `stop`.
-pub(super) async fn watch_runtime(shared: Arc<Shared>, health: watch::Sender<RuntimeHealth>, stop: CancellationToken) {
+pub(super) async fn watch_runtime(shared: Arc<Shared>, health: Arc<Health>, stop: CancellationToken) {
+    let health = health.runtime_sender();
     loop {
         let answer = shared.runtime.check().await;
         if answer.is_err() {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{adopt::Remains, requests::Supervisor, strangers::Sighting};
+use super::{adopt::Remains, run::Keeper, strangers::Sighting};
 use crate::{
     actor::{Entry, SandboxHandle, Sight},
     domain::{
@@ -23,7 +23,7 @@ const CHUNK: usize = 256;
 /// The exit code of a process that SIGKILL ended, as the kernel sends it for want of memory.
 const KILLED: i64 = 137;
 
-impl Supervisor {
+impl Keeper {
     /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
     pub(super) async fn reconcile_regularly(self: Arc<Self>) {
         let mut ticks = interval(self.settings.docker.reconcile_interval);
@@ -61,7 +61,7 @@ impl Supervisor {
                 strangers.add(listed, why);
             }
         }
-        self.strangers.see(strangers);
+        self.sandboxes.health().saw_foreign(self.strangers.see(strangers));
     }
 
     /// Whether a sandbox's container does what the sandbox says.

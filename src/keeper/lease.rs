@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::requests::Supervisor;
+use super::run::Keeper;
 use crate::{
     journal::Journal,
     ports::store::{Store, StoreError},
 };
 
-impl Supervisor {
+impl Keeper {
     /// Looks whether somebody else is in charge of the engine, before the store is touched.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use tracing::{debug, warn};
 
-use super::requests::Supervisor;
+use super::run::Keeper;
 use crate::{
     actor::Until,
     domain::{EpochSeconds, Status, retry::Backoff, sandbox::Event},
@@ -18,7 +18,7 @@ const RECONNECT: Backoff = Backoff { first: Duration::from_millis(500), most: Du
 /// A container that is frozen for a shorter time than this, as a small commit does, was not paused.
 const COMMIT: Duration = Duration::from_millis(500);
 
-impl Supervisor {
+impl Keeper {
     /// Follows the engine's events until the supervisor stops.
     pub(super) async fn follow_events(self: Arc<Self>) {
         // From before the first reconcile on, so that nothing falls between the two.

@@ -29,14 +29,9 @@ impl Sighting {
 }
 
 impl Strangers {
-    /// How many there are for this reason.
-    pub(super) fn count(&self, why: Stranger) -> usize {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter(|other| **other == why).count()
-    }
-
-    /// Tells of those that were not seen before, and forgets those that are gone.
-    pub(super) fn see(&self, sighting: Sighting) {
+    /// Tells of those that were not seen before, and forgets those that are gone. Returns how many are of another
+    /// store.
+    pub(super) fn see(&self, sighting: Sighting) -> usize {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (container_id, (sandbox_id, name, why)) in &sighting.0 {
             if known.get(container_id) == Some(why) {
@@ -56,5 +51,6 @@ impl Strangers {
             }
         }
         *known = sighting.0.into_iter().map(|(id, (.., why))| (id, why)).collect();
+        known.values().filter(|why| **why == Stranger::OfAnotherStore).count()
     }
 }

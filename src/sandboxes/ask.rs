@@ -1,0 +1,128 @@
+//! What is asked of one sandbox.
+
+use std::time::Duration;
+
+use super::{directory::Sandboxes, error::Rejection, health::ServingPhase, plan::bounded};
+use crate::{
+    actor::{Refusal, SandboxHandle, Until},
+    domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, sandbox::Event},
+};
+
+impl Sandboxes {
+    /// Proof of use. The idle clock is reset before this answers.
+    ///
+    /// # Errors
+    /// [`Rejection`], when the sandbox is ending, ended, or unknown; its end then goes on.
+    pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, Rejection> {
+        self.ask(id, Event::Activity(source)).await
+    }
+
+    /// Moves the active timeout to now and `timeout` (`None`: the sandbox's own), and counts as use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn keep_alive(&self, id: &SandboxId, timeout: impl Into<Option<Duration>>) -> Result<Sandbox, Rejection> {
+        let timeout = match timeout.into() {
+            Some(timeout) => bounded("timeout", timeout, &self.settings)?,
+            None => self.get(id).await?.policy().active_timeout,
+        };
+        self.ask(id, Event::KeepAlive(timeout)).await
+    }
+
+    /// Freezes the container.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn pause(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        self.ask_for_status(id, Event::Pause, Status::Paused).await
+    }
+
+    /// Thaws the container; counts as use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        self.ask_for_status(id, Event::Resume, Status::Running).await
+    }
+
+    /// Proof of life from inside, which is not use.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn heartbeat(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        self.ask(id, Event::Heartbeat).await
+    }
+
+    /// Ends a sandbox. Answers once the intent is stored (or the store is down, and it waits), with `wait` when it is gone,
+    /// at the latest after that time.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn terminate(&self, id: &SandboxId, wait: Duration) -> Result<Sandbox, Rejection> {
+        let ending = self.ask(id, Event::Terminate(EndReason::Requested)).await?;
+        if wait.is_zero() {
+            return Ok(ending);
+        }
+        let Some(gone) = self.shared.registry.with_live(id, |handle| handle.wait(Until::Gone)) else {
+            return self.get(id).await;
+        };
+        let mut phase = self.health.watch_phase();
+        let gone = tokio::select! {
+            gone = gone => gone.ok(),
+            // It takes longer, or longer than this process has.
+            () = tokio::time::sleep(wait) => None,
+            _ = phase.wait_for(|phase| *phase == ServingPhase::Stopping) => None,
+        };
+        match gone {
+            Some(gone) => Ok(gone),
+            // Nobody answered, since it was gone already; or it is not gone yet.
+            None => self.get(id).await,
+        }
+    }
+
+    /// One sandbox; one that ended answers too, until its retention is over.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+        if let Some(Ok(sandbox)) = self.with_handle(id, SandboxHandle::look).await {
+            return Ok(sandbox);
+        }
+        match self.absent(id) {
+            Rejection::Gone(sandbox) => Ok(Sandbox::clone(&sandbox)),
+            rejection => Err(rejection),
+        }
+    }
+
+    async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, Rejection> {
+        match self.with_handle(id, |handle| handle.ask(event)).await {
+            Some(Ok(sandbox)) => Ok(sandbox),
+            None | Some(Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. }))) => Err(self.absent(id)),
+            Some(Err(refusal)) => Err(Rejection::of(id, refusal)),
+        }
+    }
+
+    /// Something that a sandbox is asked to become; it may end meanwhile.
+    async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, Rejection> {
+        let sandbox = self.ask(id, event).await?;
+        match sandbox.end() {
+            None if sandbox.status() == wanted => Ok(sandbox),
+            None => Err(Rejection::RuntimeFailed(format!("the sandbox is {} again", sandbox.status()))),
+            Some(end) => Err(Rejection::Terminating { id: id.clone(), reason: end.reason }),
+        }
+    }
+
+    /// Asks the actor of `id`; nobody answering may mean that it left, and that another one stands there now.
+    async fn with_handle<F>(&self, id: &SandboxId, question: impl Fn(&SandboxHandle) -> F) -> Option<F::Output>
+    where
+        F: Future<Output = Result<Sandbox, Refusal>>,
+    {
+        let first = self.shared.registry.with_live(id, &question)?.await;
+        match first {
+            Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. })) => {
+                Some(self.shared.registry.with_live(id, &question)?.await)
+            }
+            answer => Some(answer),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What is asked of sandboxes: to be created, found, listed, watched, used and ended. What runs by itself is in
+//! [`crate::keeper`].
+
+mod ask;
+mod create;
+mod directory;
+mod error;
+mod health;
+mod list;
+mod plan;
+mod unheard;
+mod watch;
+
+pub use create::{Create, Created};
+pub use directory::Sandboxes;
+pub use error::Rejection;
+pub use health::{Health, RuntimeHealth, ServingPhase};
+pub use list::{Filter, Listing};
+pub use plan::{LEAST_TIMEOUT, MAX_PORTS};
+pub use watch::Snapshot;
