@@ -15,11 +15,10 @@ use super::{
 /// A name that leads here in any browser, and that the application is not addressed by.
 const NAME: &str = "sand.localhost";
 
-/// The lines for nginx that the README recommends, for other addresses.
+/// The example for nginx, for other addresses.
 fn recommended(port: u16, application: &str) -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).expect("the README");
-    let lines = readme.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines for nginx");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/nginx.conf");
+    let lines = std::fs::read_to_string(example).expect("the example");
     for stands in ["listen 80;", "sand.example.com", "127.0.0.1:8080"] {
         assert!(lines.contains(stands), "{stands} is not in {lines}");
     }
