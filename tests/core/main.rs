@@ -8,6 +8,7 @@ mod http;
 mod instructions;
 mod journal;
 mod reconcile;
+mod records;
 mod rehydration;
 mod stream;
 mod supervision;

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod docker;
 pub mod fixtures;
+pub mod mutations;
 pub mod program;
 pub mod quiet;
 pub mod redis;

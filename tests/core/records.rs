@@ -1,0 +1,88 @@
+//! Whatever stands in a store where a record belongs: it is understood, or refused by a reason, and what is understood can
+//! be written and read again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::prelude::*;
+use sandglass::domain::{
+    EpochSeconds, Moment, Now, OnTimeout, Policy, Sandbox, SandboxId,
+    record::{self, Damaged, Record},
+    rehydrate::{Fallbacks, rehydrate},
+};
+use serde_json::value::RawValue;
+
+use crate::support::mutations::mutated;
+
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When the records of the corpus were written, about.
+fn now() -> Now {
+    Now { moment: Moment::from_nanos(1_000_000_000_000), epoch_offset: 1_794_999_100_000_000_000 }
+}
+
+fn restored(record: Record, score: EpochSeconds) -> Result<Sandbox, Damaged> {
+    let policy = Policy {
+        idle_timeout: Some(Duration::from_secs(7200)),
+        paused_timeout: None,
+        heartbeat_timeout: None,
+        active_timeout: Duration::from_secs(1800),
+        on_timeout: OnTimeout::Deactivate,
+    };
+    let fallbacks = Fallbacks {
+        policy,
+        legacy_ttl: Duration::from_secs(86_400),
+        idle_slack: None,
+        not_before: Moment::DISTANT_PAST,
+    };
+    let id = SandboxId::parse("a").expect("an id");
+    rehydrate(&id, record, score, &fallbacks, now()).map(|rehydrated| rehydrated.sandbox)
+}
+
+fn written(sandbox: &Sandbox) -> Vec<u8> {
+    record::encode(sandbox, sandbox.last_activity(), FLUSH_INTERVAL, &now())
+}
+
+fn corpus() -> Vec<Vec<u8>> {
+    let lines = include_str!("../fixtures/fuzz/records.jsonl").lines();
+    lines.map(|line| line.as_bytes().to_vec()).collect()
+}
+
+fn texts<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Box<RawValue>)>) -> Vec<(String, String)> {
+    fields.into_iter().map(|(name, raw)| (name.to_owned(), raw.get().to_owned())).collect()
+}
+
+fn json(text: &str) -> BTreeMap<String, Box<RawValue>> {
+    serde_json::from_str(text).expect("an object")
+}
+
+/// Whether two records are the same to the byte, but for the rounding of a time to nanoseconds.
+fn same(one: &BTreeMap<String, Box<RawValue>>, other: &BTreeMap<String, Box<RawValue>>) -> bool {
+    let number = |raw: &RawValue| serde_json::from_str::<f64>(raw.get()).ok();
+    let close = |one: f64, other: f64| (one - other).abs() < 1e-6;
+    let alike = |(one, other): (&RawValue, &RawValue)| {
+        one.get() == other.get() || number(one).zip(number(other)).is_some_and(|(one, other)| close(one, other))
+    };
+    one.keys().eq(other.keys()) && one.values().map(AsRef::as_ref).zip(other.values().map(AsRef::as_ref)).all(alike)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_a_record_that_can_be_written_and_read_again_or_are_refused(
+        bytes in mutated(corpus()),
+        score in prop_oneof![Just(1_795_000_010.0), any::<f64>()],
+    ) {
+        let Ok(record) = Record::parse(&bytes) else { return Ok(()) };
+        let unknown = texts(record.extra.iter().map(|(name, raw)| (name.as_str(), raw)));
+        let Ok(sandbox) = restored(record, score) else { return Ok(()) };
+
+        let first = written(&sandbox);
+        let text = String::from_utf8_lossy(&first).into_owned();
+        let read = Record::parse(&first).map_err(|damaged| TestCaseError::fail(format!("{damaged}: {text}")))?;
+        prop_assert_eq!(texts(read.extra.iter().map(|(name, raw)| (name.as_str(), raw))), unknown, "{}", text);
+        let again = restored(read, f64::NAN).map_err(|damaged| TestCaseError::fail(format!("{damaged}: {text}")))?;
+        let second = String::from_utf8_lossy(&written(&again)).into_owned();
+        prop_assert!(same(&json(&second), &json(&text)), "{}\n{}", text, second);
+    }
+}
