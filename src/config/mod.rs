@@ -13,6 +13,8 @@ mod environment;
 mod error;
 mod layers;
 mod manual;
+#[cfg(test)]
+mod old_files;
 mod overrides;
 mod raw;
 pub mod rules;
