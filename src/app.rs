@@ -87,13 +87,10 @@ impl Adapters {
     pub fn from_settings(settings: &Settings) -> Result<Self, AppError> {
         let (store, docker) = (&settings.store, &settings.docker);
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
-        let (store, place): (Arc<dyn Store>, String) = match &store.kind {
+        let (store, place): (Arc<dyn Store>, String) = match store.kind() {
             StoreKind::Embedded { path } => {
-                let settings = embedded::Settings {
-                    path: path.clone(),
-                    instance: instance.clone(),
-                    now: Arc::new(clock::wall_seconds),
-                };
+                let settings =
+                    embedded::Settings { path, instance: instance.clone(), now: Arc::new(clock::wall_seconds) };
                 let store = EmbeddedStore::open(settings).map_err(AppError::Store)?;
                 let place = store.place();
                 (Arc::new(store), place)
@@ -142,12 +139,12 @@ impl Adapters {
 }
 
 fn registries(settings: &DockerSettings) -> docker::Registries {
-    let login = |(name, login): (&String, &Login)| {
+    let login = |(name, login): (String, Login)| {
         let password = login.password.expose().to_owned();
-        (name.clone(), docker::Login { username: login.username.clone(), password })
+        (name, docker::Login { username: login.username, password })
     };
     docker::Registries {
-        logins: settings.registries.iter().map(login).collect(),
+        logins: settings.logins().into_iter().map(login).collect(),
         client_config: settings.client_config.as_deref().map(in_home),
     }
 }
@@ -324,7 +321,8 @@ impl App {
 fn share_open_files(settings: &mut Settings, workers: usize) -> io::Result<usize> {
     let limit = open_files::raise_limit()?;
     let (docker, wanted) = (&settings.docker, settings.http.max_streams);
-    let demand = Demand { calls: docker.concurrency, creates: docker.max_creates, streams: wanted, workers };
+    let demand =
+        Demand { calls: docker.concurrency, creates: settings.sandboxes.max_creates, streams: wanted, workers };
     let Share { connections, streams } = Share::of(limit, demand);
     if streams < wanted {
         warn!(

@@ -18,7 +18,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, util::TryInitError};
 
-use crate::config::{LogFormat, LogSettings, rules::LEVEL_RULE};
+use crate::config::{Level, LogFormat, LogSettings};
 
 /// How many lines may wait for the standard error stream; more are dropped.
 const QUEUE: usize = 8192;
@@ -29,8 +29,8 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The level breaks [`LEVEL_RULE`].
-    #[error("failed to set up the logs: the level must be {LEVEL_RULE}: {0}")]
+    /// The level breaks [`Level::RULE`].
+    #[error("failed to set up the logs: the level {rule}: {0}", rule = Level::RULE)]
     Level(#[from] tracing_subscriber::filter::ParseError),
     /// Logs are set up already; the first setup stays.
     #[error("failed to set up the logs: {0}")]

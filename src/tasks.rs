@@ -373,7 +373,7 @@ mod tests {
         let lists = || runtime.calls().iter().filter(|call| call.point == Point::List).count();
         let before = lists();
         shared.registry.handle(&SandboxId::parse("overdue").unwrap()).unwrap().panic_now();
-        tokio::time::sleep(supervisor.settings().docker.reconcile_interval * 2).await;
+        tokio::time::sleep(supervisor.settings().sandboxes.reconcile_interval * 2).await;
         assert!(lists() > before);
         assert!(supervisor.get(&exits).await.is_err(), "its tombstone is forgotten");
         assert!(supervisor.metrics().contains("sandglass_actor_losses_total 1\n"));

@@ -86,7 +86,7 @@ const SERVE_EXAMPLES: &str = "Examples:
   sandglass serve --config /etc/sandglass.toml --log-format json
   sandglass serve --redis-url redis://127.0.0.1:6379 --prefix wegent-sandbox
   sandglass serve --standby --bind 127.0.0.1:8081
-  sandglass serve --set lifecycle.idle_timeout=1800 --set templates.base.image=alpine:3
+  sandglass serve --set lifecycle.idle_timeout=30m --set templates.base.image=alpine:3
 
 Every setting, its default and its variable: config/default.toml, or `sandglass serve --manual`.";
 
@@ -113,7 +113,7 @@ pub(super) struct Serve {
     /// The format of the log's lines: text or json (log.format).
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Any other setting by its dotted key; can be repeated.
+    /// Any other setting by its dotted key; can be repeated. Durations are seconds, or texts such as 2h or 1h 30m.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// While another supervisor is in charge of the prefix, wait and take over when it stops or dies, instead of exiting with

@@ -99,7 +99,7 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
         overrides.set("templates.base.image", image, "--image");
     }
     let settings = Settings::load(args.config.as_deref(), process_environment(), overrides)?;
-    let redis_url = match &settings.store.kind {
+    let redis_url = match settings.store.kind() {
         StoreKind::Redis { url, .. } => Some(url.expose().to_owned()),
         StoreKind::Embedded { .. } => None,
     };

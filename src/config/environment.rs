@@ -101,8 +101,9 @@ mod tests {
         assert!(settings.http.api_key.unwrap().matches(b"0123"));
         assert_eq!(settings.store.prefix, "42");
         assert_eq!(settings.lifecycle.idle_timeout, None);
-        assert_eq!(settings.docker.allowed_images, ["alpine:*", "busybox"]);
-        assert_eq!(settings.docker.max_limits.cpus, Some(2.0));
+        let images: Vec<&str> = settings.sandboxes.allowed_images.iter().map(|pattern| pattern.as_str()).collect();
+        assert_eq!(images, ["alpine:*", "busybox"]);
+        assert_eq!(settings.sandboxes.max_limits.cpus, Some(2.0));
         let start = &settings.templates["base"].start;
         assert_eq!(
             (start.ports.as_slice(), start.limits.pids, start.limits.cpus),

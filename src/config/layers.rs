@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::Deserialize;
+use serde_path_to_error::{Path as Place, Segment};
 use toml::{Table, Value};
 
 use super::{
     error::{ConfigError, Origin, Problem},
     manual::MANUAL,
-    raw::Raw,
-    suggestion::closest,
+    settings::Written,
     text,
     value::{Mismatch, Node},
 };
@@ -17,17 +16,26 @@ use super::{
 /// The merged configuration, and what has been refused so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
+    /// The lowest layer, which has all keys that must be there.
+    defaults: Table,
     values: Table,
     /// Where each value came from, by its dotted key.
-    origins: BTreeMap<String, Origin>,
+    origins: BTreeMap<String, (Vec<String>, Origin)>,
     problems: Vec<Problem>,
+    /// How many of them are about single values.
+    unreadable: usize,
 }
+
+/// Why a value cannot be read, and where in the configuration.
+type Unreadable = serde_path_to_error::Error<Mismatch>;
 
 impl Layers {
     /// The built-in defaults.
     pub(super) fn built_in() -> Result<Self, ConfigError> {
         let mut layers = Self::default();
-        layers.toml(MANUAL, Path::new("config/default.toml"), &Origin::BuiltIn)?;
+        let defaults = parse(MANUAL, Path::new("config/default.toml"))?;
+        layers.defaults.clone_from(&defaults);
+        layers.lay(&[], Value::Table(defaults), &Origin::BuiltIn);
         Ok(layers)
     }
 
@@ -46,7 +54,10 @@ impl Layers {
     /// Lays a value over what is there that was given as text.
     pub(super) fn text(&mut self, key: &[String], text: &str, origin: &Origin) {
         let readings = text::readings(text);
-        let fitting = readings.iter().find(|value| read_at(key, value).is_ok());
+        let fitting = readings.iter().find(|value| match self.read_with(key, value) {
+            Ok(()) => true,
+            Err(unreadable) => !matches!(unreadable.inner(), Mismatch::Kind(_)),
+        });
         // When none fits, the refusal is about the likeliest one.
         if let Some(value) = fitting.or_else(|| readings.first()) {
             self.lay(key, value.clone(), origin);
@@ -64,35 +75,56 @@ impl Layers {
         })
     }
 
-    /// What is written in all layers together.
-    pub(super) fn raw(&mut self) -> Raw {
-        // Each value was read alone before it was laid down, so that together they can be read too.
-        Raw::deserialize(Node(Value::Table(self.values.clone()))).unwrap_or_else(|mismatch| {
-            self.refuse("", mismatch.to_string());
-            Raw::default()
-        })
+    /// What is written in all layers together. Where a value breaks its rule, it is refused and its default stands in for
+    /// it; `None` when nothing can.
+    pub(super) fn written(&mut self) -> Option<Written> {
+        self.unreadable = self.problems.len();
+        if let Ok(written) = read(self.values.clone()) {
+            return Some(written);
+        }
+        let mut mended = self.values.clone();
+        let set = self.origins.values().filter(|(_, origin)| *origin != Origin::BuiltIn);
+        for (key, origin) in set.cloned().collect::<Vec<_>>() {
+            let Some(value) = at(&self.values, &key).cloned() else { continue };
+            // What was an empty section has keys of its own by now.
+            if value.as_table().is_some_and(|table| !table.is_empty()) && !is_whole_key(&key.join(".")) {
+                continue;
+            }
+            if let Err(unreadable) = self.read_with(&key, &value) {
+                self.refuse_unreadable(&unreadable, &key, value, &origin);
+                put(&mut mended, &key, at(&self.defaults, &key).cloned());
+            }
+        }
+        self.unreadable = self.problems.len();
+        read(mended).ok()
     }
 
-    /// Refuses the value at `key`, for breaking `rule`.
-    pub(super) fn refuse(&mut self, key: &str, rule: impl Into<String>) {
-        let value = self.value(key).filter(|value| !value.is_table() || is_whole_key(key));
+    /// Refuses the value at the first of `keys` where it is `wrong` together with those at the others, unless one of them
+    /// was unreadable: what stands in for it says nothing about the others.
+    pub(super) fn refuse_if(&mut self, wrong: bool, keys: &[&str], rule: impl Into<String>) {
+        let below = |at: &str, key: &str| {
+            at.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let refused = |key: &&str| self.problems[..self.unreadable].iter().any(|problem| below(&problem.key, key));
+        let Some(key) = keys.first().filter(|_| wrong && !keys.iter().any(refused)) else { return };
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let value = at(&self.values, &path).filter(|value| !value.is_table() || is_whole_key(key));
         self.add(Problem {
             origin: self.origin(key),
-            key: key.to_owned(),
+            key: (*key).to_owned(),
             value: value.and_then(|value| shown(key, value)),
             rule: rule.into(),
         });
     }
 
-    /// What has been refused, if anything has.
-    pub(super) fn verdict(self) -> Result<(), ConfigError> {
-        if self.problems.is_empty() { Ok(()) } else { Err(ConfigError::Wrong(self.problems)) }
+    /// Whether anything has been refused.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.problems.is_empty()
     }
 
-    fn value(&self, key: &str) -> Option<&Value> {
-        let mut names = key.split('.');
-        let section = self.values.get(names.next()?)?;
-        names.try_fold(section, |above, name| above.get(name))
+    /// What has been refused.
+    pub(super) fn refused(self) -> ConfigError {
+        ConfigError::Wrong(self.problems)
     }
 
     /// Where the value at `key` came from; for a key that is missing, where something beside it came from.
@@ -101,7 +133,7 @@ impl Layers {
         loop {
             let below = format!("{key}.");
             let mut from_here = self.origins.range(key.to_owned()..);
-            if let Some((_, origin)) = from_here.find(|(name, _)| *name == key || name.starts_with(&below)) {
+            if let Some((_, (_, origin))) = from_here.find(|(name, _)| *name == key || name.starts_with(&below)) {
                 return origin.clone();
             }
             match key.rsplit_once('.') {
@@ -120,14 +152,47 @@ impl Layers {
                     self.lay(&[key, &[name]].concat(), value, origin);
                 }
             }
-            value => match read_at(key, &value) {
-                Ok(_) => {
-                    insert(&mut self.values, key, value);
-                    self.origins.insert(dotted, origin.clone());
+            value => match self.read_with(key, &value) {
+                // A value that breaks its rule may yet be overridden by a higher layer.
+                Err(unreadable) if !matches!(unreadable.inner(), Mismatch::Rule(_)) => {
+                    self.refuse_unreadable(&unreadable, key, value, origin);
                 }
-                Err(error) => self.add(refusal(error, &dotted, &value, origin)),
+                _ => {
+                    put(&mut self.values, key, Some(value));
+                    self.origins.insert(dotted, (key.to_vec(), origin.clone()));
+                }
             },
         }
+    }
+
+    /// Reads `value` at `key`, over the defaults alone.
+    fn read_with(&self, key: &[String], value: &Value) -> Result<(), Unreadable> {
+        let mut values = self.defaults.clone();
+        put(&mut values, key, Some(value.clone()));
+        read(values).map(|_| ())
+    }
+
+    /// Refuses `value`, which cannot be read at `key`.
+    fn refuse_unreadable(&mut self, unreadable: &Unreadable, key: &[String], value: Value, origin: &Origin) {
+        let place = unreadable.path().to_string();
+        let (value, rule) = match unreadable.inner() {
+            Mismatch::UnknownKey { key: unknown, known } => {
+                let beside =
+                    |name| place.rsplit_once('.').map_or(String::from(name), |(above, _)| format!("{above}.{name}"));
+                let rule = match closest(unknown, known) {
+                    Some(name) => format!("unknown key; did you mean {}?", beside(name)),
+                    None => format!("unknown key; known here: {}", known.join(", ")),
+                };
+                (None, rule)
+            }
+            Mismatch::Kind(rule) | Mismatch::Rule(rule) => {
+                let mut all = Table::new();
+                put(&mut all, key, Some(value));
+                let wrong = value_at(Value::Table(all), unreadable.path());
+                (wrong.and_then(|value| shown(&place, &value)), rule.clone())
+            }
+        };
+        self.add(Problem { origin: origin.clone(), key: place, value, rule });
     }
 
     fn add(&mut self, problem: Problem) {
@@ -161,43 +226,56 @@ fn shown(key: &str, value: &Value) -> Option<String> {
     (!is_secret(key)).then(|| cut.unwrap_or(text))
 }
 
-/// Reads a configuration that has nothing but `value` at `key`.
-fn read_at(key: &[String], value: &Value) -> Result<Raw, serde_path_to_error::Error<Mismatch>> {
-    let nest = |inner, name: &String| Value::Table(Table::from_iter([(name.clone(), inner)]));
-    serde_path_to_error::deserialize(Node(key.iter().rev().fold(value.clone(), nest)))
+fn read(values: Table) -> Result<Written, Unreadable> {
+    serde_path_to_error::deserialize(Node(Value::Table(values)))
 }
 
-/// What is wrong with `value`, which could not be read at `key`.
-fn refusal(error: serde_path_to_error::Error<Mismatch>, key: &str, value: &Value, origin: &Origin) -> Problem {
-    let place = error.path().to_string();
-    match error.into_inner() {
-        Mismatch::UnknownKey { key: unknown, known } => {
-            let beside =
-                |name| place.rsplit_once('.').map_or(String::from(name), |(above, _)| format!("{above}.{name}"));
-            let rule = match closest(&unknown, known) {
-                Some(name) => format!("unknown key; did you mean {}?", beside(name)),
-                None => format!("unknown key; known here: {}", known.join(", ")),
-            };
-            Problem { origin: origin.clone(), key: place, value: None, rule }
-        }
-        Mismatch::Rule(rule) => Problem { origin: origin.clone(), key: place, value: shown(key, value), rule },
+/// The one of `known` that `word` was most likely meant to be; `None` when nothing is close.
+fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    let nearest = known.iter().map(|candidate| (strsim::levenshtein(&word, candidate), *candidate)).min()?;
+    // About one slip in three letters: more is another word.
+    (nearest.0 <= word.chars().count().div_ceil(3)).then_some(nearest.1)
+}
+
+fn at<'a>(table: &'a Table, key: &[String]) -> Option<&'a Value> {
+    let (first, below) = key.split_first()?;
+    below.iter().try_fold(table.get(first)?, |above, name| above.get(name))
+}
+
+/// The value at `place`, unless that is a table.
+fn value_at(mut value: Value, place: &Place) -> Option<Value> {
+    for segment in place.iter() {
+        let below = match segment {
+            Segment::Seq { index } => value.get(*index),
+            Segment::Map { key } => value.get(key),
+            Segment::Enum { variant } => value.get(variant),
+            Segment::Unknown => None,
+        };
+        value = below?.clone();
     }
+    Some(value).filter(|value| !value.is_table())
 }
 
-fn insert(table: &mut Table, key: &[String], value: Value) {
-    match key {
-        [] => {}
-        // A section that is opened and left empty changes nothing.
-        [name] if value.as_table().is_some_and(Table::is_empty) => {
-            table.entry(name.clone()).or_insert(value);
+/// Puts a value at `key`, or takes away what is there.
+fn put(table: &mut Table, key: &[String], value: Option<Value>) {
+    match (key, value) {
+        ([], _) => {}
+        ([name], None) => {
+            table.remove(name);
         }
-        [name] => {
+        // A section that is opened and left empty changes nothing.
+        ([name], Some(Value::Table(empty))) if empty.is_empty() && table.get(name).is_some_and(Value::is_table) => {}
+        ([name], Some(value)) => {
             table.insert(name.clone(), value);
         }
-        [name, below @ ..] => {
+        ([name, below @ ..], value) => {
             let inner = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
             if let Value::Table(inner) = inner {
-                insert(inner, below, value);
+                put(inner, below, value);
             }
         }
     }
@@ -251,9 +329,45 @@ mod tests {
             assert_eq!(refused.unwrap_err(), format!("{source}: {key} = 0: {rule}"));
         }
         assert_eq!(
-            load("lifecycle.idle_timeout = \"2h\"", &[], &[]).unwrap_err(),
-            "some.toml: lifecycle.idle_timeout = \"2h\": must be a number or \"none\""
+            load("lifecycle.idle_timeout = \"soon\"", &[], &[]).unwrap_err(),
+            "some.toml: lifecycle.idle_timeout = \"soon\": must be seconds (90) or a duration (\"1h 30m\") or \"none\""
         );
+    }
+
+    #[test]
+    fn a_duration_may_be_a_text_with_units_in_every_layer() {
+        for (loaded, source) in [
+            (load("lifecycle.idle_timeout = \"1h 30m\"", &[], &[]), "a file"),
+            (load("", &[("SANDBOX_INACTIVE_TIMEOUT", "90m")], &[]), "a borrowed variable"),
+            (load("", &[("SANDGLASS_LIFECYCLE__IDLE_TIMEOUT", "1h 30m")], &[]), "a variable"),
+            (load("", &[], &[("lifecycle.idle_timeout", "5400s")]), "a flag"),
+            (load("templates.base.idle_timeout = \"90min\"", &[], &[]), "a template"),
+        ] {
+            let idle = loaded.unwrap().templates["base"].policy.idle_timeout;
+            assert_eq!(idle, Some(std::time::Duration::from_secs(5400)), "{source}");
+        }
+        let out_of_range = "some.toml: store.lease_ttl = \"1s\": must be 3 to 3600 seconds";
+        assert_eq!(load("store.lease_ttl = \"1s\"", &[], &[]).unwrap_err(), out_of_range);
+    }
+
+    #[test]
+    fn a_value_that_breaks_its_rule_may_be_overridden_and_one_in_place_of_it_says_nothing_of_others() {
+        let flag = [("lifecycle.idle_timeout", "5")];
+        assert!(load("lifecycle.idle_timeout = 0", &[], &flag).is_ok());
+        let file = "http = {bind = \"0.0.0.0:80\", api_key = \"a b\"}\ntemplates.a.image = \"-v\"\nlog.level = \"x\"";
+        let refused = load(file, &[], &[]).unwrap_err();
+        let keys: Vec<&str> = refused.lines().filter_map(|line| line.split([':', '=']).nth(1)).map(str::trim).collect();
+        assert_eq!(keys, ["http.api_key", "log.level", "templates.a.image"], "{refused}");
+    }
+
+    #[test]
+    fn a_slip_is_understood_and_another_word_is_not() {
+        let known = ["idle_timeout", "active_timeout", "on_timeout", "retention"];
+        assert_eq!(closest("idle_timout", &known), Some("idle_timeout"));
+        assert_eq!(closest("IDLE_TIMEOUT", &known), Some("idle_timeout"));
+        assert_eq!(closest("retension", &known), Some("retention"));
+        assert_eq!(closest("colour", &known), None);
+        assert_eq!(closest("x", &[]), None);
     }
 
     #[test]

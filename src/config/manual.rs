@@ -12,7 +12,7 @@ mod tests {
     use super::{
         super::{
             Overrides, Settings,
-            raw::Raw,
+            settings::Written,
             testing::load,
             value::{Mismatch, Node},
         },
@@ -21,8 +21,9 @@ mod tests {
 
     /// The keys that are known in a section, asked for by using one that is not.
     fn known(section: &str) -> BTreeSet<&'static str> {
-        let table: toml::Table = format!("[{section}]\n\"?\" = 0").parse().unwrap();
-        match Raw::deserialize(Node(table.into())) {
+        let text = MANUAL.replacen(&format!("[{section}]\n"), &format!("[{section}]\n\"?\" = 0\n"), 1);
+        let table: toml::Table = text.parse().unwrap();
+        match Written::deserialize(Node(table.into())) {
             Err(Mismatch::UnknownKey { known, .. }) => known.iter().copied().collect(),
             other => panic!("{section}: {other:?}"),
         }

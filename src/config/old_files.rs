@@ -22,7 +22,7 @@ fn the_defaults_of_an_old_version_load_as_the_same_settings() {
 
 #[test]
 fn an_old_file_with_every_key_loads_as_the_same_settings() {
-    let Settings { http, store, lifecycle, docker, templates, log } = load(EVERY_KEY, &[], &[]).unwrap();
+    let Settings { http, store, lifecycle, docker, sandboxes, templates, log } = load(EVERY_KEY, &[], &[]).unwrap();
 
     assert_eq!(http.bind.to_string(), "[::1]:9000");
     assert!(http.api_key.unwrap().matches(b"open-sesame"));
@@ -35,7 +35,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
         ca: Some("~/ca.pem".to_owned()),
         client: Some(("/etc/cert.pem".to_owned(), "/etc/key.pem".to_owned())),
     };
-    assert_eq!(store.kind, StoreKind::Redis { url: Secret::new("rediss://user:word@redis:6380/2"), tls });
+    assert_eq!(store.kind(), StoreKind::Redis { url: Secret::new("rediss://user:word@redis:6380/2"), tls });
     assert_eq!(store.prefix, "team:a_b.c-d");
     assert_eq!((store.flush_interval, store.lease_ttl), (secs(0.25), secs(3.0)));
     let embedded = load(
@@ -50,7 +50,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
         &[],
     )
     .unwrap();
-    assert_eq!(embedded.store.kind, StoreKind::Embedded { path: "/var/lib/sandglass.redb".into() });
+    assert_eq!(embedded.store.kind(), StoreKind::Embedded { path: "/var/lib/sandglass.redb".into() });
 
     assert_eq!((lifecycle.idle_timeout, lifecycle.paused_timeout), (None, Some(secs(86_400.5))));
     assert_eq!((lifecycle.active_timeout, lifecycle.on_timeout), (secs(0.001), OnTimeout::Pause));
@@ -61,19 +61,20 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
 
     assert_eq!((docker.host.as_str(), docker.tls, docker.cert_path.as_str()), ("tcp://engine:2376", true, "/certs"));
     assert_eq!((docker.network.as_str(), docker.reach), ("sandboxes", Reach::Network));
-    assert_eq!((docker.publish_address.to_string().as_str(), docker.client_config), ("0.0.0.0", None));
+    assert_eq!((docker.publish_address.to_string().as_str(), docker.client_config.as_deref()), ("0.0.0.0", None));
     let login =
         |username: &str, password: &str| Login { username: username.to_owned(), password: Secret::new(password) };
     let logins = [("ghcr.io", login("robot", "token")), ("registry.corp:5000", login("b", "word"))];
-    assert_eq!(docker.registries, BTreeMap::from(logins.map(|(name, login)| (name.to_owned(), login))));
+    assert_eq!(docker.logins(), BTreeMap::from(logins.map(|(name, login)| (name.to_owned(), login))));
     assert_eq!((docker.concurrency, docker.call_timeout, docker.pull_timeout), (1024, secs(31.0), secs(601.0)));
     assert_eq!(docker.stop_grace, secs(3600.0));
-    assert_eq!((docker.max_creates, docker.max_sandboxes), (10_000, 10_000_000));
-    assert_eq!((docker.reconcile_interval, docker.orphan_grace), (secs(61.0), Duration::ZERO));
-    assert_eq!(docker.allowed_images, ["ghcr.io/acme/*", "alpine"]);
-    assert_eq!(docker.allowed_mounts, ["/srv", "/home/data"].map(std::path::PathBuf::from));
+    assert_eq!((sandboxes.max_creates, sandboxes.max_sandboxes), (10_000, 10_000_000));
+    assert_eq!((sandboxes.reconcile_interval, sandboxes.orphan_grace), (secs(61.0), Duration::ZERO));
+    let images: Vec<&str> = sandboxes.allowed_images.iter().map(ImagePattern::as_str).collect();
+    assert_eq!(images, ["ghcr.io/acme/*", "alpine"]);
+    assert_eq!(sandboxes.allowed_mounts, ["/srv", "/home/data"]);
     let most = Limits { cpus: Some(1024.0), memory_mb: Some(16_777_216), pids: Some(4_194_304) };
-    assert_eq!(docker.max_limits, most);
+    assert_eq!(sandboxes.max_limits, most);
 
     assert_eq!(templates.keys().collect::<Vec<_>>(), ["Python-3_a", "base"]);
     let Template { start, policy } = &templates["base"];

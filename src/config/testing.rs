@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Origin, Overrides, Settings, check, environment, layers::Layers};
+use super::{Origin, Overrides, Settings, environment, layers::Layers, load::settle};
 
 /// Loads the configuration from the text of a file (`some.toml`), variables, and flags (all called `--flag`). Errors are
 /// their messages.
@@ -17,7 +17,7 @@ pub(super) fn load(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)
         layers.toml(file, path, &Origin::File(path.into()))?;
         environment::lay(variables, &mut layers);
         overrides.lay(&mut layers);
-        check::settle(layers)
+        settle(layers)
     });
     settings.map_err(|error| error.to_string())
 }

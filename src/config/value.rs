@@ -13,6 +13,8 @@ use serde::{
 };
 use toml::Value;
 
+use super::leaf::OR_NONE;
+
 /// A value to be read.
 pub(super) struct Node(pub Value);
 
@@ -26,7 +28,9 @@ pub(super) enum Mismatch {
         /// Those that are known in its place.
         known: &'static [&'static str],
     },
-    /// The value breaks this rule.
+    /// A value of its kind is not taken there: what it must be.
+    Kind(String),
+    /// The value is of the right kind and breaks this rule.
     Rule(String),
 }
 
@@ -34,7 +38,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownKey { key, .. } => write!(formatter, "unknown key {key:?}"),
-            Self::Rule(rule) => formatter.write_str(rule),
+            Self::Kind(rule) | Self::Rule(rule) => formatter.write_str(rule),
         }
     }
 }
@@ -51,7 +55,7 @@ impl Mismatch {
             "a map" => "a table".to_owned(),
             other => other.to_owned(),
         };
-        Self::Rule(format!("must be {words}"))
+        Self::Kind(format!("must be {words}"))
     }
 }
 
@@ -73,11 +77,11 @@ impl de::Error for Mismatch {
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::Rule(format!("must be one of {}", expected.join(", ")))
+        Self::Kind(format!("must be one of {}", expected.join(", ")))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::Rule(format!("needs the key {field:?}"))
+        Self::Kind(format!("needs the key {field:?}"))
     }
 }
 
@@ -114,12 +118,17 @@ impl<'de> Deserializer<'de> for Node {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Mismatch> {
+        if name != OR_NONE {
+            return visitor.visit_newtype_struct(self);
+        }
+        if self.0.as_str() == Some("none") {
+            return visitor.visit_none();
+        }
+        visitor.visit_newtype_struct(self).map_err(|mismatch| match mismatch {
+            Mismatch::Kind(rule) => Mismatch::Kind(format!("{rule} or \"none\"")),
+            other => other,
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -132,13 +141,13 @@ impl<'de> Deserializer<'de> for Node {
         let words = (&visitor as &dyn Expected).to_string();
         let named = words == format!("enum {name}");
         let rule = if named { format!("one of {}", variants.join(", ")) } else { words };
-        let refused = |_| Mismatch::Rule(format!("must be {rule}"));
+        let refused = |_| Mismatch::Kind(format!("must be {rule}"));
         match self.0 {
             Value::String(word) => {
                 visitor.visit_enum(IntoDeserializer::<Mismatch>::into_deserializer(word)).map_err(refused)
             }
             Value::Table(table) if !named => visitor.visit_enum(MapAccessDeserializer::new(entries(table))),
-            _ => Err(refused(Mismatch::Rule(String::new()))),
+            _ => Err(refused(Mismatch::Kind(String::new()))),
         }
     }
 
@@ -152,10 +161,24 @@ impl<'de> Deserializer<'de> for Node {
 mod tests {
     use serde::Deserialize;
 
-    use super::{super::raw::Raw, *};
+    use super::{super::settings::Written, *};
 
+    /// What is refused of `text`, which sets one key.
     fn refusal(text: &str) -> Mismatch {
-        Raw::deserialize(Node(Value::Table(text.parse().unwrap()))).unwrap_err()
+        let mut all: toml::Table = super::super::MANUAL.parse().unwrap();
+        lay(&mut all, text.parse().unwrap());
+        Written::deserialize(Node(Value::Table(all))).unwrap_err()
+    }
+
+    fn lay(all: &mut toml::Table, over: toml::Table) {
+        for (key, value) in over {
+            match (all.get_mut(&key), value) {
+                (Some(Value::Table(below)), Value::Table(over)) => lay(below, over),
+                (_, value) => {
+                    all.insert(key, value);
+                }
+            }
+        }
     }
 
     #[test]
@@ -165,9 +188,10 @@ mod tests {
             ("http.bind = 5", "must be a string"),
             ("http.api_key = 12345", "must be a string or \"none\""),
             ("http.max_streams = 1.5", "must be a whole number"),
-            ("lifecycle.idle_timeout = \"2h\"", "must be a number or \"none\""),
-            ("lifecycle.idle_timeout = [2]", "must be a number or \"none\""),
-            ("lifecycle.active_timeout = 2026-01-01", "must be a number"),
+            ("lifecycle.idle_timeout = \"2x\"", "must be seconds (90) or a duration (\"1h 30m\") or \"none\""),
+            ("lifecycle.idle_timeout = [2]", "must be seconds (90) or a duration (\"1h 30m\") or \"none\""),
+            ("lifecycle.active_timeout = 2026-01-01", "must be seconds (90) or a duration (\"1h 30m\")"),
+            ("docker.max_limits.cpus = true", "must be a number or \"none\""),
             ("lifecycle.allow_no_idle_timeout = 1", "must be true or false"),
             ("lifecycle.on_timeout = \"stop\"", "must be one of deactivate, terminate, pause"),
             ("lifecycle.on_timeout = {pause = 1}", "must be one of deactivate, terminate, pause"),
@@ -177,7 +201,7 @@ mod tests {
             ("templates.a.ready = {udp = 1}", "must be one of none, tcp, http"),
             ("templates.a.ready = {http = {port = 80}}", "needs the key \"path\""),
         ] {
-            assert_eq!(refusal(text), Mismatch::Rule(rule.to_owned()), "{text}");
+            assert_eq!(refusal(text), Mismatch::Kind(rule.to_owned()), "{text}");
         }
     }
 

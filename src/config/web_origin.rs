@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-/// The rule for web origins.
-pub(super) const RULE: &str = "http:// or https://, a host, and its port unless that is the scheme's own; no path";
+const RULE: &str = "must be http:// or https://, a host, and its port unless that is the scheme's own; no path; such as \
+                    \"https://sand.example.com\"";
 
 /// A scheme, a host and a port, as a browser names the site that a page belongs to (RFC 6454). Compared without regard to
 /// case, and a port that is the scheme's own may be left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct WebOrigin {
     scheme: Scheme,
     /// The host in lower case, and the port unless it is the scheme's own.
@@ -67,6 +68,14 @@ impl WebOrigin {
     /// Whether a request with this `Host` was addressed to this place.
     pub fn is_at(&self, host: &[u8]) -> bool {
         Written { scheme: self.scheme, authority: self.authority.as_bytes() }.is_at(host)
+    }
+}
+
+impl TryFrom<String> for WebOrigin {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -7,12 +7,14 @@
 //! - [`json`]: raw JSON that others have to read;
 //! - [`record`]: how a sandbox is written down and read back;
 //! - [`rehydrate`]: from a record, or from a container's labels, back to a sandbox;
+//! - [`leaf`]: single values that check themselves while they are read;
 //! - [`spec`]: what a new sandbox is made from;
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod fields;
 pub mod id;
 pub mod json;
+pub mod leaf;
 pub mod name;
 pub mod record;
 pub mod rehydrate;

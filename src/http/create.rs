@@ -1,6 +1,6 @@
 //! Creating sandboxes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -21,12 +21,12 @@ use super::{
     query::{WaitForStart, wait_for_start},
 };
 use crate::{
-    config::rules::PORT_RULE,
     domain::{
         OnTimeout, SandboxId,
-        record::{Presence, Seconds, UserId},
+        leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout},
+        record::{Presence, UserId},
         sandbox::RawFields,
-        spec::{Limits, Whole},
+        spec::Limits,
     },
     sandboxes::{Create, Created, Sandboxes},
 };
@@ -43,24 +43,28 @@ pub(super) struct CreateRequest {
     /// The template's name; `base` when there is none.
     template: Option<String>,
     /// Another image than the template's; the configuration has to allow it.
-    image: Option<String>,
+    #[schema(value_type = Option<String>)]
+    image: Option<ImageRef>,
     /// Another command.
-    command: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    command: Option<Vec<Text>>,
     /// Environment variables, beside and over the template's.
-    env: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    env: Option<BTreeMap<EnvName, Text>>,
     /// Other TCP ports to publish.
     #[schema(value_type = Option<Vec<u16>>)]
-    ports: Option<Vec<Whole>>,
+    ports: Option<Ports>,
     /// Tighter limits.
     #[serde(default, deserialize_with = "object_or_null")]
     limits: Option<Limits>,
-    /// Seconds it may go unused, more than 0; null: for ever, where the configuration allows it.
+    /// Seconds it may go unused, more than 0, or a duration such as "1h 30m"; null: for ever, where the configuration allows
+    /// it.
     #[serde(default)]
     #[schema(value_type = Option<f64>)]
-    idle_timeout: Presence<Seconds>,
-    /// Seconds it stays active, more than 0.
+    idle_timeout: Presence<Timeout>,
+    /// Seconds it stays active, more than 0, or a duration such as "30m".
     #[schema(value_type = Option<f64>)]
-    timeout: Option<Seconds>,
+    timeout: Option<Timeout>,
     /// What the end of the active timeout does.
     on_timeout: Option<OnTimeout>,
     /// To be remembered, and to be listed by.
@@ -86,14 +90,14 @@ impl CreateRequest {
             image: self.image,
             command: self.command,
             env: self.env.unwrap_or_default(),
-            ports: self.ports.map(ports).transpose()?,
+            ports: self.ports,
             limits: self.limits,
             idle_timeout: match self.idle_timeout {
                 Presence::Absent => None,
                 Presence::Null => Some(None),
-                Presence::Value(Seconds(timeout)) => Some(Some(timeout)),
+                Presence::Value(timeout) => Some(Some(timeout.plain())),
             },
-            timeout: self.timeout.map(|Seconds(timeout)| -> Duration { timeout }),
+            timeout: self.timeout.plain(),
             on_timeout: self.on_timeout,
             metadata: self.metadata.unwrap_or_default(),
             shell_type: self.shell_type,
@@ -102,14 +106,6 @@ impl CreateRequest {
             executor_namespace: self.executor_namespace,
         })
     }
-}
-
-fn ports(ports: Vec<Whole>) -> Result<Vec<u16>, ApiError> {
-    let port = |(index, Whole(port))| {
-        let wrong = |_| ApiError::field(&format!("ports[{index}]"), format_args!("{PORT_RULE}, not {port}"));
-        u16::try_from(port).map_err(wrong)
-    };
-    ports.into_iter().enumerate().map(port).collect()
 }
 
 /// Creates a sandbox, or finds the one that stands under the id already.

@@ -7,7 +7,10 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use crate::{
-    domain::{SandboxId, Status},
+    domain::{
+        SandboxId, Status,
+        leaf::{Leaf, Seconds},
+    },
     feed::Position,
     sandboxes::Filter,
 };
@@ -15,7 +18,7 @@ use crate::{
 const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
 /// Longer than any proxy keeps a silent connection.
-const MAX_WAIT_SECONDS: f64 = 300.0;
+pub(super) type Wait = Seconds<0, 300_000>;
 
 /// Which sandboxes a list shall have.
 #[derive(Debug, PartialEq)]
@@ -125,9 +128,7 @@ pub(super) fn wait_for_start(request: &HttpRequest) -> Result<bool, ApiError> {
 /// How long a delete waits for the end.
 pub(super) fn wait_for_end(request: &HttpRequest) -> Result<Duration, ApiError> {
     let Some(wait) = the_one(request, "wait")? else { return Ok(Duration::ZERO) };
-    let seconds = wait.parse::<f64>().ok().filter(|seconds| (0.0..=MAX_WAIT_SECONDS).contains(seconds));
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| wrong("wait", &format!("seconds from 0 to {MAX_WAIT_SECONDS}"), &wait))
+    Wait::parse(&wait).map(Wait::plain).map_err(|rule| ApiError::field("wait", format_args!("{rule}, not {wait:?}")))
 }
 
 /// The value of the only parameter there may be.

@@ -15,7 +15,10 @@ use super::{
     query::{ListQuery, wait_for_end},
 };
 use crate::{
-    domain::{Sandbox, SandboxId, record::Seconds},
+    domain::{
+        Sandbox, SandboxId,
+        leaf::{Leaf, Timeout},
+    },
     sandboxes::{Rejection, Sandboxes, ServingPhase},
 };
 
@@ -33,9 +36,9 @@ pub(super) struct ListAnswer<'a> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct KeepAliveRequest {
-    /// Seconds from now, more than 0; left out: the sandbox's own active timeout.
+    /// Seconds from now, more than 0, or a duration such as "30m"; left out: the sandbox's own active timeout.
     #[schema(value_type = Option<f64>)]
-    timeout: Option<Seconds>,
+    timeout: Option<Timeout>,
 }
 
 /// Lists sandboxes.
@@ -87,12 +90,12 @@ pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpRe
 
 /// Ends a sandbox.
 ///
-/// Answers at once; with `wait` when it is gone, at the latest after that many seconds, and earlier where the client closes
+/// Answers at once; with `wait` when it is gone, at the latest after that long, and earlier where the client closes
 /// its side, or connections run short.
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("wait" = Option<f64>, Query, minimum = 0, maximum = 300, description = "Seconds to wait for its end, up to 300"),
+        ("wait" = Option<f64>, Query, minimum = 0, maximum = 300, description = "How long to wait for its end: seconds, up to 300, or a duration such as `2m`"),
     ),
     responses(
         (status = 202, description = "It is on its way out", body = SandboxAnswer),
@@ -135,7 +138,7 @@ pub(super) async fn keep_alive(
     Id(id): Id,
     Body(KeepAliveRequest { timeout }): Body<KeepAliveRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = sandboxes.keep_alive(&id, timeout.map(|Seconds(timeout)| timeout)).await;
+    let kept = sandboxes.keep_alive(&id, timeout.plain()).await;
     whole(&sandboxes, kept, StatusCode::OK)
 }
 

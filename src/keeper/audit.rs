@@ -21,7 +21,7 @@ impl Keeper {
                 self.look_for_hazards().await;
                 let ids = self.shared.registry.ids_after(None, false);
                 let chunks = u32::try_from(ids.len().div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
-                let pause = self.settings.docker.reconcile_interval / chunks;
+                let pause = self.settings.sandboxes.reconcile_interval / chunks;
                 if ids.is_empty() {
                     tokio::time::sleep(pause).await;
                 }

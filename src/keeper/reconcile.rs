@@ -26,7 +26,7 @@ const KILLED: i64 = 137;
 impl Keeper {
     /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
     pub(super) async fn reconcile_regularly(self: Arc<Self>) {
-        let mut ticks = interval(self.settings.docker.reconcile_interval);
+        let mut ticks = interval(self.settings.sandboxes.reconcile_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -164,7 +164,7 @@ impl Keeper {
         let strange = listed.stranger;
         let id = &listed.container.sandbox;
         let age = began.wall() - listed.created_at;
-        let of_age = age > self.settings.docker.orphan_grace.as_secs_f64();
+        let of_age = age > self.settings.sandboxes.orphan_grace.as_secs_f64();
         match self.shared.registry.get(id, began.moment) {
             Some(Entry::Live(handle)) => {
                 let Ok(sandbox) = handle.look().await else { return None };

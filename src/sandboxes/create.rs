@@ -14,8 +14,12 @@ use super::{
 use crate::{
     actor::{Entry, Refusal, SandboxHandle, Until},
     domain::{
-        Denied, Details, EndReason, OnTimeout, Sandbox, SandboxId, Status, name::container_name, sandbox::Event,
-        sandbox::RawFields, spec::Limits,
+        Denied, Details, EndReason, OnTimeout, Sandbox, SandboxId, Status,
+        leaf::{EnvName, ImageRef, Ports, Text},
+        name::container_name,
+        sandbox::Event,
+        sandbox::RawFields,
+        spec::Limits,
     },
     journal::StoreHealth,
     ports::runtime::Start,
@@ -29,13 +33,13 @@ pub struct Create {
     /// The template's name.
     pub template: Option<String>,
     /// Another image than the template's.
-    pub image: Option<String>,
+    pub image: Option<ImageRef>,
     /// Another command.
-    pub command: Option<Vec<String>>,
+    pub command: Option<Vec<Text>>,
     /// Environment variables, beside and over the template's.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<EnvName, Text>,
     /// Other ports.
-    pub ports: Option<Vec<u16>>,
+    pub ports: Option<Ports>,
     /// Tighter limits.
     pub limits: Option<Limits>,
     /// The idle timeout; `Some(None)`: none at all.
@@ -134,11 +138,11 @@ impl Sandboxes {
         if let RuntimeHealth::Down { error, .. } = self.health.runtime() {
             return Err(Rejection::RuntimeUnavailable(error));
         }
-        let most = self.settings.docker.max_sandboxes;
+        let most = self.settings.sandboxes.max_sandboxes;
         if self.shared.registry.live_count() >= most {
             return Err(Rejection::LimitReached(format!("{most} sandboxes are alive (docker.max_sandboxes)")));
         }
-        let most = self.settings.docker.max_creates;
+        let most = self.settings.sandboxes.max_creates;
         self.creates.clone().try_acquire_owned().map_err(|_| {
             Rejection::LimitReached(format!("{most} sandboxes are being started (docker.max_creates); try again"))
         })
@@ -238,8 +242,9 @@ impl Sandboxes {
         let named = request.template.is_some() || request.shell_type.is_some();
         let template = template_of(request, &self.settings).map(|(name, _)| name);
         let same_template = details.template.is_none() || !named || details.template.as_deref() == template.ok();
-        let same_image =
-            details.image.is_none() || request.image.is_none() || details.image.as_deref() == request.image.as_deref();
+        let same_image = details.image.is_none()
+            || request.image.is_none()
+            || details.image.as_deref() == request.image.as_ref().map(ImageRef::as_str);
         same_template && same_image
     }
 

@@ -38,7 +38,7 @@ impl Sandboxes {
     /// A directory that knows no sandbox yet.
     pub fn new(shared: Arc<Shared>, arbiters: Arbiters, settings: Arc<Settings>) -> Self {
         Self {
-            creates: Arc::new(Semaphore::new(settings.docker.max_creates)),
+            creates: Arc::new(Semaphore::new(settings.sandboxes.max_creates)),
             health: Arc::new(Health::new(shared.journal.health(), shared.tasks.clone())),
             in_flight: TaskTracker::new(),
             unresolved: DashSet::new(),

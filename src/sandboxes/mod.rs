@@ -16,5 +16,5 @@ pub use directory::Sandboxes;
 pub use error::Rejection;
 pub use health::{Health, RuntimeHealth, ServingPhase};
 pub use list::{Filter, Listing};
-pub use plan::{LEAST_TIMEOUT, MAX_PORTS};
+pub use plan::MAX_PORTS;
 pub use watch::Snapshot;

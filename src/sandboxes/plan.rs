@@ -1,14 +1,15 @@
 //! From a request and its template to a plan: every rule about what a request may ask for.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::{create::Create, error::Rejection};
 use crate::{
-    config::{BASE_TEMPLATE, Settings, Template, rules},
+    config::{BASE_TEMPLATE, Settings, Template},
     domain::{
         Policy, json,
+        leaf::{Leaf, Timeout},
         sandbox::RawFields,
         spec::{Limits, Readiness, StartSpec},
     },
@@ -17,8 +18,6 @@ use crate::{
 
 /// How many ports a request may ask for.
 pub const MAX_PORTS: usize = 64;
-/// The shortest timeout that a request may ask for; as in the configuration.
-pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Metadata comes back in every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 
@@ -40,11 +39,15 @@ impl Plan {
         let spec = StartSpec {
             image: image_of(request, template, settings)?,
             command: command_of(request, template)?,
-            env: env_of(request, template)?,
+            env: template.start.env.clone().into_iter().chain(request.env.clone().plain()).collect(),
             ports: ports_of(request, template)?,
             limits: limits_of(request, template, settings)?,
             ..template.start.clone()
         };
+        if let Some(port) = spec.unpublished_probe() {
+            let rule = format!("must have {port}, which the template's readiness asks");
+            return Err(Rejection::invalid("ports", rule));
+        }
         let timeout = match request.timeout {
             Some(timeout) => bounded("timeout", timeout, settings)?,
             None => template.policy.active_timeout,
@@ -75,8 +78,8 @@ impl Plan {
 
 /// A timeout that a request may ask for.
 pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, Rejection> {
-    if timeout < LEAST_TIMEOUT {
-        return Err(Rejection::invalid(field, format!("at least {} s", LEAST_TIMEOUT.as_secs_f64())));
+    if timeout < Timeout::LEAST {
+        return Err(Rejection::invalid(field, format!("at least {} s", Timeout::LEAST.as_secs_f64())));
     }
     let most = settings.lifecycle.max_timeout;
     if timeout > most {
@@ -122,78 +125,33 @@ fn check_readable(field: &str, raw: &RawValue) -> Result<(), Rejection> {
 
 fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, Rejection> {
     let Some(image) = &request.image else { return Ok(template.start.image.clone()) };
-    if !rules::is_image(image) {
-        return Err(Rejection::invalid("image", format!("{image:?} is not an image reference")));
+    if !settings.allows_image(image.as_str()) {
+        let rule = format!("{:?} is not among docker.allowed_images", image.as_str());
+        return Err(Rejection::invalid("image", rule));
     }
-    if !settings.allows_image(image) {
-        return Err(Rejection::invalid("image", format!("{image:?} is not among docker.allowed_images")));
-    }
-    Ok(image.clone())
+    Ok(image.as_str().to_owned())
 }
 
 fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, Rejection> {
-    match &request.command {
+    match request.command.clone().plain() {
         // Another image's command is its own, not that of the template's image.
-        None if request.image.as_ref().is_some_and(|image| *image != template.start.image) => Ok(None),
+        None if request.image.as_ref().is_some_and(|image| image.as_str() != template.start.image) => Ok(None),
         None => Ok(template.start.command.clone()),
         Some(command) if command.is_empty() => Err(Rejection::invalid("command", "at least the program's name")),
-        Some(command) if command.iter().any(|word| word.contains('\0')) => {
-            Err(Rejection::invalid("command", "words without NUL characters"))
-        }
-        Some(command) => Ok(Some(command.clone())),
+        command => Ok(command),
     }
-}
-
-fn env_of(request: &Create, template: &Template) -> Result<std::collections::BTreeMap<String, String>, Rejection> {
-    let mut env = template.start.env.clone();
-    for (name, value) in &request.env {
-        if !rules::is_env_name(name) {
-            let rule = "names are letters, digits and '_', the first not a digit";
-            return Err(Rejection::invalid(format!("env.{name}"), rule));
-        }
-        if value.contains('\0') {
-            return Err(Rejection::invalid(format!("env.{name}"), "values without NUL characters"));
-        }
-        env.insert(name.clone(), value.clone());
-    }
-    Ok(env)
 }
 
 fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, Rejection> {
-    let Some(ports) = &request.ports else { return Ok(template.start.ports.clone()) };
+    let Some(ports) = request.ports.clone().plain() else { return Ok(template.start.ports.clone()) };
     if ports.len() > MAX_PORTS {
         return Err(Rejection::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
     }
-    if ports.contains(&0) {
-        return Err(Rejection::invalid("ports", "1 to 65535, not 0"));
-    }
-    if ports.iter().collect::<BTreeSet<_>>().len() < ports.len() {
-        return Err(Rejection::invalid("ports", "each port once"));
-    }
-    let probed = match &template.start.readiness {
-        Readiness::Started => None,
-        Readiness::Tcp(port) | Readiness::Http { port, .. } => Some(port),
-    };
-    match probed.filter(|port| !ports.contains(port)) {
-        Some(port) => {
-            Err(Rejection::invalid("ports", format!("must have {port}, which the template's readiness asks")))
-        }
-        None => Ok(ports.clone()),
-    }
+    Ok(ports)
 }
 
 fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, Rejection> {
-    let (asked, own, most) = (request.limits.unwrap_or_default(), template.start.limits, settings.docker.max_limits);
-    let positive = asked.cpus.is_none_or(|cpus| cpus.is_finite() && cpus >= 0.01);
-    if !positive {
-        return Err(Rejection::invalid("limits.cpus", "at least 0.01 of a core"));
-    }
-    if asked.memory_mb.is_some_and(|memory| memory < 6) {
-        return Err(Rejection::invalid("limits.memory_mb", "at least 6 MiB, Docker's own minimum"));
-    }
-    if asked.pids == Some(0) {
-        return Err(Rejection::invalid("limits.pids", "at least 1"));
-    }
+    let (asked, own, most) = (request.limits.unwrap_or_default(), template.start.limits, settings.sandboxes.max_limits);
     Ok(Limits {
         cpus: within("limits.cpus", asked.cpus, own.cpus, most.cpus)?,
         memory_mb: within("limits.memory_mb", asked.memory_mb, own.memory_mb, most.memory_mb)?,
@@ -216,12 +174,10 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
 }
 
 fn idle_timeout_of(request: &Create, template: &Template, settings: &Settings) -> Result<Option<Duration>, Rejection> {
-    match request.idle_timeout {
-        None => Ok(template.policy.idle_timeout),
-        Some(Some(timeout)) => bounded("idle_timeout", timeout, settings).map(Some),
-        Some(None) if settings.lifecycle.allow_no_idle_timeout => Ok(None),
-        Some(None) => {
-            Err(Rejection::invalid("idle_timeout", "null is allowed only by lifecycle.allow_no_idle_timeout"))
-        }
+    let Some(asked) = request.idle_timeout else { return Ok(template.policy.idle_timeout) };
+    if !settings.lifecycle.allows_idle_timeout(asked) {
+        let rule = "null is allowed only by lifecycle.allow_no_idle_timeout";
+        return Err(Rejection::invalid("idle_timeout", rule));
     }
+    asked.map(|timeout| bounded("idle_timeout", timeout, settings)).transpose()
 }

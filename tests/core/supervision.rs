@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, EndReason, OnTimeout, Status, sandbox::Container},
+    domain::{ActivitySource, EndReason, OnTimeout, Status, leaf::ImageRef, sandbox::Container},
     ports::{
         runtime::{ContainerRef, Labels, Owner, RuntimeError},
         store::StoreError,
@@ -223,7 +223,8 @@ async fn creates_with_the_same_id_share_one_container() {
     let reused = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Created::Reused(_)))).count();
     assert_eq!((new, reused), (1, 19));
     assert_eq!(bench.runtime.count(Point::Create), 1);
-    let other = bench.try_create(Create { image: Some("other:1".into()), ..idle("one", 30) }).await;
+    let other =
+        bench.try_create(Create { image: ImageRef::try_from("other:1".to_owned()).ok(), ..idle("one", 30) }).await;
     assert!(matches!(other, Err(Rejection::Conflict(_))), "{other:?}");
 }
 

@@ -1,10 +1,12 @@
 //! What is the same wherever it stands: ids, parameters, refusals, keys.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{ID_PATTERN, Status},
-    http::{auth, page},
+    http::{auth, page, query::Wait},
 };
 
 /// Completes every call of `document`; `keyed`: this instance asks for an API key.
@@ -87,12 +89,37 @@ fn inline_numbers(document: &mut Value) {
     }
 }
 
+/// A duration from `least` to `most`: a number of seconds, or a text that is one for certain. More texts are taken than the
+/// pattern has: all that a unit of time follows each number of.
+pub(super) fn duration_schema(least: Duration, most: Duration) -> Value {
+    // What follows the largest unit is less than one of it, so that the digits of that one decide.
+    let units = [
+        ("d", 86_400_000, "( ?1?[0-9]h)?( ?[1-5]?[0-9]m)?"),
+        ("h", 3_600_000, "( ?[1-5]?[0-9]m)?"),
+        ("m", 60_000, "( ?[1-5]?[0-9]s)?"),
+        ("s", 1000, ""),
+        ("ms", 1, ""),
+    ];
+    let texts = units.iter().filter_map(|(unit, milliseconds, below)| {
+        let more = (most.as_millis() / milliseconds).checked_ilog10().filter(|digits| *digits > 0)? - 1;
+        Some(format!("[1-9][0-9]{{0,{more}}}{unit}{below}"))
+    });
+    let pattern = format!("^({})$", texts.collect::<Vec<_>>().join("|"));
+    json!({
+        "type": ["number", "string"],
+        "minimum": least.as_secs_f64(),
+        "maximum": most.as_secs_f64(),
+        "pattern": pattern,
+    })
+}
+
 /// The parameters that several calls have.
 fn complete_parameter(parameter: &mut Value) {
     let in_query = parameter["in"] == "query";
     let schema = match parameter["name"].as_str().unwrap_or_default() {
         "id" if in_query => json!({ "type": "array", "items": id_schema() }),
         "id" | "cursor" => id_schema(),
+        "wait" if parameter["schema"]["maximum"].is_number() => duration_schema(Wait::LEAST, Wait::MOST),
         "name" => json!({ "type": "string", "enum": page::names().collect::<Vec<_>>() }),
         "status" => {
             let words: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).chain(["all"]).collect();

@@ -103,7 +103,7 @@ mod tests {
         };
         let defaults = with(&[]);
         assert_eq!(create(&defaults, "template")["oneOf"][0]["enum"], serde_json::json!(["base"]));
-        assert_eq!(create(&defaults, "idle_timeout")["type"], "number");
+        assert_eq!(create(&defaults, "idle_timeout")["type"], serde_json::json!(["number", "string"]));
         let other = with(&[
             ("templates.python.image", "python:3"),
             ("lifecycle.allow_no_idle_timeout", "true"),
@@ -111,7 +111,7 @@ mod tests {
             ("docker.allowed_images", "[\"ghcr.io/acme/*\", \"a(b\"]"),
         ]);
         assert_eq!(create(&other, "shell_type")["oneOf"][0]["enum"], serde_json::json!(["base", "python"]));
-        assert_eq!(create(&other, "idle_timeout")["type"], serde_json::json!(["number", "null"]));
+        assert_eq!(create(&other, "idle_timeout")["type"], serde_json::json!(["number", "string", "null"]));
         assert_eq!(create(&other, "timeout")["maximum"], 600.0);
         let images = create(&other, "image")["pattern"].to_string();
         assert!(images.contains(r"ghcr\\.io/acme/[") && images.contains("python:3"), "{images}");

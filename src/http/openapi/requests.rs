@@ -2,19 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::calls::id_schema;
+use super::calls::{duration_schema, id_schema};
 use crate::{
-    config::{Settings, Template, rules},
-    domain::spec::Limits,
-    sandboxes::{LEAST_TIMEOUT, MAX_PORTS},
+    config::{ImagePattern, Settings, Template},
+    domain::{
+        leaf::{Cpus, EnvName, MemoryMb, Pids, Text, Timeout},
+        spec::Limits,
+    },
+    sandboxes::MAX_PORTS,
 };
 
 /// Says of the requests in `document` what an instance with `settings` takes.
 pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     let schemas = &mut document["components"]["schemas"];
-    let (least, most) = (LEAST_TIMEOUT.as_secs_f64(), settings.lifecycle.max_timeout.as_secs_f64());
-    let timeout = json!({ "minimum": least, "maximum": most });
-    with(&mut schemas["KeepAliveRequest"]["properties"]["timeout"], &timeout);
+    let timeout = duration_schema(Timeout::LEAST, settings.lifecycle.max_timeout);
+    let timeout_or_null = or_null(timeout.clone());
+    with(&mut schemas["KeepAliveRequest"]["properties"]["timeout"], &timeout_or_null);
     narrow_limits(&mut schemas["Limits"]["properties"], settings);
     schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
 
@@ -27,17 +30,15 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
         create[field] = json!({ "description": description, "oneOf": choices });
     }
     with(&mut create["image"], &json!({ "pattern": images(settings), "minLength": 1, "maxLength": 255 }));
-    let text = json!({ "type": "string", "pattern": rules::TEXT_PATTERN });
+    let text = json!({ "type": "string", "pattern": Text::PATTERN });
     with(&mut create["command"], &json!({ "items": text, "minItems": 1 }));
-    let names = json!({ "type": "string", "pattern": rules::ENV_NAME_PATTERN });
+    let names = json!({ "type": "string", "pattern": EnvName::PATTERN });
     with(&mut create["env"], &json!({ "propertyNames": names, "additionalProperties": text }));
     let port = json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
     with(&mut create["ports"], &json!({ "items": port, "uniqueItems": true, "maxItems": MAX_PORTS }));
-    with(&mut create["timeout"], &timeout);
-    with(&mut create["idle_timeout"], &timeout);
-    if !settings.lifecycle.allow_no_idle_timeout {
-        create["idle_timeout"]["type"] = json!("number");
-    }
+    with(&mut create["timeout"], &timeout_or_null);
+    let idle = if settings.lifecycle.allow_no_idle_timeout { &timeout_or_null } else { &timeout };
+    with(&mut create["idle_timeout"], idle);
 }
 
 /// Lays the fields of `more` over those of `schema`.
@@ -48,37 +49,38 @@ fn with(schema: &mut Value, more: &Value) {
 }
 
 fn or_null(mut schema: Value) -> Value {
-    schema["type"] = json!([schema["type"], "null"]);
+    match &mut schema["type"] {
+        Value::Array(types) => types.push("null".into()),
+        one => *one = json!([one.take(), "null"]),
+    }
     schema
 }
 
 /// The bounds are those of the most generous template: each has its own.
 fn narrow_limits(limits: &mut Value, settings: &Settings) {
-    let most = settings.docker.max_limits;
+    let most = settings.sandboxes.max_limits;
     let bound = |of: fn(&Limits) -> Option<f64>| {
         let own = settings.templates.values().map(|template: &Template| of(&template.start.limits));
         let bounds: Option<Vec<f64>> = own.map(|own| Some(own?.max(of(&most).unwrap_or(0.0)))).collect();
         bounds.map(|bounds| bounds.into_iter().fold(0.0, f64::max))
     };
-    for (name, least, most, whole) in [
-        ("cpus", 0.01, bound(|limits| limits.cpus), false),
-        ("memory_mb", 6.0, bound(|limits| limits.memory_mb.map(|mebibytes| mebibytes as f64)), true),
-        ("pids", 1.0, bound(|limits| limits.pids.map(|processes| processes as f64)), true),
+    let (least, highest) = Cpus::RANGE;
+    let cpus = bound(|limits| limits.cpus).unwrap_or(highest);
+    with(&mut limits["cpus"], &json!({ "minimum": least, "maximum": cpus }));
+    for (name, (least, highest), bound) in [
+        ("memory_mb", MemoryMb::RANGE, bound(|limits| limits.memory_mb.map(|mebibytes| mebibytes as f64))),
+        ("pids", Pids::RANGE, bound(|limits| limits.pids.map(|processes| processes as f64))),
     ] {
-        let number = |value: f64| if whole { json!(value as u64) } else { json!(value) };
-        let most = most.map_or(if whole { json!(u64::MAX) } else { Value::Null }, number);
-        limits[name]["minimum"] = number(least);
-        if !most.is_null() {
-            limits[name]["maximum"] = most;
-        }
+        let most = bound.map_or(highest, |bound| bound as u64);
+        with(&mut limits[name], &json!({ "minimum": least, "maximum": most }));
     }
 }
 
 /// The images that a request may name, as a pattern.
 fn images(settings: &Settings) -> String {
-    let own = settings.templates.values().map(|template| &template.start.image);
-    let allowed = settings.docker.allowed_images.iter().chain(own);
-    let mut patterns: Vec<_> = allowed.map(|pattern| image_pattern(pattern)).collect();
+    let own = settings.templates.values().map(|template| template.start.image.as_str());
+    let allowed = settings.sandboxes.allowed_images.iter().map(ImagePattern::as_str).chain(own);
+    let mut patterns: Vec<_> = allowed.map(image_pattern).collect();
     // What allows everything allows the others, too.
     if let Some(everything) = patterns.iter().find(|pattern| **pattern == image_pattern("*")) {
         patterns = vec![everything.clone()];

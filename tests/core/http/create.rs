@@ -63,6 +63,31 @@ async fn a_whole_number_is_one_however_it_is_written() {
 }
 
 #[actix_web::test]
+async fn a_request_has_the_ceilings_of_the_configuration_where_its_template_has_none() {
+    let unlimited = [("cpus", "1024.5"), ("memory_mb", "16777217"), ("pids", "4194305")];
+    let keys = unlimited.map(|(name, _)| format!("templates.base.limits.{name}"));
+    let (_bench, client) = start(&[(&keys[0], "none"), (&keys[1], "none"), (&keys[2], "none")]).await;
+    for (name, beyond) in unlimited {
+        let refused = client.post("/v1/sandboxes", format!(r#"{{"limits": {{"{name}": {beyond}}}}}"#)).await;
+        assert_eq!(refused.must_be(400, "invalid_request").field(), Some(format!("limits.{name}").as_str()));
+    }
+    let most = r#"{"limits": {"cpus": 1024, "memory_mb": 16777216, "pids": 4194304}}"#;
+    client.post("/v1/sandboxes", most).await.must_succeed(201);
+}
+
+#[actix_web::test]
+async fn a_duration_is_seconds_or_a_text_with_units() {
+    let (_bench, client) = start(&[]).await;
+    let created = client.post("/v1/sandboxes", r#"{"id": "a", "idle_timeout": "1h 30m", "timeout": "2m"}"#).await;
+    assert_eq!(created.must_succeed(201).json["idle_timeout"], 5400.0);
+    let left = |answer: &serde_json::Value| answer["time_remaining"].as_f64().expect("seconds");
+    assert!((left(&created.json) - 120.0).abs() < 1.0, "{}", created.text);
+    let kept = client.post("/v1/sandboxes/a/keep-alive", r#"{"timeout": "1500ms"}"#).await;
+    assert!((left(&kept.must_succeed(200).json) - 1.5).abs() < 0.5, "{}", kept.text);
+    client.delete("/v1/sandboxes/a?wait=2s").await.must_succeed(200);
+}
+
+#[actix_web::test]
 async fn an_id_that_was_made_from_something_else_is_a_conflict() {
     let (_bench, client) = start(&[]).await;
     client.post("/v1/sandboxes", r#"{"id": "mine"}"#).await.must_succeed(201);

@@ -14,7 +14,9 @@ async fn a_wrong_field_is_named_by_its_path() {
     for (body, field) in [
         (r#"{"idel_timeout": 5}"#, "idel_timeout"),
         (r#"{"ports": [80, 70000]}"#, "ports[1]"),
-        (r#"{"ports": [0]}"#, "ports"),
+        (r#"{"ports": [0]}"#, "ports[0]"),
+        (r#"{"ports": [80, 80]}"#, "ports"),
+        (r#"{"timeout": "soon"}"#, "timeout"),
         (r#"{"ports": 80}"#, "ports"),
         (r#"{"env": {"A": 1}}"#, "env.A"),
         (r#"{"env": {"1A": "x"}}"#, "env.1A"),

@@ -1,0 +1,204 @@
+//! What templates fall back to: timeouts to the `lifecycle` and `docker` sections; limits, ports and init to the template
+//! `base`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    layers::Layers,
+    leaf::{LimitKeys, TemplateName},
+    settings::{LifecycleSettings, SandboxSettings},
+    templates::{BASE_TEMPLATE, Template, TemplateKeys},
+};
+use crate::domain::{
+    Policy,
+    leaf::Leaf,
+    spec::{Mount, StartSpec},
+};
+
+/// The key that allows "none" for an idle timeout (design, 3.2), and the rule.
+pub(super) const ALLOWED: &str = "lifecycle.allow_no_idle_timeout";
+pub(super) const NONE_NEEDS: &str = "none needs lifecycle.allow_no_idle_timeout = true";
+
+/// What templates are checked against and fall back to.
+pub(super) struct Defaults<'a> {
+    pub(super) lifecycle: &'a LifecycleSettings,
+    pub(super) sandboxes: &'a SandboxSettings,
+}
+
+/// What other templates take from `base`.
+#[derive(Clone, Default)]
+struct Base {
+    limits: LimitKeys,
+    ports: Vec<u16>,
+    init: bool,
+}
+
+impl Defaults<'_> {
+    /// Settles all templates, and refuses in `layers` what they cannot have.
+    pub(super) fn settle(
+        &self,
+        layers: &mut Layers,
+        written: BTreeMap<TemplateName, TemplateKeys>,
+    ) -> BTreeMap<String, Template> {
+        let written = written.into_iter().map(|(name, keys)| (name.plain(), keys)).collect::<BTreeMap<_, _>>();
+        let base = written.get(BASE_TEMPLATE).map(|base| Base {
+            limits: base.limits,
+            ports: base.ports.clone().unwrap_or_default(),
+            init: base.init.unwrap_or(true),
+        });
+        let base = base.unwrap_or_default();
+        let settled = written.into_iter().map(|(name, keys)| {
+            let key = |below: &str| format!("templates.{name}.{below}");
+            let policy = self.policy(&keys);
+            if let Some(own) = keys.idle_timeout {
+                let wrong = !self.lifecycle.allows_idle_timeout(own);
+                layers.refuse_if(wrong, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
+            }
+            let start = self.start(keys, &base);
+            self.check(layers, key, &start);
+            (name, Template { start, policy })
+        });
+        settled.collect()
+    }
+
+    fn policy(&self, keys: &TemplateKeys) -> Policy {
+        Policy {
+            idle_timeout: keys.idle_timeout.unwrap_or(self.lifecycle.idle_timeout),
+            paused_timeout: keys.paused_timeout.unwrap_or(self.lifecycle.paused_timeout),
+            heartbeat_timeout: keys.heartbeat_timeout.flatten(),
+            active_timeout: keys.active_timeout.unwrap_or(self.lifecycle.active_timeout),
+            on_timeout: keys.on_timeout.unwrap_or(self.lifecycle.on_timeout),
+        }
+    }
+
+    fn start(&self, keys: TemplateKeys, base: &Base) -> StartSpec {
+        StartSpec {
+            // One without an image is refused below.
+            image: keys.image.unwrap_or_default(),
+            // An empty command takes the image's own, so that a layer can take back a command below it.
+            command: keys.command.filter(|command| !command.is_empty()),
+            env: keys.env,
+            ports: keys.ports.unwrap_or_else(|| base.ports.clone()),
+            limits: keys.limits.or(base.limits).plain(),
+            init: keys.init.unwrap_or(base.init),
+            // What loosens a container holds only for the template that says so.
+            privilege_escalation: keys.privilege_escalation.unwrap_or(false),
+            mounts: keys.mounts,
+            readiness: keys.ready,
+            ready_timeout: keys.ready_timeout.unwrap_or(self.sandboxes.ready_timeout),
+        }
+    }
+
+    fn check(&self, layers: &mut Layers, key: impl Fn(&str) -> String, start: &StartSpec) {
+        layers.refuse_if(start.image.is_empty(), &[&key("image")], "is missing");
+        let (ports, ready, mounts) = (key("ports"), key("ready"), key("mounts"));
+        // It is asked for from the host, so it has to be published.
+        let rule = "its port must be one of the template's ports";
+        layers.refuse_if(start.unpublished_probe().is_some(), &[&ready, &ports, "templates.base.ports"], rule);
+        for (index, Mount { source, target, .. }) in start.mounts.iter().enumerate() {
+            let mut refuse = |wrong, rule: String| layers.refuse_if(wrong, &[&mounts, "docker.allowed_mounts"], rule);
+            let allowed = self.sandboxes.allows_mount(Path::new(source));
+            refuse(!allowed, format!("{source} is not below a path of docker.allowed_mounts"));
+            let twice = start.mounts[..index].iter().any(|earlier| earlier.target == *target);
+            refuse(twice, format!("has the target {target} twice"));
+            let root = target.trim_matches('/').is_empty();
+            refuse(root, "a target must not be the root of the container".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::testing::*, *};
+
+    #[test]
+    fn a_template_falls_back_to_the_lifecycle_and_to_the_limits_and_ports_of_base() {
+        let file = r#"
+            lifecycle = { idle_timeout = 11, active_timeout = 12, paused_timeout = 13, on_timeout = "terminate" }
+            docker.ready_timeout = 14
+            templates.base = { ports = [81], limits = { cpus = 3 }, command = ["x"], env = { A = "1" } }
+            templates.other = { image = "alpine", limits = { pids = 5, memory_mb = "none" } }
+            templates.own = { image = "alpine", idle_timeout = 1, active_timeout = 2, paused_timeout = "none", ports = [],
+                on_timeout = "pause", ready_timeout = 4, heartbeat_timeout = 5 }
+        "#;
+        let templates = load(file, &[], &[]).unwrap().templates;
+        let Template { start, policy } = &templates["other"];
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((policy.idle_timeout, policy.paused_timeout), (seconds(11), seconds(13)));
+        assert_eq!((policy.active_timeout.as_secs(), policy.on_timeout.as_str()), (12, "terminate"));
+        assert_eq!((policy.heartbeat_timeout, start.ready_timeout.as_secs()), (None, 14));
+        assert_eq!((start.limits.cpus, start.limits.memory_mb, start.limits.pids), (Some(3.0), None, Some(5)));
+        assert_eq!((start.ports.as_slice(), &start.command, start.env.len()), (&[81][..], &None, 0));
+        let Template { start, policy } = &templates["own"];
+        assert_eq!((policy.idle_timeout, policy.paused_timeout), (seconds(1), None));
+        assert_eq!((policy.heartbeat_timeout, start.ready_timeout.as_secs()), (seconds(5), 4));
+        assert_eq!((start.ports.len(), policy.on_timeout.as_str()), (0, "pause"));
+    }
+
+    #[test]
+    fn init_falls_back_to_base_and_privilege_escalation_is_off_unless_the_template_says_otherwise() {
+        let of = |file: &str, name: &str| {
+            let template = load(file, &[], &[]).unwrap().templates.remove(name).unwrap();
+            (template.start.init, template.start.privilege_escalation)
+        };
+        assert_eq!(of("", "base"), (true, false));
+        let file = "templates.base = {init = false, privilege_escalation = true}\ntemplates.a.image = \"a\"";
+        assert_eq!((of(file, "base"), of(file, "a")), ((false, true), (false, false)));
+        let file = "templates.base.init = false\ntemplates.a = {image = \"a\", init = true}";
+        assert_eq!(of(file, "a"), (true, false));
+        assert!(refusal("templates.base.init = 1").contains("must be true or false"));
+    }
+
+    #[test]
+    fn a_template_without_an_image_is_refused_where_it_is_written() {
+        assert_eq!(refusal("[templates.a]"), "some.toml: templates.a.image: is missing");
+        assert_eq!(refusal("[templates.a]\nports = []"), "some.toml: templates.a.image: is missing");
+        assert!(refusal("templates.\"a.b\".image = \"x\"").contains("the name must be"));
+    }
+
+    #[test]
+    fn a_mount_has_to_be_allowed_absolute_and_alone_at_its_target() {
+        let mount = |mounts: &str| {
+            let file = format!("docker.allowed_mounts = [\"/srv\"]\ntemplates.base.mounts = [{mounts}]");
+            load(&file, &[], &[]).map(|settings| settings.templates["base"].start.mounts.clone())
+        };
+        let good = mount(r#"{source = "/srv/a", target = "/a"}, {source = "/srv", target = "/b", read_only = false}"#);
+        let good = good.unwrap();
+        assert_eq!(good[0], Mount { source: "/srv/a".into(), target: "/a".into(), read_only: true });
+        assert!(!good[1].read_only);
+        for (wrong, rule) in [
+            (r#"{source = "/etc", target = "/a"}"#, "/etc is not below"),
+            (r#"{source = "/srv/../etc", target = "/a"}"#, "without '..'"),
+            (r#"{source = "/srv", target = "a"}"#, "an absolute path"),
+            (r#"{source = "/srv", target = "//"}"#, "the root"),
+            (r#"{source = "/srv"}"#, "needs the key \"target\""),
+            (r#"{source = "/srv", target = "/a"}, {source = "/srv/b", target = "/a"}"#, "twice"),
+        ] {
+            let refused = mount(wrong).unwrap_err();
+            assert!(refused.starts_with("some.toml: templates.base.mounts") && refused.contains(rule), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_value_beyond_its_rule_is_refused() {
+        for (wrong, rule) in [
+            ("image = \"-v\"", "an image's reference"),
+            ("command = [\"a\\u0000\"]", "NUL"),
+            ("env = {\"1A\" = \"\"}", "not a digit"),
+            ("ports = [0]", "1 to 65535"),
+            ("ports = [65536]", "1 to 65535"),
+            ("ports = [80, 80]", "80 twice"),
+            ("ready = {tcp = 81}", "one of the template's ports"),
+            ("ready = {http = {port = 80, path = \"health\"}}", "begins with '/'"),
+            ("limits.pids = 0", "1 to"),
+            ("idle_timeout = 0", "0 is refused"),
+            ("heartbeat_timeout = 0", "0 is refused"),
+            ("ready_timeout = 0", "0 is refused"),
+        ] {
+            let refused = refusal(&format!("[templates.base]\n{wrong}"));
+            assert!(refused.starts_with("some.toml: templates.base.") && refused.contains(rule), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Durations.
+
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
+
+use super::Leaf;
+
+const TEN_YEARS: u64 = 315_360_000_000;
+
+/// A duration from `MIN` to `MAX` milliseconds. It is written as a number of seconds, which may have a fraction, or as a
+/// text with units, such as "1h 30m" or "500ms".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds<const MIN: u64, const MAX: u64>(Duration);
+
+/// A duration that ends or repeats something: never zero, which would be "at once" or "all the time".
+pub type Timeout = Seconds<1, TEN_YEARS>;
+/// A duration that zero leaves out.
+pub type Grace = Seconds<0, TEN_YEARS>;
+
+impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
+    /// The shortest.
+    pub const LEAST: Duration = Duration::from_millis(MIN);
+    /// The longest.
+    pub const MOST: Duration = Duration::from_millis(MAX);
+
+    /// Reads a text: a number of seconds, or a duration with units.
+    ///
+    /// # Errors
+    /// What it must be.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match (text.parse(), humantime::parse_duration(text)) {
+            (Ok(seconds), _) => Self::of(seconds),
+            (_, Ok(duration)) => Self::within(Some(duration)),
+            _ => Err(format!("must be {WRITTEN}")),
+        }
+    }
+
+    fn of(seconds: f64) -> Result<Self, String> {
+        // What is too long for a duration is too long for every range.
+        let duration = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        Self::within(duration)
+    }
+
+    /// `None` stands for what is shorter than nothing.
+    fn within(duration: Option<Duration>) -> Result<Self, String> {
+        if let Some(duration) = duration.filter(|duration| (Self::LEAST..=Self::MOST).contains(duration)) {
+            return Ok(Self(duration));
+        }
+        let zero = if duration == Some(Duration::ZERO) { "0 is refused: " } else { "" };
+        Err(format!("{zero}must be {} to {} seconds", Self::LEAST.as_secs_f64(), Self::MOST.as_secs_f64()))
+    }
+}
+
+/// How a duration may be written.
+const WRITTEN: &str = "seconds (90) or a duration (\"1h 30m\")";
+
+impl<const MIN: u64, const MAX: u64> Leaf for Seconds<MIN, MAX> {
+    type Plain = Duration;
+
+    fn plain(self) -> Duration {
+        self.0
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Seconds<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecondsVisitor)
+    }
+}
+
+struct SecondsVisitor<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Visitor<'_> for SecondsVisitor<MIN, MAX> {
+    type Value = Seconds<MIN, MAX>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(WRITTEN)
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Self::Value, E> {
+        self.visit_f64(seconds as f64)
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Self::Value, E> {
+        self.visit_f64(seconds as f64)
+    }
+
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Self::Value, E> {
+        Seconds::of(seconds).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        let duration = humantime::parse_duration(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+        Seconds::within(Some(duration)).map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grace(json: &str) -> Result<Duration, String> {
+        serde_json::from_str::<Grace>(json).map(Grace::plain).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_duration_is_a_number_of_seconds_or_a_text_with_units() {
+        for (json, milliseconds) in [
+            ("0", 0),
+            ("90", 90_000),
+            ("0.25", 250),
+            ("\"2h\"", 7_200_000),
+            ("\"90m\"", 5_400_000),
+            ("\"1h 30m\"", 5_400_000),
+            ("\"1h30m\"", 5_400_000),
+            ("\"500ms\"", 500),
+        ] {
+            assert_eq!(grace(json), Ok(Duration::from_millis(milliseconds)), "{json}");
+        }
+        assert_eq!(Grace::parse("90").map(Grace::plain), Ok(Duration::from_secs(90)));
+        assert_eq!(Grace::parse("2m").map(Grace::plain), Ok(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn what_is_no_duration_or_beyond_its_range_is_told_the_rule() {
+        for json in ["-1", "-0.5", "1e300", "315360001", "\"11years\""] {
+            assert!(grace(json).unwrap_err().starts_with("must be 0 to 315360000 seconds"), "{json}");
+        }
+        for json in ["\"60\"", "\"soon\"", "\"\"", "\"-1s\"", "true", "[1]", "null"] {
+            assert!(grace(json).unwrap_err().contains("seconds (90) or a duration (\"1h 30m\")"), "{json}");
+        }
+        for text in ["0", "0s"] {
+            let zero = "0 is refused: must be 0.001 to 315360000 seconds";
+            assert_eq!(Timeout::parse(text).unwrap_err(), zero, "{text}");
+        }
+        for text in ["nan", "-1", "1us", "1e9"] {
+            assert_eq!(Timeout::parse(text).unwrap_err(), "must be 0.001 to 315360000 seconds", "{text}");
+        }
+        assert!(Timeout::parse("").unwrap_err().starts_with("must be seconds"));
+    }
+}
