@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     layers::Layers,
-    leaf::{LimitKeys, TemplateName},
+    leaf::TemplateName,
     settings::{LifecycleSettings, SandboxSettings},
     templates::{BASE_TEMPLATE, Template, TemplateKeys},
 };
@@ -19,91 +19,69 @@ use crate::domain::{
 pub(super) const ALLOWED: &str = "lifecycle.allow_no_idle_timeout";
 pub(super) const NONE_NEEDS: &str = "none needs lifecycle.allow_no_idle_timeout = true";
 
-/// What templates are checked against and fall back to.
-pub(super) struct Defaults<'a> {
-    pub(super) lifecycle: &'a LifecycleSettings,
-    pub(super) sandboxes: &'a SandboxSettings,
+/// Settles all templates, and refuses in `layers` what they cannot have.
+pub(super) fn settle(
+    layers: &mut Layers,
+    written: BTreeMap<TemplateName, TemplateKeys>,
+    lifecycle: &LifecycleSettings,
+    sandboxes: &SandboxSettings,
+) -> BTreeMap<String, Template> {
+    let written: BTreeMap<String, TemplateKeys> =
+        written.into_iter().map(|(name, keys)| (name.plain(), keys)).collect();
+    let base = written.get(BASE_TEMPLATE).cloned().unwrap_or_default();
+    let settled = written.into_iter().map(|(name, keys)| {
+        let key = |below: &str| format!("templates.{name}.{below}");
+        let policy = policy(&keys, lifecycle);
+        let may_idle = keys.idle_timeout.is_none_or(|own| lifecycle.allows_idle_timeout(own));
+        layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
+        let start = start(keys, &base, sandboxes);
+        check(layers, key, &start, sandboxes);
+        (name, Template { start, policy })
+    });
+    settled.collect()
 }
 
-/// What other templates take from `base`.
-#[derive(Clone, Default)]
-struct Base {
-    limits: LimitKeys,
-    ports: Vec<u16>,
-    init: bool,
+fn policy(keys: &TemplateKeys, lifecycle: &LifecycleSettings) -> Policy {
+    Policy {
+        idle_timeout: keys.idle_timeout.unwrap_or(lifecycle.idle_timeout),
+        paused_timeout: keys.paused_timeout.unwrap_or(lifecycle.paused_timeout),
+        heartbeat_timeout: keys.heartbeat_timeout.flatten(),
+        active_timeout: keys.active_timeout.unwrap_or(lifecycle.active_timeout),
+        on_timeout: keys.on_timeout.unwrap_or(lifecycle.on_timeout),
+    }
 }
 
-impl Defaults<'_> {
-    /// Settles all templates, and refuses in `layers` what they cannot have.
-    pub(super) fn settle(
-        &self,
-        layers: &mut Layers,
-        written: BTreeMap<TemplateName, TemplateKeys>,
-    ) -> BTreeMap<String, Template> {
-        let written = written.into_iter().map(|(name, keys)| (name.plain(), keys)).collect::<BTreeMap<_, _>>();
-        let base = written.get(BASE_TEMPLATE).map(|base| Base {
-            limits: base.limits,
-            ports: base.ports.clone().unwrap_or_default(),
-            init: base.init.unwrap_or(true),
-        });
-        let base = base.unwrap_or_default();
-        let settled = written.into_iter().map(|(name, keys)| {
-            let key = |below: &str| format!("templates.{name}.{below}");
-            let policy = self.policy(&keys);
-            if let Some(own) = keys.idle_timeout {
-                let wrong = !self.lifecycle.allows_idle_timeout(own);
-                layers.refuse_if(wrong, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
-            }
-            let start = self.start(keys, &base);
-            self.check(layers, key, &start);
-            (name, Template { start, policy })
-        });
-        settled.collect()
+fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -> StartSpec {
+    StartSpec {
+        // One without an image is refused below.
+        image: keys.image.unwrap_or_default(),
+        // An empty command takes the image's own, so that a layer can take back a command below it.
+        command: keys.command.filter(|command| !command.is_empty()),
+        env: keys.env,
+        ports: keys.ports.or_else(|| base.ports.clone()).unwrap_or_default(),
+        limits: keys.limits.or(base.limits).plain(),
+        init: keys.init.or(base.init).unwrap_or(true),
+        // What loosens a container holds only for the template that says so.
+        privilege_escalation: keys.privilege_escalation.unwrap_or(false),
+        mounts: keys.mounts,
+        readiness: keys.ready,
+        ready_timeout: keys.ready_timeout.unwrap_or(sandboxes.ready_timeout),
     }
+}
 
-    fn policy(&self, keys: &TemplateKeys) -> Policy {
-        Policy {
-            idle_timeout: keys.idle_timeout.unwrap_or(self.lifecycle.idle_timeout),
-            paused_timeout: keys.paused_timeout.unwrap_or(self.lifecycle.paused_timeout),
-            heartbeat_timeout: keys.heartbeat_timeout.flatten(),
-            active_timeout: keys.active_timeout.unwrap_or(self.lifecycle.active_timeout),
-            on_timeout: keys.on_timeout.unwrap_or(self.lifecycle.on_timeout),
-        }
-    }
-
-    fn start(&self, keys: TemplateKeys, base: &Base) -> StartSpec {
-        StartSpec {
-            // One without an image is refused below.
-            image: keys.image.unwrap_or_default(),
-            // An empty command takes the image's own, so that a layer can take back a command below it.
-            command: keys.command.filter(|command| !command.is_empty()),
-            env: keys.env,
-            ports: keys.ports.unwrap_or_else(|| base.ports.clone()),
-            limits: keys.limits.or(base.limits).plain(),
-            init: keys.init.unwrap_or(base.init),
-            // What loosens a container holds only for the template that says so.
-            privilege_escalation: keys.privilege_escalation.unwrap_or(false),
-            mounts: keys.mounts,
-            readiness: keys.ready,
-            ready_timeout: keys.ready_timeout.unwrap_or(self.sandboxes.ready_timeout),
-        }
-    }
-
-    fn check(&self, layers: &mut Layers, key: impl Fn(&str) -> String, start: &StartSpec) {
-        layers.refuse_if(start.image.is_empty(), &[&key("image")], "is missing");
-        let (ports, ready, mounts) = (key("ports"), key("ready"), key("mounts"));
-        // It is asked for from the host, so it has to be published.
-        let rule = "its port must be one of the template's ports";
-        layers.refuse_if(start.unpublished_probe().is_some(), &[&ready, &ports, "templates.base.ports"], rule);
-        for (index, Mount { source, target, .. }) in start.mounts.iter().enumerate() {
-            let mut refuse = |wrong, rule: String| layers.refuse_if(wrong, &[&mounts, "docker.allowed_mounts"], rule);
-            let allowed = self.sandboxes.allows_mount(Path::new(source));
-            refuse(!allowed, format!("{source} is not below a path of docker.allowed_mounts"));
-            let twice = start.mounts[..index].iter().any(|earlier| earlier.target == *target);
-            refuse(twice, format!("has the target {target} twice"));
-            let root = target.trim_matches('/').is_empty();
-            refuse(root, "a target must not be the root of the container".to_owned());
-        }
+fn check(layers: &mut Layers, key: impl Fn(&str) -> String, start: &StartSpec, sandboxes: &SandboxSettings) {
+    layers.refuse_if(start.image.is_empty(), &[&key("image")], "is missing");
+    let (ports, ready, mounts) = (key("ports"), key("ready"), key("mounts"));
+    let rule = "its port must be one of the template's ports";
+    layers.refuse_if(start.unpublished_probe().is_some(), &[&ready, &ports, "templates.base.ports"], rule);
+    for (index, Mount { source, target, .. }) in start.mounts.iter().enumerate() {
+        let mut refuse = |wrong, rule: String| layers.refuse_if(wrong, &[&mounts, "docker.allowed_mounts"], rule);
+        let allowed = sandboxes.allows_mount(Path::new(source));
+        refuse(!allowed, format!("{source} is not below a path of docker.allowed_mounts"));
+        let twice = start.mounts[..index].iter().any(|earlier| earlier.target == *target);
+        refuse(twice, format!("has the target {target} twice"));
+        let root = target.trim_matches('/').is_empty();
+        refuse(root, "a target must not be the root of the container".to_owned());
     }
 }
 

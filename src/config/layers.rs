@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde_path_to_error::{Path as Place, Segment};
 use toml::{Table, Value};
 
 use super::{
     error::{ConfigError, Origin, Problem},
     manual::MANUAL,
+    refusal::{self, Unreadable},
     settings::Written,
+    templates::BASE_TEMPLATE,
     text,
     value::{Mismatch, Node},
 };
@@ -16,27 +17,19 @@ use super::{
 /// The merged configuration, and what has been refused so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// The lowest layer, which has all keys that must be there.
+    /// The lowest layer, which has every key that must be there.
     defaults: Table,
-    values: Table,
-    /// Where each value came from, by its dotted key.
-    origins: BTreeMap<String, (Vec<String>, Origin)>,
+    /// What the layers above it set, by its key.
+    set: BTreeMap<Vec<String>, (Value, Origin)>,
     problems: Vec<Problem>,
     /// How many of them are about single values.
     unreadable: usize,
 }
 
-/// Why a value cannot be read, and where in the configuration.
-type Unreadable = serde_path_to_error::Error<Mismatch>;
-
 impl Layers {
     /// The built-in defaults.
     pub(super) fn built_in() -> Result<Self, ConfigError> {
-        let mut layers = Self::default();
-        let defaults = parse(MANUAL, Path::new("config/default.toml"))?;
-        layers.defaults.clone_from(&defaults);
-        layers.lay(&[], Value::Table(defaults), &Origin::BuiltIn);
-        Ok(layers)
+        Ok(Self { defaults: parse(MANUAL, Path::new("config/default.toml"))?, ..Self::default() })
     }
 
     /// Lays a file over what is there.
@@ -54,12 +47,11 @@ impl Layers {
     /// Lays a value over what is there that was given as text.
     pub(super) fn text(&mut self, key: &[String], text: &str, origin: &Origin) {
         let readings = text::readings(text);
-        let fitting = readings.iter().find(|value| match self.read_with(key, value) {
-            Ok(()) => true,
-            Err(unreadable) => !matches!(unreadable.inner(), Mismatch::Kind(_)),
-        });
+        let fits = |value: &&Value| {
+            self.read(key, value).map_or_else(|error| !matches!(error.inner(), Mismatch::Kind(_)), |()| true)
+        };
         // When none fits, the refusal is about the likeliest one.
-        if let Some(value) = fitting.or_else(|| readings.first()) {
+        if let Some(value) = readings.iter().find(fits).or_else(|| readings.first()) {
             self.lay(key, value.clone(), origin);
         }
     }
@@ -67,139 +59,94 @@ impl Layers {
     /// The template that a variable calls `segment`. Names of variables are upper-case by custom, those of templates
     /// need not be: the case counts only when it tells two templates apart.
     pub(super) fn template_name(&self, segment: &str) -> String {
-        let names = || self.values.get("templates").and_then(Value::as_table).into_iter().flat_map(Table::keys);
-        let named = |same: fn(&str, &str) -> bool| names().find(|name| same(name, segment)).cloned();
-        named(|name, segment| name == segment).or_else(|| named(str::eq_ignore_ascii_case)).unwrap_or_else(|| {
-            let shouted = !segment.contains(|letter: char| letter.is_ascii_lowercase());
-            if shouted { segment.to_ascii_lowercase() } else { segment.to_owned() }
-        })
+        let base = BASE_TEMPLATE.to_owned();
+        let set = self.set.keys().filter(|key| key[0] == "templates").filter_map(|key| key.get(1));
+        let names: Vec<&String> = set.chain([&base]).collect();
+        let named = |same: fn(&str, &str) -> bool| names.iter().find(|name| same(name, segment));
+        match named(|name, segment| name == segment).or_else(|| named(str::eq_ignore_ascii_case)) {
+            Some(name) => (*name).clone(),
+            None if segment.contains(|letter: char| letter.is_ascii_lowercase()) => segment.to_owned(),
+            None => segment.to_ascii_lowercase(),
+        }
     }
 
-    /// What is written in all layers together. Where a value breaks its rule, it is refused and its default stands in for
-    /// it; `None` when nothing can.
-    pub(super) fn written(&mut self) -> Option<Written> {
-        self.unreadable = self.problems.len();
-        if let Ok(written) = read(self.values.clone()) {
-            return Some(written);
-        }
-        let mut mended = self.values.clone();
-        let set = self.origins.values().filter(|(_, origin)| *origin != Origin::BuiltIn);
-        for (key, origin) in set.cloned().collect::<Vec<_>>() {
-            let Some(value) = at(&self.values, &key).cloned() else { continue };
-            // What was an empty section has keys of its own by now.
-            if value.as_table().is_some_and(|table| !table.is_empty()) && !is_whole_key(&key.join(".")) {
-                continue;
-            }
-            if let Err(unreadable) = self.read_with(&key, &value) {
-                self.refuse_unreadable(&unreadable, &key, value, &origin);
-                put(&mut mended, &key, at(&self.defaults, &key).cloned());
+    /// All layers together. A value that breaks its rule is refused, and its default stands in for it.
+    pub(super) fn written(&mut self) -> Result<Written, ConfigError> {
+        let mut all = self.defaults.clone();
+        for (key, (value, origin)) in &self.set {
+            match self.read(key, value) {
+                Ok(()) => put(&mut all, key, value.clone()),
+                Err(error) => add(&mut self.problems, refusal::unreadable(&error, key, value, origin)),
             }
         }
         self.unreadable = self.problems.len();
-        read(mended).ok()
+        let broken = |error: Unreadable| refusal::unreadable(&error, &[], &Value::Boolean(false), &Origin::BuiltIn);
+        read(all).map_err(|error| ConfigError::Wrong(vec![broken(error)]))
     }
 
     /// Refuses the value at the first of `keys` where it is `wrong` together with those at the others, unless one of them
     /// was unreadable: what stands in for it says nothing about the others.
     pub(super) fn refuse_if(&mut self, wrong: bool, keys: &[&str], rule: impl Into<String>) {
-        let below = |at: &str, key: &str| {
-            at.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        let is_at = |place: &str, key: &str| {
+            place.strip_prefix(key).is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
         };
-        let refused = |key: &&str| self.problems[..self.unreadable].iter().any(|problem| below(&problem.key, key));
-        let Some(key) = keys.first().filter(|_| wrong && !keys.iter().any(refused)) else { return };
-        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        let value = at(&self.values, &path).filter(|value| !value.is_table() || is_whole_key(key));
-        self.add(Problem {
-            origin: self.origin(key),
-            key: (*key).to_owned(),
-            value: value.and_then(|value| shown(key, value)),
-            rule: rule.into(),
+        let unreadable = |key: &&str| self.problems[..self.unreadable].iter().any(|problem| is_at(&problem.key, key));
+        let Some(key) = keys.first().filter(|_| wrong && !keys.iter().any(unreadable)) else { return };
+        let value = self.set.iter().find(|(path, _)| path.join(".") == *key).map(|(_, (value, _))| value);
+        // For a key that is missing, what tells most is where something beside it came from.
+        let mut above = Some(*key);
+        let origin = std::iter::from_fn(|| {
+            let place = above?;
+            above = place.rsplit_once('.').map(|(above, _)| above);
+            Some(self.set.iter().find(|(path, _)| is_at(&path.join("."), place)).map(|(_, (_, origin))| origin))
         });
+        let origin = origin.flatten().next().cloned().unwrap_or(Origin::BuiltIn);
+        let value = value.filter(|value| !value.is_table() || is_whole_key(key));
+        let value = value.and_then(|value| refusal::shown(key, value));
+        add(&mut self.problems, Problem { origin, key: (*key).to_owned(), value, rule: rule.into() });
     }
 
-    /// Whether anything has been refused.
-    pub(super) fn is_refused(&self) -> bool {
-        !self.problems.is_empty()
-    }
-
-    /// What has been refused.
-    pub(super) fn refused(self) -> ConfigError {
-        ConfigError::Wrong(self.problems)
-    }
-
-    /// Where the value at `key` came from; for a key that is missing, where something beside it came from.
-    fn origin(&self, key: &str) -> Origin {
-        let mut key = key;
-        loop {
-            let below = format!("{key}.");
-            let mut from_here = self.origins.range(key.to_owned()..);
-            if let Some((_, (_, origin))) = from_here.find(|(name, _)| *name == key || name.starts_with(&below)) {
-                return origin.clone();
-            }
-            match key.rsplit_once('.') {
-                Some((above, _)) => key = above,
-                None => return Origin::BuiltIn,
-            }
-        }
+    /// `settings`, unless something has been refused.
+    pub(super) fn verdict<T>(self, settings: T) -> Result<T, ConfigError> {
+        if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(self.problems)) }
     }
 
     /// Lays `value` over what is at `key`: a table key by key, everything else as a whole.
     fn lay(&mut self, key: &[String], value: Value, origin: &Origin) {
-        let dotted = key.join(".");
         match value {
-            Value::Table(table) if key.is_empty() || !(table.is_empty() || is_whole_key(&dotted)) => {
+            Value::Table(table) if key.is_empty() || !(table.is_empty() || is_whole_key(&key.join("."))) => {
                 for (name, value) in table {
                     self.lay(&[key, &[name]].concat(), value, origin);
                 }
             }
-            value => match self.read_with(key, &value) {
-                // A value that breaks its rule may yet be overridden by a higher layer.
-                Err(unreadable) if !matches!(unreadable.inner(), Mismatch::Rule(_)) => {
-                    self.refuse_unreadable(&unreadable, key, value, origin);
+            value => match self.read(key, &value) {
+                // One that breaks its rule may yet be overridden by a higher layer.
+                Err(error) if !matches!(error.inner(), Mismatch::Rule(_)) => {
+                    add(&mut self.problems, refusal::unreadable(&error, key, &value, origin));
                 }
                 _ => {
-                    put(&mut self.values, key, Some(value));
-                    self.origins.insert(dotted, (key.to_vec(), origin.clone()));
+                    self.set.insert(key.to_vec(), (value, origin.clone()));
                 }
             },
         }
     }
 
     /// Reads `value` at `key`, over the defaults alone.
-    fn read_with(&self, key: &[String], value: &Value) -> Result<(), Unreadable> {
+    fn read(&self, key: &[String], value: &Value) -> Result<(), Unreadable> {
         let mut values = self.defaults.clone();
-        put(&mut values, key, Some(value.clone()));
+        put(&mut values, key, value.clone());
         read(values).map(|_| ())
     }
+}
 
-    /// Refuses `value`, which cannot be read at `key`.
-    fn refuse_unreadable(&mut self, unreadable: &Unreadable, key: &[String], value: Value, origin: &Origin) {
-        let place = unreadable.path().to_string();
-        let (value, rule) = match unreadable.inner() {
-            Mismatch::UnknownKey { key: unknown, known } => {
-                let beside =
-                    |name| place.rsplit_once('.').map_or(String::from(name), |(above, _)| format!("{above}.{name}"));
-                let rule = match closest(unknown, known) {
-                    Some(name) => format!("unknown key; did you mean {}?", beside(name)),
-                    None => format!("unknown key; known here: {}", known.join(", ")),
-                };
-                (None, rule)
-            }
-            Mismatch::Kind(rule) | Mismatch::Rule(rule) => {
-                let mut all = Table::new();
-                put(&mut all, key, Some(value));
-                let wrong = value_at(Value::Table(all), unreadable.path());
-                (wrong.and_then(|value| shown(&place, &value)), rule.clone())
-            }
-        };
-        self.add(Problem { origin: origin.clone(), key: place, value, rule });
-    }
+fn read(values: Table) -> Result<Written, Unreadable> {
+    serde_path_to_error::deserialize(Node(Value::Table(values)))
+}
 
-    fn add(&mut self, problem: Problem) {
-        // A section that does not exist is refused once, not once for each of its keys.
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+/// A section that does not exist is refused once, not once for each of its keys.
+fn add(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }
 
@@ -209,75 +156,23 @@ fn is_whole_key(key: &str) -> bool {
     key.starts_with("templates.") && key.ends_with(".ready") && key.split('.').count() == 3
 }
 
-/// Whether the value at `key` may be a secret: an API key, a password in a URL, a registry's, a token in an
-/// environment.
-fn is_secret(key: &str) -> bool {
-    let mut names = key.split('.');
-    let known = (names.next(), names.next(), names.next());
-    matches!(known, (Some("http"), Some("api_key"), _) | (Some("store"), Some("redis_url"), _))
-        || matches!(known, (Some("docker"), Some("registries"), _) | (Some("templates"), Some(_), Some("env")))
-}
-
-/// The value at `key` for an error message.
-fn shown(key: &str, value: &Value) -> Option<String> {
-    const LONGEST: usize = 80;
-    let text = value.to_string().replace(char::is_control, " ");
-    let cut = text.char_indices().nth(LONGEST).map(|(end, _)| format!("{}…", &text[..end]));
-    (!is_secret(key)).then(|| cut.unwrap_or(text))
-}
-
-fn read(values: Table) -> Result<Written, Unreadable> {
-    serde_path_to_error::deserialize(Node(Value::Table(values)))
-}
-
-/// The one of `known` that `word` was most likely meant to be; `None` when nothing is close.
-fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase();
-    let nearest = known.iter().map(|candidate| (strsim::levenshtein(&word, candidate), *candidate)).min()?;
-    // About one slip in three letters: more is another word.
-    (nearest.0 <= word.chars().count().div_ceil(3)).then_some(nearest.1)
-}
-
-fn at<'a>(table: &'a Table, key: &[String]) -> Option<&'a Value> {
-    let (first, below) = key.split_first()?;
-    below.iter().try_fold(table.get(first)?, |above, name| above.get(name))
-}
-
-/// The value at `place`, unless that is a table.
-fn value_at(mut value: Value, place: &Place) -> Option<Value> {
-    for segment in place.iter() {
-        let below = match segment {
-            Segment::Seq { index } => value.get(*index),
-            Segment::Map { key } => value.get(key),
-            Segment::Enum { variant } => value.get(variant),
-            Segment::Unknown => None,
-        };
-        value = below?.clone();
-    }
-    Some(value).filter(|value| !value.is_table())
-}
-
-/// Puts a value at `key`, or takes away what is there.
-fn put(table: &mut Table, key: &[String], value: Option<Value>) {
-    match (key, value) {
-        ([], _) => {}
-        ([name], None) => {
-            table.remove(name);
-        }
+/// Puts `value` at `key`, whatever is there.
+fn put(table: &mut Table, key: &[String], value: Value) {
+    let Some((name, below)) = key.split_first() else { return };
+    let entry = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
+    if below.is_empty() {
         // A section that is opened and left empty changes nothing.
-        ([name], Some(Value::Table(empty))) if empty.is_empty() && table.get(name).is_some_and(Value::is_table) => {}
-        ([name], Some(value)) => {
-            table.insert(name.clone(), value);
+        let opens = entry.is_table() && value.as_table().is_some_and(Table::is_empty);
+        if !opens {
+            *entry = value;
         }
-        ([name, below @ ..], value) => {
-            let inner = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
-            if !inner.is_table() {
-                *inner = Value::Table(Table::new());
-            }
-            if let Value::Table(inner) = inner {
-                put(inner, below, value);
-            }
-        }
+        return;
+    }
+    if !entry.is_table() {
+        *entry = Value::Table(Table::new());
+    }
+    if let Value::Table(inner) = entry {
+        put(inner, below, value);
     }
 }
 
@@ -358,16 +253,6 @@ mod tests {
         let refused = load(file, &[], &[]).unwrap_err();
         let keys: Vec<&str> = refused.lines().filter_map(|line| line.split([':', '=']).nth(1)).map(str::trim).collect();
         assert_eq!(keys, ["http.api_key", "log.level", "templates.a.image"], "{refused}");
-    }
-
-    #[test]
-    fn a_slip_is_understood_and_another_word_is_not() {
-        let known = ["idle_timeout", "active_timeout", "on_timeout", "retention"];
-        assert_eq!(closest("idle_timout", &known), Some("idle_timeout"));
-        assert_eq!(closest("IDLE_TIMEOUT", &known), Some("idle_timeout"));
-        assert_eq!(closest("retension", &known), Some("retention"));
-        assert_eq!(closest("colour", &known), None);
-        assert_eq!(closest("x", &[]), None);
     }
 
     #[test]

@@ -13,32 +13,33 @@ use serde::{
 };
 use tracing_subscriber::EnvFilter;
 
+use super::secret::Secret;
 use crate::domain::{
-    leaf::{AbsolutePath, Cpus, Leaf, MemoryMb, Pids, Whole, is_name, text_leaf},
+    leaf::{AbsolutePath, Cpus, Leaf, MemoryMb, Pids, is_name, text_leaf},
     spec::Limits,
 };
 
 text_leaf! {
     /// The path of a file; relative ones begin at the working directory.
-    pub(super) FilePath, "must be the path of a file", |text| !text.is_empty() && !text.contains('\0');
+    pub(super) FilePath(String), "must be the path of a file", |text| !text.is_empty() && !text.contains('\0');
 
     /// A directory; `~/` is the home directory.
-    pub(super) Directory, "must be an absolute path without '..'; it may begin with ~/, the home directory", |text| {
+    pub(super) Directory(String), "must be an absolute path without '..'; it may begin with ~/, the home directory", |text| {
         let absolute = text.strip_prefix('~').unwrap_or(text);
         absolute.is_empty() || AbsolutePath::try_from(absolute.to_owned()).is_ok()
     };
 
     /// An API key. It has to travel in a header.
-    pub(super) ApiKey, "must be one or more visible ASCII characters without spaces", |text| {
+    pub(super) ApiKey(Secret), "must be one or more visible ASCII characters without spaces", |text| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
 
     /// The store's prefix.
-    pub(super) Prefix, "must be 1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit",
+    pub(super) Prefix(String), "must be 1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit",
     |text| is_name(text, 128, b"_.:-");
 
     /// The URL of a Redis server.
-    pub(super) RedisUrl, "must be a URL such as redis://127.0.0.1:6379/0 or redis+unix:///run/redis.sock; TLS is not supported \
+    pub(super) RedisUrl(Secret), "must be a URL such as redis://127.0.0.1:6379/0 or redis+unix:///run/redis.sock; TLS is not supported \
                together with Sentinel", |text| {
         const SCHEMES: [&str; 8] =
             ["redis", "rediss", "redis+sentinel", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
@@ -46,7 +47,7 @@ text_leaf! {
     };
 
     /// The address of the container engine.
-    pub(super) EngineAddress,
+    pub(super) EngineAddress(String),
     "must be unix://PATH with an absolute path, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT",
     |text| match text.split_once("://") {
         Some(("unix", path)) => AbsolutePath::try_from(path.to_owned()).is_ok(),
@@ -55,25 +56,25 @@ text_leaf! {
     };
 
     /// The network that sandboxes join.
-    pub(super) NetworkName, "must be a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter or a digit; not \
+    pub(super) NetworkName(String), "must be a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter or a digit; not \
                   \"host\", since a sandbox on the host's own network is none",
     |text| is_name(text, 128, b"_.-") && text != "host";
 
     /// A registry.
-    pub(super) RegistryName, "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
+    pub(super) RegistryName(String), "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
     |text| is_name(text, 255, b".-:");
 
     /// The name of a template.
-    pub(super) TemplateName, "the name must be 1 to 63 letters, digits, '_' or '-', the first a letter or a digit",
+    pub(super) TemplateName(String), "the name must be 1 to 63 letters, digits, '_' or '-', the first a letter or a digit",
     |text| is_name(text, 63, b"_-");
 
     /// A pattern for images, in which each `*` stands for any characters or none.
-    pub ImagePattern, "must be a pattern such as \"ghcr.io/acme/*\", without spaces",
+    pub ImagePattern(String), "must be a pattern such as \"ghcr.io/acme/*\", without spaces",
     |text| !text.is_empty() && !text.contains(char::is_whitespace);
 
     /// A level of logs or a list of directives. A word alone must be a level: the filter's own grammar takes it for a
     /// module, so that a slip of the pen would silence everything.
-    pub Level, "must be off, error, warn, info, debug or trace, or directives such as info,sandglass=debug", |text| {
+    pub Level(String), "must be off, error, warn, info, debug or trace, or directives such as info,sandglass=debug", |text| {
         let is_word = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
         let plausible =
             |directive: &str| directive.contains(['=', '[']) || is_word(&directive.trim().to_ascii_lowercase());
@@ -115,18 +116,6 @@ pub(super) fn ipv4<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ipv4Add
 
 fn parsed<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D, rule: &'static str) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(rule))
-}
-
-/// A number of things.
-#[derive(Deserialize)]
-pub(super) struct Count<const MIN: u64, const MAX: u64>(Whole<MIN, MAX>);
-
-impl<const MIN: u64, const MAX: u64> Leaf for Count<MIN, MAX> {
-    type Plain = usize;
-
-    fn plain(self) -> usize {
-        usize::try_from(self.0.plain()).unwrap_or(usize::MAX)
-    }
 }
 
 /// A value, or the word `"none"`: TOML has no null, and a higher layer must be able to take back what a lower one set.

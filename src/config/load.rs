@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     check, environment,
     error::ConfigError,
-    fallback::Defaults,
+    fallback,
     layers::Layers,
     overrides::Overrides,
     settings::{Settings, Written},
@@ -34,18 +34,12 @@ impl Settings {
 
 /// Checks everything that is written in `layers`.
 pub(super) fn settle(mut layers: Layers) -> Result<Settings, ConfigError> {
-    let Some(Written { http, store, lifecycle, docker, templates, log }) = layers.written() else {
-        return Err(layers.refused());
-    };
+    let Written { http, store, lifecycle, docker, templates, log } = layers.written()?;
     let (docker, sandboxes) = docker.into();
     check::http(&mut layers, &http);
     check::store(&mut layers, &store);
     check::lifecycle(&mut layers, &lifecycle);
     check::docker(&mut layers, &docker);
-    let defaults = Defaults { lifecycle: &lifecycle, sandboxes: &sandboxes };
-    let templates = defaults.settle(&mut layers, templates);
-    if layers.is_refused() {
-        return Err(layers.refused());
-    }
-    Ok(Settings { http, store, lifecycle, docker, sandboxes, templates, log })
+    let templates = fallback::settle(&mut layers, templates, &lifecycle, &sandboxes);
+    layers.verdict(Settings { http, store, lifecycle, docker, sandboxes, templates, log })
 }

@@ -26,6 +26,7 @@ mod manual;
 #[cfg(test)]
 mod old_files;
 mod overrides;
+mod refusal;
 mod secret;
 mod settings;
 mod templates;

@@ -5,23 +5,14 @@ use std::fmt;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use crate::domain::leaf::Leaf;
-
 /// A value that stays out of logs and error messages: its `Debug` hides it, and it has no `Display`.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
-/// A leaf whose plain value is a secret.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Hidden<L>(L);
-
-impl<L: Leaf<Plain = String>> Leaf for Hidden<L> {
-    type Plain = Secret;
-
-    fn plain(self) -> Secret {
-        Secret(self.0.plain())
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
     }
 }
 

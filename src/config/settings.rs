@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 use super::{
     leaf::{
-        ApiKey, Count, Directory, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, NetworkName, OrNone, Prefix,
+        ApiKey, Directory, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, NetworkName, OrNone, Prefix,
         RedisUrl, RegistryName, TemplateName, address, ipv4,
     },
-    secret::{Hidden, Secret},
+    secret::Secret,
     templates::{Template, TemplateKeys},
     web_origin::WebOrigin,
 };
 use crate::domain::{
     OnTimeout,
-    leaf::{AbsolutePath, Grace, Seconds, Timeout, checked},
+    leaf::{AbsolutePath, Grace, Seconds, Timeout, Whole, checked},
     spec::Limits,
 };
 
@@ -72,18 +72,18 @@ pub struct HttpSettings {
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
     /// What clients have to present; `None`: nothing, on loopback only.
-    #[serde(deserialize_with = "checked::<OrNone<Hidden<ApiKey>>, _>")]
+    #[serde(deserialize_with = "checked::<OrNone<ApiKey>, _>")]
     pub api_key: Option<Secret>,
     /// Under which names the page may be reached beside the address itself: those of proxies.
     pub allowed_origins: Vec<WebOrigin>,
     /// The largest body of a request, in bytes.
-    #[serde(deserialize_with = "checked::<Count<1024, { 1 << 30 }>, _>")]
+    #[serde(deserialize_with = "checked::<Whole<usize, 1024, { 1 << 30 }>, _>")]
     pub max_body_bytes: usize,
     /// Status streams open at the same time, over websocket and server-sent events together.
-    #[serde(deserialize_with = "checked::<Count<1, 1_000_000>, _>")]
+    #[serde(deserialize_with = "checked::<Whole<usize, 1, 1_000_000>, _>")]
     pub max_streams: usize,
     /// How many events the status stream keeps for clients that reconnect.
-    #[serde(deserialize_with = "checked::<Count<16, 1_000_000>, _>")]
+    #[serde(deserialize_with = "checked::<Whole<usize, 16, 1_000_000>, _>")]
     pub stream_history: usize,
     /// How long requests in flight may take to end when Sandglass stops.
     #[serde(deserialize_with = "checked::<Grace, _>")]
@@ -98,7 +98,7 @@ pub struct StoreSettings {
     pub(super) choice: StoreChoice,
     #[serde(deserialize_with = "checked::<FilePath, _>")]
     pub(super) path: String,
-    #[serde(deserialize_with = "checked::<OrNone<Hidden<RedisUrl>>, _>")]
+    #[serde(deserialize_with = "checked::<OrNone<RedisUrl>, _>")]
     pub(super) redis_url: Option<Secret>,
     #[serde(deserialize_with = "checked::<OrNone<FilePath>, _>")]
     pub(super) redis_ca: Option<String>,
@@ -256,7 +256,7 @@ share_a_section! { Docker:
         /// The entries of registries; see [`DockerSettings::logins`].
         pub registries: BTreeMap<String, Registry>,
         /// Calls to the engine in flight.
-        #[serde(deserialize_with = "checked::<Count<1, 1024>, _>")]
+        #[serde(deserialize_with = "checked::<Whole<usize, 1, 1024>, _>")]
         pub concurrency: usize,
         /// How long a call to the engine may take.
         #[serde(deserialize_with = "checked::<Timeout, _>")]
@@ -272,7 +272,7 @@ share_a_section! { Docker:
     /// What may run on the engine.
     pub struct SandboxSettings {
         /// Creates in flight; more are refused.
-        #[serde(deserialize_with = "checked::<Count<1, 10_000>, _>")]
+        #[serde(deserialize_with = "checked::<Whole<usize, 1, 10_000>, _>")]
         pub max_creates: usize,
         /// How long a container may take to become ready, where its template does not say.
         #[serde(deserialize_with = "checked::<Timeout, _>")]
@@ -289,7 +289,7 @@ share_a_section! { Docker:
         #[serde(deserialize_with = "checked::<Vec<AbsolutePath>, _>")]
         pub allowed_mounts: Vec<String>,
         /// Sandboxes alive at the same time.
-        #[serde(deserialize_with = "checked::<Count<1, 10_000_000>, _>")]
+        #[serde(deserialize_with = "checked::<Whole<usize, 1, 10_000_000>, _>")]
         pub max_sandboxes: usize,
         /// How far a request may loosen its template's limits; `None`: it may only tighten that one.
         #[serde(deserialize_with = "checked::<LimitKeys, _>")]

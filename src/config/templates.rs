@@ -24,7 +24,7 @@ pub struct Template {
 }
 
 /// A template as it is written: every key may be missing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct TemplateKeys {
     #[serde(deserialize_with = "checked::<Option<ImageRef>, _>")]

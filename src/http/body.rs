@@ -172,6 +172,7 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     }
     // The position of a value in the body tells less than its path.
     let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    let rule = &rule.replace("expected f64", "expected a number");
     let named = quoted(rule, "missing field `").or_else(|| quoted(rule, "duplicate field `"));
     let field = match named {
         Some(name) if path == "." => name.to_owned(),

@@ -1,8 +1,8 @@
 //! Texts with a rule.
 
-/// Declares a text that keeps a rule: its name, the sentence that refuses a wrong one, and the check.
+/// Declares a text that keeps a rule: its name and its plain type, the sentence that refuses a wrong one, and the check.
 macro_rules! text_leaf {
-    ($($(#[$doc:meta])* $vis:vis $name:ident, $rule:expr, $check:expr;)+) => {$(
+    ($($(#[$doc:meta])* $vis:vis $name:ident($plain:ty), $rule:expr, $check:expr;)+) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
         #[serde(try_from = "String")]
@@ -23,10 +23,10 @@ macro_rules! text_leaf {
         }
 
         impl $crate::domain::leaf::Leaf for $name {
-            type Plain = String;
+            type Plain = $plain;
 
-            fn plain(self) -> String {
-                self.0
+            fn plain(self) -> $plain {
+                self.0.into()
             }
         }
     )+};
@@ -37,27 +37,27 @@ pub(crate) use text_leaf;
 text_leaf! {
     /// An image's reference. The rule keeps flags, spaces and control characters away from the engine, which has the last
     /// word.
-    pub ImageRef,
+    pub ImageRef(String),
     "must be an image's reference: 1 to 255 letters, digits, '.', '_', '-', '/', ':' or '@', the first a letter or a digit",
     |text| is_name(text, 255, b"._-/:@");
 
     /// The name of an environment variable.
-    pub EnvName, "the name must be letters, digits and '_', the first not a digit", |text| {
+    pub EnvName(String), "the name must be letters, digits and '_', the first not a digit", |text| {
         !text.is_empty()
             && !text.starts_with(|first: char| first.is_ascii_digit())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
 
     /// An argument of a command, or the value of an environment variable. C strings end at a NUL.
-    pub Text, "must be text without a NUL character", |text| !text.contains('\0');
+    pub Text(String), "must be text without a NUL character", |text| !text.contains('\0');
 
     /// An absolute path, on the host or in a container, that does not climb.
-    pub AbsolutePath, "must be an absolute path without '..'", |text| {
+    pub AbsolutePath(String), "must be an absolute path without '..'", |text| {
         text.starts_with('/') && !text.contains('\0') && text.split('/').all(|part| part != "..")
     };
 
     /// The path of an HTTP request.
-    pub HttpPath, "must be a path that begins with '/' and has no spaces", |text| {
+    pub HttpPath(String), "must be a path that begins with '/' and has no spaces", |text| {
         text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
 }

@@ -39,6 +39,8 @@ async fn a_wrong_field_is_named_by_its_path() {
         assert_eq!(refused.must_be(400, "invalid_request").field(), Some(field), "{}", refused.text);
         assert!(refused.message().contains(field), "{}", refused.text);
     }
+    let refused = client.post("/v1/sandboxes", r#"{"ports": ["80"]}"#).await;
+    assert!(refused.message().ends_with("expected a number"), "{}", refused.text);
     let refused = client.post("/v1/sandboxes", r#"{"id": "a/b"}"#).await;
     assert_eq!(refused.must_be(400, "invalid_id").field(), Some("id"));
 }
