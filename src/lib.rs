@@ -22,6 +22,7 @@
 //! | [`host`] | what supervisors on one host know of each other: one per prefix and engine |
 //! | [`runtime`] | container engines: Docker, memory |
 //! | [`clock`] | the one place that reads the clock |
+//! | [`random`] | the one place that random numbers come from |
 //! | [`journal`] | the one writer in front of the store: write-through for transitions, write-behind for activity |
 //! | [`feed`] | the hub of the status stream: ordered events, a bounded history, readers |
 //! | [`actor`] | one actor per sandbox, which owns its state and its timer; all of actix is here |
@@ -91,6 +92,7 @@ pub mod logging;
 pub mod metrics;
 pub mod open_files;
 pub mod ports;
+pub mod random;
 pub mod runtime;
 pub mod sandboxes;
 pub mod store;

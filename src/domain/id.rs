@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use rand::RngExt;
-
 /// The rule for identifiers, as error messages give it (design, 7).
 pub const ID_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
 
@@ -41,13 +39,14 @@ impl SandboxId {
         }
     }
 
-    /// A new random identifier: `i` and 19 lower-case letters and digits (98 bits).
-    pub fn generate() -> Self {
-        let mut random = rand::rng();
+    /// The identifier that stands for `number`: `i` and 19 lower-case letters and digits, which tell 98 bits of it.
+    pub fn of_number(mut number: u128) -> Self {
+        let base = GENERATED_ALPHABET.len() as u128;
         let mut text = String::with_capacity(1 + GENERATED_SUFFIX);
         text.push('i');
         for _ in 0..GENERATED_SUFFIX {
-            text.push(char::from(GENERATED_ALPHABET[random.random_range(0..GENERATED_ALPHABET.len())]));
+            text.push(char::from(GENERATED_ALPHABET[(number % base) as usize]));
+            number /= base;
         }
         Self(text.into())
     }
@@ -104,11 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn generated_ids_are_valid_and_differ() {
-        let (one, two) = (SandboxId::generate(), SandboxId::generate());
-        assert_ne!(one, two);
-        assert_eq!(one.as_str().len(), 20);
-        assert!(one.as_str().starts_with('i'));
-        assert_eq!(SandboxId::parse(one.as_str()).unwrap(), one);
+    fn the_identifiers_of_numbers_are_valid_and_differ() {
+        let numbers = [0, 1, 36, u128::MAX, u128::MAX - 1];
+        let ids: std::collections::BTreeSet<_> = numbers.into_iter().map(SandboxId::of_number).collect();
+        assert_eq!(ids.len(), numbers.len());
+        for id in ids {
+            assert_eq!(id.as_str().len(), 20);
+            assert!(id.as_str().starts_with('i'));
+            assert_eq!(SandboxId::parse(id.as_str()).unwrap(), id);
+        }
     }
 }

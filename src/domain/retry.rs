@@ -1,16 +1,6 @@
 //! Exponential backoff with jitter, as a pure function.
 
-use std::{cell::Cell, time::Duration};
-
-thread_local! {
-    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// From here on, the jitter of this thread follows from `seed` and from how often something has failed: what a test has
-/// seen happens once more.
-pub fn seed_jitter(seed: u64) {
-    SEED.set(Some(seed));
-}
+use std::time::Duration;
 
 /// How retries of one kind are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +21,6 @@ impl Backoff {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         doubled.min(self.most).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
-
-    /// The same with jitter from the thread's random numbers.
-    pub fn jittered_wait(&self, failures: u32) -> Duration {
-        self.wait(failures, SEED.get().map_or_else(rand::random, |seed| seeded_jitter(seed, failures)))
-    }
-}
-
-/// A number between 0 and 1, the same for the same arguments.
-fn seeded_jitter(seed: u64, failures: u32) -> f64 {
-    let mixed = seed.wrapping_add(u64::from(failures)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

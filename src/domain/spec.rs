@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::leaf::{AbsolutePath, Cpus, HttpPath, MemoryMb, Pids, Port, checked};
 
 /// What a container may use. `None` leaves a resource to the engine's own limit.
-#[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Limits {
     /// CPU cores; 0.5 is half of one.

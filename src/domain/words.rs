@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose variants have one fixed spelling everywhere. Its docs are part of the interface's specification.
+/// Declares an enum whose variants have one fixed spelling everywhere.
 /// A word is a `tt`: as a `literal` it would be hidden from the derives, which then take the variant's name.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident, $rule:literal { $($(#[$doc:meta])* $variant:ident = $word:tt,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
