@@ -80,7 +80,7 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// What the settings ask for. Neither needs to answer yet.
+    /// What the settings ask for. Neither needs to answer yet. Both are told the port, so [`App::listen`] comes before this.
     ///
     /// # Errors
     /// [`AppError`], when an address or a file cannot be used at all.
@@ -178,13 +178,15 @@ pub struct App {
 }
 
 impl App {
-    /// Listens where the settings say.
+    /// Listens where the settings say, and notes there which port it got if any would do.
     ///
     /// # Errors
     /// [`AppError::Listen`].
-    pub fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+    pub fn listen(settings: &mut Settings) -> Result<TcpListener, AppError> {
         let address = settings.http.bind;
-        let listener = TcpListener::bind(address).map_err(|error| AppError::Listen { address, error })?;
+        let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|error| AppError::Listen { address, error })?;
+        settings.http.bind = address;
         Ok(listener)
     }
 
@@ -214,8 +216,6 @@ impl App {
     ) -> Result<Self, AppError> {
         let address = listener.local_addr()?;
         let cores = available_parallelism().map_or(1, usize::from);
-        // The port may have been any.
-        settings.http.bind = address;
         let connections = share_open_files(&mut settings, cores)?;
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
         let supervisor = assemble(settings, adapters, Arbiters::start(cores.div_ceil(2)));
@@ -364,4 +364,27 @@ pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> A
         store: adapters.store,
         settings: Arc::new(settings),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[tokio::test]
+    async fn whoever_finds_the_store_in_use_is_told_the_port_that_answers() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut flags = Overrides::default();
+        let path = directory.path().join("store.redb").display().to_string();
+        for (key, value) in [("http.bind", "127.0.0.1:0"), ("store.kind", "embedded"), ("store.path", &path)] {
+            flags.set(key, value, "a test");
+        }
+        let mut settings = Settings::load(None, Vec::new(), flags).unwrap();
+        let listener = App::listen(&mut settings).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let [first, second] = [(); 2].map(|()| Adapters::from_settings(&settings).unwrap().store);
+        first.acquire().await.unwrap();
+        let refusal = second.acquire().await.unwrap_err().to_string();
+        assert!(refusal.contains(&format!(":{port}\"")), "{refusal}");
+    }
 }

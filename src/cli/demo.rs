@@ -102,7 +102,8 @@ impl Stage {
             overrides.set("templates.base.image", image, "--image");
         }
         let engine = process_environment().filter(|(name, _)| ENGINE.contains(&name.as_str()));
-        let settings = Settings::load(None, engine, overrides)?;
+        let mut settings = Settings::load(None, engine, overrides)?;
+        let listener = App::listen(&mut settings)?;
         let adapters = Adapters::from_settings(&settings)?;
         let runtime = adapters.runtime.clone();
         runtime.check().await.map_err(|error| {
@@ -110,7 +111,6 @@ impl Stage {
                 "{error}; start Docker first, or run `make demo`, which sets it up on Debian and Ubuntu"
             ))
         })?;
-        let listener = App::listen(&settings)?;
         let app = App::new(settings, adapters, listener).await?;
         let url = format!("http://{}", app.address());
         Ok(Self { app, adapters_runtime: runtime, directory, client: reqwest::Client::new(), url })

@@ -20,11 +20,11 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     }
     // Handlers first: from here on, the first signal stops cleanly and the second one at once.
     let mut signals = Signals::new()?;
-    let settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
+    let mut settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
     logging::init(&settings.log)?;
     warn_of_ignored_variables();
     logging::log_panics();
-    let listener = App::listen(&settings)?;
+    let listener = App::listen(&mut settings)?;
     let adapters = Adapters::from_settings(&settings)?;
     let starting = async {
         match args.standby {

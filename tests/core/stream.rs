@@ -42,8 +42,8 @@ async fn serve(overrides: &[(&str, &str)]) -> App {
 }
 
 async fn serve_over(store: MemoryStore, overrides: &[(&str, &str)]) -> App {
-    let settings = settings(&[&[("http.bind", "127.0.0.1:0")], overrides].concat());
-    let listener = App::listen(&settings).expect("a port");
+    let mut settings = settings(&[&[("http.bind", "127.0.0.1:0")], overrides].concat());
+    let listener = App::listen(&mut settings).expect("a port");
     let adapters = Adapters { store: Arc::new(store), runtime: Arc::new(Memory::without_log()) };
     App::new(settings, adapters, listener).await.expect("it starts")
 }

@@ -118,7 +118,7 @@ pub(super) async fn serve(Setup { place, crop, plant: must_plant }: Setup) {
     for (key, value) in [("http.bind", "127.0.0.1:0"), ("lifecycle.restart_grace", "0")] {
         flags.set(key, value, "the figures");
     }
-    let settings = Settings::load(None, Vec::new(), flags).expect("the settings are valid");
+    let mut settings = Settings::load(None, Vec::new(), flags).expect("the settings are valid");
     logging::init(&settings.log).expect("nobody else logs");
     let planter = Planter::new(crop);
     let store = match open(&place) {
@@ -133,7 +133,7 @@ pub(super) async fn serve(Setup { place, crop, plant: must_plant }: Setup) {
     let began = Instant::now();
     let counts = Arc::new(Counts::default());
     let store = Arc::new(Counting { inner: store, counts: counts.clone() });
-    let listener = App::listen(&settings).expect("a free port");
+    let listener = App::listen(&mut settings).expect("a free port");
     let adapters = Adapters { store, runtime: Arc::new(engine::Instant) };
     let app = App::new(settings, adapters, listener).await.expect("it starts");
     let sandboxes = app.restoration().sandboxes;
