@@ -126,7 +126,7 @@ struct Ending(Journal);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.lose("nobody");
+        self.0.lease_lost("nobody");
     }
 }
 

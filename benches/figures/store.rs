@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use sandglass::{
     domain::SandboxId,
-    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Stored, Write},
+    ports::store::{Cursor, DataState, Found, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
 };
 
 use crate::planted::{Planter, id_text};
@@ -33,8 +33,8 @@ impl Store for Nothing {
         Ok(String::new())
     }
 
-    async fn renew(&self) -> Result<Memory, StoreError> {
-        Ok(Memory::Kept)
+    async fn renew(&self) -> Result<DataState, StoreError> {
+        Ok(DataState::Kept)
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -45,8 +45,12 @@ impl Store for Nothing {
         Ok(())
     }
 
-    async fn commit(&self, _: &[Write]) -> Result<Memory, StoreError> {
-        Ok(Memory::Kept)
+    async fn commit(&self, _: &[Write]) -> Result<DataState, StoreError> {
+        Ok(DataState::Kept)
+    }
+
+    async fn get(&self, _: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        Ok(None)
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -83,10 +87,6 @@ impl Store for Nothing {
     async fn spend_grace(&self, _: Duration) -> Result<(), StoreError> {
         Ok(())
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// Counts what goes to another store.
@@ -118,7 +118,7 @@ impl Store for Counting {
         self.inner.id().await
     }
 
-    async fn renew(&self) -> Result<Memory, StoreError> {
+    async fn renew(&self) -> Result<DataState, StoreError> {
         self.inner.renew().await
     }
 
@@ -130,11 +130,15 @@ impl Store for Counting {
         self.inner.hand_over(silent_for).await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         self.counts.commits.fetch_add(1, Ordering::Relaxed);
         self.counts.records.fetch_add(batch.len(), Ordering::Relaxed);
         self.counts.most.fetch_max(batch.len(), Ordering::Relaxed);
         self.inner.commit(batch).await
+    }
+
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        self.inner.get(id).await
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -163,9 +167,5 @@ impl Store for Counting {
 
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
         self.inner.spend_grace(spent).await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.inner.check().await
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         Denied, Sandbox,
         sandbox::{Effects, Event},
     },
-    journal::{Journal, Outcome, Ticket},
+    journal::{Journal, Ticket, WriteOutcome},
     ports::runtime::Start,
 };
 
@@ -71,8 +71,8 @@ async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {
     match reply.await {
         Ok(Reply::Now(sandbox)) => Ok(sandbox),
         Ok(Reply::Once(sandbox, mut ticket, journal)) => match journal.outcome(&mut ticket).await {
-            Outcome::Stored | Outcome::InMemory => Ok(sandbox),
-            Outcome::Refused => Err(Refusal::NotInCharge),
+            WriteOutcome::Stored | WriteOutcome::InMemory => Ok(sandbox),
+            WriteOutcome::Refused => Err(Refusal::NotInCharge),
         },
         Ok(Reply::Refused(refusal)) => Err(refusal),
         Err(_) => Err(Refusal::Unanswered),

@@ -18,7 +18,7 @@ use crate::{
         sandbox::{Effects, End, Event, Persist},
     },
     feed::Change,
-    journal::{ActivityCell, Outcome, Ticket},
+    journal::{ActivityCell, Ticket, WriteOutcome},
     ports::runtime::Start,
 };
 
@@ -211,8 +211,8 @@ impl SandboxActor {
             for reply in replies {
                 // Whoever hung up does not need the answer.
                 let _ = reply.send(match outcome {
-                    Outcome::Stored | Outcome::InMemory => Reply::Now(sandbox.clone()),
-                    Outcome::Refused => Reply::Refused(Refusal::NotInCharge),
+                    WriteOutcome::Stored | WriteOutcome::InMemory => Reply::Now(sandbox.clone()),
+                    WriteOutcome::Refused => Reply::Refused(Refusal::NotInCharge),
                 });
             }
             // What nobody waits for is dropped here: while the store is down, nothing piles up.

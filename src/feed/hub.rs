@@ -11,16 +11,13 @@ use std::{
     time::Duration,
 };
 
-use rand::{RngExt, distr::Alphanumeric};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    event::{Change, Event},
-    reader::{Reader, Subscription},
-};
+use super::event::{Change, Event};
 use crate::{
     domain::{Moment, Now, Sandbox},
+    random,
     tasks::Tasks,
 };
 
@@ -67,6 +64,17 @@ impl FromStr for Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyReaders(pub usize);
 
+/// Where a new reader begins.
+pub(super) struct Entrance {
+    pub(super) at: Position,
+    /// The last event's number, as it changes.
+    pub(super) head: watch::Receiver<u64>,
+    /// Whether it goes on where it was.
+    pub(super) resumed: bool,
+    /// Whether the feed slept until now.
+    pub(super) woken: bool,
+}
+
 /// The hub: events in, readers out. Cheap to publish to from any thread.
 pub struct Feed {
     history: Mutex<History>,
@@ -93,7 +101,12 @@ struct History {
 impl Feed {
     /// A feed that sleeps. Its readers are woken by one of `tasks`.
     pub fn start(capacity: usize, max_readers: usize, tasks: &Tasks) -> Arc<Self> {
-        let history = History { epoch: new_epoch(), events: VecDeque::new(), head: 0, silent_since: None };
+        let history = History {
+            epoch: random::letters(EPOCH_LENGTH).into(),
+            events: VecDeque::new(),
+            head: 0,
+            silent_since: None,
+        };
         let feed = Arc::new(Self {
             history: Mutex::new(history),
             capacity: capacity.max(1),
@@ -142,11 +155,8 @@ impl Feed {
         self.bell.notify_one();
     }
 
-    /// A new reader, after `since` if the history reaches back so far, else from now on. Wakes the feed.
-    ///
-    /// # Errors
-    /// [`TooManyReaders`].
-    pub fn subscribe(self: &Arc<Self>, since: Option<&Position>) -> Result<Subscription, TooManyReaders> {
+    /// Counts a new reader and wakes the feed.
+    pub(super) fn enter(&self, since: Option<&Position>) -> Result<Entrance, TooManyReaders> {
         let mut history = self.history();
         let readers = self.readers.load(Ordering::Relaxed);
         if readers >= self.max_readers {
@@ -157,15 +167,14 @@ impl Feed {
         let woken = !self.awake.swap(true, Ordering::SeqCst);
         if woken {
             // What happened meanwhile is in no history: whoever was here before has to look anew.
-            history.epoch = new_epoch();
+            history.epoch = random::letters(EPOCH_LENGTH).into();
         }
         let resumed = since.is_some_and(|since| {
             since.epoch == history.epoch && since.seq <= history.head && since.seq + 1 >= history.oldest()
         });
         let seq = since.filter(|_| resumed).map_or(history.head, |since| since.seq);
         let at = Position { epoch: history.epoch.clone(), seq };
-        drop(history);
-        Ok(Subscription { reader: Reader::new(self.clone(), at, self.head.subscribe()), resumed, woken })
+        Ok(Entrance { at, head: self.head.subscribe(), resumed, woken })
     }
 
     /// Lets the feed fall asleep when nobody has read for a while. Called now and then.
@@ -237,18 +246,13 @@ async fn wake_readers(feed: Arc<Feed>) {
     }
 }
 
-fn new_epoch() -> Arc<str> {
-    let letters = rand::rng().sample_iter(Alphanumeric).take(EPOCH_LENGTH);
-    letters.map(char::from).collect::<String>().into()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
     use crate::domain::{Details, OnTimeout, Policy, SandboxId};
-    use crate::feed::Read;
+    use crate::feed::{Read, Reader};
     use crate::{clock::Clock, metrics::Metrics};
 
     const NOW: Now = Now { moment: Moment::from_nanos(0), epoch_offset: 0 };

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     event::Event,
-    hub::{Feed, Position},
+    hub::{Entrance, Feed, Position, TooManyReaders},
 };
 
 /// How many events a reader takes at once.
@@ -43,11 +43,18 @@ pub struct Reader {
     head: watch::Receiver<u64>,
 }
 
-impl Reader {
-    pub(super) fn new(feed: Arc<Feed>, at: Position, head: watch::Receiver<u64>) -> Self {
-        Self { feed, at, head }
+impl Feed {
+    /// A new reader, after `since` if the history reaches back so far, else from now on. Wakes the feed.
+    ///
+    /// # Errors
+    /// [`TooManyReaders`].
+    pub fn subscribe(self: &Arc<Self>, since: Option<&Position>) -> Result<Subscription, TooManyReaders> {
+        let Entrance { at, head, resumed, woken } = self.enter(since)?;
+        Ok(Subscription { reader: Reader { feed: self.clone(), at, head }, resumed, woken })
     }
+}
 
+impl Reader {
     /// The last event that was read.
     pub fn position(&self) -> &Position {
         &self.at

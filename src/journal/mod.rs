@@ -18,4 +18,4 @@ mod writer;
 
 pub use cell::ActivityCell;
 pub use inbox::Ticket;
-pub use writer::{Journal, Outcome, StoreHealth};
+pub use writer::{Journal, StoreHealth, WriteOutcome};

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     domain::{EpochSeconds, Moment, Sandbox, retry::Backoff},
     metrics::Metrics,
-    ports::store::{Memory, Store, StoreError, Write},
+    ports::store::{DataState, Store, StoreError, Write},
     tasks::Tasks,
 };
 
@@ -51,7 +51,7 @@ pub enum StoreHealth {
 
 /// What became of a write, for whoever asked for what it records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// The store has it.
     Stored,
     /// The store is down: pings and deadlines go on in memory (design, 4.6), and it is written as soon as possible.
@@ -172,14 +172,14 @@ impl Journal {
     }
 
     /// Waits until `ticket` resolves, or the store is known to be down.
-    pub async fn outcome(&self, ticket: &mut Ticket) -> Outcome {
+    pub async fn outcome(&self, ticket: &mut Ticket) -> WriteOutcome {
         let mut health = self.health();
         tokio::select! {
             biased;
-            stored = ticket => if stored { Outcome::Stored } else { Outcome::Refused },
+            stored = ticket => if stored { WriteOutcome::Stored } else { WriteOutcome::Refused },
             changed = health.wait_for(|health| !health.is_up()) => match changed.as_deref() {
-                Ok(StoreHealth::Down { .. }) => Outcome::InMemory,
-                _ => Outcome::Refused,
+                Ok(StoreHealth::Down { .. }) => WriteOutcome::InMemory,
+                _ => WriteOutcome::Refused,
             },
         }
     }
@@ -189,9 +189,9 @@ impl Journal {
         self.shared.reverted.notified().await;
     }
 
-    /// Tells the journal what the store says of its memory.
-    pub fn check(&self, memory: Memory) {
-        self.shared.check(memory);
+    /// Tells the journal whether the store still has what was written to it.
+    pub fn report_data(&self, state: DataState) {
+        self.shared.report_data(state);
     }
 
     /// Cancelled when the lease is lost.
@@ -200,12 +200,12 @@ impl Journal {
     }
 
     /// Tells the journal that the lease is lost.
-    pub fn lose(&self, holder: &str) {
-        self.shared.lose(holder);
+    pub fn lease_lost(&self, holder: &str) {
+        self.shared.lease_lost(holder);
     }
 
     /// Tells the journal how the store answered to somebody else: it may be down while nothing is to be written.
-    pub fn heard(&self, answer: Result<(), &str>) {
+    pub fn report_answer(&self, answer: Result<(), &str>) {
         match answer {
             Err(problem) => self.shared.went_down(problem),
             // What waits is written next, and then its writer says so.
@@ -283,14 +283,14 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, memory: Memory) {
-        if memory == Memory::Reverted {
+    fn report_data(&self, state: DataState) {
+        if state == DataState::Reverted {
             warn!("the store has lost what it had; everything that lives is written again");
             self.reverted.notify_one();
         }
     }
 
-    fn lose(&self, holder: &str) {
+    fn lease_lost(&self, holder: &str) {
         self.health.send_replace(StoreHealth::Lost { holder: holder.to_owned() });
         self.lost.cancel();
     }
@@ -382,14 +382,14 @@ impl Writer {
         loop {
             let writes = under_way.batch.writes(&self.shared.clock.now(), self.shared.flush_interval);
             match self.store.commit(&writes).await {
-                Ok(memory) => {
+                Ok(state) => {
                     self.succeeded(under_way.finish(), writes.len());
-                    self.shared.check(memory);
+                    self.shared.report_data(state);
                     return true;
                 }
                 Err(StoreError::Held { holder }) => {
                     error!(%holder, "the store has another supervisor now; stopping");
-                    self.shared.lose(&holder);
+                    self.shared.lease_lost(&holder);
                     return false;
                 }
                 Err(StoreError::Unavailable(problem)) => {

@@ -95,7 +95,7 @@ impl Keeper {
                 self.revive(sandbox, effects, true);
             }
             None => {
-                self.shared.journal.write(Write::Forget { member: member.id.as_str().into() });
+                self.shared.journal.write(Write::Deactivate { member: member.id.as_str().into() });
             }
         }
         // Until here, nobody could take the id.

@@ -49,7 +49,7 @@ impl Keeper {
             }
             Err(StoreError::Unavailable(error)) => {
                 warn!(%error, "the store cannot be asked for its records yet");
-                self.shared.journal.heard(Err(&error));
+                self.shared.journal.report_answer(Err(&error));
             }
             // Those who write find that out, too, and stop.
             Err(StoreError::Held { .. }) => {}

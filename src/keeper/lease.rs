@@ -44,7 +44,7 @@ impl Keeper {
         if let Some(holder) = self.stop.run_until_cancelled(self.shared.runtime.usurped()).await {
             if !self.shared.journal.lost().is_cancelled() {
                 error!(%holder, "another supervisor is in charge of these containers");
-                self.shared.journal.lose(&holder);
+                self.shared.journal.lease_lost(&holder);
             }
             self.stop.cancelled().await;
         }
@@ -62,17 +62,17 @@ pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Dur
         }
         match store.renew().await {
             Ok(memory) => {
-                journal.heard(Ok(()));
-                journal.check(memory);
+                journal.report_answer(Ok(()));
+                journal.report_data(memory);
             }
             // Writes are fenced by the lease: while the store cannot be asked, nothing is recorded, so nothing begins.
             Err(StoreError::Unavailable(error)) => {
                 warn!(%error, "cannot renew the lease yet");
-                journal.heard(Err(&error));
+                journal.report_answer(Err(&error));
             }
             Err(StoreError::Held { holder }) => {
                 error!(%holder, "the lease is lost");
-                journal.lose(&holder);
+                journal.lease_lost(&holder);
             }
         }
     }

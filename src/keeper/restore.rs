@@ -156,11 +156,11 @@ impl Keeper {
                     if u32::is_power_of_two(failures) {
                         warn!(%error, failures, "the store does not answer; the start waits");
                     }
-                    self.shared.journal.heard(Err(&error));
+                    self.shared.journal.report_answer(Err(&error));
                     tokio::time::sleep(RETRY.jittered_wait(failures)).await;
                 }
                 outcome => {
-                    self.shared.journal.heard(Ok(()));
+                    self.shared.journal.report_answer(Ok(()));
                     return outcome;
                 }
             }
@@ -179,7 +179,7 @@ impl Keeper {
             restoration.quarantined += 1;
             let bytes = if let Found::Record(bytes) = stored.found { bytes } else { Vec::new() };
             self.quarantine(&stored.member, bytes, "the member is not a valid sandbox id".into());
-            self.shared.journal.write(Write::Forget { member: stored.member });
+            self.shared.journal.write(Write::Deactivate { member: stored.member });
             return Member::Nothing;
         };
         let now = self.shared.clock.now();

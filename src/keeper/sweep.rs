@@ -15,7 +15,7 @@ use super::{
 use crate::{
     actor::{Refusal, SandboxHandle},
     domain::{SandboxId, sandbox::Event},
-    ports::store::{StoreError, Stored},
+    ports::store::Stored,
 };
 
 /// How many actors are asked at the same time.
@@ -80,7 +80,7 @@ impl Keeper {
     /// An actor that ended without its sandbox, by a panic, is brought back from what the store has: its last transition,
     /// and its activity but for what was acknowledged since the last flush, which the slack makes up for.
     async fn replace(&self, id: &SandboxId, dead: &SandboxHandle) {
-        let stored = match self.find_member(id).await {
+        let stored = match self.store.get(id).await {
             Ok(stored) => stored,
             Err(error) => {
                 warn!(sandbox_id = %id, %error, "an actor is dead, and its record cannot be read yet");
@@ -110,19 +110,6 @@ impl Keeper {
         match member {
             Member::Back { .. } | Member::Nothing => _ = self.sandboxes.unresolved.remove(id),
             Member::Loose(remains) => self.deal_with_one(remains, &fallbacks).await,
-        }
-    }
-
-    /// Reads the active set until the member is found: this hardly ever happens, and needs no access of its own.
-    async fn find_member(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
-        let mut from = None;
-        loop {
-            let page = self.store.active(from, 1000).await?;
-            if let Some(stored) = page.entries.into_iter().find(|stored| stored.member == id.as_str().as_bytes()) {
-                return Ok(Some(stored));
-            }
-            let Some(next) = page.next else { return Ok(None) };
-            from = Some(next);
         }
     }
 }

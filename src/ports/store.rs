@@ -29,7 +29,7 @@ pub enum Write {
     },
     /// A member of the active set that has no sandbox leaves the set; a record, if one is there, is left as it is. The
     /// member is given as the bytes that it was read as, which may be no valid id.
-    Forget {
+    Deactivate {
         /// The member.
         member: Vec<u8>,
     },
@@ -110,7 +110,7 @@ pub enum StoreError {
 
 /// Whether the store still has what was written to it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum DataState {
     /// As far as anyone can tell.
     Kept,
     /// It came back empty, or as it was some time ago: everything that lives has to be written again. Said once.
@@ -161,7 +161,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Held`] when it is lost.
-    async fn renew(&self) -> Result<Memory, StoreError>;
+    async fn renew(&self) -> Result<DataState, StoreError>;
 
     /// Gives the lease back, if this process holds it.
     ///
@@ -181,7 +181,14 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may or may not have been applied; writing it again is harmless.
-    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError>;
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError>;
+
+    /// One member of the active set with its record, in one round trip. `None`: it is not in the set, whatever record there
+    /// may be.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError>;
 
     /// A page of the active set with its records; about `limit` members.
     ///
@@ -225,10 +232,4 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As every call.
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError>;
-
-    /// One cheap round trip: does it answer?
-    ///
-    /// # Errors
-    /// As every call.
-    async fn check(&self) -> Result<(), StoreError>;
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sandglass::{
     clock::Clock,
     domain::{Details, Moment, OnTimeout, Policy, Sandbox, record::Record},
-    journal::{ActivityCell, Journal, Outcome, StoreHealth},
+    journal::{ActivityCell, Journal, StoreHealth, WriteOutcome},
     metrics::Metrics,
     ports::store::{Store, StoreError},
     store::{MemoryStore, memory::Point},
@@ -73,7 +73,7 @@ async fn a_ticket_resolves_when_the_store_has_it_and_not_before() {
     let mut ticket = desk.journal.put(desk.sandbox("one"), &desk.cell());
     sleep(Duration::from_secs(30)).await;
     assert!(futures_util::poll!(&mut ticket).is_pending());
-    assert_eq!(desk.journal.outcome(&mut ticket).await, Outcome::InMemory, "pings and deadlines go on in memory");
+    assert_eq!(desk.journal.outcome(&mut ticket).await, WriteOutcome::InMemory, "pings and deadlines go on in memory");
     assert!(matches!(&*desk.journal.health().borrow(), StoreHealth::Down { .. }));
     desk.store.heal_all();
     assert!(ticket.await);
@@ -219,7 +219,7 @@ async fn a_writer_that_dies_with_a_batch_loses_nothing_of_it() {
     desk.store.panic_next(Point::Commit, 3);
     let (first, second) = (desk.sandbox("a"), desk.sandbox("b"));
     let (mut waits, write) = (desk.journal.put(first.clone(), &desk.cell()), desk.journal.put(second, &desk.cell()));
-    assert_eq!(desk.journal.outcome(&mut waits).await, Outcome::InMemory, "it is told as an outage");
+    assert_eq!(desk.journal.outcome(&mut waits).await, WriteOutcome::InMemory, "it is told as an outage");
     // What is newer than what the dead writer had replaces it.
     let newer = desk.journal.put(named(&first, 7), &desk.cell());
     assert!(waits.await && write.await && newer.await);

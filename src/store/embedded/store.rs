@@ -10,14 +10,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase};
+use redb::Database;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{error::Failure, file::Open, tables};
 use crate::{
     domain::SandboxId,
     host::{Holder, Process},
-    ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, DataState, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
     store::WallClock,
 };
 
@@ -245,8 +245,8 @@ impl Store for EmbeddedStore {
         self.blocking(|shared| shared.on_database(tables::id)).await
     }
 
-    async fn renew(&self) -> Result<Memory, StoreError> {
-        self.blocking(Shared::renew).await.map(|()| Memory::Kept)
+    async fn renew(&self) -> Result<DataState, StoreError> {
+        self.blocking(Shared::renew).await.map(|()| DataState::Kept)
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -257,7 +257,7 @@ impl Store for EmbeddedStore {
         self.give_back(Some(silent_for)).await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         let turn = self.turn().await?;
         let batch = batch.to_vec();
         self.blocking(move |shared| {
@@ -265,7 +265,12 @@ impl Store for EmbeddedStore {
             shared.commit(&batch)
         })
         .await
-        .map(|()| Memory::Kept)
+        .map(|()| DataState::Kept)
+    }
+
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.on_database(|database| tables::get(database, &id))).await
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -306,9 +311,5 @@ impl Store for EmbeddedStore {
             })
         })
         .await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.blocking(|shared| shared.on_database(|database| Ok(database.begin_read().map(|_| ())?))).await
     }
 }

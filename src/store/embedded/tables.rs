@@ -8,6 +8,7 @@ use super::error::Failure;
 use crate::{
     domain::{EpochSeconds, SandboxId},
     ports::store::{Cursor, Found, Page, Quarantined, Stored, Write},
+    random,
 };
 
 /// The layout that this version writes.
@@ -47,7 +48,7 @@ pub(super) fn id(database: &Database) -> Result<String, Failure> {
     let id = match known {
         Some(id) => id,
         None => {
-            let id = rand::random();
+            let id = random::number();
             let transaction = database.begin_write()?;
             transaction.open_table(META)?.insert("id", id)?;
             transaction.commit()?;
@@ -132,7 +133,7 @@ fn apply_in(transaction: &WriteTransaction, batch: &[Write], now: EpochSeconds) 
                 sandboxes.remove(member)?;
                 forgotten.remove(member)?;
             }
-            Write::Forget { member } => {
+            Write::Deactivate { member } => {
                 if let Some(left) = sandboxes.remove(&member[..])? {
                     forgotten.insert(&member[..], left.value())?;
                 }
@@ -152,6 +153,13 @@ pub(super) fn expire(database: &Database, now: EpochSeconds) -> Result<(), Failu
     Ok(transaction.commit()?)
 }
 
+/// One of those that live.
+pub(super) fn get(database: &Database, id: &SandboxId) -> Result<Option<Stored>, Failure> {
+    let member = id.as_str().as_bytes();
+    let row = database.begin_read()?.open_table(SANDBOXES)?.get(member)?;
+    Ok(row.map(|row| stored(member, row.value())))
+}
+
 /// A page of one of the tables, in the order of the members.
 pub(super) fn page(
     database: &Database,
@@ -165,12 +173,15 @@ pub(super) fn page(
     let mut entries = Vec::new();
     for row in rows.by_ref().take(limit.max(1)) {
         let (member, value) = row?;
-        let (score, record) = value.value();
-        entries.push(Stored { member: member.value().to_vec(), score, found: Found::Record(record.to_vec()) });
+        entries.push(stored(member.value(), value.value()));
     }
     let more = rows.next().transpose()?.is_some();
     let next = entries.last().filter(|_| more).map(|last| Cursor(last.member.clone()));
     Ok(Page { entries, next })
+}
+
+fn stored(member: &[u8], (score, record): (EpochSeconds, &[u8])) -> Stored {
+    Stored { member: member.to_vec(), score, found: Found::Record(record.to_vec()) }
 }
 
 /// All that is in quarantine.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, StoreError, Stored, Write},
+    ports::store::{Cursor, DataState, Found, LastStop, Page, Quarantined, StoreError, Stored, Write},
 };
 
 /// How much has been written since the store was made or last asked to count afresh.
@@ -84,7 +84,7 @@ impl Content {
                 self.tombstones.insert(member.clone(), expiry(now, *retention));
                 self.records.insert(member, Found::Record(record.clone()));
             }
-            Write::Forget { member } => {
+            Write::Deactivate { member } => {
                 self.active.remove(member);
             }
             Write::Quarantine { member, bytes, reason, at } => {
@@ -111,14 +111,20 @@ impl Content {
     pub(super) fn page(&self, set: &Set, from: Option<Cursor>, limit: usize) -> Page {
         let start = from.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.0));
         let mut members = set.range::<Vec<u8>, _>((start, Bound::Unbounded));
-        let entries: Vec<Stored> = members
-            .by_ref()
-            .take(limit.max(1))
-            .map(|(member, score)| Stored { member: member.clone(), score: *score, found: self.found(member) })
-            .collect();
+        let entries: Vec<Stored> =
+            members.by_ref().take(limit.max(1)).map(|(member, score)| self.stored(member, *score)).collect();
         let more = members.next().is_some();
         let next = entries.last().filter(|_| more).map(|last| Cursor(last.member.clone()));
         Page { entries, next }
+    }
+
+    /// A member of the active set.
+    pub(super) fn get(&self, member: &[u8]) -> Option<Stored> {
+        self.active.get(member).map(|score| self.stored(member, *score))
+    }
+
+    fn stored(&self, member: &[u8], score: EpochSeconds) -> Stored {
+        Stored { member: member.to_vec(), score, found: self.found(member) }
     }
 
     pub(super) fn found(&self, member: &[u8]) -> Found {
@@ -144,13 +150,13 @@ impl Content {
     }
 
     /// Whether this supervisor holds the lease, or may take it again since everything was lost.
-    pub(super) fn hold(&mut self, identity: &Arc<String>) -> Result<Memory, StoreError> {
+    pub(super) fn hold(&mut self, identity: &Arc<String>) -> Result<DataState, StoreError> {
         let alive = Arc::downgrade(identity);
         match &self.lease {
-            Some(holder) if holder.alive.ptr_eq(&alive) => Ok(Memory::Kept),
+            Some(holder) if holder.alive.ptr_eq(&alive) => Ok(DataState::Kept),
             None if std::mem::take(&mut self.wiped) => {
                 self.lease = Some(Holder { alive, words: (**identity).clone(), immortal: None });
-                Ok(Memory::Reverted)
+                Ok(DataState::Reverted)
             }
             Some(holder) => Err(StoreError::Held { holder: holder.words.clone() }),
             None => Err(StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }),

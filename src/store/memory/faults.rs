@@ -15,6 +15,8 @@ pub enum Point {
     Release,
     /// Writing.
     Commit,
+    /// Reading one member of the active set.
+    Get,
     /// Paging through the active set.
     Active,
     /// Paging through the tombstones.
@@ -27,8 +29,6 @@ pub enum Point {
     Hazards,
     /// Reading and noting the grace that is spent.
     Grace,
-    /// The cheap round trip.
-    Check,
 }
 
 impl Point {
@@ -38,13 +38,13 @@ impl Point {
         Self::Renew,
         Self::Release,
         Self::Commit,
+        Self::Get,
         Self::Active,
         Self::Tombstones,
         Self::Quarantined,
         Self::Missing,
         Self::Hazards,
         Self::Grace,
-        Self::Check,
     ];
 }
 

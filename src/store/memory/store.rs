@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{EpochSeconds, SandboxId},
-    ports::store::{Cursor, Found, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, DataState, Found, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
     store::WallClock,
 };
 
@@ -300,7 +300,7 @@ impl Store for MemoryStore {
         Ok(format!("{:p}", Arc::as_ptr(&self.shared)))
     }
 
-    async fn renew(&self) -> Result<Memory, StoreError> {
+    async fn renew(&self) -> Result<DataState, StoreError> {
         self.at(Point::Renew, |content, _| content.hold(&self.identity)).await
     }
 
@@ -322,13 +322,17 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         self.at(Point::Commit, |content, now| {
             let memory = content.hold(&self.identity)?;
             content.apply(batch, now);
             Ok(memory)
         })
         .await
+    }
+
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        self.at(Point::Get, |content, _| Ok(content.get(id.as_str().as_bytes()))).await
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -374,9 +378,5 @@ impl Store for MemoryStore {
             Ok(())
         })
         .await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.at(Point::Check, |_, _| Ok(())).await
     }
 }

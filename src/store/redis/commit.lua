@@ -93,7 +93,7 @@ while index <= #ARGV do
     redis.call('ZADD', KEYS[5], string.format('%.6f', now + tonumber(ARGV[index + 3]) / 1000), subject)
     buried = true
     index = index + 4
-  elseif verb == 'forget' then
+  elseif verb == 'deactivate' then
     redis.call('ZREM', KEYS[4], subject)
     index = index + 2
   else

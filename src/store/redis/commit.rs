@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::EpochSeconds,
-    ports::store::{Memory, StoreError, Write},
+    ports::store::{DataState, StoreError, Write},
 };
 
 /// The most writes in one call of the script: the server answers nobody else while it runs.
@@ -19,7 +19,7 @@ const WRITES_PER_CALL: usize = 1_000;
 
 impl RedisStore {
     /// Applies a batch: one round trip, all of it or nothing.
-    pub(super) async fn apply(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+    pub(super) async fn apply(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         if batch.is_empty() {
             return self.keep_lease().await;
         }
@@ -63,8 +63,8 @@ impl RedisStore {
     }
 
     /// Whether the server has kept what was written; said once.
-    pub(super) fn memory(&self) -> Memory {
-        if self.reverted.swap(false, Ordering::AcqRel) { Memory::Reverted } else { Memory::Kept }
+    pub(super) fn memory(&self) -> DataState {
+        if self.reverted.swap(false, Ordering::AcqRel) { DataState::Reverted } else { DataState::Kept }
     }
 
     /// A call of the script without writes; `number` is the commit's.
@@ -90,8 +90,8 @@ fn add(call: &mut Cmd, write: &Write) {
         Write::Bury { id, record, retention } => {
             call.arg("bury").arg(id.as_str()).arg(&record[..]).arg(milliseconds(*retention));
         }
-        Write::Forget { member } => {
-            call.arg("forget").arg(&member[..]);
+        Write::Deactivate { member } => {
+            call.arg("deactivate").arg(&member[..]);
         }
         Write::Quarantine { member, bytes, reason, at } => {
             call.arg("quarantine").arg(quarantine::field(member)).arg(quarantine::value(bytes, reason, *at));

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     host::Holder,
-    ports::store::{LastStop, Memory, StoreError},
+    ports::store::{DataState, LastStop, StoreError},
+    random,
 };
 
 /// How much longer than its time to live a lease is watched before the watch is given up.
@@ -114,7 +115,7 @@ impl RedisStore {
     }
 
     /// Extends the lease.
-    pub(super) async fn keep_lease(&self) -> Result<Memory, StoreError> {
+    pub(super) async fn keep_lease(&self) -> Result<DataState, StoreError> {
         let lease = self.lease()?;
         let reply = self.scripts.commit.run(&self.connection, self.commit_call(&lease, None)).await?;
         match &*reply.word {
@@ -166,7 +167,7 @@ impl RedisStore {
 
 /// What may become the store's id.
 fn fresh_id() -> String {
-    format!("{:016x}", rand::random::<u64>())
+    format!("{:016x}", random::number::<u64>())
 }
 
 /// The error for a lease that somebody else holds.

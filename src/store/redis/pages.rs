@@ -9,7 +9,7 @@ use super::{
     store::RedisStore,
 };
 use crate::{
-    domain::EpochSeconds,
+    domain::{EpochSeconds, SandboxId},
     ports::store::{Cursor, Found, Page, Quarantined, StoreError, Stored},
 };
 
@@ -17,6 +17,19 @@ use crate::{
 type Member = (Vec<u8>, EpochSeconds);
 
 impl RedisStore {
+    /// One member of the active set, in one round trip.
+    pub(super) async fn active_member(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        let member = id.as_str().as_bytes();
+        let mut read = pipeline();
+        read.cmd("ZSCORE").arg(&self.keys.active).arg(member);
+        read.cmd("HGET").arg(self.keys.session_of(member)).arg(RECORD_FIELD);
+        let mut answers = self.connection.send(&read).await?.into_iter();
+        let score = self.answer(&format!("failed to read `{}`", self.keys.active), answers.next())?;
+        let Some(score) = score else { return Ok(None) };
+        let record = answers.next().ok_or_else(|| self.connection.unavailable("fewer answers than questions"))?;
+        Ok(Some(Stored { member: member.to_vec(), score, found: self.found(member, record)? }))
+    }
+
     /// A page of the active set: one round trip for the members and one for their records.
     pub(super) async fn active_page(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let (_, next, members) = self.scan(&self.keys.active, from, limit).await?;
@@ -100,14 +113,6 @@ impl RedisStore {
         let what = format!("failed to read `{}`", self.keys.quarantine);
         let entries: Vec<(Vec<u8>, Vec<u8>)> = self.answer(&what, answer)?;
         Ok(entries.into_iter().map(|(field, value)| quarantine::read(&field, value)).collect())
-    }
-
-    /// Asks for a sign of life.
-    pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut ping = pipeline();
-        ping.cmd("PING");
-        let answer = self.connection.send(&ping).await?.into_iter().next();
-        self.answer::<String>("PING", answer).map(|_| ())
     }
 
     /// An answer as a value of a type.

@@ -16,7 +16,8 @@ use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, so
 use crate::{
     domain::SandboxId,
     host::Process,
-    ports::store::{Cursor, LastStop, Memory, Page, Quarantined, Store, StoreError, Write},
+    ports::store::{Cursor, DataState, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
+    random,
 };
 
 /// How to reach a Redis server, and as whom.
@@ -99,7 +100,7 @@ impl RedisStore {
     pub fn connect(settings: Settings) -> Result<Self, StoreError> {
         let connection = Connection::new(&settings.url, &settings.tls, settings.call_timeout)?;
         let process = Process::this();
-        let token = format!("{:032x}", rand::random::<u128>());
+        let token = format!("{:032x}", random::number::<u128>());
         let identity = Identity { token: &token, instance: &settings.instance, process: &process };
         let identity = serde_json::json!(identity).to_string().split_off(1);
         Ok(Self {
@@ -148,7 +149,7 @@ impl Store for RedisStore {
         id.ok_or_else(|| self.connection.unavailable("its id is known only to who has taken the lease"))
     }
 
-    async fn renew(&self) -> Result<Memory, StoreError> {
+    async fn renew(&self) -> Result<DataState, StoreError> {
         self.connection.bounded(self.keep_lease()).await
     }
 
@@ -160,8 +161,12 @@ impl Store for RedisStore {
         self.connection.bounded(self.give_lease_back(Some(silent_for))).await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<Memory, StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         self.connection.bounded(self.apply(batch)).await
+    }
+
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        self.connection.bounded(self.active_member(id)).await
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -190,9 +195,5 @@ impl Store for RedisStore {
 
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
         self.connection.bounded(self.note_grace(spent)).await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.connection.bounded(self.ping()).await
     }
 }

@@ -152,12 +152,24 @@ pub(crate) async fn what_is_buried_can_live_again(world: &dyn World) {
 pub(crate) async fn what_is_forgotten_leaves_the_set_and_keeps_its_record(world: &dyn World) {
     let store = holder(world).await;
     store.commit(&[put("stays", "1"), put("goes", "2")]).await.unwrap();
-    let forget = |member: &[u8]| Write::Forget { member: member.to_vec() };
+    let forget = |member: &[u8]| Write::Deactivate { member: member.to_vec() };
     store.commit(&[forget(b"goes"), forget(b"never there"), forget(b"\xff\x00")]).await.unwrap();
     assert_eq!(names(&all(&*store, Set::Active).await), ["stays"]);
     assert_eq!(all(&*store, Set::Tombstones).await, []);
     store.release().await.unwrap();
     assert_eq!(world.left("goes").as_deref(), Some(&b"2"[..]));
+}
+
+pub(crate) async fn one_that_lives_is_read_by_itself_and_nothing_else_is(world: &dyn World) {
+    let store = holder(world).await;
+    store.commit(&[put("a", "1"), put("ab", "2"), put("buried", "3"), put("left", "4")]).await.unwrap();
+    store.commit(&[bury("buried", "5", HOUR), Write::Deactivate { member: b"left".into() }]).await.unwrap();
+    let all = all(&*store, Set::Active).await;
+    assert_eq!(store.get(&id("a")).await.unwrap().as_ref(), all.iter().find(|stored| stored.member == b"a"));
+    assert_eq!(store.get(&id("ab")).await.unwrap().map(|stored| stored.found), Some(Found::Record(b"2".to_vec())));
+    for nobody in ["buried", "left", "never"] {
+        assert_eq!(store.get(&id(nobody)).await.unwrap(), None, "{nobody}");
+    }
 }
 
 pub(crate) async fn what_is_in_quarantine_comes_back_byte_for_byte(world: &dyn World) {
@@ -326,7 +338,7 @@ pub(crate) async fn nothing_is_written_after_the_lease_was_taken_away(world: &dy
     store.commit(&[put("a", "1")]).await.unwrap();
     world.usurp();
     let writes =
-        [put("a", "2"), bury("a", "3", HOUR), quarantine(b"x", b"y", "z"), Write::Forget { member: b"a".into() }];
+        [put("a", "2"), bury("a", "3", HOUR), quarantine(b"x", b"y", "z"), Write::Deactivate { member: b"a".into() }];
     assert_held(store.commit(&writes).await);
     assert_held(store.commit(&writes).await);
     assert_held(store.renew().await);
@@ -342,7 +354,6 @@ pub(crate) async fn taking_and_keeping_the_lease_again_changes_nothing(world: &d
     store.renew().await.unwrap();
     store.acquire().await.unwrap();
     store.commit(&[put("b", "1")]).await.unwrap();
-    store.check().await.unwrap();
     assert_eq!(names(&all(&*store, Set::Active).await), ["a", "b"]);
 }
 

@@ -7,7 +7,7 @@ use sandglass::{
     store::{MemoryStore, memory::Point},
 };
 
-use super::laws::{assert_held, bury, put};
+use super::laws::{assert_held, bury, id, put};
 
 fn error() -> StoreError {
     StoreError::Unavailable("on purpose".to_owned())
@@ -46,10 +46,10 @@ async fn a_store_that_is_down_stays_down_until_it_is_healed() {
     let store = holder().await;
     store.go_down();
     for _ in 0..3 {
-        assert!(store.check().await.is_err() && store.active(None, 10).await.is_err());
+        assert!(store.get(&id("a")).await.is_err() && store.active(None, 10).await.is_err());
     }
-    store.heal(Point::Check);
-    assert!(store.check().await.is_ok() && store.active(None, 10).await.is_err());
+    store.heal(Point::Get);
+    assert!(store.get(&id("a")).await.is_ok() && store.active(None, 10).await.is_err());
     store.heal_all();
     store.commit(&[put("a", "1")]).await.unwrap();
 }

@@ -37,6 +37,7 @@ laws_over_every_store! {
     what_is_buried_is_a_tombstone_until_it_expires,
     what_is_buried_can_live_again,
     what_is_forgotten_leaves_the_set_and_keeps_its_record,
+    one_that_lives_is_read_by_itself_and_nothing_else_is,
     what_is_in_quarantine_comes_back_byte_for_byte,
     a_batch_of_many_thousand_writes_is_applied_whole,
     what_was_written_is_there_after_a_restart,

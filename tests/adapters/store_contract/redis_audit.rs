@@ -2,7 +2,7 @@
 
 use redis::Commands;
 use sandglass::{
-    ports::store::{Memory, Store},
+    ports::store::{DataState, Found, Store},
     store::RedisStore,
 };
 
@@ -21,16 +21,16 @@ async fn a_server_that_comes_back_empty_before_the_first_commit_of_a_run_is_noti
     first.hand_over(std::time::Duration::ZERO).await.unwrap();
     let second = world.store("the second");
     second.acquire().await.unwrap();
-    assert_eq!(second.renew().await, Ok(Memory::Kept));
+    assert_eq!(second.renew().await, Ok(DataState::Kept));
     world.server.restart();
-    assert_eq!(second.renew().await, Ok(Memory::Reverted));
-    assert_eq!(second.renew().await, Ok(Memory::Kept), "said once");
+    assert_eq!(second.renew().await, Ok(DataState::Reverted));
+    assert_eq!(second.renew().await, Ok(DataState::Kept), "said once");
     // Again before anything was written, and again when the first thing to notice is a commit.
     world.server.restart();
-    assert_eq!(second.renew().await, Ok(Memory::Reverted));
+    assert_eq!(second.renew().await, Ok(DataState::Reverted));
     world.server.restart();
-    assert_eq!(second.commit(&[put("a", "2")]).await, Ok(Memory::Reverted));
-    assert_eq!(second.commit(&[put("a", "3")]).await, Ok(Memory::Kept));
+    assert_eq!(second.commit(&[put("a", "2")]).await, Ok(DataState::Reverted));
+    assert_eq!(second.commit(&[put("a", "3")]).await, Ok(DataState::Kept));
 }
 
 #[tokio::test]
@@ -44,14 +44,14 @@ async fn the_keys_that_prove_continuity_are_missed_each_by_itself() {
         }
         for key in ["law:epoch", "law:sequence"] {
             assert_eq!(world.server.raw().del::<_, u8>(key), Ok(1), "{key}");
-            assert_eq!(store.renew().await, Ok(Memory::Reverted), "{key}");
-            assert_eq!(store.renew().await, Ok(Memory::Kept), "{key}");
+            assert_eq!(store.renew().await, Ok(DataState::Reverted), "{key}");
+            assert_eq!(store.renew().await, Ok(DataState::Kept), "{key}");
             store.commit(&[put("a", "2")]).await.unwrap();
-            assert_eq!(store.renew().await, Ok(Memory::Kept), "{key}");
+            assert_eq!(store.renew().await, Ok(DataState::Kept), "{key}");
         }
         // The lease alone only expires, and proves nothing.
         let _: () = world.server.raw().del("law:lease").unwrap();
-        assert_eq!(store.renew().await, Ok(Memory::Kept));
+        assert_eq!(store.renew().await, Ok(DataState::Kept));
     }
 }
 
@@ -67,6 +67,9 @@ async fn a_record_a_field_a_member_and_the_whole_set_are_missed() {
     let _: () = raw.hset("law-session:b", "others", "stay").unwrap();
     let _: () = raw.hdel("law-session:b", "__sandbox__").unwrap();
     let _: () = raw.zrem("law:active", "c").unwrap();
+    for (id, found) in [(&ids[0], Some(Found::Nothing)), (&ids[1], Some(Found::Nothing)), (&ids[2], None)] {
+        assert_eq!(store.get(id).await.unwrap().map(|stored| stored.found), found, "{id}");
+    }
     assert_eq!(store.missing(&ids).await.unwrap(), ids[..3]);
     store.commit(&["a", "b", "c"].map(|name| put(name, "2"))).await.unwrap();
     assert_eq!(store.missing(&ids).await.unwrap(), []);

@@ -71,7 +71,7 @@ async fn fields_of_others_and_their_expiry_meet_their_rule() {
     assert_eq!(raw.hget::<_, _, String>(key("-session:1001"), "task:7").unwrap(), "theirs");
     assert_eq!(raw.hget::<_, _, String>(key("-session:1001"), "__sandbox__").unwrap(), "new");
     assert_eq!(raw.ttl::<_, i64>(key("-session:1001")).unwrap(), -1, "what lives does not expire");
-    store.commit(&[Write::Forget { member: b"1001".into() }]).await.unwrap();
+    store.commit(&[Write::Deactivate { member: b"1001".into() }]).await.unwrap();
     assert_eq!(raw.hlen::<_, usize>(key("-session:1001")).unwrap(), 2);
 }
 
@@ -91,7 +91,7 @@ async fn members_of_any_bytes_are_read_and_can_be_forgotten() {
     assert_eq!((&entries[2].member, entries[2].score, &entries[2].found), (&member, 12.5, &Found::Nothing));
     assert!(matches!(&entries[0].found, Found::Foreign(words) if words.contains("law-session:list")), "{entries:?}");
     assert_eq!(entries[1].found, Found::Nothing);
-    store.commit(&[Write::Forget { member }]).await.unwrap();
+    store.commit(&[Write::Deactivate { member }]).await.unwrap();
     assert_eq!(all(&store, Set::Active).await.len(), 2);
 }
 

@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use redis::Commands;
 use sandglass::{
-    ports::store::{Found, LastStop, Memory, Store},
+    ports::store::{DataState, Found, LastStop, Store},
     store::{RedisStore, redis::Settings},
 };
 use serde_json::Value;
@@ -123,15 +123,15 @@ async fn a_server_that_restarted_empty_lets_the_holder_go_on() {
     let mut world = Redis::new();
     let store = world.store("the first");
     store.acquire().await.unwrap();
-    assert_eq!(store.commit(&[put("a", "1")]).await, Ok(Memory::Kept));
+    assert_eq!(store.commit(&[put("a", "1")]).await, Ok(DataState::Kept));
     world.server.restart();
-    assert_eq!(store.commit(&[put("b", "2")]).await, Ok(Memory::Reverted), "nobody is told that `a` is lost");
-    assert_eq!(store.commit(&[put("b", "3")]).await, Ok(Memory::Kept), "said once");
+    assert_eq!(store.commit(&[put("b", "2")]).await, Ok(DataState::Reverted), "nobody is told that `a` is lost");
+    assert_eq!(store.commit(&[put("b", "3")]).await, Ok(DataState::Kept), "said once");
     assert_eq!(all(&store, Set::Active).await[0].found, Found::Record(b"3".to_vec()));
     assert_eq!(lease(&world)["instance"], "the first");
     world.server.restart();
-    assert_eq!(store.renew().await, Ok(Memory::Reverted));
-    assert_eq!(store.renew().await, Ok(Memory::Kept));
+    assert_eq!(store.renew().await, Ok(DataState::Reverted));
+    assert_eq!(store.renew().await, Ok(DataState::Kept));
     assert_eq!(lease(&world)["instance"], "the first");
 }
 
@@ -145,7 +145,7 @@ async fn a_server_that_went_back_to_an_older_snapshot_is_noticed() {
     let snapshot: String = raw.get("law:sequence").unwrap();
     store.commit(&[put("a", "2")]).await.unwrap();
     let _: () = raw.set("law:sequence", snapshot).unwrap();
-    assert_eq!(store.renew().await, Ok(Memory::Reverted));
+    assert_eq!(store.renew().await, Ok(DataState::Reverted));
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn a_standby_leaves_a_lease_that_the_server_lost_to_its_holder() {
             panic!("taken from a holder that has everything in memory ({last:?})");
         }
     }
-    assert_eq!(first.commit(&[put("a", "1")]).await, Ok(Memory::Reverted));
+    assert_eq!(first.commit(&[put("a", "1")]).await, Ok(DataState::Reverted));
     assert!(assert_held(second.try_acquire().await).contains("the first"));
     first.hand_over(Duration::ZERO).await.unwrap();
     assert!(matches!(second.try_acquire().await, Ok(LastStop::Clean { .. })));

@@ -8,7 +8,7 @@ use sandglass::{
     store::{RedisStore, redis::Settings},
 };
 
-use super::laws::put;
+use super::laws::{id, put};
 use crate::{
     stores::{Redis, Set, World, all},
     support::redis::RedisServer,
@@ -37,9 +37,9 @@ async fn a_server_that_is_down_is_an_error_of_every_call_and_then_everything_wor
     unavailable(store.active(None, 10).await);
     unavailable(store.tombstones(None, 10).await);
     unavailable(store.quarantined().await);
-    unavailable(store.check().await);
+    unavailable(store.get(&id("a")).await);
     world.server.restart();
-    store.check().await.unwrap();
+    store.get(&id("a")).await.unwrap();
     store.commit(&[put("a", "3")]).await.unwrap();
     assert_eq!(all(&store, Set::Active).await.len(), 1);
 }
@@ -121,7 +121,7 @@ async fn a_server_that_is_full_refuses_the_whole_batch_in_its_own_words() {
     store.commit(&[put("a", "1"), put("b", "1")]).await.unwrap();
     let mut raw = world.server.raw();
     let _: () = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").query(&mut raw).unwrap();
-    let forget = sandglass::ports::store::Write::Forget { member: b"b".into() };
+    let forget = sandglass::ports::store::Write::Deactivate { member: b"b".into() };
     let words = unavailable(store.commit(&[forget, put("a", "2")]).await);
     assert!(words.contains("OOM"), "{words}");
     assert_eq!(all(&store, Set::Active).await.len(), 2, "nothing was done by halves");

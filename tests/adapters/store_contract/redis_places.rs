@@ -85,7 +85,7 @@ async fn a_server_behind_tls_is_checked_and_is_shown_our_certificate() {
 
     let words = |host, tls| {
         let store = server.connect(host, tls).unwrap();
-        async move { refused(store.check().await) }
+        async move { refused(store.active(None, 10).await) }
     };
     let nobody = words("127.0.0.1", TlsFiles { ca: Some(ca), client: None }).await;
     let strangers = words("127.0.0.1", TlsFiles { ca: None, client: Some(client.clone()) }).await;

@@ -10,8 +10,9 @@ use actix::System;
 use async_trait::async_trait;
 use sandglass::{
     config::Settings,
-    domain::{SandboxId, retry, sandbox::Container as State},
-    ports::store::{Cursor, LastStop, Memory as Kept, Page, Quarantined, Store, StoreError, Write},
+    domain::{SandboxId, sandbox::Container as State},
+    ports::store::{Cursor, DataState, LastStop, Page, Quarantined, Store, StoreError, Stored, Write},
+    random,
     runtime::{Memory, memory::When},
     store::MemoryStore,
     supervisor::Supervisor,
@@ -112,7 +113,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(seed: u64) -> Self {
-        retry::seed_jitter(seed);
+        random::seed_jitter(seed);
         let settings = settings(&[
             ("lifecycle.restart_grace", "10"),
             ("docker.orphan_grace", "10"),
@@ -243,7 +244,7 @@ impl Store for Fused {
         self.around("hand_over", self.store.hand_over(silent_for)).await
     }
 
-    async fn renew(&self) -> Result<Kept, StoreError> {
+    async fn renew(&self) -> Result<DataState, StoreError> {
         self.around("renew", self.store.renew()).await
     }
 
@@ -251,8 +252,12 @@ impl Store for Fused {
         self.around("release", self.store.release()).await
     }
 
-    async fn commit(&self, batch: &[Write]) -> Result<Kept, StoreError> {
+    async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         self.around("commit", self.store.commit(batch)).await
+    }
+
+    async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
+        self.around("get", self.store.get(id)).await
     }
 
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -282,10 +287,6 @@ impl Store for Fused {
 
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
         self.store.spend_grace(spent).await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.around("check", self.store.check()).await
     }
 }
 
