@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{BASE_TEMPLATE, Overrides, Settings, StoreKind, process_environment},
-    drill::{DRILLS, Drill, Ground, Options, Outcome, Pace, check, run},
+    drill::{DRILLS, Drill, DrillOutcome, Ground, Options, Pace, check, run},
 };
 
 const LAST_MOMENT: Duration = Duration::from_millis(500);
@@ -67,12 +67,12 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
         print(&format!("{}\n", report(&outcomes)))?;
     }
     screen.end(&outcomes);
-    let names = |wanted: fn(&Outcome) -> bool| {
+    let names = |wanted: fn(&DrillOutcome) -> bool| {
         let fitting = outcomes.iter().filter(|(_, outcome)| wanted(outcome));
         fitting.map(|(drill, _)| drill.name).collect::<Vec<_>>().join(", ")
     };
-    let broken = names(|outcome| matches!(outcome, Outcome::Done(findings) if !findings.hold()));
-    let undone = names(|outcome| matches!(outcome, Outcome::Broken(_)));
+    let broken = names(|outcome| matches!(outcome, DrillOutcome::Done(findings) if !findings.hold()));
+    let undone = names(|outcome| matches!(outcome, DrillOutcome::Broken(_)));
     match (broken.is_empty(), undone.is_empty()) {
         (true, true) => Ok(()),
         (false, _) => Err(PromiseBroken(broken).into()),
@@ -139,13 +139,13 @@ impl Screen {
         }
     }
 
-    fn outcome(&self, drill: &Drill, outcome: &Outcome) {
+    fn outcome(&self, drill: &Drill, outcome: &DrillOutcome) {
         if self.terminal && !self.silent {
             show(format_args!("\r\x1b[K"));
         }
         let name = drill.name;
         match outcome {
-            Outcome::Done(findings) => {
+            DrillOutcome::Done(findings) => {
                 let (early, leaked, lost) = (findings.early, findings.leaked, findings.lost);
                 let late = findings.lateness.summary();
                 let verdict = if findings.hold() { "held" } else { "BROKEN" };
@@ -160,13 +160,13 @@ impl Screen {
                     self.line(&format!("{:<12} wrong: {wrong}", ""));
                 }
             }
-            Outcome::Broken(error) => self.line(&format!("{name:<12} could not be done: {error}")),
-            Outcome::Skipped(why) => self.line(&format!("{name:<12} left out: {why}")),
+            DrillOutcome::Broken(error) => self.line(&format!("{name:<12} could not be done: {error}")),
+            DrillOutcome::Skipped(why) => self.line(&format!("{name:<12} left out: {why}")),
         }
     }
 
-    fn end(&self, outcomes: &[(&Drill, Outcome)]) {
-        let left_out = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
+    fn end(&self, outcomes: &[(&Drill, DrillOutcome)]) {
+        let left_out = outcomes.iter().filter(|(_, outcome)| matches!(outcome, DrillOutcome::Skipped(_))).count();
         if outcomes.iter().all(|(_, outcome)| outcome.holds()) {
             let note = if left_out > 0 { format!(", {left_out} left out") } else { String::new() };
             let done = match outcomes.len() - left_out {
@@ -184,12 +184,12 @@ impl Screen {
     }
 }
 
-fn report(outcomes: &[(&Drill, Outcome)]) -> serde_json::Value {
+fn report(outcomes: &[(&Drill, DrillOutcome)]) -> serde_json::Value {
     let drills = outcomes.iter().map(|(drill, outcome)| {
         let mut told = match outcome {
-            Outcome::Done(findings) => json!(findings),
-            Outcome::Broken(error) => json!({ "error": error }),
-            Outcome::Skipped(why) => json!({ "left_out": why }),
+            DrillOutcome::Done(findings) => json!(findings),
+            DrillOutcome::Broken(error) => json!({ "error": error }),
+            DrillOutcome::Skipped(why) => json!({ "left_out": why }),
         };
         told["drill"] = json!(drill.name);
         told["holds"] = json!(outcome.holds());

@@ -5,7 +5,7 @@ use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use anyhow::Context;
 
-use super::{Findings, Lateness};
+use super::findings::Findings;
 use crate::{
     actor::Arbiters,
     app::{Adapters, assemble},
@@ -73,7 +73,7 @@ impl Bench {
         id: &SandboxId,
         promised: Moment,
         within: Duration,
-        verdict: &mut Verdict,
+        findings: &mut Findings,
     ) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + within;
         let gone = loop {
@@ -81,7 +81,7 @@ impl Bench {
                 Ok(sandbox) if sandbox.is_gone() => break sandbox,
                 Ok(_) => {}
                 Err(Rejection::NotFound(_)) => {
-                    verdict.lost += 1;
+                    findings.lost += 1;
                     return Ok(());
                 }
                 Err(error) => anyhow::bail!("{id} is neither there nor gone: {error}"),
@@ -91,46 +91,23 @@ impl Bench {
         };
         let end = gone.end().context("what is gone has an end")?;
         if end.reason != EndReason::Idle {
-            verdict.wrong.push(format!("{id} ended as {}", end.reason));
+            findings.wrong(format!("{id} ended as {}", end.reason));
         } else if end.decided_at < promised {
-            verdict.early += 1;
-            verdict.wrong.push(format!("{id} ended {:?} before its time", promised.since(end.decided_at)));
+            findings.early += 1;
+            findings.wrong(format!("{id} ended {:?} before its time", promised.since(end.decided_at)));
         } else {
-            verdict.lateness.add(end.decided_at.since(promised).as_secs_f64());
+            findings.lateness.add(end.decided_at.since(promised).as_secs_f64());
         }
         Ok(())
     }
 
-    /// Ends the supervisor, and adds to `findings` what was seen and what is left.
-    pub(super) async fn end(self, verdict: Verdict, findings: &mut Findings) {
-        findings.early += verdict.early;
-        findings.lost += verdict.lost;
-        findings.lateness.extend(&verdict.lateness);
-        findings.wrong.extend(verdict.wrong);
+    /// Ends the supervisor, and adds to `findings` what is left.
+    pub(super) async fn end(self, findings: &mut Findings) {
         findings.leaked += self.runtime.len();
         let rescues = self.supervisor.metrics();
         let rescued = rescues.lines().find(|line| line.starts_with("sandglass_sweep_rescues_total "));
         findings.expect(rescued.is_none_or(|line| line.ends_with(" 0")), || "the backstop had to help".to_owned());
         let missing = self.supervisor.shutdown(FLUSH_WITHIN).await;
         findings.expect(missing == 0, || format!("{missing} writes were not taken at the end"));
-    }
-}
-
-/// What was seen of many ends.
-#[derive(Debug, Default)]
-pub(super) struct Verdict {
-    pub(super) early: usize,
-    pub(super) lost: usize,
-    pub(super) lateness: Lateness,
-    pub(super) wrong: Vec<String>,
-}
-
-impl Verdict {
-    /// Takes over what another has seen.
-    pub(super) fn add(&mut self, other: Self) {
-        self.early += other.early;
-        self.lost += other.lost;
-        self.lateness.extend(&other.lateness);
-        self.wrong.extend(other.wrong);
     }
 }

@@ -11,7 +11,12 @@ use rand::{RngExt, seq::IndexedRandom};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Answer, Findings, Ground, Instance, Ledger, ledger::is_gone};
+use super::{
+    findings::Findings,
+    ground::Ground,
+    instance::{Answer, Instance},
+    ledger::{Ledger, is_gone},
+};
 
 /// Most of what is alive at the same time.
 const MOST: usize = 6;

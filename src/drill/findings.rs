@@ -44,6 +44,15 @@ impl Findings {
         }
     }
 
+    /// Adds the counts, the lateness and the broken rules of others.
+    pub fn add(&mut self, others: Self) {
+        self.early += others.early;
+        self.leaked += others.leaked;
+        self.lost += others.lost;
+        self.lateness.extend(&others.lateness);
+        self.wrong.extend(others.wrong);
+    }
+
     /// Notes something that was measured.
     pub fn measured(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.measured.push((name.into(), value.into()));

@@ -8,7 +8,13 @@ use std::{
 use anyhow::Context;
 use tokio::time::{Instant, sleep};
 
-use super::{Findings, Hand, Instance, Ledger, Needs, Options, Pace, Settled};
+use super::{
+    findings::Findings,
+    hand::{Hand, other},
+    instance::Instance,
+    ledger::Ledger,
+    options::{Needs, Options, Pace},
+};
 use crate::domain::SandboxId;
 
 /// How long containers may be left when everything that was promised has ended.
@@ -168,11 +174,7 @@ impl Ground {
         within: Duration,
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
-        let Settled { early, lost, lateness, wrong } = ledger.settle(&instance, within).await?;
-        findings.early += early;
-        findings.lost += lost;
-        findings.lateness.extend(&lateness);
-        findings.wrong.extend(wrong);
+        ledger.settle(&instance, within, findings).await?;
         // Beside those there may be some whose create was never answered, and what an engine has made of a request that
         // was cut off. They have an owner, or the next comparisons with the engine find them.
         let until = Instant::now() + LEFT_WITHIN;
@@ -214,10 +216,6 @@ impl Ground {
         }
         Ok(())
     }
-}
-
-pub(super) fn other(prefix: &str) -> String {
-    format!("{prefix}-other")
 }
 
 /// Removes every key of this prefix, and no other.

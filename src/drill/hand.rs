@@ -17,7 +17,7 @@ use bollard::{
 };
 use tokio::time::sleep;
 
-use super::{Options, ground::other};
+use super::options::Options;
 
 const TIMEOUT_SECONDS: u64 = 120;
 
@@ -27,6 +27,11 @@ const CLEAR_PAUSE: Duration = Duration::from_millis(500);
 
 /// What marks containers that a drill made itself.
 const DRILL: &str = "sandglass.drill";
+
+/// The second prefix of a drill.
+pub(super) fn other(prefix: &str) -> String {
+    format!("{prefix}-other")
+}
 
 /// A client of the engine, for the containers of one drill.
 pub struct Hand {

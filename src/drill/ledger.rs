@@ -9,7 +9,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, Findings, Instance, Lateness};
+use super::{
+    findings::Findings,
+    instance::{Answer, Instance},
+};
 
 /// Times in answers are floats: a microsecond is rounding, not haste.
 const ROUNDING: f64 = 1e-6;
@@ -30,19 +33,6 @@ struct Promise {
     allowed: Vec<&'static str>,
     /// Until when its end is excused from being late, in epoch seconds: an outage that it has to wait for.
     excused: f64,
-}
-
-/// How promises were kept.
-#[derive(Debug, Default)]
-pub struct Settled {
-    /// Ended for idleness before the promised time.
-    pub early: usize,
-    /// Acknowledged, and nothing is known of them.
-    pub lost: usize,
-    /// Of those that ended for idleness.
-    pub lateness: Lateness,
-    /// Everything else.
-    pub wrong: Vec<String>,
 }
 
 impl Ledger {
@@ -139,41 +129,36 @@ impl Ledger {
     ///
     /// # Errors
     /// When the instance does not answer.
-    pub async fn settle(&self, instance: &Instance, within: Duration) -> anyhow::Result<Settled> {
+    pub async fn settle(&self, instance: &Instance, within: Duration, findings: &mut Findings) -> anyhow::Result<()> {
         let until = Instant::now() + within;
         let promises = self.promises().clone();
-        let mut settled = Settled::default();
         for (id, promise) in &promises {
             loop {
                 let answer = instance.get(&format!("/v1/sandboxes/{id}")).await?;
                 if answer.status == 404 {
-                    settled.lost += 1;
-                    settled.wrong.push(format!("nothing is known of {id}, which was acknowledged"));
+                    findings.lost += 1;
+                    findings.wrong(format!("nothing is known of {id}, which was acknowledged"));
                     break;
                 }
                 if is_gone(&answer.body) {
-                    settled.judge(id, promise, &answer.body);
+                    promise.judge(id, &answer.body, findings);
                     break;
                 }
                 if Instant::now() > until {
-                    settled.wrong.push(format!("{id} has not ended within {within:?}: {}", answer.body));
+                    findings.wrong(format!("{id} has not ended within {within:?}: {}", answer.body));
                     break;
                 }
                 sleep(LOOK_EVERY).await;
             }
         }
-        Ok(settled)
+        Ok(())
     }
 
     /// Judges the end of one sandbox that an answer tells of, into `findings`.
     pub fn judge(&self, end: &Value, findings: &mut Findings) {
         let id = end["sandbox_id"].as_str().unwrap_or_default();
         let promise = self.promises().get(id).cloned().unwrap_or_default();
-        let mut settled = Settled::default();
-        settled.judge(id, &promise, end);
-        findings.early += settled.early;
-        findings.lateness.extend(&settled.lateness);
-        findings.wrong.extend(settled.wrong);
+        promise.judge(id, end, findings);
     }
 
     fn promises(&self) -> MutexGuard<'_, BTreeMap<String, Promise>> {
@@ -181,27 +166,24 @@ impl Ledger {
     }
 }
 
-impl Settled {
-    fn judge(&mut self, id: &str, promise: &Promise, end: &Value) {
+impl Promise {
+    fn judge(&self, id: &str, end: &Value, findings: &mut Findings) {
         let reason = end["reason"].as_str().unwrap_or_default();
-        if promise.allowed.contains(&reason) {
+        if self.allowed.contains(&reason) {
             return;
         }
         if reason != "idle" {
-            self.wrong.push(format!("{id} ended for the reason {reason:?}: {end}"));
-            return;
+            return findings.wrong(format!("{id} ended for the reason {reason:?}: {end}"));
         }
         let Some(ended) = end["ended_at"].as_f64() else {
-            self.wrong.push(format!("{id} has ended, and does not say when: {end}"));
-            return;
+            return findings.wrong(format!("{id} has ended, and does not say when: {end}"));
         };
-        if ended < promise.deadline - ROUNDING {
-            self.early += 1;
-            let early = promise.deadline - ended;
-            self.wrong.push(format!("{id} ended {early:.6} s before its time: {end}"));
-            return;
+        if ended < self.deadline - ROUNDING {
+            findings.early += 1;
+            let early = self.deadline - ended;
+            return findings.wrong(format!("{id} ended {early:.6} s before its time: {end}"));
         }
-        self.lateness.add((ended - promise.deadline.max(promise.excused)).max(0.0));
+        findings.lateness.add((ended - self.deadline.max(self.excused)).max(0.0));
     }
 }
 
@@ -215,28 +197,31 @@ pub(super) fn is_gone(sandbox: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn judged(promised: f64, end: &Value) -> Settled {
-        let mut settled = Settled::default();
-        settled.judge("one", &Promise { deadline: promised, ..Promise::default() }, end);
-        settled
+    fn judged(promise: Promise, end: &Value) -> Findings {
+        let mut findings = Findings::default();
+        promise.judge("one", end, &mut findings);
+        findings
+    }
+
+    fn until(deadline: f64) -> Promise {
+        Promise { deadline, ..Promise::default() }
     }
 
     #[test]
     fn an_end_before_the_promise_is_early_and_one_after_it_is_late() {
         let end = json!({ "sandbox_id": "one", "status": "terminated", "reason": "idle", "ended_at": 100.0 });
-        let early = judged(100.5, &end);
+        let early = judged(until(100.5), &end);
         assert_eq!((early.early, early.lateness.count(), early.wrong.len()), (1, 0, 1));
-        let late = judged(99.5, &end);
+        let late = judged(until(99.5), &end);
         assert_eq!((late.early, late.lateness.quantile(1.0), late.wrong.len()), (0, Some(0.5), 0));
     }
 
     #[test]
     fn only_the_allowed_reasons_count() {
         let end = json!({ "sandbox_id": "one", "status": "failed", "reason": "vanished", "ended_at": 100.0 });
-        assert_eq!(judged(1000.0, &end).wrong.len(), 1);
-        let mut settled = Settled::default();
-        settled.judge("one", &Promise { deadline: 1000.0, allowed: vec!["vanished"], excused: 0.0 }, &end);
-        assert!(settled.wrong.is_empty());
+        assert_eq!(judged(until(1000.0), &end).wrong.len(), 1);
+        let allowed = Promise { allowed: vec!["vanished"], ..until(1000.0) };
+        assert!(judged(allowed, &end).wrong.is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use sandglass::{
     actor::run_system,
-    drill::{DRILLS, Ground, Options, Outcome, Pace, run},
+    drill::{DRILLS, DrillOutcome, Ground, Options, Pace, run},
 };
 
 use crate::support::{docker::IMAGE, quiet::Noise, redis::RedisServer};
@@ -23,7 +23,7 @@ async fn holds(name: &str) {
     let drill = DRILLS.iter().find(|drill| drill.name == name).expect("a drill of this name");
     let ground = Arc::new(Ground::new(options, Box::new(|_| {})).expect("a place for the drill"));
     let outcome = run(drill, ground).await;
-    let Outcome::Done(findings) = &outcome else { panic!("{name}: {outcome:?}") };
+    let DrillOutcome::Done(findings) = &outcome else { panic!("{name}: {outcome:?}") };
     assert!(findings.hold(), "{name}: {findings:#?}");
     eprintln!("{name}: {}; late by {} ms; {:?}", findings.done, findings.lateness.summary(), findings.measured);
 }

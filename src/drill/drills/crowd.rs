@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{create_all, keep_alive};
-use crate::drill::{Findings, Ground, Instance, Ledger};
+use super::together::{create_all, keep_alive};
+use crate::drill::{findings::Findings, ground::Ground, instance::Instance, ledger::Ledger};
 
 /// Pinged until all are there, they fall due this long after the last ping.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(6);

@@ -13,7 +13,12 @@ use ::redis as redis_client;
 
 use crate::{
     clock::wall_seconds,
-    drill::{Findings, Ground, Instance, Ledger, StoreChoice},
+    drill::{
+        findings::Findings,
+        ground::{Ground, StoreChoice},
+        instance::Instance,
+        ledger::Ledger,
+    },
 };
 
 const LONG: u64 = 600;

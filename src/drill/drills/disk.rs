@@ -12,7 +12,13 @@ use tokio::{
 
 use crate::{
     clock::wall_seconds,
-    drill::{Findings, Ground, Instance, Ledger, LeftOut, StoreChoice},
+    drill::{
+        findings::Findings,
+        ground::{Ground, StoreChoice},
+        instance::Instance,
+        ledger::Ledger,
+        runner::LeftOut,
+    },
 };
 
 const LONG: u64 = 600;

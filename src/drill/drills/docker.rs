@@ -6,10 +6,16 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep};
 
-use super::{create_all, keep_alive};
+use super::together::{create_all, keep_alive};
 use crate::{
     clock::wall_seconds,
-    drill::{Fault, Findings, Ground, Instance, Ledger, Relay},
+    drill::{
+        findings::Findings,
+        ground::Ground,
+        instance::Instance,
+        ledger::Ledger,
+        relay::{Fault, Relay},
+    },
 };
 
 /// Those that fall due live this long after their last ping.

@@ -9,7 +9,10 @@ use tokio::time::sleep;
 
 use crate::{
     clock::wall_seconds,
-    drill::{Findings, Ground, Hand, Instance, Ledger, LeftOut, Options, OwnEngine},
+    drill::{
+        findings::Findings, ground::Ground, hand::Hand, instance::Instance, ledger::Ledger, options::Options,
+        own_engine::OwnEngine, runner::LeftOut,
+    },
 };
 
 const LONG: u64 = 600;
@@ -77,11 +80,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     ends(&ground, &instance, &ledger, &hand, &mut findings).await?;
     findings.done =
         format!("{rounds} times stopped, killed, and stopped with Sandglass, under running and paused ones");
-    let settled = ledger.settle(&instance, GONE_WITHIN).await?;
-    findings.early += settled.early;
-    findings.lost += settled.lost;
-    findings.lateness.extend(&settled.lateness);
-    findings.wrong.extend(settled.wrong);
+    ledger.settle(&instance, GONE_WITHIN, &mut findings).await?;
     instance.stop().await?;
     findings.leaked += hand.containers().await?.len();
     Ok(findings)

@@ -7,10 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{ActivitySource, Moment, SandboxId},
-    drill::{
-        Findings, Ground,
-        bench::{Bench, Verdict},
-    },
+    drill::{bench::Bench, findings::Findings, ground::Ground},
 };
 
 const AT_ONCE: usize = 256;
@@ -45,10 +42,9 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     promised.push((&among, sandbox.idle_deadline().unwrap_or(Moment::DISTANT_PAST)));
     let mut findings = Findings::new(format!("{count} sandboxes in memory due within a second"));
     findings.measured("create, among them", format!("{:.1} ms", took.as_secs_f64() * 1000.0));
-    let mut verdict = Verdict::default();
     for (id, promised) in promised {
-        bench.judge(id, promised, GONE_WITHIN, &mut verdict).await?;
+        bench.judge(id, promised, GONE_WITHIN, &mut findings).await?;
     }
-    bench.end(verdict, &mut findings).await;
+    bench.end(&mut findings).await;
     Ok(findings)
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::drill::{Findings, Ground, Instance, Ledger};
+use crate::drill::{findings::Findings, ground::Ground, instance::Instance, ledger::Ledger};
 
 const LONG: u64 = 600;
 const SEEN_WITHIN: Duration = Duration::from_secs(20);

@@ -11,7 +11,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::wall_seconds,
-    drill::{Findings, Ground, Instance, Ledger},
+    drill::{
+        findings::Findings,
+        ground::Ground,
+        instance::{Answer, Instance},
+        ledger::Ledger,
+    },
 };
 
 /// How many ids are at it at the same time.
@@ -36,7 +41,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let mut findings = Findings::new(format!("{} ends raced with creates and resumes of the same id", LANES * rounds));
     findings.measured("lived on", seen.iter().map(|seen| seen.reused).sum::<usize>().to_string());
     findings.measured("begun anew", seen.iter().map(|seen| seen.renewed).sum::<usize>().to_string());
-    findings.wrong.extend(seen.into_iter().flat_map(|seen| seen.wrong));
+    seen.into_iter().for_each(|seen| findings.add(seen.findings));
     ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
     Ok(findings)
 }
@@ -45,7 +50,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 struct Seen {
     reused: usize,
     renewed: usize,
-    wrong: Vec<String>,
+    findings: Findings,
 }
 
 struct Lane<'a> {
@@ -66,7 +71,8 @@ impl Lane<'_> {
             match round % 3 {
                 0 => {
                     let deleted = self.delete().await?;
-                    seen.expect(deleted.status == 202, || format!("a delete was answered with {}", deleted.body));
+                    seen.findings
+                        .expect(deleted.status == 202, || format!("a delete was answered with {}", deleted.body));
                 }
                 1 => self.until_about_due(&sandbox).await?,
                 _ => {
@@ -74,7 +80,7 @@ impl Lane<'_> {
                     let (deleted, resumed, created) = tokio::join!(self.delete(), self.post("resume"), self.create());
                     for answer in [deleted?, resumed?, created?] {
                         let known = matches!(answer.status, 200..=202 | 409 | 410);
-                        seen.expect(known, || format!("{} was answered with {}", self.id, answer.body));
+                        seen.findings.expect(known, || format!("{} was answered with {}", self.id, answer.body));
                     }
                 }
             }
@@ -119,14 +125,14 @@ impl Lane<'_> {
         // Only a machine that takes longer than the idle timeout for this has an excuse.
         if wall_seconds() < promised {
             let alive = same && self.ground.hand().runs(container).await?;
-            seen.expect(alive || wall_seconds() >= promised, || {
+            seen.findings.expect(alive || wall_seconds() >= promised, || {
                 format!("the new {} has lost its container {container}: {}", self.id, now.body)
             });
         }
         let older = before["container_id"].as_str().filter(|older| *older != container);
         if let Some(older) = older {
             let gone = self.ground.hand().inspect(older).await?.is_none();
-            seen.expect(gone, || format!("the container {older} of the one before is left"));
+            seen.findings.expect(gone, || format!("the container {older} of the one before is left"));
         }
         Ok(())
     }
@@ -140,24 +146,16 @@ impl Lane<'_> {
         Ok(())
     }
 
-    async fn create(&self) -> anyhow::Result<crate::drill::Answer> {
+    async fn create(&self) -> anyhow::Result<Answer> {
         let body = json!({ "id": self.id, "idle_timeout": IDLE_TIMEOUT.as_secs() });
         self.instance.post("/v1/sandboxes", &body).await
     }
 
-    async fn delete(&self) -> anyhow::Result<crate::drill::Answer> {
+    async fn delete(&self) -> anyhow::Result<Answer> {
         self.instance.delete(&format!("/v1/sandboxes/{}", self.id)).await
     }
 
-    async fn post(&self, what: &str) -> anyhow::Result<crate::drill::Answer> {
+    async fn post(&self, what: &str) -> anyhow::Result<Answer> {
         self.instance.post(&format!("/v1/sandboxes/{}/{what}", self.id), &Value::Null).await
-    }
-}
-
-impl Seen {
-    fn expect(&mut self, kept: bool, rule: impl FnOnce() -> String) {
-        if !kept {
-            self.wrong.push(rule());
-        }
     }
 }

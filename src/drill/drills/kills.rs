@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use rand::RngExt;
 use tokio::time::sleep;
 
-use crate::drill::{Findings, Ground, clients::Clients};
+use crate::drill::{clients::Clients, findings::Findings, ground::Ground};
 
 /// Longer than a round: what lives is pinged in each.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);

@@ -18,8 +18,7 @@ mod together;
 
 use futures_util::FutureExt;
 
-use self::together::{create_all, keep_alive};
-use super::{Drill, Needs};
+use super::{options::Needs, runner::Drill};
 
 /// Declares the drills: name, what they need, and what they do.
 macro_rules! drills {

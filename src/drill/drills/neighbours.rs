@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::{
     clock::wall_seconds,
     domain::{SandboxId, name::container_name},
-    drill::{Findings, Ground, Instance, Ledger},
+    drill::{findings::Findings, ground::Ground, instance::Instance, ledger::Ledger},
 };
 
 const LONG: u64 = 600;

@@ -8,8 +8,9 @@ use rand::RngExt;
 use crate::{
     domain::{ActivitySource, Moment, SandboxId},
     drill::{
-        Findings, Ground,
-        bench::{Bench, REMOVAL, Verdict},
+        bench::{Bench, REMOVAL},
+        findings::Findings,
+        ground::Ground,
     },
     sandboxes::Rejection,
 };
@@ -28,7 +29,7 @@ struct Tally {
     terminating: usize,
     /// 410 `gone`.
     gone: usize,
-    verdict: Verdict,
+    seen: Findings,
 }
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
@@ -46,9 +47,9 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
         all.acknowledged += tally.acknowledged;
         all.terminating += tally.terminating;
         all.gone += tally.gone;
-        all.verdict.add(tally.verdict);
+        all.seen.add(tally.seen);
     }
-    let Tally { acknowledged, terminating, gone, verdict } = all;
+    let Tally { acknowledged, terminating, gone, seen } = all;
     let run = acknowledged + terminating + gone;
     let mut findings = Findings::new(format!("{run} pings within milliseconds of the deadline"));
     findings.measured("acknowledged, and alive", acknowledged.to_string());
@@ -57,7 +58,8 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     // Races that always end the same way are none.
     findings.expect(acknowledged > 0 && terminating + gone > 0, || "all pings came out the same way".to_owned());
     let bench = Arc::into_inner(bench).ok_or_else(|| anyhow::anyhow!("a racer is left"))?;
-    bench.end(verdict, &mut findings).await;
+    findings.add(seen);
+    bench.end(&mut findings).await;
     Ok(findings)
 }
 
@@ -72,26 +74,26 @@ async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tal
                 tally.acknowledged += 1;
                 let renewed = sandbox.idle_deadline().unwrap_or(Moment::DISTANT_PAST);
                 if renewed <= promised {
-                    tally.verdict.wrong.push(format!("an acknowledged ping has not moved the deadline of {id}"));
+                    tally.seen.wrong(format!("an acknowledged ping has not moved the deadline of {id}"));
                 }
                 promised = renewed;
             }
             Err(refusal) => {
                 // A deadline that had not come when the refusal was in hand had not come when it was decided.
                 if bench.now() < promised {
-                    tally.verdict.wrong.push(format!("a ping for {id} was refused before its time: {refusal}"));
+                    tally.seen.wrong(format!("a ping for {id} was refused before its time: {refusal}"));
                 }
                 match refusal {
                     Rejection::Terminating { .. } => tally.terminating += 1,
                     Rejection::Gone(_) => tally.gone += 1,
-                    other => tally.verdict.wrong.push(format!("a ping for {id} was answered with: {other}")),
+                    other => tally.seen.wrong(format!("a ping for {id} was answered with: {other}")),
                 }
-                bench.judge(id, promised, GONE_WITHIN, &mut tally.verdict).await?;
+                bench.judge(id, promised, GONE_WITHIN, &mut tally.seen).await?;
                 promised = begin(bench, id).await?;
             }
         }
     }
-    bench.judge(id, promised, GONE_WITHIN, &mut tally.verdict).await?;
+    bench.judge(id, promised, GONE_WITHIN, &mut tally.seen).await?;
     Ok(tally)
 }
 

@@ -8,7 +8,13 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::{
     clock::wall_seconds,
-    drill::{Fault, Findings, Ground, Instance, Ledger, Relay, StoreChoice, ground::clear_redis},
+    drill::{
+        findings::Findings,
+        ground::{Ground, StoreChoice, clear_redis},
+        instance::Instance,
+        ledger::Ledger,
+        relay::{Fault, Relay},
+    },
 };
 
 const LONG: u64 = 600;

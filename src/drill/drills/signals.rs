@@ -7,7 +7,12 @@ use nix::sys::signal::Signal;
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-use crate::drill::{Fault, Findings, Ground, Relay, clients::Clients};
+use crate::drill::{
+    clients::Clients,
+    findings::Findings,
+    ground::Ground,
+    relay::{Fault, Relay},
+};
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 const READY_FOR: Duration = Duration::from_millis(1500);

@@ -6,8 +6,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::create_all;
-use crate::drill::{Fault, Findings, Ground, Instance, Ledger, Relay};
+use super::together::create_all;
+use crate::drill::{
+    findings::Findings,
+    ground::Ground,
+    instance::Instance,
+    ledger::Ledger,
+    relay::{Fault, Relay},
+};
 
 /// Of the instance: few enough that hanging removals could take them all.
 const CONCURRENCY: &str = "4";

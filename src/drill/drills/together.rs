@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tokio::time::interval;
 
-use crate::drill::{Instance, Ledger};
+use crate::drill::{instance::Instance, ledger::Ledger};
 
 /// How many creates are asked for at once.
 const AT_ONCE: usize = 8;
