@@ -339,7 +339,12 @@ fn share_open_files(settings: &mut Settings, workers: usize) -> io::Result<usize
 
 /// A supervisor over `adapters`, on the current tokio runtime, that knows no sandbox yet.
 pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
-    let (clock, metrics, io) = (Clock::system(), Arc::new(Metrics::new()), Handle::current());
+    assemble_on(Clock::system(), settings, adapters, arbiters)
+}
+
+/// [`assemble`] on another clock than the system's.
+pub fn assemble_on(clock: Clock, settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
+    let (metrics, io) = (Arc::new(Metrics::new()), Handle::current());
     let flush_interval = settings.store.flush_interval;
     let tasks = Tasks::new(io.clone(), clock.clone(), metrics.clone());
     let journal = Journal::start(adapters.store.clone(), flush_interval, clock.clone(), metrics.clone(), &tasks);

@@ -160,7 +160,15 @@ impl Ground {
             (StoreChoice::Embedded, _) => all.extend([("store.kind", "embedded"), ("store.path", &path)]),
         }
         all.extend(settings);
-        Instance::spawn(wrapper, &self.options.program, &self.directory, &all)
+        let mut command = Instance::command(wrapper, &self.options.program);
+        command.arg("serve");
+        for (key, value) in all {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        // What it puts beside its store, the lock of its prefix, goes with the directory. Ctrl-C is for the drill alone,
+        // which ends its instances itself.
+        command.env("TMPDIR", &self.directory).process_group(0);
+        Instance::spawn(command, &self.directory)
     }
 
     /// Waits until every sandbox of the ledger has ended, stops the instance cleanly, looks for what is left, and judges.

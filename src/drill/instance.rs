@@ -51,34 +51,49 @@ impl Answer {
 }
 
 impl Instance {
-    /// Starts `program serve` with these settings and waits for nothing. Of the environment it gets only what finds
-    /// programs and directories.
-    pub(super) fn spawn(
-        wrapper: &[&str],
-        program: &Path,
-        directory: &Path,
-        settings: &[(&str, &str)],
-    ) -> anyhow::Result<Self> {
-        let log = directory.join(format!("log-{}", SandboxId::generate()));
-        let words: Vec<_> = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
-        let (first, rest) = words.split_first().context("a program")?;
-        let mut command = Command::new(first);
-        command.args(rest).arg("serve").env_clear().current_dir(directory).kill_on_drop(true);
-        for (key, value) in settings {
-            command.arg("--set").arg(format!("{key}={value}"));
-        }
+    /// A command for `program` by way of `wrapper`, another program with its arguments that becomes it. Its environment is
+    /// empty but for what finds programs and directories.
+    pub fn command(wrapper: &[&str], program: &Path) -> Command {
+        let mut words = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).env_clear();
         for name in ["PATH", "HOME"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
-        // What it puts beside its store, the lock of its prefix, goes with the directory.
-        command.env("TMPDIR", directory);
-        // Ctrl-C is for the drill alone, which ends its instances itself.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        let child = command.spawn().with_context(|| format!("failed to start {}", program.display()))?;
+        command
+    }
+
+    /// Starts `command` in `directory` and waits for nothing. Its log goes to a new file there.
+    ///
+    /// # Errors
+    /// When the file cannot be made or the command not be started.
+    pub fn spawn(command: Command, directory: &Path) -> anyhow::Result<Self> {
+        let log = directory.join(format!("log-{}", SandboxId::generate()));
+        let stderr = File::create(&log)?.into();
+        Self::spawn_logging_to(stderr, log, String::new(), command, directory)
+    }
+
+    /// [`Instance::spawn`], with its log to `stderr`. Since nobody reads there where it listens, `url` says it.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn spawn_at(url: String, stderr: Stdio, command: Command, directory: &Path) -> anyhow::Result<Self> {
+        Self::spawn_logging_to(stderr, "/dev/null".into(), url, command, directory)
+    }
+
+    fn spawn_logging_to(
+        stderr: Stdio,
+        log: PathBuf,
+        url: String,
+        mut command: Command,
+        directory: &Path,
+    ) -> anyhow::Result<Self> {
+        command.current_dir(directory).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let child = command.spawn().with_context(|| format!("failed to start {:?}", command.as_std().get_program()))?;
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
-        Ok(Self { child, log, client, url: String::new() })
+        Ok(Self { child, log, client, url })
     }
 
     /// Waits until it says that it is ready, and where.
@@ -186,6 +201,7 @@ impl Instance {
     /// When there is no answer.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let answer = self.get("/metrics").await?;
+        ensure!(answer.status == 200, "its metrics were answered with {}", answer.status);
         let text = answer.body.as_str().unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{name} is {value}")))
@@ -196,21 +212,15 @@ impl Instance {
     /// # Errors
     /// When it does not in time, or there is no answer.
     pub async fn until_without(&self, part: Option<&str>, within: Duration) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + within;
-        loop {
-            let Answer { status, body } = self.get("/readyz").await?;
-            let reasons = body["reasons"].as_array().map_or(&[][..], Vec::as_slice);
-            let is_so = match part {
-                None => status == 200,
-                Some(part) => reasons.iter().any(|reason| reason["part"] == part),
-            };
-            if is_so {
-                return Ok(body);
+        let wanted = part.map_or("ready".to_owned(), |part| format!("without its {part}"));
+        let is_so = |answer: &Answer| match part {
+            None => answer.status == 200,
+            Some(part) => {
+                let reasons = answer.body["reasons"].as_array().map_or(&[][..], Vec::as_slice);
+                reasons.iter().any(|reason| reason["part"] == part)
             }
-            let wanted = part.map_or("ready".to_owned(), |part| format!("without its {part}"));
-            ensure!(Instant::now() < deadline, "it is not {wanted} within {within:?}: {body}");
-            sleep(LOOK_EVERY * 5).await;
-        }
+        };
+        self.until_told("/readyz", &format!("it is not {wanted}"), within, is_so).await
     }
 
     /// Waits until a sandbox has this status.
@@ -218,15 +228,8 @@ impl Instance {
     /// # Errors
     /// When it has not in time, or there is no answer.
     pub async fn until(&self, id: &str, status: &str, within: Duration) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + within;
-        loop {
-            let Answer { body, .. } = self.get(&format!("/v1/sandboxes/{id}")).await?;
-            if body["status"] == status {
-                return Ok(body);
-            }
-            ensure!(Instant::now() < deadline, "{id} is not {status} within {within:?}: {body}");
-            sleep(LOOK_EVERY * 2).await;
-        }
+        let path = format!("/v1/sandboxes/{id}");
+        self.until_told(&path, &format!("{id} is not {status}"), within, |answer| answer.body["status"] == status).await
     }
 
     /// Waits until a sandbox is told to be reached at this `base_url`.
@@ -234,13 +237,25 @@ impl Instance {
     /// # Errors
     /// When it has not in time, or there is no answer.
     pub async fn until_it_is_at(&self, id: &str, base_url: &str, within: Duration) -> anyhow::Result<()> {
+        let (path, is_not) = (format!("/v1/sandboxes/{id}"), format!("{id} is not at {base_url}"));
+        self.until_told(&path, &is_not, within, |answer| answer.body["base_url"] == base_url).await.map(drop)
+    }
+
+    /// Asks again until the answer is the one that is waited for.
+    async fn until_told(
+        &self,
+        path: &str,
+        is_not: &str,
+        within: Duration,
+        is_so: impl Fn(&Answer) -> bool,
+    ) -> anyhow::Result<Value> {
         let deadline = Instant::now() + within;
         loop {
-            let Answer { body, .. } = self.get(&format!("/v1/sandboxes/{id}")).await?;
-            if body["base_url"] == base_url {
-                return Ok(());
+            let answer = self.get(path).await?;
+            if is_so(&answer) {
+                return Ok(answer.body);
             }
-            ensure!(Instant::now() < deadline, "{id} is not at {base_url} within {within:?}: {body}");
+            ensure!(Instant::now() < deadline, "{is_not} within {within:?}: {}", answer.body);
             sleep(LOOK_EVERY * 2).await;
         }
     }

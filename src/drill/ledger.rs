@@ -197,7 +197,7 @@ pub(super) fn is_gone(sandbox: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn judged(promise: Promise, end: &Value) -> Findings {
+    fn judged(promise: &Promise, end: &Value) -> Findings {
         let mut findings = Findings::default();
         promise.judge("one", end, &mut findings);
         findings
@@ -210,18 +210,18 @@ mod tests {
     #[test]
     fn an_end_before_the_promise_is_early_and_one_after_it_is_late() {
         let end = json!({ "sandbox_id": "one", "status": "terminated", "reason": "idle", "ended_at": 100.0 });
-        let early = judged(until(100.5), &end);
+        let early = judged(&until(100.5), &end);
         assert_eq!((early.early, early.lateness.count(), early.wrong.len()), (1, 0, 1));
-        let late = judged(until(99.5), &end);
+        let late = judged(&until(99.5), &end);
         assert_eq!((late.early, late.lateness.quantile(1.0), late.wrong.len()), (0, Some(0.5), 0));
     }
 
     #[test]
     fn only_the_allowed_reasons_count() {
         let end = json!({ "sandbox_id": "one", "status": "failed", "reason": "vanished", "ended_at": 100.0 });
-        assert_eq!(judged(until(1000.0), &end).wrong.len(), 1);
+        assert_eq!(judged(&until(1000.0), &end).wrong.len(), 1);
         let allowed = Promise { allowed: vec!["vanished"], ..until(1000.0) };
-        assert!(judged(allowed, &end).wrong.is_empty());
+        assert!(judged(&allowed, &end).wrong.is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A relay between an instance and Docker or Redis, that can be told to break. Whatever it does, the other side is whole.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::{
@@ -37,6 +40,17 @@ pub enum Fault {
         /// Such as `["DELETE "]`.
         parts: Vec<&'static str>,
     },
+    /// HTTP only: requests whose line has every one of these parts are passed on only when the fault changes.
+    Hold {
+        /// Such as `["/containers/", "/json"]`.
+        parts: Vec<&'static str>,
+    },
+    /// HTTP only: requests whose line has every one of these parts are passed on, and their connections break in place of
+    /// the answers.
+    LoseAnswer {
+        /// Such as `["DELETE "]`.
+        parts: Vec<&'static str>,
+    },
 }
 
 /// Where the relay leads.
@@ -50,7 +64,17 @@ enum Upstream {
 pub struct Relay {
     address: String,
     fault: watch::Sender<Fault>,
+    traffic: Arc<Mutex<Traffic>>,
     listener: JoinHandle<()>,
+}
+
+/// The requests that have come, over HTTP.
+#[derive(Default)]
+struct Traffic {
+    lines: Vec<String>,
+    /// Those that are not answered yet, and the most of them at the same moment.
+    open: usize,
+    most: usize,
 }
 
 trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -62,12 +86,20 @@ impl Relay {
     /// # Errors
     /// When there is no port for it, or the address is not understood.
     pub async fn to_docker(host: &str) -> anyhow::Result<Self> {
+        Self::to_docker_at("127.0.0.1:0", host).await
+    }
+
+    /// [`Relay::to_docker`] that listens at this address.
+    ///
+    /// # Errors
+    /// When the address is taken, or the engine's is not understood.
+    pub async fn to_docker_at(address: &str, host: &str) -> anyhow::Result<Self> {
         let upstream = match host.split_once("://") {
             Some(("unix", path)) => Upstream::Unix(path.to_owned()),
             Some(("tcp" | "http", address)) => Upstream::Tcp(address.trim_end_matches('/').to_owned()),
             _ => Upstream::Unix(host.to_owned()),
         };
-        Self::to(upstream, true).await
+        Self::to(address, upstream, true).await
     }
 
     /// A relay to a Redis at `url`.
@@ -82,33 +114,49 @@ impl Relay {
             ::redis::ConnectionAddr::Unix(path) => Upstream::Unix(path.display().to_string()),
             other => anyhow::bail!("there is no relay to {other}"),
         };
-        Self::to(upstream, false).await
+        Self::to("127.0.0.1:0", upstream, false).await
     }
 
-    async fn to(upstream: Upstream, http: bool) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to get a port for the relay")?;
+    async fn to(address: &str, upstream: Upstream, http: bool) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.context("failed to get a port for the relay")?;
         let address = listener.local_addr()?.to_string();
         let fault = watch::Sender::new(Fault::None);
         let faults = fault.clone();
-        let upstream = Arc::new(upstream);
+        let (upstream, traffic) = (Arc::new(upstream), Arc::<Mutex<Traffic>>::default());
+        let coming = traffic.clone();
         let listener = tokio::spawn(async move {
             // The connections go down with the listener: the set aborts its tasks when it is dropped.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                let (upstream, faults) = (upstream.clone(), faults.subscribe());
+                let (upstream, faults, coming) = (upstream.clone(), faults.subscribe(), coming.clone());
                 connections.spawn(async move {
                     // A connection that breaks is what a relay is for.
-                    let _ = serve(client, &upstream, faults, http).await;
+                    let _ = serve(client, &upstream, faults, http, &coming).await;
                 });
             }
         });
-        Ok(Self { address, fault, listener })
+        Ok(Self { address, fault, traffic, listener })
     }
 
     /// Breaks it in this way from now on, or heals it.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+
+    /// The lines of all requests to an engine so far, such as `GET /_ping HTTP/1.1`.
+    pub fn seen(&self) -> Vec<String> {
+        locked(&self.traffic).lines.clone()
+    }
+
+    /// How many of these lines contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        locked(&self.traffic).lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// The most requests to an engine that were on their way at the same moment.
+    pub fn most_at_once(&self) -> usize {
+        locked(&self.traffic).most
     }
 
     /// The engine's address by way of this relay.
@@ -142,16 +190,19 @@ async fn serve(
     upstream: &Upstream,
     mut faults: watch::Receiver<Fault>,
     http: bool,
+    traffic: &Mutex<Traffic>,
 ) -> anyhow::Result<()> {
     // An HTTP client opens a connection for each request, so that a connection's first line is its only one.
     let head = if http { head(&mut client).await? } else { Vec::new() };
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+    let mut open = http.then(|| Open::new(traffic, line.clone()));
     let fault = faults.borrow_and_update().clone();
     let concerns = |parts: &[&str]| parts.iter().all(|part| line.contains(part));
     match &fault {
         Fault::Down => return Ok(()),
         Fault::Hang => return Ok(faults.changed().await?),
         Fault::HangOn { parts } if concerns(parts) => return Ok(faults.changed().await?),
+        Fault::Hold { parts } if concerns(parts) => faults.changed().await?,
         Fault::Refuse { parts, status, message } if concerns(parts) => {
             let body = serde_json::json!({ "message": message }).to_string();
             let length = body.len();
@@ -168,12 +219,23 @@ async fn serve(
         Upstream::Tcp(address) => Box::new(TcpStream::connect(address).await?),
     };
     server.write_all(&head).await?;
+    let loses = matches!(&fault, Fault::LoseAnswer { parts } if concerns(parts));
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let mut watched = faults.clone();
+    let answer = async {
+        let mut first = [0; 16_384];
+        let count = from_server.read(&mut first).await?;
+        // Counted as answered before the client can know it and send its next request.
+        drop(open.take());
+        if loses {
+            return Ok(());
+        }
+        pass(&mut (&first[..count]).chain(from_server), &mut to_client, &mut watched, true).await
+    };
     tokio::select! {
         done = pass(&mut from_client, &mut to_server, &mut faults, false) => done,
-        done = pass(&mut from_server, &mut to_client, &mut watched, true) => done,
+        done = answer => done,
     }
 }
 
@@ -222,4 +284,28 @@ async fn head(client: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
         }
     }
     Ok(head)
+}
+
+/// A request that is on its way.
+struct Open<'a>(&'a Mutex<Traffic>);
+
+impl<'a> Open<'a> {
+    fn new(traffic: &'a Mutex<Traffic>, line: String) -> Self {
+        let mut seen = locked(traffic);
+        seen.lines.push(line);
+        seen.open += 1;
+        seen.most = seen.most.max(seen.open);
+        drop(seen);
+        Self(traffic)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        locked(self.0).open -= 1;
+    }
+}
+
+fn locked(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
+    traffic.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,22 +11,20 @@ use futures_util::{
     stream::BoxStream,
 };
 use sandglass::{
+    drill::{Fault, Relay},
     ports::runtime::{ContainerEvent, ContainerEventKind, Owner, Runtime, RuntimeError, Start, Started},
     runtime::docker::{Docker, Settings},
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
-    docker::{Corner, by_labels, shell, start},
-    relay::{Fate, Relay},
-};
+use crate::support::docker::{Corner, answer_lost, by_labels, held, relay, relay_at, shell, start};
 
 /// What is waited for comes much sooner.
 const BOUND: Duration = Duration::from_secs(30);
 
 fn behind(relay: &Relay, corner: &Corner) -> Settings {
-    Settings { host: Some(relay.host()), ..corner.settings() }
+    Settings { host: Some(relay.docker_host()), ..corner.settings() }
 }
 
 async fn run(runtime: &Docker, start: &Start) -> Result<Started, RuntimeError> {
@@ -47,8 +45,8 @@ async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) 
 async fn an_engine_that_is_away_is_unreachable_and_is_found_when_it_comes() {
     let corner = Corner::new().await;
     // A port that was free a moment ago.
-    let relay = Relay::new(None).await;
-    let (host, address) = (relay.host(), relay.host().trim_start_matches("tcp://").to_owned());
+    let relay = relay(Fault::None).await;
+    let (host, address) = (relay.docker_host(), relay.docker_host().trim_start_matches("tcp://").to_owned());
     drop(relay);
     let runtime = Docker::connect(Settings { host: Some(host), ..corner.settings() }).unwrap();
     let start = start();
@@ -63,13 +61,13 @@ async fn an_engine_that_is_away_is_unreachable_and_is_found_when_it_comes() {
     ] {
         assert!(matches!(refusal, Err(RuntimeError::Unreachable(_))), "{refusal:?}");
     }
-    let relay = Relay::at(&address, None).await;
+    let relay = relay_at(&address).await;
     assert_eq!(runtime.check().await, Ok(()));
     run(&runtime, &start).await.unwrap();
     assert_eq!(relay.count("/version"), 1, "the API version is agreed on once");
     drop(relay);
     until("the relay is gone", || async { runtime.check().await.is_err() }).await;
-    let relay = Relay::at(&address, None).await;
+    let relay = relay_at(&address).await;
     assert_eq!(runtime.remove(&by_labels(&start)).await, Ok(()));
     assert_eq!(relay.count("/version"), 1, "and once more after a reconnect");
 }
@@ -87,7 +85,7 @@ async fn a_missing_socket_is_unreachable_and_no_error_of_connecting() {
 async fn an_engine_that_does_not_answer_the_ping_is_unreachable() {
     let corner = Corner::new().await;
     for rule in ["/version", "/_ping"] {
-        let relay = Relay::new(Some((rule, Fate::Held))).await;
+        let relay = relay(held(rule)).await;
         let call_timeout = Duration::from_millis(200);
         let runtime = Docker::connect(Settings { call_timeout, ..behind(&relay, &corner) }).unwrap();
         assert!(matches!(runtime.check().await, Err(RuntimeError::Unreachable(_))));
@@ -96,7 +94,7 @@ async fn an_engine_that_does_not_answer_the_ping_is_unreachable() {
 
 #[tokio::test]
 async fn every_request_names_the_version_that_was_agreed_on() {
-    let (corner, relay, start) = (Corner::new().await, Relay::new(None).await, start());
+    let (corner, relay, start) = (Corner::new().await, relay(Fault::None).await, start());
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     run(&runtime, &start).await.unwrap();
     runtime.remove(&by_labels(&start)).await.unwrap();
@@ -109,13 +107,13 @@ async fn every_request_names_the_version_that_was_agreed_on() {
 #[tokio::test]
 async fn a_create_that_is_answered_too_late_leaves_no_container_behind() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("/containers/create", Fate::Held))).await;
+    let relay = relay(held("/containers/create")).await;
     let runtime = Docker::connect(Settings { call_timeout: Duration::from_millis(300), ..behind(&relay, &corner) });
     let runtime = runtime.unwrap();
     let refusal = run(&runtime, &start).await;
     assert!(matches!(refusal, Err(RuntimeError::Failed(_))), "{refusal:?}");
     assert_eq!(runtime.remove(&by_labels(&start)).await, Ok(()));
-    relay.release();
+    relay.set(Fault::None);
     until("the late container is removed", || async { relay.count("DELETE") == 1 }).await;
     until("it is gone", || async { corner.containers().await.is_empty() }).await;
 }
@@ -123,13 +121,13 @@ async fn a_create_that_is_answered_too_late_leaves_no_container_behind() {
 #[tokio::test]
 async fn a_start_that_is_dropped_in_mid_create_leaves_no_container_behind() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("/containers/create", Fate::Held))).await;
+    let relay = relay(held("/containers/create")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     tokio::select! {
         outcome = run(&runtime, &start) => panic!("{outcome:?}"),
         () = until("the create is on its way", || async { relay.count("/containers/create") == 1 }) => {}
     }
-    relay.release();
+    relay.set(Fault::None);
     until("the container is removed", || async { relay.count("DELETE") == 1 }).await;
     until("it is gone", || async { corner.containers().await.is_empty() }).await;
 }
@@ -137,13 +135,13 @@ async fn a_start_that_is_dropped_in_mid_create_leaves_no_container_behind() {
 #[tokio::test]
 async fn cancelling_does_not_cut_a_create_in_half() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("/containers/create", Fate::Held))).await;
+    let relay = relay(held("/containers/create")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     let cancel = CancellationToken::new();
     let (outcome, ()) = tokio::join!(runtime.start(&start, &cancel, &|_| {}), async {
         until("the create is on its way", || async { relay.count("/containers/create") == 1 }).await;
         cancel.cancel();
-        relay.release();
+        relay.set(Fault::None);
     });
     assert_eq!(outcome, Err(RuntimeError::Cancelled));
     assert_eq!((corner.containers().await.len(), relay.count("/start")), (1, 0), "created, and not started");
@@ -154,7 +152,7 @@ async fn cancelling_does_not_cut_a_create_in_half() {
 #[tokio::test]
 async fn a_create_whose_answer_is_lost_leaves_a_container_that_the_removal_finds() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("/containers/create", Fate::AnswerLost))).await;
+    let relay = relay(answer_lost("/containers/create")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     let refusal = run(&runtime, &start).await;
     assert!(matches!(refusal, Err(RuntimeError::Unreachable(_))), "{refusal:?}");
@@ -166,7 +164,7 @@ async fn a_create_whose_answer_is_lost_leaves_a_container_that_the_removal_finds
 #[tokio::test]
 async fn a_removal_whose_answer_is_lost_can_be_tried_again() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("DELETE", Fate::AnswerLost))).await;
+    let relay = relay(answer_lost("DELETE")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     run(&runtime, &start).await.unwrap();
     let refusal = runtime.remove(&by_labels(&start)).await;
@@ -179,7 +177,7 @@ async fn a_removal_whose_answer_is_lost_can_be_tried_again() {
 async fn a_container_that_ended_before_the_first_look_did_not_start() {
     let (corner, mut start) = (Corner::new().await, start());
     start.spec.command = shell("echo no such table; exit 3");
-    let relay = Relay::new(Some(("/containers/*/json", Fate::Held))).await;
+    let relay = relay(held("/containers/*/json")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     let (outcome, ()) = tokio::join!(run(&runtime, &start), async {
         let ended = async || match corner.containers().await.first() {
@@ -191,7 +189,7 @@ async fn a_container_that_ended_before_the_first_look_did_not_start() {
             None => false,
         };
         until("the container has ended", ended).await;
-        relay.release();
+        relay.set(Fault::None);
     });
     let Err(RuntimeError::Failed(message)) = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("exit code 3") && message.contains("no such table"), "{message}");
@@ -201,7 +199,7 @@ async fn a_container_that_ended_before_the_first_look_did_not_start() {
 async fn a_pull_is_broken_off_when_it_is_cancelled_or_takes_too_long() {
     let (corner, mut start) = (Corner::new().await, start());
     start.spec.image = "localhost:1/no/such-image".to_owned();
-    let relay = Relay::new(Some(("/images/create", Fate::Held))).await;
+    let relay = relay(held("/images/create")).await;
     let pull_timeout = Duration::from_millis(200);
     let runtime = Docker::connect(Settings { pull_timeout, ..behind(&relay, &corner) }).unwrap();
     let outcome = run(&runtime, &start).await;
@@ -220,7 +218,7 @@ async fn a_pull_is_broken_off_when_it_is_cancelled_or_takes_too_long() {
 #[tokio::test]
 async fn a_stop_that_hangs_ends_in_a_removal_by_force() {
     let (corner, start) = (Corner::new().await, start());
-    let relay = Relay::new(Some(("/stop", Fate::Held))).await;
+    let relay = relay(held("/stop")).await;
     let stop_grace = Duration::ZERO;
     let settings = Settings { call_timeout: Duration::from_secs(5), stop_grace, ..behind(&relay, &corner) };
     let runtime = Docker::connect(settings).unwrap();
@@ -234,7 +232,7 @@ async fn removals_that_hang_leave_room_for_a_start_and_never_exceed_the_concurre
     const CONCURRENCY: usize = 4;
     const LANE: usize = 3;
     let corner = Corner::new().await;
-    let relay = Relay::new(Some(("/stop", Fate::Held))).await;
+    let relay = relay(held("/stop")).await;
     let runtime = Docker::connect(Settings { concurrency: CONCURRENCY, ..behind(&relay, &corner) }).unwrap();
     let starts: Vec<Start> = (0..LANE + 2).map(|_| start()).collect();
     for outcome in join_all(starts.iter().map(|start| run(&runtime, start))).await {
@@ -247,7 +245,7 @@ async fn removals_that_hang_leave_room_for_a_start_and_never_exceed_the_concurre
         let one_more = start();
         timeout(BOUND, run(&runtime, &one_more)).await.expect("a start is not starved").unwrap();
         assert_eq!(relay.count("/stop"), LANE, "the other removals wait their turn");
-        relay.release();
+        relay.set(Fault::None);
         runtime.remove(&by_labels(&one_more)).await.unwrap();
     };
     let (outcomes, ()) = tokio::join!(removals, meanwhile);
@@ -260,7 +258,7 @@ async fn removals_that_hang_leave_room_for_a_start_and_never_exceed_the_concurre
 async fn a_list_that_is_half_lost_is_an_error() {
     let (corner, start) = (Corner::new().await, start());
     // The second question, for the reference system's containers.
-    let relay = Relay::new(Some(("executor_manager", Fate::AnswerLost))).await;
+    let relay = relay(answer_lost("executor_manager")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     run(&runtime, &start).await.unwrap();
     let refusal = runtime.list().await;
@@ -270,7 +268,7 @@ async fn a_list_that_is_half_lost_is_an_error() {
 
 #[tokio::test]
 async fn events_may_be_silent_for_longer_than_a_call_may_take_and_take_no_permit() {
-    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
+    let (corner, start, relay) = (Corner::new().await, start(), relay(Fault::None).await);
     let call_timeout = Duration::from_secs(1);
     let runtime = Docker::connect(Settings { call_timeout, concurrency: 2, ..behind(&relay, &corner) }).unwrap();
     // The reference system's containers are not of this corner alone.
@@ -290,8 +288,8 @@ async fn events_may_be_silent_for_longer_than_a_call_may_take_and_take_no_permit
 
 #[tokio::test]
 async fn events_that_are_cut_off_are_told_so_and_can_be_resumed() {
-    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
-    let address = relay.host().trim_start_matches("tcp://").to_owned();
+    let (corner, start, relay) = (Corner::new().await, start(), relay(Fault::None).await);
+    let address = relay.docker_host().trim_start_matches("tcp://").to_owned();
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     run(&runtime, &start).await.unwrap();
     let mut events = runtime.events(Some(0.0));
@@ -305,7 +303,7 @@ async fn events_that_are_cut_off_are_told_so_and_can_be_resumed() {
     // Whatever else happened in between is still told first.
     let cut = timeout(BOUND, events.skip_while(|item| ready(item.is_ok())).next()).await.expect("soon");
     assert!(matches!(cut, None | Some(Err(RuntimeError::Unreachable(_)))), "{cut:?}");
-    let _relay = Relay::at(&address, None).await;
+    let _relay = relay_at(&address).await;
     let first = timeout(BOUND, runtime.events(Some(seen.at)).next()).await.expect("soon");
     assert!(first.is_some_and(|first| first.is_ok_and(|first| first.at >= seen.at)));
 }
@@ -313,7 +311,7 @@ async fn events_that_are_cut_off_are_told_so_and_can_be_resumed() {
 #[tokio::test]
 async fn events_that_never_begin_are_an_error_in_time() {
     let corner = Corner::new().await;
-    let relay = Relay::new(Some(("/events", Fate::Held))).await;
+    let relay = relay(held("/events")).await;
     let call_timeout = Duration::from_millis(200);
     let runtime = Docker::connect(Settings { call_timeout, ..behind(&relay, &corner) }).unwrap();
     let mut events = runtime.events(None);

@@ -9,22 +9,19 @@ use std::{
 };
 
 use sandglass::{
-    actor::{Arbiters, Shared},
+    actor::Arbiters,
+    app::{Adapters, assemble_on},
     clock::{Clock, WallClock},
     config::{Overrides, Settings},
-    domain::{Sandbox, SandboxId, retry::Backoff},
-    feed::Feed,
-    journal::Journal,
+    domain::{Sandbox, SandboxId},
     keeper::Restoration,
-    metrics::Metrics,
     ports::store::Store,
     runtime::Memory,
     sandboxes::{Create, Created, Rejection},
     store::MemoryStore,
-    supervisor::{Supervisor, SupervisorParts},
-    tasks::Tasks,
+    supervisor::Supervisor,
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
 /// What a test stands on: one store, one engine, and the supervisor of the moment.
 pub struct Bench {
@@ -142,31 +139,8 @@ pub fn supervisor_over(
     runtime: &Memory,
     wall: &WallClock,
 ) -> Arc<Supervisor> {
-    let (clock, metrics) = (Clock::with_wall(wall.clone()), Arc::new(Metrics::new()));
-    let flush = settings.store.flush_interval;
-    let tasks = Tasks::new(Handle::current(), clock.clone(), metrics.clone());
-    let journal = Journal::start(store.clone(), flush, clock.clone(), metrics.clone(), &tasks);
-    let feed = Feed::start(settings.http.stream_history, settings.http.max_streams, &tasks);
-    let shared = Shared {
-        clock,
-        journal,
-        feed,
-        runtime: Arc::new(runtime.clone()),
-        runtime_away: Default::default(),
-        metrics,
-        registry: Default::default(),
-        io: Handle::current(),
-        tasks,
-        retention: settings.lifecycle.retention,
-        warn_before: settings.lifecycle.warn_before,
-        backoff: Backoff::STANDARD,
-    };
-    Supervisor::new(SupervisorParts {
-        shared: Arc::new(shared),
-        arbiters: Arbiters::current(),
-        store,
-        settings: Arc::new(settings.clone()),
-    })
+    let adapters = Adapters { store, runtime: Arc::new(runtime.clone()) };
+    assemble_on(Clock::with_wall(wall.clone()), settings.clone(), adapters, Arbiters::current())
 }
 
 /// A create with an id and an idle timeout, in seconds.

@@ -18,6 +18,7 @@ use sandglass::{
         SandboxId,
         spec::{Limits, Readiness, StartSpec},
     },
+    drill::{Fault, Relay},
     ports::runtime::{ContainerRef, Labels, Owner, Start},
     runtime::docker::{Docker, Ports, Registries, Settings},
 };
@@ -194,6 +195,34 @@ async fn labelled(client: &bollard::Docker, label: &str) -> Vec<String> {
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let found = client.list_containers(Some(options)).await.expect("the containers' list");
     found.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// Where the engine listens.
+pub fn socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
+}
+
+/// A relay in front of the engine that does this to what goes through it.
+pub async fn relay(fault: Fault) -> Relay {
+    let relay = relay_at("127.0.0.1:0").await;
+    relay.set(fault);
+    relay
+}
+
+/// A relay in front of the engine that listens at this address.
+pub async fn relay_at(address: &str) -> Relay {
+    Relay::to_docker_at(address, &socket()).await.expect("a relay")
+}
+
+/// Holds requests back whose line contains every part of `rule`; a `*` stands between two parts.
+pub fn held(rule: &'static str) -> Fault {
+    Fault::Hold { parts: rule.split('*').collect() }
+}
+
+/// Loses the answers of such requests.
+pub fn answer_lost(rule: &'static str) -> Fault {
+    Fault::LoseAnswer { parts: rule.split('*').collect() }
 }
 
 /// What to start: a container that only sleeps, with names of its own.

@@ -10,4 +10,3 @@ pub mod program;
 pub mod quiet;
 pub mod redis;
 pub mod registry;
-pub mod relay;

@@ -99,7 +99,7 @@ async fn hands_over(place: &Place) {
     let deadline = holder.create(&json!({"id": due, "idle_timeout": 1.5})).await["idle_deadline"].clone();
     let deadline = deadline.as_f64().expect("a deadline");
     // Several, so that some request is always in flight.
-    let (old, new) = (holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox());
+    let (old, new) = (holder.url().to_owned() + &place.sandbox(), standby.url().to_owned() + &place.sandbox());
     let clients: Vec<_> = (0..8).map(|_| tokio::spawn(gap(old.clone(), new.clone()))).collect();
     let stops_at = deadline - 0.02;
     sleep(Duration::try_from_secs_f64(stops_at - sandglass::clock::wall_seconds()).unwrap_or_default()).await;
@@ -123,7 +123,8 @@ async fn hands_over(place: &Place) {
 
 async fn replaces_the_dead(place: &Place) {
     let (holder, standby) = place.two().await;
-    let client = tokio::spawn(gap(holder.url.clone() + &place.sandbox(), standby.url.clone() + &place.sandbox()));
+    let client =
+        tokio::spawn(gap(holder.url().to_owned() + &place.sandbox(), standby.url().to_owned() + &place.sandbox()));
     sleep(Duration::from_millis(530)).await;
     holder.kill().await;
     let gap = client.await.expect("the client's story");

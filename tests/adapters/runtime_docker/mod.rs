@@ -16,7 +16,7 @@ use sandglass::{
         sandbox::Container,
         spec::{Limits, Mount, Readiness},
     },
-    drill::OwnEngine,
+    drill::{Fault, OwnEngine},
     ports::runtime::{ContainerEvent, ContainerEventKind, Owner, Runtime, RuntimeError, Start, StartProgress, Started},
     runtime::docker::{Docker, Settings},
 };
@@ -27,10 +27,7 @@ mod reach;
 mod registry;
 mod tls;
 
-use crate::support::{
-    docker::{Corner, IMAGE, by_id, by_labels, shell, start},
-    relay::Relay,
-};
+use crate::support::docker::{Corner, IMAGE, by_id, by_labels, relay, shell, start};
 
 async fn run(runtime: &Docker, start: &Start) -> Result<Started, RuntimeError> {
     runtime.start(start, &CancellationToken::new(), &|_| {}).await
@@ -259,8 +256,8 @@ async fn a_container_that_ignores_the_polite_signal_is_killed_after_the_grace_ti
 
 #[tokio::test]
 async fn a_frozen_container_is_not_asked_to_stop_first() {
-    let (corner, start, relay) = (Corner::new().await, start(), Relay::new(None).await);
-    let settings = sandglass::runtime::docker::Settings { host: Some(relay.host()), ..corner.settings() };
+    let (corner, start, relay) = (Corner::new().await, start(), relay(Fault::None).await);
+    let settings = sandglass::runtime::docker::Settings { host: Some(relay.docker_host()), ..corner.settings() };
     let runtime = Docker::connect(settings).unwrap();
     run(&runtime, &start).await.unwrap();
     runtime.pause(&by_labels(&start)).await.unwrap();

@@ -9,10 +9,7 @@ use sandglass::{
 
 use super::run;
 use crate::{
-    support::{
-        docker::{Corner, by_labels, start},
-        relay::socket,
-    },
+    support::docker::{Corner, by_labels, socket, start},
     tls::TlsFront,
 };
 

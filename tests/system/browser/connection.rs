@@ -19,7 +19,7 @@ async fn after_kill_minus_nine_the_page_recovers_without_a_reload_and_shows_what
     let program = Program::serve(directory.path(), &arguments).await;
     program.create(&json!({"id": "stays", "idle_timeout": 3600})).await;
     let lost = program.create(&json!({"id": "lost", "idle_timeout": 3600})).await;
-    let (url, address) = (program.url.clone(), program.url.trim_start_matches("http://").to_owned());
+    let (url, address) = (program.url().to_owned(), program.url().trim_start_matches("http://").to_owned());
     let page = Page::live(&url).await;
     page.until_row("stays", "running").await;
     page.until_row("lost", "running").await;

@@ -37,11 +37,11 @@ async fn until(program: &Program, id: &str, what: &str, mut is_so: impl FnMut(&V
 async fn the_empty_page_says_how_to_create_the_first_sandbox_and_then_shows_it_without_a_reload() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     assert_eq!(page.text("document.getElementById('sentence').textContent").await, "No sandbox is here.");
     page.screenshot("empty").await;
     let command = page.text("document.querySelector('#blank pre').textContent").await;
-    assert!(command.contains(&program.url), "{command}");
+    assert!(command.contains(program.url()), "{command}");
     let done = tokio::process::Command::new("sh").args(["-c", &format!("{command} --silent --fail")]).output().await;
     let done = done.expect("a shell");
     assert!(done.status.success(), "{command}: {done:?}");
@@ -56,7 +56,7 @@ async fn the_empty_page_says_how_to_create_the_first_sandbox_and_then_shows_it_w
 async fn a_bar_drains_and_a_ping_from_elsewhere_fills_it_again() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     program.create(&json!({"id": "drains", "idle_timeout": 30})).await;
     page.until_row("drains", "running").await;
     let before = page.share("drains").await;
@@ -79,7 +79,7 @@ async fn a_bar_drains_and_a_ping_from_elsewhere_fills_it_again() {
 async fn what_ends_vanishes_and_its_reason_is_in_the_log_of_ends_and_announced() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     program.create(&json!({"id": "idles", "idle_timeout": 8})).await;
     page.until_row("idles", "running").await;
     let until_told = "trap 'exit 3' TERM; while :; do sleep 0.1; done";
@@ -105,7 +105,7 @@ async fn terminate_asks_first_and_does_it_only_when_it_is_confirmed() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
     program.create(&json!({"id": "doomed"})).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     page.until_row("doomed", "running").await;
     page.press_in_row("doomed", "end").await;
     page.until("it asks", "document.getElementById('confirm').open").await;
@@ -129,7 +129,7 @@ async fn pause_resume_and_keep_alive_do_what_they_say() {
     let (directory, corner) = (directory(), Corner::new().await);
     let program = serve(&directory, &corner).await;
     program.create(&json!({"id": "held", "timeout": 600, "idle_timeout": 3600})).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     page.until_row("held", "running").await;
     page.press_in_row("held", "pause").await;
     page.until_row("held", "paused").await;
@@ -160,7 +160,7 @@ async fn the_details_say_why_it_is_alive_and_go_on_saying_it() {
     let program = serve(&directory, &corner).await;
     let body = json!({"id": "known", "idle_timeout": 3600, "metadata": {"team": "search", "pr": "1207"}});
     program.create(&body).await;
-    let page = Page::live(&program.url).await;
+    let page = Page::live(program.url()).await;
     page.until_row("known", "running").await;
     page.press_in_row("known", "name").await;
     page.until(

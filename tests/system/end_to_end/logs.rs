@@ -53,8 +53,8 @@ async fn a_log_that_cannot_be_written_costs_nothing_else() {
 async fn a_reader_of_the_log_that_goes_away_takes_nothing_along() {
     let (directory, corner) = (directory(), Corner::new().await);
     let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
-    let mut program = Program::serve_telling(Stdio::piped(), directory.path(), &arguments).await;
-    let mut reader = program.reader_of_its_log();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let program = Program::serve_telling(writer.into(), directory.path(), &arguments).await;
     reader.read_exact(&mut [0; 16]).expect("it logs");
     drop(reader);
     must_work(program, &corner).await;
@@ -64,7 +64,8 @@ async fn a_reader_of_the_log_that_goes_away_takes_nothing_along() {
 async fn a_reader_of_the_log_that_does_not_read_keeps_nobody_waiting() {
     let (directory, corner) = (directory(), Corner::new().await);
     let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
-    let program = Program::serve_telling(Stdio::piped(), directory.path(), &arguments).await;
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let program = Program::serve_telling(writer.into(), directory.path(), &arguments).await;
     // More than any pipe holds.
     for _ in 0..1_000 {
         program.get("/v1/sandboxes/nobody").await;

@@ -21,7 +21,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Sends a request over a connection of its own, which stays open; what is answered first.
 async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
-    let address = program.url.trim_start_matches("http://");
+    let address = program.url().trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("it is taken");
@@ -34,8 +34,8 @@ async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
 async fn must_work(program: &Program, corner: &Corner) {
     let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
     let pinged = format!("{}-pinged", corner.prefix);
-    let activity = format!("{}/v1/sandboxes/{pinged}/activity", program.url);
-    let create = client.post(format!("{}/v1/sandboxes", program.url));
+    let activity = format!("{}/v1/sandboxes/{pinged}/activity", program.url());
+    let create = client.post(format!("{}/v1/sandboxes", program.url()));
     let body = json!({"id": pinged, "idle_timeout": IDLE_TIMEOUT.as_secs()});
     assert_eq!(create.body(body.to_string()).send().await.expect("the engine is called").status(), 201);
     let pings = async {
@@ -51,9 +51,9 @@ async fn must_work(program: &Program, corner: &Corner) {
         let (mut rounds, until) = (0, Instant::now() + 2 * IDLE_TIMEOUT);
         while Instant::now() < until {
             let id = format!("{}-{rounds}", corner.prefix);
-            let created = client.post(format!("{}/v1/sandboxes", program.url)).body(json!({"id": id}).to_string());
+            let created = client.post(format!("{}/v1/sandboxes", program.url())).body(json!({"id": id}).to_string());
             assert_eq!(created.send().await.expect("the engine is called").status(), 201);
-            let ended = client.delete(format!("{}/v1/sandboxes/{id}", program.url)).send().await.expect("an answer");
+            let ended = client.delete(format!("{}/v1/sandboxes/{id}", program.url())).send().await.expect("an answer");
             assert_eq!(ended.status(), 202);
             rounds += 1;
         }
@@ -62,7 +62,7 @@ async fn must_work(program: &Program, corner: &Corner) {
         () = creates => {}
         _ = pings => {}
     }
-    let ready = client.get(format!("{}/readyz", program.url)).send().await.expect("an answer");
+    let ready = client.get(format!("{}/readyz", program.url())).send().await.expect("an answer");
     assert_eq!(ready.status(), 200);
     assert!(!program.log().contains("Too many open files"), "{}", program.log());
 }
