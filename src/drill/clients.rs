@@ -85,9 +85,6 @@ impl<'a> Clients<'a> {
 
     /// Looks at everything that is known, after a restart: who was promised a time has it still. What was asked for and
     /// not answered is now either there or not.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub(super) async fn compare(&self, instance: &Instance, findings: &mut Findings) -> anyhow::Result<()> {
         let sandboxes = self.known().sandboxes.clone();
         for (id, certainty) in sandboxes {
@@ -123,9 +120,6 @@ impl<'a> Clients<'a> {
     }
 
     /// Pings whatever lives, so that nothing falls due while this goes on.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub(super) async fn ping_all(&self, instance: &Instance) -> anyhow::Result<()> {
         // Also those whose delete may never have come.
         let ids = self.of(&[Certainty::Certain, Certainty::Leaving]);

@@ -34,6 +34,8 @@ pub enum StoreChoice {
 }
 
 /// One drill's own place. Everything in it carries its prefix, and goes with [`Ground::clear`].
+///
+/// Starting an instance fails when the program cannot be started, or does not become ready where that is waited for.
 pub struct Ground {
     /// What was asked for.
     pub options: Options,
@@ -105,17 +107,11 @@ impl Ground {
 
     /// Starts an instance on [`Ground::store`] and waits until it is ready. `settings` are keys and values as `--set` has
     /// them; they win over the drill's own: short graces, and times in which a drill is done.
-    ///
-    /// # Errors
-    /// When it does not become ready.
     pub async fn serve(&self, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         self.serve_on(self.store(), settings).await
     }
 
     /// The same on a store of choice.
-    ///
-    /// # Errors
-    /// When it does not become ready.
     pub async fn serve_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         let mut instance = self.spawn_on(store, settings)?;
         instance.wait_until_ready().await?;
@@ -123,17 +119,11 @@ impl Ground {
     }
 
     /// Starts an instance and waits for nothing.
-    ///
-    /// # Errors
-    /// When the program cannot be started.
     pub fn spawn_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         self.spawn_by(&[], store, settings)
     }
 
     /// The same by way of another program, which gets the instance's command line after its own and becomes it.
-    ///
-    /// # Errors
-    /// When the program cannot be started.
     pub fn spawn_by(
         &self,
         wrapper: &[&str],
@@ -172,9 +162,6 @@ impl Ground {
     }
 
     /// Waits until every sandbox of the ledger has ended, stops the instance cleanly, looks for what is left, and judges.
-    ///
-    /// # Errors
-    /// When the instance or Docker does not answer.
     pub async fn settle(
         &self,
         instance: Instance,

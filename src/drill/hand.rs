@@ -33,7 +33,7 @@ pub(super) fn other(prefix: &str) -> String {
     format!("{prefix}-other")
 }
 
-/// A client of the engine, for the containers of one drill.
+/// A client of the engine, for the containers of one drill. What it does fails when Docker does not answer or refuses it.
 pub struct Hand {
     /// An error says why there is none.
     docker: Result<Docker, String>,
@@ -72,9 +72,6 @@ impl Hand {
     }
 
     /// The ids of all containers that instances of this drill have made, whatever they are doing.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
     pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
         self.containers_of_prefix(&self.prefix).await
     }
@@ -85,9 +82,6 @@ impl Hand {
     }
 
     /// The same of one sandbox.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
     pub async fn containers_of(&self, sandbox: &str) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         for id in self.labelled(&format!("sandglass.id={sandbox}")).await? {
@@ -99,9 +93,6 @@ impl Hand {
     }
 
     /// Whether a container is there and runs.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
     pub async fn runs(&self, id: &str) -> anyhow::Result<bool> {
         let found = self.inspect(id).await?;
         Ok(found.and_then(|found| found.state?.running).unwrap_or(false))
@@ -116,9 +107,6 @@ impl Hand {
     }
 
     /// Whether a container is there and frozen.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
     pub async fn is_frozen(&self, id: &str) -> anyhow::Result<bool> {
         let found = self.inspect(id).await?;
         Ok(found.and_then(|found| found.state?.paused).unwrap_or(false))
@@ -133,9 +121,6 @@ impl Hand {
     }
 
     /// Everything that the engine knows of a container; `None`: there is none.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
     pub async fn inspect(&self, id: &str) -> anyhow::Result<Option<ContainerInspectResponse>> {
         match self.docker()?.inspect_container(id, None).await {
             Ok(found) => Ok(Some(found)),
@@ -155,18 +140,12 @@ impl Hand {
     }
 
     /// `docker kill`.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn kill(&self, id: &str) -> anyhow::Result<()> {
         let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
         self.docker()?.kill_container(id, Some(options)).await.context("failed to kill a container")
     }
 
     /// `docker stop`, at once.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn stop(&self, id: &str) -> anyhow::Result<()> {
         let options = StopContainerOptionsBuilder::default().t(0).build();
         self.docker()?.stop_container(id, Some(options)).await.context("failed to stop a container")
@@ -198,25 +177,16 @@ impl Hand {
     }
 
     /// `docker pause`.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn pause(&self, id: &str) -> anyhow::Result<()> {
         self.docker()?.pause_container(id).await.context("failed to pause a container")
     }
 
     /// `docker unpause`.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn unpause(&self, id: &str) -> anyhow::Result<()> {
         self.docker()?.unpause_container(id).await.context("failed to unpause a container")
     }
 
     /// `docker rm --force --volumes`; what is gone already counts as done.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn remove(&self, id: &str) -> anyhow::Result<()> {
         use bollard::errors::Error::DockerResponseServerError as Refused;
         let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
@@ -227,9 +197,6 @@ impl Hand {
     }
 
     /// Runs a container that no instance has asked for, with these labels; its id. It only sleeps.
-    ///
-    /// # Errors
-    /// What Docker says.
     pub async fn run(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<String> {
         let mut labels: HashMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -27,6 +27,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running instance; killed when it is dropped.
+///
+/// A request fails when there is no answer to it. A wait fails when its time is over, or when the instance ends meanwhile,
+/// with what was seen last: an answer or the log.
 pub struct Instance {
     child: Child,
     log: PathBuf,
@@ -97,17 +100,11 @@ impl Instance {
     }
 
     /// Waits until it says that it is ready, and where.
-    ///
-    /// # Errors
-    /// When it ends instead, or takes too long; with its log.
     pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         self.wait_until("ready on ", READY_WITHIN).await
     }
 
     /// Waits until its log says `words` and then its address.
-    ///
-    /// # Errors
-    /// When it ends instead, or takes too long; with its log.
     pub async fn wait_until(&mut self, words: &str, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
@@ -128,9 +125,6 @@ impl Instance {
     }
 
     /// Waits until its log has these words.
-    ///
-    /// # Errors
-    /// When it has not in time; with its log.
     pub async fn until_it_says(&self, words: &str, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while !self.log()?.contains(words) {
@@ -164,26 +158,17 @@ impl Instance {
     }
 
     /// A request.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.client.get(format!("{}{path}", self.url))).await
     }
 
     /// A request; a null is no body.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         let request = self.client.post(format!("{}{path}", self.url));
         self.send(if body.is_null() { request } else { request.body(body.to_string()) }).await
     }
 
     /// A request.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.client.delete(format!("{}{path}", self.url))).await
     }
@@ -196,9 +181,6 @@ impl Instance {
     }
 
     /// A counter's value from its metrics; 0 when it has not appeared yet.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let answer = self.get("/metrics").await?;
         ensure!(answer.status == 200, "its metrics were answered with {}", answer.status);
@@ -208,9 +190,6 @@ impl Instance {
     }
 
     /// Waits until it says that all of it is ready, or which part is not; the answer of `/readyz`.
-    ///
-    /// # Errors
-    /// When it does not in time, or there is no answer.
     pub async fn until_without(&self, part: Option<&str>, within: Duration) -> anyhow::Result<Value> {
         let wanted = part.map_or("ready".to_owned(), |part| format!("without its {part}"));
         let is_so = |answer: &Answer| match part {
@@ -224,18 +203,12 @@ impl Instance {
     }
 
     /// Waits until a sandbox has this status.
-    ///
-    /// # Errors
-    /// When it has not in time, or there is no answer.
     pub async fn until(&self, id: &str, status: &str, within: Duration) -> anyhow::Result<Value> {
         let path = format!("/v1/sandboxes/{id}");
         self.until_told(&path, &format!("{id} is not {status}"), within, |answer| answer.body["status"] == status).await
     }
 
     /// Waits until a sandbox is told to be reached at this `base_url`.
-    ///
-    /// # Errors
-    /// When it has not in time, or there is no answer.
     pub async fn until_it_is_at(&self, id: &str, base_url: &str, within: Duration) -> anyhow::Result<()> {
         let (path, is_not) = (format!("/v1/sandboxes/{id}"), format!("{id} is not at {base_url}"));
         self.until_told(&path, &is_not, within, |answer| answer.body["base_url"] == base_url).await.map(drop)
@@ -271,9 +244,6 @@ impl Instance {
     }
 
     /// Waits until it has ended by itself.
-    ///
-    /// # Errors
-    /// When it has not in time, with its log.
     pub async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
         match timeout(within, self.child.wait()).await {
             Ok(status) => Ok(status?),

@@ -18,7 +18,8 @@ use super::{
 const ROUNDING: f64 = 1e-6;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The promises of one drill. Clients write into it what was acknowledged, from any task.
+/// The promises of one drill. Clients write into it what was acknowledged, from any task. A request that it makes for them
+/// fails when there is no answer: then nothing was acknowledged.
 #[derive(Default)]
 pub struct Ledger {
     promises: Mutex<BTreeMap<String, Promise>>,
@@ -54,9 +55,6 @@ impl Ledger {
     }
 
     /// Pings, and keeps what is acknowledged. Any answer is returned.
-    ///
-    /// # Errors
-    /// When there is no answer: then nothing was acknowledged.
     pub async fn ping(&self, instance: &Instance, id: &str) -> anyhow::Result<Answer> {
         let answer = instance.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await?;
         if answer.status == 200 {
@@ -66,9 +64,6 @@ impl Ledger {
     }
 
     /// Pings all of these in one request, and keeps what is acknowledged. How many were.
-    ///
-    /// # Errors
-    /// When there is no answer: then nothing was acknowledged.
     pub async fn ping_all(&self, instance: &Instance, ids: &[String]) -> anyhow::Result<usize> {
         let answer = instance.post("/v1/activity", &json!({ "ids": ids })).await?;
         let results = answer.body["results"].as_array().map_or(&[][..], Vec::as_slice);
@@ -77,9 +72,6 @@ impl Ledger {
     }
 
     /// Creates, and keeps what is acknowledged (200, 201 or 202). Any answer is returned.
-    ///
-    /// # Errors
-    /// When there is no answer: then nothing was acknowledged.
     pub async fn create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Answer> {
         let answer = instance.post("/v1/sandboxes", body).await?;
         if matches!(answer.status, 200..=202) {
@@ -126,9 +118,6 @@ impl Ledger {
     }
 
     /// Waits until each has ended, and judges how. What has not ended within the time is a broken rule.
-    ///
-    /// # Errors
-    /// When the instance does not answer.
     pub async fn settle(&self, instance: &Instance, within: Duration, findings: &mut Findings) -> anyhow::Result<()> {
         let until = Instant::now() + within;
         let promises = self.promises().clone();

@@ -34,7 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The first process of the namespaces: reaps what is left behind there, until nobody holds its standard input.
 const HOLDER: &str = "ip link set lo up && cat >/dev/null; :";
 
-/// The engine. Everything of it is gone when it is dropped.
+/// The engine. Everything of it is gone when it is dropped. A signal or a client fails while dockerd is down, and a wait for
+/// its end when it does not end.
 pub struct OwnEngine {
     directory: PathBuf,
     cgroup: String,
@@ -84,9 +85,6 @@ impl OwnEngine {
     }
 
     /// A client of it.
-    ///
-    /// # Errors
-    /// When it is down.
     pub fn client(&self) -> anyhow::Result<Docker> {
         Docker::connect_with_unix(&self.socket(), TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .context("the engine of its own has no socket")
@@ -147,27 +145,18 @@ impl OwnEngine {
     }
 
     /// SIGTERM, which stops its containers first, and waits for its end.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGTERM).await?;
         self.wait_for_its_end().await
     }
 
     /// `kill -9`, and waits for its end. Its containers live on without it.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGKILL).await?;
         self.wait_for_its_end().await
     }
 
     /// Sends a signal to dockerd, and waits for nothing.
-    ///
-    /// # Errors
-    /// When it is down.
     pub async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let daemon = self.daemon.as_ref().context("it is down")?;
         kill(Pid::from_raw(first_child_of(daemon.id()).await?), signal).context("failed to signal dockerd")
@@ -185,9 +174,6 @@ impl OwnEngine {
     }
 
     /// Waits until dockerd has ended.
-    ///
-    /// # Errors
-    /// When it does not.
     pub async fn wait_for_its_end(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + DOWN_WITHIN;
         while let Some(daemon) = &mut self.daemon {
