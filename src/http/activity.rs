@@ -12,9 +12,10 @@ use utoipa::{
 
 use super::{
     answers::{Deadlines, PING_CAPACITY, PingAnswer},
-    body::{Body, NoBody, json},
+    body::{Body, NoBody},
     error::{ApiError, ErrorAnswer, ErrorBody},
     extract::Id,
+    json::json,
 };
 use crate::{
     domain::{ActivitySource, SandboxId},

@@ -7,16 +7,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    dev::Payload,
-    error::PayloadError,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
-    web,
-};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, http::header, web};
 use futures_util::{
     StreamExt,
     future::{Either, LocalBoxFuture},
@@ -187,21 +178,6 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
 
 fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.split('`').next()
-}
-
-/// A value as JSON; `capacity` is about how long it becomes.
-pub(super) fn json_bytes(value: &impl Serialize, capacity: usize) -> Vec<u8> {
-    let mut buffer = Vec::with_capacity(capacity);
-    // Answers are structs of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
-    let _ = serde_json::to_writer(&mut buffer, value);
-    buffer
-}
-
-/// A JSON answer.
-pub(super) fn json(status: StatusCode, value: &impl Serialize, capacity: usize) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .body(json_bytes(value, capacity))
 }
 
 #[cfg(test)]

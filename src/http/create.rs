@@ -15,9 +15,10 @@ use utoipa::ToSchema;
 
 use super::{
     answers::{SANDBOX_CAPACITY, SandboxAnswer, user_id_schema},
-    body::{Body, json, object_or_null},
+    body::{Body, object_or_null},
     connection::Link,
     error::{ApiError, Code, ErrorAnswer},
+    json::json,
     query::{WaitForStart, wait_for_start},
 };
 use crate::{

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
-use super::{answers::SandboxAnswer, body::json_bytes};
+use super::{answers::SandboxAnswer, json::json_bytes};
 use crate::{
     domain::{EndReason, InvalidId, Now, Status},
     sandboxes::Rejection,

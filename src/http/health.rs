@@ -11,7 +11,7 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::json;
+use super::json::json;
 use crate::{
     domain::EpochSeconds,
     journal::StoreHealth,

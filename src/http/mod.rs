@@ -8,7 +8,7 @@
 //! - `auth`: the rules about keys and origins;
 //! - `error`: the one shape of errors, and the one place that gives domain errors their status codes;
 //! - `body`, `query`, `extract`: what comes in;
-//! - [`answers`]: what comes out;
+//! - [`answers`], `json`: what comes out;
 //! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
 //! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
@@ -24,6 +24,7 @@ mod error;
 mod extract;
 mod gate;
 mod health;
+mod json;
 mod openapi;
 mod page;
 mod query;

@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 
 use super::{
     answers::{PING_CAPACITY, PingAnswer, SANDBOX_CAPACITY, SandboxAnswer},
-    body::{Body, NoBody, json},
+    body::{Body, NoBody},
     connection::Link,
     error::{ApiError, ErrorAnswer},
     extract::Id,
+    json::json,
     query::{ListQuery, wait_for_end},
 };
 use crate::{

@@ -63,7 +63,7 @@ pub fn server(
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            std::future::ready(Ok((open.admit(stream), Protocol::Http1, peer)))
+            std::future::ready(Ok((Connection::new(stream, open.clone()), Protocol::Http1, peer)))
         })
         .and_then(http)
     };

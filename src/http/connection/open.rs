@@ -15,8 +15,6 @@ use std::{
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::stream::Connection;
-
 /// The open connections of one worker.
 pub(in crate::http) struct Open {
     links: RefCell<HashMap<RawFd, Rc<State>>>,
@@ -55,14 +53,14 @@ impl Open {
         Rc::new(Self { links: RefCell::default(), room, turn: Cell::new(0) })
     }
 
-    /// A new one, for which there is room then.
-    pub(in crate::http) fn admit(self: &Rc<Self>, stream: TcpStream) -> Connection {
-        let (descriptor, state) = (stream.as_raw_fd(), Rc::new(State::default()));
+    /// Counts a new one, for which there is room then.
+    pub(super) fn add(&self, stream: &TcpStream) -> Rc<State> {
+        let state = Rc::new(State::default());
         self.turn.set(self.turn.get() + 1);
         self.heard(&state);
-        self.links.borrow_mut().insert(descriptor, state.clone());
+        self.links.borrow_mut().insert(stream.as_raw_fd(), state.clone());
         self.make_room();
-        Connection::new(stream, state, self.clone())
+        state
     }
 
     /// Something was read.

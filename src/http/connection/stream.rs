@@ -54,7 +54,9 @@ struct Farewell {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, state: Rc<State>, open: Rc<Open>) -> Self {
+    /// A new one among those that are `open`.
+    pub(in crate::http) fn new(stream: TcpStream, open: Rc<Open>) -> Self {
+        let state = open.add(&stream);
         Self { stream, beginning: Beginning::Coming(Vec::new()), farewell: None, state, open }
     }
 

@@ -10,8 +10,8 @@ use crate::{
     http::{
         activity::BatchResult,
         answers::{SANDBOX_CAPACITY, SandboxAnswer},
-        body::json_bytes,
         error::ErrorBody,
+        json::json_bytes,
     },
     ports::runtime::StartProgress,
 };

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use super::{
     super::{
         answers::SANDBOX_CAPACITY,
-        body::json,
         error::{ApiError, ErrorAnswer},
         extract::Id,
+        json::json,
     },
     because::because,
     rules::{Rule, RuleAnswer, rule_of, rules},

@@ -4,11 +4,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 use redis::Cmd;
 
-use super::{
-    lease::{Lease, milliseconds},
-    quarantine,
-    store::RedisStore,
-};
+use super::{lease::milliseconds, memo::Lease, quarantine, store::RedisStore};
 use crate::{
     domain::EpochSeconds,
     ports::store::{DataState, StoreError, Write},

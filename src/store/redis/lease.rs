@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
+    memo::Lease,
     script::{Reply, with},
     store::RedisStore,
 };
@@ -20,15 +21,6 @@ use crate::{
 
 /// How much longer than its time to live a lease is watched before the watch is given up.
 const WATCH_SLACK: Duration = Duration::from_secs(1);
-
-/// The lease that this process took last.
-#[derive(Clone, Debug)]
-pub(super) struct Lease {
-    /// The key's value, byte for byte.
-    pub(super) value: String,
-    /// Its number; commits are numbered from here on.
-    pub(super) epoch: u64,
-}
 
 /// Somebody's lease, as far as it can be read.
 #[derive(Deserialize)]

@@ -24,6 +24,7 @@ mod commit;
 mod connection;
 mod keys;
 mod lease;
+mod memo;
 mod pages;
 mod quarantine;
 mod script;

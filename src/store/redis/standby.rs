@@ -8,23 +8,10 @@ use tokio::time::Instant;
 use super::{
     connection::pipeline,
     lease::{Attempt, held},
+    memo::Vigil,
     store::RedisStore,
 };
 use crate::ports::store::{LastStop, StoreError};
-
-/// What a standby has seen so far.
-#[derive(Debug, Default)]
-pub(super) enum Vigil {
-    /// Nothing yet.
-    #[default]
-    Fresh,
-    /// A lease, and when it runs out unless it is renewed.
-    Held { value: String, runs_out: Option<Instant> },
-    /// No lease, and nothing that tells why.
-    Missing { since: Instant },
-    /// The store did not answer: nobody could keep a lease meanwhile.
-    Outage,
-}
 
 /// What a look at the server shows.
 struct Look {

@@ -12,7 +12,13 @@ use std::{
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{connection::Connection, keys::Keys, lease::Lease, script::Script, source::TlsFiles, standby::Vigil};
+use super::{
+    connection::Connection,
+    keys::Keys,
+    memo::{Lease, Vigil},
+    script::Script,
+    source::TlsFiles,
+};
 use crate::{
     domain::SandboxId,
     host::Process,
