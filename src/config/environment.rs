@@ -10,8 +10,8 @@ const SEPARATOR: &str = "__";
 /// The Docker client reads every text here as "yes", also "0".
 const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 
-/// Names that others gave, and the keys they set: those of the reference system, and the Docker client's own. Empty ones
-/// count as unset, as they do there; a variable of ours wins over them.
+/// Variables that other programs define, and the keys they set: those of the reference system, and the Docker client's. Empty
+/// ones count as unset, as they do there; Sandglass's own variables override them.
 const BORROWED: [(&str, [&str; 2]); 7] = [
     ("SANDBOX_INACTIVE_TIMEOUT", ["lifecycle", "idle_timeout"]),
     ("SANDBOX_LEGACY_TTL", ["lifecycle", "legacy_ttl"]),
@@ -28,7 +28,7 @@ pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Lays the variables over what is there.
+/// Adds the variables as the highest layer.
 pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers: &mut Layers) {
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     for (name, key) in BORROWED {

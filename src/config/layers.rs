@@ -1,4 +1,4 @@
-//! Lays the sources of the configuration over each other, key by key, and remembers where each value came from.
+//! Merges the layers of the configuration key by key, and remembers where each value came from.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -32,19 +32,19 @@ impl Layers {
         Ok(Self { defaults: parse(MANUAL, Path::new("config/default.toml"))?, ..Self::default() })
     }
 
-    /// Lays a file over what is there.
+    /// Adds a file as the highest layer.
     pub(super) fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.into(), error })?;
         self.toml(&text, path, &Origin::File(path.into()))
     }
 
-    /// Lays the text of a file over what is there.
+    /// Adds the text of a file as the highest layer.
     pub(super) fn toml(&mut self, text: &str, path: &Path, origin: &Origin) -> Result<(), ConfigError> {
         self.lay(&[], Value::Table(parse(text, path)?), origin);
         Ok(())
     }
 
-    /// Lays a value over what is there that was given as text.
+    /// Adds a value that was given as text as the highest layer.
     pub(super) fn text(&mut self, key: &[String], text: &str, origin: &Origin) {
         let readings = text::readings(text);
         let fits = |value: &&Value| {
@@ -111,7 +111,7 @@ impl Layers {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(self.problems)) }
     }
 
-    /// Lays `value` over what is at `key`: a table key by key, everything else as a whole.
+    /// Sets `key` in the highest layer: a table key by key, everything else as a whole.
     fn lay(&mut self, key: &[String], value: Value, origin: &Origin) {
         match value {
             Value::Table(table) if key.is_empty() || !(table.is_empty() || is_whole_key(&key.join("."))) => {
@@ -156,7 +156,7 @@ fn is_whole_key(key: &str) -> bool {
     key.starts_with("templates.") && key.ends_with(".ready") && key.split('.').count() == 3
 }
 
-/// Puts `value` at `key`, whatever is there.
+/// Puts `value` at `key` in place of the value there.
 fn put(table: &mut Table, key: &[String], value: Value) {
     let Some((name, below)) = key.split_first() else { return };
     let entry = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));

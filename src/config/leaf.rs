@@ -24,7 +24,8 @@ text_leaf! {
     pub(super) FilePath(String), "must be the path of a file", |text| !text.is_empty() && !text.contains('\0');
 
     /// A directory; `~/` is the home directory.
-    pub(super) Directory(String), "must be an absolute path without '..'; it may begin with ~/, the home directory", |text| {
+    pub(super) Directory(String),
+    "must be an absolute path without '..'; it may begin with ~/, the home directory", |text| {
         let absolute = text.strip_prefix('~').unwrap_or(text);
         absolute.is_empty() || AbsolutePath::try_from(absolute.to_owned()).is_ok()
     };
@@ -39,8 +40,8 @@ text_leaf! {
     |text| is_name(text, 128, b"_.:-");
 
     /// The URL of a Redis server.
-    pub(super) RedisUrl(Secret), "must be a URL such as redis://127.0.0.1:6379/0 or redis+unix:///run/redis.sock; TLS is not supported \
-               together with Sentinel", |text| {
+    pub(super) RedisUrl(Secret), "must be a URL such as redis://127.0.0.1:6379/0 or redis+unix:///run/redis.sock; TLS is \
+                                  not supported together with Sentinel", |text| {
         const SCHEMES: [&str; 8] =
             ["redis", "rediss", "redis+sentinel", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
         text.split_once("://").is_some_and(|(scheme, place)| SCHEMES.contains(&scheme) && !place.is_empty())
@@ -56,16 +57,18 @@ text_leaf! {
     };
 
     /// The network that sandboxes join.
-    pub(super) NetworkName(String), "must be a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter or a digit; not \
-                  \"host\", since a sandbox on the host's own network is none",
+    pub(super) NetworkName(String), "must be a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter \
+                                     or a digit; not \"host\", since a sandbox on the host's own network is none",
     |text| is_name(text, 128, b"_.-") && text != "host";
 
     /// A registry.
-    pub(super) RegistryName(String), "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
+    pub(super) RegistryName(String),
+    "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
     |text| is_name(text, 255, b".-:");
 
     /// The name of a template.
-    pub(super) TemplateName(String), "the name must be 1 to 63 letters, digits, '_' or '-', the first a letter or a digit",
+    pub(super) TemplateName(String),
+    "the name must be 1 to 63 letters, digits, '_' or '-', the first a letter or a digit",
     |text| is_name(text, 63, b"_-");
 
     /// A pattern for images, in which each `*` stands for any characters or none.

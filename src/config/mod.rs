@@ -23,8 +23,6 @@ mod layers;
 mod leaf;
 mod load;
 mod manual;
-#[cfg(test)]
-mod old_files;
 mod overrides;
 mod refusal;
 mod secret;

@@ -7,6 +7,7 @@ mod hand_over;
 mod http;
 mod instructions;
 mod journal;
+mod old_files;
 mod reconcile;
 mod records;
 mod rehydration;

@@ -89,8 +89,8 @@ fn inline_numbers(document: &mut Value) {
     }
 }
 
-/// A duration from `least` to `most`: a number of seconds, or a text that is one for certain. More texts are taken than the
-/// pattern has: all that a unit of time follows each number of.
+/// A duration from `least` to `most`: a number of seconds, or a text with units. The pattern has the usual texts, and only
+/// such as are certainly within these bounds; more are accepted.
 pub(super) fn duration_schema(least: Duration, most: Duration) -> Value {
     // What follows the largest unit is less than one of it, so that the digits of that one decide.
     let units = [
@@ -104,13 +104,13 @@ pub(super) fn duration_schema(least: Duration, most: Duration) -> Value {
         let more = (most.as_millis() / milliseconds).checked_ilog10().filter(|digits| *digits > 0)? - 1;
         Some(format!("[1-9][0-9]{{0,{more}}}{unit}{below}"))
     });
-    let pattern = format!("^({})$", texts.collect::<Vec<_>>().join("|"));
-    json!({
-        "type": ["number", "string"],
-        "minimum": least.as_secs_f64(),
-        "maximum": most.as_secs_f64(),
-        "pattern": pattern,
-    })
+    let texts: Vec<_> = texts.collect();
+    let mut schema = json!({ "type": ["number"], "minimum": least.as_secs_f64(), "maximum": most.as_secs_f64() });
+    if !texts.is_empty() {
+        schema["type"] = json!(["number", "string"]);
+        schema["pattern"] = json!(format!("^({})$", texts.join("|")));
+    }
+    schema
 }
 
 /// The parameters that several calls have.
@@ -178,4 +178,34 @@ fn add_refusal(responses: &mut Map<String, Value>, status: &str, description: &s
         let schema = json!({ "$ref": "#/components/schemas/Error" });
         json!({ "description": description, "content": { "application/json": { "schema": schema } } })
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, string::string_regex};
+
+    use super::*;
+    use crate::domain::leaf::{Leaf, Timeout};
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_that_the_specification_allows_is_a_duration_within_its_bounds(
+            (most, text) in (10_u64..4_000_000_000).prop_flat_map(|most| {
+                let schema = duration_schema(Timeout::LEAST, Duration::from_millis(most));
+                (Just(most), string_regex(schema["pattern"].as_str().unwrap().trim_matches(['^', '$'])).unwrap())
+            }),
+        ) {
+            let duration = Timeout::parse(&text).map_err(TestCaseError::fail)?.plain();
+            proptest::prop_assert!(duration <= Duration::from_millis(most), "{text} with {most} ms");
+        }
+    }
+
+    #[test]
+    fn the_usual_texts_are_in_the_specification() {
+        let pattern =
+            |milliseconds| duration_schema(Timeout::LEAST, Duration::from_millis(milliseconds))["pattern"].clone();
+        assert!(pattern(9).is_null());
+        let of_a_wait = "^([1-9][0-9]{0,0}m( ?[1-5]?[0-9]s)?|[1-9][0-9]{0,1}s|[1-9][0-9]{0,4}ms)$";
+        assert_eq!(pattern(600_000), of_a_wait);
+    }
 }

@@ -1,15 +1,21 @@
-//! Files that were written for 0.1.0 load as they did then.
+//! Configuration files that were written for 0.1.0 load as they did then.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use super::{testing::load, *};
-use crate::domain::{
-    OnTimeout,
-    spec::{Limits, Mount, Readiness},
+use sandglass::{
+    config::{ImagePattern, LogFormat, Login, Overrides, Reach, RedisTls, Secret, Settings, StoreKind, Template},
+    domain::{
+        OnTimeout,
+        spec::{Limits, Mount, Readiness},
+    },
 };
 
-const DEFAULTS: &str = include_str!("../../tests/fixtures/0.1.0/default.toml");
-const EVERY_KEY: &str = include_str!("../../tests/fixtures/0.1.0/every-key.toml");
+/// Loads a file of `tests/fixtures/0.1.0` and variables over it.
+fn load(file: &str, variables: &[(&str, &str)]) -> Settings {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0").join(file);
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::load(Some(&path), variables, Overrides::default()).expect("it loads")
+}
 
 fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
@@ -17,15 +23,15 @@ fn secs(seconds: f64) -> Duration {
 
 #[test]
 fn the_defaults_of_an_old_version_load_as_the_same_settings() {
-    assert_eq!(load(DEFAULTS, &[], &[]).unwrap(), load("", &[], &[]).unwrap());
+    assert_eq!(load("default.toml", &[]), Settings::load(None, [], Overrides::default()).expect("they load"));
 }
 
 #[test]
 fn an_old_file_with_every_key_loads_as_the_same_settings() {
-    let Settings { http, store, lifecycle, docker, sandboxes, templates, log } = load(EVERY_KEY, &[], &[]).unwrap();
+    let Settings { http, store, lifecycle, docker, sandboxes, templates, log } = load("every-key.toml", &[]);
 
     assert_eq!(http.bind.to_string(), "[::1]:9000");
-    assert!(http.api_key.unwrap().matches(b"open-sesame"));
+    assert!(http.api_key.expect("a key").matches(b"open-sesame"));
     let origins: Vec<String> = http.allowed_origins.iter().map(ToString::to_string).collect();
     assert_eq!(origins, ["https://sand.example.com", "http://localhost:3000"]);
     assert_eq!((http.max_body_bytes, http.max_streams, http.stream_history), (2048, 7, 17));
@@ -38,18 +44,9 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
     assert_eq!(store.kind(), StoreKind::Redis { url: Secret::new("rediss://user:word@redis:6380/2"), tls });
     assert_eq!(store.prefix, "team:a_b.c-d");
     assert_eq!((store.flush_interval, store.lease_ttl), (secs(0.25), secs(3.0)));
-    let embedded = load(
-        EVERY_KEY,
-        &[
-            ("SANDGLASS_STORE__KIND", "auto"),
-            ("SANDGLASS_STORE__REDIS_URL", "none"),
-            ("SANDGLASS_STORE__REDIS_CA", "none"),
-            ("SANDGLASS_STORE__REDIS_CERT", "none"),
-            ("SANDGLASS_STORE__REDIS_KEY", "none"),
-        ],
-        &[],
-    )
-    .unwrap();
+    let without_redis = ["URL", "CA", "CERT", "KEY"].map(|name| format!("SANDGLASS_STORE__REDIS_{name}"));
+    let without_redis = without_redis.each_ref().map(|name| (name.as_str(), "none"));
+    let embedded = load("every-key.toml", &[&without_redis[..], &[("SANDGLASS_STORE__KIND", "auto")]].concat());
     assert_eq!(embedded.store.kind(), StoreKind::Embedded { path: "/var/lib/sandglass.redb".into() });
 
     assert_eq!((lifecycle.idle_timeout, lifecycle.paused_timeout), (None, Some(secs(86_400.5))));
@@ -79,7 +76,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
     assert_eq!(templates.keys().collect::<Vec<_>>(), ["Python-3_a", "base"]);
     let Template { start, policy } = &templates["base"];
     assert_eq!(start.image, "alpine:3");
-    assert_eq!(start.command.as_ref().unwrap(), &["sh", "-c", "sleep 1"]);
+    assert_eq!(start.command.as_deref().expect("a command"), ["sh", "-c", "sleep 1"]);
     assert_eq!((start.env["LANG"].as_str(), start.env["_x1"].as_str()), ("C.UTF-8", ""));
     assert_eq!((start.ports.as_slice(), start.init, start.privilege_escalation), (&[443, 65535][..], false, true));
     assert_eq!(start.limits, Limits { cpus: Some(0.01), memory_mb: Some(6), pids: Some(1) });
