@@ -6,9 +6,8 @@ use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::{
-    announce::Watched,
     arbiters::{Arbiters, Births},
-    messages::{Ask, Look, News, Rewrite, Seen, Sight, Tell, Wait},
+    messages::{Ask, Look, News, Tell, Wait, Watched},
     sandbox::SandboxActor,
     shared::Shared,
 };
@@ -146,11 +145,6 @@ impl SandboxHandle {
         self.addr.do_send(News { container_id, event, only_of_record: true });
     }
 
-    /// Tells what a look at a container has shown; it counts only if that is the sandbox's own.
-    pub fn seen(&self, container_id: Option<String>, sight: Sight) {
-        self.addr.do_send(Seen { container_id, sight });
-    }
-
     /// Tells what happened to its container.
     pub fn tell(&self, event: Event) {
         self.addr.do_send(Tell(event));
@@ -158,17 +152,17 @@ impl SandboxHandle {
 
     /// Has its record written anew, since moments have other wall-clock times now.
     pub fn wall_clock_set(&self) {
-        self.addr.do_send(Rewrite::WallClockSet);
+        self.tell(Event::WallClockSet);
     }
 
     /// Has its record written anew, since the store has lost everything.
     pub fn rewrite(&self) {
-        self.addr.do_send(Rewrite::StoreReverted);
+        self.tell(Event::StoreReverted);
     }
 
     /// Has its record written anew, if it should have one and the store has lost just that.
     pub fn record_lost(&self) {
-        self.addr.do_send(Rewrite::RecordLost);
+        self.tell(Event::RecordLost);
     }
 
     /// Somebody watches the feed from now on.

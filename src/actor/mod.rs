@@ -2,22 +2,20 @@
 //!
 //! Everything that knows of actix is in this folder; outside of it a sandbox is a [`SandboxHandle`]. The actor performs
 //! the effects of the state machine ([`crate::domain::sandbox`]) and feeds their outcomes back as events. It never
-//! waits: deeds run on the I/O runtime and come back as messages, so that a ping is answered while a container is being
+//! waits: calls to the engine run on the I/O runtime and come back as messages, so that a ping is answered while a container is being
 //! removed. What actix does to an actor (its system ends, a handler panics) ends no sandbox: `stopping` and `stopped` do
 //! nothing.
 
-mod announce;
 mod arbiters;
-mod deeds;
+mod calls;
 mod handle;
 mod messages;
+mod pace;
 mod registry;
 mod sandbox;
 mod shared;
-mod sights;
 
 pub use arbiters::{Arbiters, Births, run_system};
 pub use handle::{Refusal, SandboxHandle, Until};
-pub use messages::Sight;
 pub use registry::{Entry, Registry, Tombstone};
 pub use shared::{Away, Shared};

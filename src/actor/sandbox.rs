@@ -1,23 +1,23 @@
 //! The actor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
-    announce::Announced,
+    calls::Caller,
     handle::{Refusal, Reply, Until},
-    messages::{Ask, Asker, Look, News, Rewrite, Tell, Wait},
+    messages::{Ask, Asker, Look, News, Tell, Wait, Watched},
+    pace::{Pace, Pacing},
     shared::Shared,
 };
 use crate::{
     domain::{
         Denied, Moment, Now, Sandbox,
-        sandbox::{Effects, End, Event, Persist},
+        sandbox::{Change, Effects, End, EngineCall, Event, Persist},
     },
-    feed::Change,
     journal::{ActivityCell, Ticket, WriteOutcome},
     ports::runtime::Start,
 };
@@ -30,21 +30,19 @@ struct Alarm {
 
 /// The actor of one sandbox. Small: hundreds of thousands of them live in one process.
 pub(super) struct SandboxActor {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     pub(super) sandbox: Sandbox,
     /// What the container is to be made from; gone once that is under way.
-    pub(super) start: Option<Box<Start>>,
+    start: Option<Box<Start>>,
     /// Breaks off the start that is under way.
-    pub(super) cancel: Option<CancellationToken>,
-    /// How many looks at the container, or restarts of it, have failed in a row.
-    pub(super) failed_looks: u32,
-    pub(super) waiting: Vec<Wait>,
+    cancel: Option<CancellationToken>,
+    waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
-    pub(super) early_news: Option<Box<(Option<String>, Event)>>,
+    early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
-    pub(super) counted: bool,
+    counted: bool,
     /// What was told to those who watch, if somebody does.
-    pub(super) announced: Option<Box<Announced>>,
+    pace: Option<Box<Pace>>,
     /// What to do first; gone once it is done.
     first: Option<Box<Effects>>,
     cell: ActivityCell,
@@ -61,8 +59,8 @@ impl Actor for SandboxActor {
         let first = self.first.take().map(|first| *first).unwrap_or_default();
         self.shared.metrics.status_changed(None, Some(self.sandbox.status()));
         self.counted = true;
-        self.announce(Change::Appeared, now);
         self.perform(first, None, now, ctx);
+        self.note_watchers(ctx);
         self.arm(now, ctx);
     }
 }
@@ -86,11 +84,10 @@ impl SandboxActor {
             sandbox,
             start: start.map(Box::new),
             cancel: None,
-            failed_looks: 0,
             waiting: Vec::new(),
             early_news: None,
             counted: false,
-            announced: None,
+            pace: None,
             first: Some(Box::new(first)),
             queued_in: None,
             alarm: None,
@@ -98,12 +95,25 @@ impl SandboxActor {
     }
 
     /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
-    pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if event == Event::TimerFired && self.misses_heartbeats_of_an_engine_that_was_away() {
-            self.step(Event::HeartbeatExcused, ctx);
-        }
+    fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Err((denied, _)) = self.try_step(event, None, ctx) {
             debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
+        }
+    }
+
+    fn timer_fired(&mut self, ctx: &mut Context<Self>) {
+        self.note_watchers(ctx);
+        if self.misses_heartbeats_of_an_engine_that_was_away() {
+            self.step(Event::HeartbeatExcused, ctx);
+        }
+        self.step(Event::TimerFired, ctx);
+    }
+
+    /// Tells the machine whether somebody watches, if that is news.
+    fn note_watchers(&mut self, ctx: &mut Context<Self>) {
+        let before = if self.shared.feed.is_awake() { self.shared.warn_before } else { Duration::ZERO };
+        if before != self.sandbox.warned_before() {
+            self.step(Event::Watched(before), ctx);
         }
     }
 
@@ -122,7 +132,7 @@ impl SandboxActor {
         ctx: &mut Context<Self>,
     ) -> Result<(), (Denied, Option<Asker>)> {
         let now = self.shared.clock.now();
-        let (before, ahead) = (self.sandbox.status(), self.watched_end());
+        let before = self.sandbox.status();
         let effects = match self.sandbox.apply(event, now) {
             Ok(effects) => effects,
             Err(denied) => return Err((denied, reply)),
@@ -131,39 +141,26 @@ impl SandboxActor {
         if before != status {
             self.shared.metrics.status_changed(Some(before), Some(status));
             info!(sandbox_id = %self.sandbox.id(), from = %before, to = %status, "status changed");
-            // That it is gone was told when its tombstone stood.
-            if !self.sandbox.is_gone() {
-                self.announce(Change::Status { from: before }, now);
-            }
-        }
-        if matches!(event, Event::Restarted | Event::ContainerRestarted) && effects.persist == Persist::Through {
-            info!(sandbox_id = %self.sandbox.id(), "its container was restarted");
-            self.announce(Change::Restarted, now);
-        } else if before == status {
-            self.announce_move(&effects, ahead, now, ctx);
-        }
-        if let Some(end) = effects.ended {
-            self.announce_end(&end);
         }
         self.perform(effects, reply, now, ctx);
         self.arm(now, ctx);
         Ok(())
     }
 
-    fn announce_end(&self, end: &End) {
-        self.shared.metrics.ended(end);
-        let lateness_ms = end.lateness().map(|lateness| lateness.as_secs_f64() * 1000.0);
-        info!(sandbox_id = %self.sandbox.id(), reason = %end.reason, exit_code = end.exit_code, lateness_ms, "sandbox ends");
-    }
-
-    /// Persist, then the deed, then answer whoever waited for this: when it is stored, or the store is down.
-    pub(super) fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
+    /// Tell, persist, call, then answer those who waited for this: when it is stored, or the store is down.
+    fn perform(&mut self, effects: Effects, reply: Option<Asker>, now: Now, ctx: &mut Context<Self>) {
         if let Some(source) = effects.used {
             self.shared.metrics.activity(source);
         }
-        let ticket = self.persist(effects.persist, now);
-        if let Some(deed) = effects.deed {
-            self.do_deed(deed, ctx);
+        if let Some(change) = effects.tell {
+            self.tell(change, now, ctx);
+        }
+        if let Some(end) = effects.ended {
+            self.note_end(&end);
+        }
+        let ticket = self.persist(effects.persist, now, ctx);
+        if let Some(call) = effects.call {
+            self.call(call, ctx);
         }
         let satisfied = self.satisfied();
         let replies = satisfied.into_iter().map(|wait| wait.reply).chain(reply);
@@ -173,10 +170,77 @@ impl SandboxActor {
         }
     }
 
-    fn persist(&mut self, persist: Persist, now: Now) -> Option<Ticket> {
+    /// Tells those who watch. What is told of one sandbox comes from one thread at a time, since an id's arbiter is fixed: a
+    /// new sandbox of an id tells that it is there after the one before has told that it is gone.
+    fn tell(&mut self, change: Change, now: Now, ctx: &mut Context<Self>) {
+        match change {
+            Change::Restarted => info!(sandbox_id = %self.sandbox.id(), "its container was restarted"),
+            Change::Removed => self.leave(now, ctx),
+            _ => {}
+        }
+        if !self.shared.feed.is_awake() {
+            return;
+        }
+        match self.pace.get_or_insert_default().take(change, now.moment) {
+            Pacing::Now(change) => self.shared.feed.publish(change, &self.sandbox, now),
+            Pacing::Later(wait) => {
+                ctx.run_later(wait, |actor, _| actor.tell_untold());
+            }
+            Pacing::Waits => {}
+        }
+    }
+
+    fn tell_untold(&mut self) {
+        let now = self.shared.clock.now();
+        if let Some(change) = self.pace.as_mut().and_then(|pace| pace.take_untold(now.moment)) {
+            self.shared.feed.publish(change, &self.sandbox, now);
+        }
+    }
+
+    fn note_end(&self, end: &End) {
+        self.shared.metrics.ended(end);
+        let lateness_ms = end.lateness().map(|lateness| lateness.as_secs_f64() * 1000.0);
+        info!(sandbox_id = %self.sandbox.id(), reason = %end.reason, exit_code = end.exit_code, lateness_ms, "sandbox ends");
+    }
+
+    fn call(&mut self, call: EngineCall, ctx: &Context<Self>) {
+        // Who has lost the lease stops acting at once (design, 4.5). The holder drives on what is left undone.
+        if self.shared.journal.lost().is_cancelled() {
+            return;
+        }
+        let report = ctx.address().recipient();
+        let caller = Caller { shared: self.shared.clone(), sandbox: self.sandbox.clone(), report };
+        match call {
+            EngineCall::Start => {
+                let cancel = self.cancel.insert(CancellationToken::new()).clone();
+                caller.start(self.start.take(), cancel);
+            }
+            EngineCall::CancelStart => {
+                if let Some(cancel) = self.cancel.take() {
+                    cancel.cancel();
+                }
+            }
+            call => caller.make(call),
+        }
+    }
+
+    /// The end: leave the registry first, so that those who waited for this find the id free; then answer what is still in
+    /// the mailbox; stop last. A message that comes even later is not answered, and its sender finds the tombstone.
+    fn leave(&mut self, now: Now, ctx: &Context<Self>) {
+        self.shared.registry.bury(self.sandbox.clone(), now.moment.plus(self.shared.retention));
+        self.shared.metrics.status_changed(Some(self.sandbox.status()), None);
+        self.counted = false;
+        ctx.address().do_send(Farewell);
+    }
+
+    fn persist(&mut self, persist: Persist, now: Now, ctx: &Context<Self>) -> Option<Ticket> {
         let journal = &self.shared.journal;
         match persist {
             Persist::No => None,
+            Persist::Tombstone => {
+                self.bury(ctx);
+                None
+            }
             Persist::Behind if journal.covers(&self.cell, now.moment) => {
                 self.cell.store(now.moment);
                 if self.queued_in != Some(journal.generation()) {
@@ -185,12 +249,32 @@ impl SandboxActor {
                 None
             }
             // A ping after a longer silence is a promise that the store could not keep: it waits for its write.
-            Persist::Behind | Persist::Through => {
+            Persist::Behind | Persist::Through | Persist::Anew => {
+                if persist == Persist::Anew {
+                    journal.distrust(&self.cell);
+                }
                 self.cell.store(self.sandbox.last_activity());
                 self.queued_in = None;
                 Some(journal.put(self.sandbox.clone(), &self.cell))
             }
         }
+    }
+
+    /// Writes the tombstone: the sandbox as it will be once this is stored. Who has lost the lease buries nothing.
+    fn bury(&self, ctx: &Context<Self>) {
+        if self.shared.journal.lost().is_cancelled() {
+            return;
+        }
+        let mut tombstone = self.sandbox.clone();
+        // `Buried` is never refused.
+        let _ = tombstone.apply(Event::Buried, self.shared.clock.now());
+        let ticket = self.shared.journal.bury(tombstone, &self.cell, self.shared.retention);
+        let addr = ctx.address();
+        self.shared.tasks.once("burial", async move {
+            if ticket.await {
+                addr.do_send(Tell(Event::Buried));
+            }
+        });
     }
 
     /// Reports the write to the state machine, if that waits for it, and answers: when it is stored, or the store is down and
@@ -232,7 +316,7 @@ impl SandboxActor {
     }
 
     /// Those who wait for a pause or resume learn that it failed.
-    pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
+    fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
         for wait in self.waiting.extract_if(.., |wait| wait.until == Until::Steady) {
             let _ = wait.reply.send(Reply::Refused(refusal.clone()));
         }
@@ -246,9 +330,8 @@ impl SandboxActor {
 
     /// Keeps one timer armed at or before the next deadline, or the warning ahead of it. A deadline that moved away leaves
     /// it: it will fire, look, and be armed for the rest (design, 3.6).
-    pub(super) fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let Some((deadline, _)) = self.sandbox.next_action() else { return };
-        let at = self.warns_at(now).map_or(deadline, |warning| warning.min(deadline));
+    fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some(at) = self.sandbox.next_wake() else { return };
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
         }
@@ -257,15 +340,19 @@ impl SandboxActor {
         }
         let handle = ctx.run_later(at.since(now.moment), |actor, ctx| {
             actor.alarm = None;
-            actor.warn(actor.shared.clock.now());
-            actor.step(Event::TimerFired, ctx);
+            actor.timer_fired(ctx);
         });
         self.alarm = Some(Alarm { at, handle });
     }
 
-    /// The cell, for the tombstone's write.
-    pub(super) fn cell(&self) -> &ActivityCell {
-        &self.cell
+    /// What was told of a container before it was known which one is this sandbox's.
+    fn take_early_news(&mut self, ctx: &mut Context<Self>) {
+        if !self.sandbox.is_starting()
+            && let Some((container_id, news)) = self.early_news.take().map(|news| *news)
+            && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
+        {
+            self.step(news, ctx);
+        }
     }
 }
 
@@ -324,7 +411,20 @@ impl Handler<Tell> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Tell(event): Tell, ctx: &mut Context<Self>) {
+        match &event {
+            Event::TimerFired => return self.timer_fired(ctx),
+            Event::PauseFailed { why, .. } | Event::ResumeFailed { why } => {
+                self.refuse_waiting_for_steady(&Refusal::Runtime(why.to_string()));
+            }
+            Event::PauseHeldBack { why } => self.refuse_waiting_for_steady(&Refusal::StoreDown(why.to_string())),
+            Event::RecordLost if self.sandbox.has_record() && !self.sandbox.awaits_record() => {
+                error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
+                self.shared.metrics.record_lost();
+            }
+            _ => {}
+        }
         self.step(event, ctx);
+        self.take_early_news(ctx);
     }
 }
 
@@ -333,7 +433,11 @@ impl Handler<News> for SandboxActor {
 
     fn handle(&mut self, News { container_id, event, only_of_record }: News, ctx: &mut Context<Self>) {
         if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
+            let found = matches!(event, Event::ContainerFound(_)).then(|| self.sandbox.details.clone());
             self.step(event, ctx);
+            if found.is_some_and(|before| !Arc::ptr_eq(&before, &self.sandbox.details)) {
+                info!(sandbox_id = %self.sandbox.id(), "its ports are others now");
+            }
         } else if self.sandbox.is_starting() && !only_of_record {
             // Its start has not reported yet which container it has: this may be about that one.
             self.early_news = Some(Box::new((container_id, event)));
@@ -341,25 +445,24 @@ impl Handler<News> for SandboxActor {
     }
 }
 
-impl Handler<Rewrite> for SandboxActor {
+impl Handler<Watched> for SandboxActor {
     type Result = ();
 
-    fn handle(&mut self, rewrite: Rewrite, ctx: &mut Context<Self>) {
-        if self.sandbox.has_record() {
-            let now = self.shared.clock.now();
-            match rewrite {
-                Rewrite::WallClockSet => self.announce(Change::Changed, now),
-                Rewrite::StoreReverted => {}
-                // It is being written just now.
-                Rewrite::RecordLost if self.sandbox.awaits_record() => return,
-                Rewrite::RecordLost => {
-                    error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
-                    self.shared.metrics.record_lost();
-                }
-            }
-            self.shared.journal.distrust(&self.cell);
-            self.perform(Effects { persist: Persist::Through, ..Effects::default() }, None, now, ctx);
-        }
+    fn handle(&mut self, _: Watched, ctx: &mut Context<Self>) {
+        self.note_watchers(ctx);
+    }
+}
+
+/// The last message: everything that was sent before it has been answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Farewell;
+
+impl Handler<Farewell> for SandboxActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Farewell, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }
 

@@ -4,46 +4,12 @@ use std::sync::OnceLock;
 
 use bytestring::ByteString;
 
-use crate::{
-    domain::{ActivitySource, Now, Sandbox, Status, sandbox::End},
-    ports::runtime::StartProgress,
-};
+pub use crate::domain::sandbox::Change;
+use crate::domain::{Now, Sandbox, Status, sandbox::End};
 
 /// Texts up to this many bytes are kept for other readers. What is longer, since its owner had much to remember, each has
 /// written anew: the history is bounded in bytes, too.
 const KEPT_TEXT: usize = 4096;
-
-/// What happened to a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It was created, adopted, or brought back.
-    Appeared,
-    /// Its status is another one.
-    Status {
-        /// What it was.
-        from: Status,
-    },
-    /// Its deadlines moved, since it was used.
-    Activity {
-        /// By what, last.
-        source: ActivitySource,
-    },
-    /// It will end, or be paused, unless somebody uses it in time.
-    Expiring,
-    /// Its start goes on.
-    Progress(StartProgress),
-    /// The removal of its container failed, and is tried again.
-    RemovalFailed,
-    /// Its container has stopped, not by itself, and runs again: its engine was away, or somebody has restarted it.
-    Restarted,
-    /// Its times or its ports are others, and not since it was used: a heartbeat, a pause that is under way, a wall clock
-    /// that was set, a network that was connected anew.
-    Changed,
-    /// Its container is confirmed gone: what is left is a tombstone.
-    Removed,
-    /// The retention of its tombstone is over: nothing is left.
-    Forgotten,
-}
 
 /// What a filter looks at besides the name: the status, and whether the container is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{adopt::Remains, run::Keeper, strangers::Sighting};
 use crate::{
-    actor::{Entry, SandboxHandle, Sight},
+    actor::{Entry, SandboxHandle},
     domain::{
         Now, Sandbox, Status,
         sandbox::{Container, Event},
@@ -19,9 +19,6 @@ use crate::{
 
 /// How many sandboxes are asked at the same time.
 const CHUNK: usize = 256;
-
-/// The exit code of a process that SIGKILL ended, as the kernel sends it for want of memory.
-const KILLED: i64 = 137;
 
 impl Keeper {
     /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
@@ -98,22 +95,21 @@ impl Keeper {
             return;
         };
         let Some(Inspected { state: Container::Stopped(_), .. }) = found else {
-            self.tell(handle, sandbox, container, found, died);
+            Self::tell(handle, container, found, died);
             return;
         };
         let account = self.shared.runtime.account_of_end(&container).await;
         match self.inspected(sandbox, &container).await {
             Some(Some(Inspected { state: Container::Stopped(code), oom_killed, .. })) if account.stayed_up => {
-                // A child of it that the kernel killed did not end it: only the main process's own end has this code.
-                let oom_killed = code == Some(KILLED) && (oom_killed || account.out_of_memory);
-                let sight = Sight::Ended { code, oom_killed, last_output: account.last_output };
-                handle.seen(container.container_id, sight);
+                let oom_killed = oom_killed || account.out_of_memory;
+                let last_output = account.last_output.map(Into::into);
+                handle.news(container.container_id, Event::ContainerExited { code, oom_killed, last_output });
             }
             // What nobody can know is decided for the sandbox: it goes on.
             None | Some(Some(Inspected { state: Container::Stopped(_), .. })) => {
                 handle.news(container.container_id, Event::ContainerInterrupted);
             }
-            Some(found) => self.tell(handle, sandbox, container, found, true),
+            Some(found) => Self::tell(handle, container, found, true),
         }
     }
 
@@ -124,24 +120,15 @@ impl Keeper {
     }
 
     /// Tells the actor of a container that has not stopped.
-    fn tell(
-        &self,
-        handle: &SandboxHandle,
-        sandbox: &Sandbox,
-        container: ContainerRef,
-        found: Option<Inspected>,
-        restarted: bool,
-    ) {
+    fn tell(handle: &SandboxHandle, container: ContainerRef, found: Option<Inspected>, restarted: bool) {
         let container_id = container.container_id;
         let Some(found) = found.filter(|found| found.state != Container::Missing) else {
-            // Right after a start the engine may still be finding its containers, after a boot for example.
-            if self.shared.clock.now().moment >= sandbox.not_before() {
-                handle.news(container_id, Event::ContainerVanished);
-            }
+            handle.news(container_id, Event::ContainerMissing);
             return;
         };
+        let at = Box::new(found.started);
         if restarted && found.state == Container::Running {
-            handle.seen(container_id, Sight::Restarted(found.started));
+            handle.news(container_id, Event::ContainerRestarted(at));
             return;
         }
         let event = match found.state {
@@ -149,7 +136,7 @@ impl Keeper {
             _ => Event::ContainerUnpaused,
         };
         handle.news(container_id.clone(), event);
-        handle.seen(container_id, Sight::At(found.started));
+        handle.news(container_id, Event::ContainerFound(at));
     }
 
     /// Whether a container has a sandbox. Ours is what a record names by its id, and what its own labels name; why any other

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
     EpochSeconds, OnTimeout, Sandbox, SandboxId,
     rehydrate::task_id,
@@ -101,17 +102,6 @@ pub struct Start {
     pub labels: Labels,
 }
 
-/// A container that runs and is ready.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Started {
-    /// The engine's id for it.
-    pub container_id: String,
-    /// Where its ports are reached: `{"80": "127.0.0.1:32768"}`.
-    pub ports: BTreeMap<String, String>,
-    /// `http://` and the address of the first port in the specification; `None` without ports.
-    pub base_url: Option<String>,
-}
-
 /// A container as a look at it found it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspected {
@@ -205,20 +195,6 @@ pub enum ContainerEventKind {
     },
     /// It was removed.
     Destroyed,
-}
-
-/// How far a start has come, for whoever waits for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartProgress {
-    /// The image is being pulled.
-    Pulling {
-        /// In words: the layer's status and how much of it is here.
-        status: String,
-    },
-    /// The container is being created and started.
-    Starting,
-    /// It runs, and is not ready yet.
-    WaitingForReadiness,
 }
 
 /// Why the engine did not do what it was asked for.

@@ -95,7 +95,7 @@ impl Sandboxes {
     }
 
     async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, Rejection> {
-        match self.with_handle(id, |handle| handle.ask(event)).await {
+        match self.with_handle(id, |handle| handle.ask(event.clone())).await {
             Some(Ok(sandbox)) => Ok(sandbox),
             None | Some(Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. }))) => Err(self.absent(id)),
             Some(Err(refusal)) => Err(Rejection::of(id, refusal)),

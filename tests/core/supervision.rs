@@ -124,7 +124,7 @@ async fn a_removal_that_fails_is_tried_until_it_succeeds_and_visible_meanwhile()
     sleep(4.0).await;
     let ending = bench.supervisor.get(&id("stubborn")).await.expect("readable");
     assert_eq!(ending.status(), Status::Terminating);
-    assert!(ending.attempts() >= 1);
+    assert!(ending.failures() >= 1);
     assert_eq!(ending.details.engine_error.as_deref(), Some("on purpose"));
     let refused = bench.supervisor.touch(&id("stubborn"), ActivitySource::Ping).await;
     assert!(matches!(refused, Err(Rejection::Terminating { reason: EndReason::Idle, .. })), "{refused:?}");
@@ -190,7 +190,7 @@ async fn what_waited_for_an_engine_that_was_away_is_done_as_soon_as_it_is_back()
     }
     // By now a removal that fails waits for half a minute at least.
     sleep(300.0).await;
-    assert!(bench.supervisor.get(&id("due")).await.expect("known").attempts() > 5);
+    assert!(bench.supervisor.get(&id("due")).await.expect("known").failures() > 5);
     bench.runtime.heal_all();
     // The engine is asked once a second whether it is back.
     sleep(1.5).await;
@@ -524,9 +524,24 @@ async fn a_container_that_ends_by_itself_ends_its_sandbox_with_the_code() {
     use sandglass::domain::sandbox::Event;
     let bench = Bench::new(&[]).await;
     for (name, event, reason, last) in [
-        ("done", Event::ContainerExited { code: Some(0), oom_killed: false }, EndReason::Exited, Status::Succeeded),
-        ("broken", Event::ContainerExited { code: Some(3), oom_killed: false }, EndReason::Exited, Status::Failed),
-        ("greedy", Event::ContainerExited { code: Some(137), oom_killed: true }, EndReason::OomKilled, Status::Failed),
+        (
+            "done",
+            Event::ContainerExited { code: Some(0), oom_killed: false, last_output: None },
+            EndReason::Exited,
+            Status::Succeeded,
+        ),
+        (
+            "broken",
+            Event::ContainerExited { code: Some(3), oom_killed: false, last_output: None },
+            EndReason::Exited,
+            Status::Failed,
+        ),
+        (
+            "greedy",
+            Event::ContainerExited { code: Some(137), oom_killed: true, last_output: None },
+            EndReason::OomKilled,
+            Status::Failed,
+        ),
         ("lost", Event::ContainerVanished, EndReason::Vanished, Status::Failed),
     ] {
         bench.create(idle(name, 300)).await;

@@ -1,10 +1,13 @@
 //! What goes into the state machine and what comes out of it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::super::{
-    time::{Moment, Now},
-    words::{ActivitySource, EndReason, Status},
+use super::{
+    super::{
+        time::{Moment, Now},
+        words::{ActivitySource, EndReason, Status},
+    },
+    notice::Change,
 };
 
 /// What a sandbox's container was found to be doing.
@@ -20,8 +23,57 @@ pub enum Container {
     Missing,
 }
 
-/// Everything that can happen to a sandbox.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A container that runs and is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Started {
+    /// The engine's id for it.
+    pub container_id: String,
+    /// Where its ports are reached: `{"80": "127.0.0.1:32768"}`.
+    pub ports: BTreeMap<String, String>,
+    /// `http://` and the address of the first port in the specification; `None` without ports.
+    pub base_url: Option<String>,
+}
+
+/// How far a start has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartProgress {
+    /// The image is being pulled.
+    Pulling {
+        /// In words: the layer's status and how much of it is here.
+        status: String,
+    },
+    /// The container is being created and started.
+    Starting,
+    /// It runs, and is not ready yet.
+    WaitingForReadiness,
+}
+
+/// The container that a crash in mid-create has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOver {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: Container,
+    /// Its id and where it is reached.
+    pub at: Started,
+    /// Why it did not become ready, if it runs and did not.
+    pub problem: Option<String>,
+}
+
+/// Why a container that had stopped does not run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestartFailure {
+    /// The engine cannot be reached: in words.
+    Away(Box<str>),
+    /// The engine failed at it: in words.
+    Refused(Box<str>),
+    /// The engine answered that there is no such container.
+    Missing,
+}
+
+/// Everything that can happen to a sandbox. What is rare is boxed, so that a ping moves few bytes.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Proof of use.
     Activity(ActivitySource),
@@ -39,6 +91,8 @@ pub enum Event {
     Terminate(EndReason),
     /// Its creator went away before it was told of it: once it is up it ends, unless something but its create has used it.
     CreatorGone,
+    /// Somebody watches, and wants to be warned this long before an end; zero: nobody does.
+    Watched(Duration),
     /// The armed timer fired, at or before the wake-up that was asked for.
     TimerFired,
     /// The container engine answers again: what waits to be tried again is tried now.
@@ -47,43 +101,88 @@ pub enum Event {
     HeartbeatExcused,
     /// The record with this revision is in the store.
     Recorded(u64),
+    /// Moments have other wall-clock times now.
+    WallClockSet,
+    /// The store has lost everything that was written.
+    StoreReverted,
+    /// The store has lost the record of this sandbox.
+    RecordLost,
+    /// The start of the container goes on.
+    Progress(Box<StartProgress>),
     /// The container runs and is ready.
-    Started,
+    Started(Box<Started>),
     /// The container could not be started.
-    StartFailed,
-    /// What a look at the container told, after a crash in mid-create.
-    Resolved(Container),
+    StartFailed {
+        /// In words.
+        why: Box<str>,
+    },
+    /// What a crash in mid-create has left; `None`: no container.
+    Resolved(Option<Box<LeftOver>>),
     /// The container could not be looked at; look again after this time.
-    ResolveFailed(Duration),
+    ResolveFailed {
+        /// How long to wait.
+        retry_in: Duration,
+    },
     /// The container is frozen.
     Paused,
     /// Freezing failed; by the `pause` rule it is tried again after this time.
-    PauseFailed(Duration),
+    PauseFailed {
+        /// In words.
+        why: Box<str>,
+        /// How long to wait.
+        retry_in: Duration,
+    },
+    /// The container was not frozen, since the store is down: a crash would leave a record that runs and a container that
+    /// does not, and a supervisor that took over meanwhile may know better.
+    PauseHeldBack {
+        /// What is wrong with the store, in words.
+        why: Box<str>,
+    },
     /// The container is thawed.
     Resumed,
     /// Thawing failed.
-    ResumeFailed,
+    ResumeFailed {
+        /// In words.
+        why: Box<str>,
+    },
     /// The container was started again, and is frozen again if it was.
-    Restarted,
-    /// It could not be started again; try once more after this time.
-    RestartFailed(Duration),
+    Restarted(Box<Started>),
+    /// It could not be started again; try once more after this time, unless it was the last try.
+    RestartFailed {
+        /// Why.
+        failure: RestartFailure,
+        /// How long to wait.
+        retry_in: Duration,
+    },
     /// The container is confirmed gone.
     Removed,
     /// The removal failed; try again after this time.
-    RemoveFailed(Duration),
+    RemoveFailed {
+        /// In words.
+        why: Box<str>,
+        /// How long to wait.
+        retry_in: Duration,
+    },
     /// The tombstone is in the store.
     Buried,
     /// The container ended by itself.
     ContainerExited {
         /// Its exit code, where one is known.
         code: Option<i64>,
-        /// Whether the kernel killed it for memory.
+        /// Whether the kernel killed a process of it for want of memory.
         oom_killed: bool,
+        /// The end of what it wrote: at most 20 lines and 4 KiB.
+        last_output: Option<Box<str>>,
     },
     /// The container has stopped, and perhaps not by itself: its engine may have gone away with it.
     ContainerInterrupted,
-    /// Somebody stopped and started the container by hand: it runs.
-    ContainerRestarted,
+    /// Somebody stopped and started the container by hand: it runs, and is reached there.
+    ContainerRestarted(Box<Started>),
+    /// A look at the container has shown where it is reached.
+    ContainerFound(Box<Started>),
+    /// A look for the container has found none. Right after a start of Sandglass, the engine may still be finding its
+    /// containers, after a boot for example.
+    ContainerMissing,
     /// The container is gone, and not by our doing.
     ContainerVanished,
     /// Somebody froze the container by hand.
@@ -92,7 +191,7 @@ pub enum Event {
     ContainerUnpaused,
 }
 
-/// How a step's new state has to reach the store.
+/// What a step needs written to the store, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Persist {
     /// Nothing worth writing changed.
@@ -102,27 +201,29 @@ pub enum Persist {
     Behind,
     /// A transition: write through, and report [`Event::Recorded`] with the machine's revision when it is stored.
     Through,
+    /// The same, whatever the store was known to have.
+    Anew,
+    /// Replace the record by a tombstone, and report [`Event::Buried`] when it is stored.
+    Tombstone,
 }
 
-/// The deed that follows once what must be persisted is on its way; each reports its outcome as an event.
+/// The call to the engine that follows once what must be persisted is on its way. The outcome of each is an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum EngineCall {
     /// Create and start the container, wait until it is ready: `Started` or `StartFailed`.
     Start,
     /// Break off the start between two of its steps; it still reports `Started` or `StartFailed`.
     CancelStart,
     /// Look what a crash in mid-create has left: `Resolved` or `ResolveFailed`.
     Resolve,
-    /// Freeze the container: `Paused` or `PauseFailed`.
+    /// Freeze the container: `Paused`, `PauseFailed` or `PauseHeldBack`.
     Pause,
     /// Thaw the container: `Resumed` or `ResumeFailed`.
     Resume,
-    /// Start the container again, and freeze it if the sandbox is paused: `Restarted` or `RestartFailed`, or how it ended.
+    /// Start the container again, and freeze it if the sandbox is paused: `Restarted` or `RestartFailed`.
     Restart,
     /// Stop and remove the container: `Removed` or `RemoveFailed`.
     Remove,
-    /// Replace the record by a tombstone: `Buried`.
-    Bury,
 }
 
 /// Why and how a sandbox ended, or is about to.
@@ -171,13 +272,15 @@ impl End {
     }
 }
 
-/// What one step asks of the machine's driver, in this order: persist, then the deed, then tell about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// What one step asks of those who drive the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Effects {
-    /// How the new state has to reach the store.
+    /// What to write, first of all.
     pub persist: Persist,
-    /// What to do next.
-    pub deed: Option<Deed>,
+    /// What to ask of the engine next.
+    pub call: Option<EngineCall>,
+    /// What to tell those who watch.
+    pub tell: Option<Change>,
     /// What has just reset the idle clock, for the counters.
     pub used: Option<ActivitySource>,
     /// The end that this step decided, for the logs and the counters.
@@ -185,18 +288,22 @@ pub struct Effects {
 }
 
 impl Effects {
-    pub(super) const NONE: Self = Self { persist: Persist::No, deed: None, used: None, ended: None };
+    pub(super) const NONE: Self = Self { persist: Persist::No, call: None, tell: None, used: None, ended: None };
 
-    pub(super) const fn persist(persist: Persist) -> Self {
+    pub(super) fn persist(persist: Persist) -> Self {
         Self { persist, ..Self::NONE }
     }
 
-    pub(super) const fn used(self, source: ActivitySource) -> Self {
+    pub(super) fn call(call: EngineCall) -> Self {
+        Self { call: Some(call), ..Self::NONE }
+    }
+
+    pub(super) fn used(self, source: ActivitySource) -> Self {
         Self { used: Some(source), ..self }
     }
 
-    pub(super) const fn deed(deed: Deed) -> Self {
-        Self { deed: Some(deed), ..Self::NONE }
+    pub(super) fn tell(self, change: Change) -> Self {
+        Self { tell: Some(change), ..self }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The laws of the lifecycle, over random histories. A tiny model plays the outside: it owes the machine the outcomes of
-//! the deeds it asked for, delivers them late, badly or twice, and keeps its own account of what was promised.
+//! the calls it asked for, delivers them late, badly or twice, and keeps its own account of what was promised. A watcher
+//! knows what it was told, and nothing else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, EndReason, OnTimeout, Status},
     },
-    laws::{ACTIVE, IDLE, at, details, policy},
+    laws::{ACTIVE, IDLE, at, details, policy, refused, restored, there},
     *,
 };
 
@@ -19,8 +20,8 @@ use super::{
 enum Turn {
     /// Somebody asks, or the engine tells, out of the blue.
     Happens(Event),
-    /// The oldest outcome that is owed is delivered; `well`: as a success.
-    Delivers { well: bool },
+    /// The oldest outcome that is owed is delivered; `well`: as a success. `what` picks among those of its kind.
+    Delivers { well: bool, what: u16 },
     /// Time passes, in milliseconds, and the timer fires if it is armed for then.
     Passes(u32),
     /// Like a record written again: what was delivered last comes once more.
@@ -28,31 +29,97 @@ enum Turn {
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let place = || (80_u16..83).prop_map(|port| Box::new(there(port)));
     let event = prop_oneof![
         6 => Just(Event::Activity(ActivitySource::Ping)),
         1 => (1_u64..200).prop_map(|seconds| Event::KeepAlive(Duration::from_secs(seconds))),
         1 => Just(Event::Reuse(None)),
+        1 => Just(Event::Heartbeat),
         2 => Just(Event::Pause),
         2 => Just(Event::Resume),
         1 => Just(Event::Terminate(EndReason::Requested)),
         1 => Just(Event::CreatorGone),
-        1 => Just(Event::ContainerExited { code: Some(0), oom_killed: false }),
+        1 => exits(),
         1 => Just(Event::ContainerVanished),
+        1 => Just(Event::ContainerMissing),
         1 => Just(Event::ContainerPaused),
         1 => Just(Event::ContainerUnpaused),
         1 => Just(Event::ContainerInterrupted),
-        1 => Just(Event::ContainerRestarted),
+        1 => place().prop_map(Event::ContainerRestarted),
+        2 => place().prop_map(Event::ContainerFound),
+        1 => Just(Event::Progress(Box::new(StartProgress::Starting))),
         1 => Just(Event::TimerFired),
         1 => Just(Event::HeartbeatExcused),
         1 => Just(Event::EngineBack),
+        1 => prop_oneof![Just(Event::WallClockSet), Just(Event::StoreReverted), Just(Event::RecordLost)],
+        2 => (0_u64..60).prop_map(|seconds| Event::Watched(Duration::from_secs(seconds))),
     ];
     let turn = prop_oneof![
         4 => event.prop_map(Turn::Happens),
-        5 => any::<bool>().prop_map(|well| Turn::Delivers { well }),
+        5 => any::<(bool, u16)>().prop_map(|(well, what)| Turn::Delivers { well, what }),
         4 => (1_u32..70_000).prop_map(Turn::Passes),
         1 => Just(Turn::Repeats),
     ];
     proptest::collection::vec(turn, 1..80)
+}
+
+fn exits() -> impl Strategy<Value = Event> {
+    let code = prop_oneof![Just(None), Just(Some(0)), Just(Some(1)), Just(Some(137))];
+    (code, any::<bool>(), proptest::option::of(Just("the end"))).prop_map(|(code, oom_killed, output)| {
+        Event::ContainerExited { code, oom_killed, last_output: output.map(Into::into) }
+    })
+}
+
+/// All that can be seen of a sandbox.
+fn shown(life: &Sandbox) -> String {
+    let times = (life.last_activity(), life.expires_at(), life.idle_deadline(), life.terminates_at());
+    let errors = (&life.details.error_message, life.details.engine_error.as_ref().filter(|_| !life.is_gone()));
+    let place = (&life.details.container_id, &life.details.ports, &life.details.base_url, life.details.started_at);
+    let end = (life.end(), &life.details.last_output);
+    format!("{:?} {times:?} {errors:?} {place:?} {end:?} {:?}", life.status(), life.last_activity_by())
+}
+
+/// One who knows what was told, and nothing else.
+struct Watcher {
+    shown: String,
+    status: Status,
+    warned_of: Option<Moment>,
+    gone: bool,
+}
+
+impl Watcher {
+    fn new(life: &Sandbox) -> Self {
+        Self { shown: shown(life), status: life.status(), warned_of: None, gone: false }
+    }
+
+    fn hears(&mut self, effects: &Effects, life: &Sandbox, now: Now) {
+        let Some(change) = &effects.tell else {
+            assert_eq!(self.shown, shown(life), "something changed, and nothing was told");
+            return;
+        };
+        assert!(!self.gone, "{change:?} was told of what is gone");
+        match change {
+            Change::Status { from } => assert_eq!(*from, self.status, "what it was is not what was told"),
+            Change::Removed => self.gone = true,
+            _ => assert_eq!(life.status(), self.status, "{change:?} hides another status"),
+        }
+        match change {
+            Change::Status { from } => assert_ne!(*from, life.status()),
+            Change::Removed => assert!(life.is_gone()),
+            Change::Activity { source } => assert_eq!(effects.used, Some(*source)),
+            Change::Moved | Change::Changed | Change::Restarted => assert_eq!(effects.used, None),
+            Change::Progress(_) => assert!(life.is_starting(), "the start is over"),
+            Change::RemovalFailed => assert!(life.failures() > 0),
+            Change::Expiring => {
+                let end = life.terminates_at().expect("an end is ahead");
+                assert!(now.moment < end, "the warning came too late");
+                assert_ne!(self.warned_of.replace(end), Some(end), "it was warned of twice");
+            }
+            Change::Appeared | Change::Forgotten => panic!("{change:?} in the midst of its life"),
+        }
+        self.status = life.status();
+        self.shown = shown(life);
+    }
 }
 
 /// Plays the outside of one machine.
@@ -61,6 +128,7 @@ struct Model {
     now: Now,
     owed: std::collections::VecDeque<Owed>,
     delivered: Option<Event>,
+    watcher: Watcher,
     /// The last use that was acknowledged, and the time since then in which nobody could use it: the promise.
     promised_from: Moment,
     /// Whether anything but its create has used it.
@@ -74,15 +142,23 @@ struct Model {
 
 #[derive(Clone, Copy, Debug)]
 enum Owed {
-    Deed(Deed),
+    Call(EngineCall),
     Record(u64),
+    Tombstone,
 }
 
 impl Model {
-    fn new(on_timeout: OnTimeout) -> Self {
+    /// A new sandbox, or one that a crash has left in mid-create.
+    fn new(on_timeout: OnTimeout, left_over: bool) -> Self {
         let now = at(0.0);
-        let (life, effects) = Sandbox::create(details(), policy(on_timeout), ACTIVE, now);
+        let (life, effects) = if left_over {
+            Sandbox::restore(details(), restored(Revived::Pending, policy(on_timeout)), now)
+        } else {
+            Sandbox::create(details(), policy(on_timeout), ACTIVE, now)
+        };
+        assert_eq!(effects.tell, Some(Change::Appeared));
         let mut model = Self {
+            watcher: Watcher::new(&life),
             life,
             now,
             owed: Default::default(),
@@ -93,33 +169,38 @@ impl Model {
             removed: false,
             intent_recorded: false,
         };
-        model.take(effects);
+        model.take(&effects);
         model
     }
 
-    fn take(&mut self, effects: Effects) {
-        if effects.persist == Persist::Through {
-            self.owed.push_back(Owed::Record(self.life.revision()));
+    fn take(&mut self, effects: &Effects) {
+        match effects.persist {
+            Persist::Through => self.owed.push_back(Owed::Record(self.life.revision())),
+            Persist::Tombstone => {
+                assert!(self.removed, "a record was forgotten before the container was gone");
+                self.owed.push_back(Owed::Tombstone);
+            }
+            Persist::No | Persist::Behind | Persist::Anew => {}
         }
-        match effects.deed {
-            Some(Deed::CancelStart) | None => {}
-            Some(deed) => {
-                if deed == Deed::Remove {
-                    assert!(self.intent_recorded, "a container was removed before the intent was recorded");
-                }
-                if deed == Deed::Bury {
-                    assert!(self.removed, "a record was forgotten before the container was gone");
-                }
-                self.owed.push_back(Owed::Deed(deed));
+        match effects.call {
+            Some(EngineCall::CancelStart) | None => {}
+            Some(call) => {
+                let may_be_removed = call != EngineCall::Remove || self.intent_recorded;
+                assert!(may_be_removed, "a container was removed before the intent was recorded");
+                self.owed.push_back(Owed::Call(call));
             }
         }
     }
 
     fn step(&mut self, event: Event) {
         let before = self.life.clone();
-        match self.life.apply(event, self.now) {
-            Err(_) => assert_eq!(self.life.state, before.state, "a refused event changed the state"),
+        match self.life.apply(event.clone(), self.now) {
+            Err(_) => {
+                assert_eq!(self.life.state, before.state, "a refused event changed the state");
+                assert!(Arc::ptr_eq(&self.life.details, &before.details), "a refused event changed the details");
+            }
             Ok(effects) => {
+                self.watcher.hears(&effects, &self.life, self.now);
                 let asked = matches!(event, Event::Activity(_) | Event::KeepAlive(_) | Event::Reuse(_));
                 let resumed = before.status() == Status::Paused && effects.used.is_some();
                 let began = before.is_starting() && !self.life.is_starting();
@@ -136,7 +217,7 @@ impl Model {
                     self.check_end(&before, &end);
                     assert!(event != Event::CreatorGone || !self.used, "what was in use ended with its creator");
                 }
-                self.take(effects);
+                self.take(&effects);
             }
         }
         assert!(legal(before.status(), self.life.status()), "{} became {}", before.status(), self.life.status());
@@ -167,38 +248,56 @@ impl Model {
         }
     }
 
-    fn deliver(&mut self, well: bool) {
+    fn deliver(&mut self, well: bool, what: u16) {
         let Some(owed) = self.owed.pop_front() else { return };
-        let soon = Duration::from_secs(2);
+        let retry_in = Duration::from_secs(2);
+        let why = || format!("problem {}", what % 3).into();
+        let place = || Box::new(there(80 + what % 3));
         let event = match owed {
             Owed::Record(revision) => {
                 self.intent_recorded |= !self.life.is_alive() && revision == self.life.revision();
                 Event::Recorded(revision)
             }
-            Owed::Deed(Deed::Start) if well => Event::Started,
-            Owed::Deed(Deed::Start) => Event::StartFailed,
-            Owed::Deed(Deed::Pause) if well => Event::Paused,
-            Owed::Deed(Deed::Pause) => Event::PauseFailed(soon),
-            Owed::Deed(Deed::Resume) if well => Event::Resumed,
-            Owed::Deed(Deed::Resume) => Event::ResumeFailed,
-            Owed::Deed(Deed::Restart) if well => Event::Restarted,
-            Owed::Deed(Deed::Restart) => Event::RestartFailed(soon),
-            Owed::Deed(Deed::Remove) if well => {
+            Owed::Tombstone => Event::Buried,
+            Owed::Call(EngineCall::Start) if well => Event::Started(place()),
+            Owed::Call(EngineCall::Start) => Event::StartFailed { why: why() },
+            Owed::Call(EngineCall::Resolve) if !well && what.is_multiple_of(2) => Event::ResolveFailed { retry_in },
+            Owed::Call(EngineCall::Resolve) if !well && what.is_multiple_of(3) => Event::Resolved(None),
+            Owed::Call(EngineCall::Resolve) => {
+                let state = if well {
+                    [Container::Running, Container::Paused][usize::from(what % 2)]
+                } else {
+                    Container::Stopped(Some(1))
+                };
+                let problem = (what % 5 == 4).then(|| "not ready".to_owned()).filter(|_| !well);
+                Event::Resolved(Some(Box::new(LeftOver { name: "left".to_owned(), state, at: *place(), problem })))
+            }
+            Owed::Call(EngineCall::Pause) if well => Event::Paused,
+            Owed::Call(EngineCall::Pause) if what.is_multiple_of(2) => Event::PauseHeldBack { why: why() },
+            Owed::Call(EngineCall::Pause) => Event::PauseFailed { why: why(), retry_in },
+            Owed::Call(EngineCall::Resume) if well => Event::Resumed,
+            Owed::Call(EngineCall::Resume) => Event::ResumeFailed { why: why() },
+            Owed::Call(EngineCall::Restart) if well => Event::Restarted(place()),
+            Owed::Call(EngineCall::Restart) => match what % 4 {
+                0 => Event::RestartFailed { failure: RestartFailure::Missing, retry_in },
+                1 => Event::RestartFailed { failure: RestartFailure::Away(why()), retry_in },
+                _ => refused("no space left", retry_in),
+            },
+            Owed::Call(EngineCall::Remove) if well => {
                 self.removed = true;
                 Event::Removed
             }
-            Owed::Deed(Deed::Remove) => Event::RemoveFailed(soon),
-            Owed::Deed(Deed::Bury) => Event::Buried,
-            Owed::Deed(Deed::Resolve | Deed::CancelStart) => return,
+            Owed::Call(EngineCall::Remove) => Event::RemoveFailed { why: why(), retry_in },
+            Owed::Call(EngineCall::CancelStart) => return,
         };
-        self.delivered = Some(event);
+        self.delivered = Some(event.clone());
         self.step(event);
     }
 
     fn pass(&mut self, millis: u32) {
         let until = self.now.moment.plus(Duration::from_millis(millis.into()));
         // The timer fires at each of its moments on the way, as the actor's would.
-        while let Some((wake, _)) = self.life.next_action().filter(|(wake, _)| *wake <= until) {
+        while let Some(wake) = self.life.next_wake().filter(|wake| *wake <= until) {
             self.now.moment = self.now.moment.max(wake);
             let before = self.life.clone();
             self.step(Event::TimerFired);
@@ -209,13 +308,13 @@ impl Model {
 
     fn play(&mut self, turn: &Turn) {
         match turn {
-            Turn::Happens(event) => self.step(*event),
-            Turn::Delivers { well } => self.deliver(*well),
+            Turn::Happens(event) => self.step(event.clone()),
+            Turn::Delivers { well, what } => self.deliver(*well, *what),
             Turn::Passes(millis) => self.pass(*millis),
             Turn::Repeats => {
                 // Outcomes of deeds come once; a write may be reported again.
-                if let Some(event @ Event::Recorded(_)) = self.delivered {
-                    self.step(event);
+                if let Some(event @ Event::Recorded(_)) = &self.delivered {
+                    self.step(event.clone());
                 }
             }
         }
@@ -243,29 +342,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn an_acknowledged_ping_is_never_followed_by_an_idle_end_before_its_time(turns in turns(), rule in rules()) {
-        let mut model = Model::new(rule);
+    fn what_is_told_adds_up_and_an_acknowledged_ping_is_never_followed_by_an_idle_end_before_its_time(
+        turns in turns(), rule in rules(), left_over in any::<bool>(),
+    ) {
+        let mut model = Model::new(rule, left_over);
         for turn in &turns {
             model.play(turn);
         }
     }
 
     #[test]
-    fn every_unused_sandbox_that_is_not_paused_ends_and_is_forgotten(turns in turns(), rule in rules()) {
-        let mut model = Model::new(rule);
+    fn every_unused_sandbox_that_is_not_paused_ends_and_is_forgotten(
+        turns in turns(), rule in rules(), left_over in any::<bool>(),
+    ) {
+        let mut model = Model::new(rule, left_over);
         for turn in &turns {
             model.play(turn);
         }
         // From here on everything works and nobody uses it: what is paused is thawed, the rest ends by itself.
         for _ in 0..40 {
             while !model.owed.is_empty() {
-                model.deliver(true);
+                model.deliver(true, 0);
             }
             model.pass(70_000);
             if model.life.status() == Status::Paused && rule == OnTimeout::Pause {
                 return Ok(());
             }
-            let _ = model.life.apply(Event::Resume, model.now).map(|effects| model.take(effects));
+            model.step(Event::Resume);
         }
         prop_assert!(model.life.is_gone(), "stuck: {:?}", model.life);
     }

@@ -33,11 +33,42 @@ pub(super) fn details() -> Details {
     Details::new(SandboxId::parse("one").unwrap(), "sandglass-one", 0.0)
 }
 
+pub(super) fn started() -> Event {
+    Event::Started(Box::new(there(80)))
+}
+
+pub(super) fn restarted() -> Event {
+    Event::Restarted(Box::new(there(81)))
+}
+
+pub(super) fn refused(why: &str, retry_in: Duration) -> Event {
+    Event::RestartFailed { failure: RestartFailure::Refused(why.into()), retry_in }
+}
+
+/// Where a container is reached.
+pub(super) fn there(port: u16) -> Started {
+    let at = format!("127.0.0.1:{port}");
+    let base_url = Some(format!("http://{at}"));
+    Started { container_id: "c1".to_owned(), ports: [("80".to_owned(), at)].into(), base_url }
+}
+
+/// What a record tells of a sandbox that was used long ago, brought back at second 0 with a minute's grace.
+pub(super) fn restored(phase: Revived, policy: Policy) -> Restored {
+    Restored {
+        phase,
+        policy,
+        last_activity: at(-5000.0).moment,
+        expires_at: at(-4000.0).moment,
+        idle_slack: Duration::from_secs(1),
+        not_before: at(60.0).moment,
+    }
+}
+
 /// A sandbox that runs since second 0.
 fn running(on_timeout: OnTimeout) -> Sandbox {
     let (mut life, _) = Sandbox::create(details(), policy(on_timeout), ACTIVE, at(0.0));
-    assert_eq!(life.apply(Event::Recorded(1), at(0.0)).unwrap().deed, Some(Deed::Start));
-    assert_eq!(life.apply(Event::Started, at(0.0)).unwrap().persist, Persist::Through);
+    assert_eq!(life.apply(Event::Recorded(1), at(0.0)).unwrap().call, Some(EngineCall::Start));
+    assert_eq!(life.apply(started(), at(0.0)).unwrap().persist, Persist::Through);
     life
 }
 
@@ -45,20 +76,23 @@ fn running(on_timeout: OnTimeout) -> Sandbox {
 fn an_end_is_recorded_then_done_then_forgotten() {
     let mut life = running(OnTimeout::Deactivate);
     let effects = life.apply(Event::TimerFired, at(100.0)).unwrap();
-    assert_eq!((effects.persist, effects.deed), (Persist::Through, None));
+    assert_eq!((effects.persist, effects.call), (Persist::Through, None));
     assert_eq!(effects.ended.unwrap().reason, EndReason::Idle);
     assert_eq!(life.status(), Status::Terminating);
     let stale = life.apply(Event::Recorded(life.revision() - 1), at(100.1)).unwrap();
     assert_eq!(stale, Effects::NONE, "an older write was taken for the intent");
-    assert_eq!(life.apply(Event::Recorded(life.revision()), at(100.1)).unwrap(), Effects::deed(Deed::Remove));
-    assert_eq!(life.apply(Event::RemoveFailed(Duration::from_secs(1)), at(100.2)).unwrap(), Effects::NONE);
-    assert_eq!(life.attempts(), 1);
+    assert_eq!(life.apply(Event::Recorded(life.revision()), at(100.1)).unwrap().call, Some(EngineCall::Remove));
+    assert_eq!(
+        life.apply(Event::RemoveFailed { why: "busy".into(), retry_in: Duration::from_secs(1) }, at(100.2)).unwrap(),
+        Effects::NONE.tell(Change::RemovalFailed)
+    );
+    assert_eq!(life.failures(), 1);
     assert_eq!(life.next_action(), Some((at(101.2).moment, Action::Retry)));
-    assert_eq!(life.apply(Event::TimerFired, at(101.2)).unwrap(), Effects::deed(Deed::Remove));
+    assert_eq!(life.apply(Event::TimerFired, at(101.2)).unwrap().call, Some(EngineCall::Remove));
     assert_eq!(life.apply(Event::EngineBack, at(101.2)).unwrap(), Effects::NONE, "it is being tried");
-    life.apply(Event::RemoveFailed(Duration::from_secs(60)), at(101.25)).unwrap();
-    assert_eq!(life.apply(Event::EngineBack, at(101.3)).unwrap(), Effects::deed(Deed::Remove), "no need to wait");
-    assert_eq!(life.apply(Event::Removed, at(101.3)).unwrap(), Effects::deed(Deed::Bury));
+    life.apply(Event::RemoveFailed { why: "busy".into(), retry_in: Duration::from_secs(60) }, at(101.25)).unwrap();
+    assert_eq!(life.apply(Event::EngineBack, at(101.3)).unwrap().call, Some(EngineCall::Remove), "no need to wait");
+    assert_eq!(life.apply(Event::Removed, at(101.3)).unwrap(), Effects::persist(Persist::Tombstone));
     assert!(!life.is_gone());
     life.apply(Event::Buried, at(101.4)).unwrap();
     assert_eq!(life.status(), Status::Terminated);
@@ -70,9 +104,9 @@ fn an_end_waits_for_a_start_that_is_under_way() {
     let (mut life, _) = Sandbox::create(details(), policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
     let effects = life.apply(Event::Terminate(EndReason::Requested), at(1.0)).unwrap();
-    assert_eq!(effects.deed, Some(Deed::CancelStart));
+    assert_eq!(effects.call, Some(EngineCall::CancelStart));
     assert_eq!(life.apply(Event::Recorded(life.revision()), at(1.1)).unwrap(), Effects::NONE);
-    assert_eq!(life.apply(Event::Started, at(2.0)).unwrap(), Effects::deed(Deed::Remove));
+    assert_eq!(life.apply(started(), at(2.0)).unwrap().call, Some(EngineCall::Remove));
 }
 
 #[test]
@@ -120,8 +154,8 @@ fn a_passed_active_timeout_alone_ends_nothing_unless_the_rule_says_so() {
     assert_eq!((ended.reason, ended.lateness()), (EndReason::Expired, Some(Duration::ZERO)));
 
     let mut pause = running(OnTimeout::Pause);
-    assert_eq!(pause.apply(Event::TimerFired, at(60.0)).unwrap(), Effects::deed(Deed::Pause));
-    pause.apply(Event::PauseFailed(Duration::from_secs(5)), at(61.0)).unwrap();
+    assert_eq!(pause.apply(Event::TimerFired, at(60.0)).unwrap().call, Some(EngineCall::Pause));
+    pause.apply(Event::PauseFailed { why: "busy".into(), retry_in: Duration::from_secs(5) }, at(61.0)).unwrap();
     assert_eq!(pause.next_action(), Some((at(66.0).moment, Action::Pause)));
     pause.apply(Event::TimerFired, at(66.0)).unwrap();
     pause.apply(Event::Paused, at(67.0)).unwrap();
@@ -142,16 +176,9 @@ fn the_idle_clock_of_a_paused_sandbox_stands_still() {
 
 #[test]
 fn nothing_ends_before_the_restart_grace_is_over() {
-    let restored = Restored {
-        phase: Revived::Running,
-        policy: policy(OnTimeout::Terminate),
-        last_activity: at(-5000.0).moment,
-        expires_at: at(-4000.0).moment,
-        idle_slack: Duration::from_secs(1),
-        not_before: at(60.0).moment,
-    };
+    let restored = restored(Revived::Running, policy(OnTimeout::Terminate));
     let (mut life, effects) = Sandbox::restore(details(), restored, at(0.0));
-    assert_eq!(effects, Effects::NONE);
+    assert_eq!(effects, Effects::NONE.tell(Change::Appeared));
     assert_eq!(life.apply(Event::TimerFired, at(59.9)).unwrap(), Effects::NONE);
     assert_eq!(life.terminates_at(), Some(at(60.0).moment));
     assert!(life.apply(Event::TimerFired, at(60.0)).unwrap().ended.is_some());
@@ -162,7 +189,7 @@ fn a_missed_heartbeat_fails_only_a_sandbox_that_owes_one() {
     let policy = Policy { heartbeat_timeout: Some(Duration::from_secs(5)), ..policy(OnTimeout::Deactivate) };
     let (mut life, _) = Sandbox::create(details(), policy, ACTIVE, at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
-    life.apply(Event::Started, at(10.0)).unwrap();
+    life.apply(started(), at(10.0)).unwrap();
     life.apply(Event::Heartbeat, at(14.0)).unwrap();
     assert_eq!(life.apply(Event::TimerFired, at(18.0)).unwrap(), Effects::NONE);
     let ended = life.apply(Event::TimerFired, at(19.0)).unwrap().ended.unwrap();
@@ -201,21 +228,21 @@ fn what_the_rule_has_paused_and_somebody_thaws_by_hand_is_not_frozen_again_at_on
     let mut life = running(OnTimeout::Pause);
     life.apply(Event::ContainerPaused, at(59.0)).unwrap();
     life.apply(Event::ContainerUnpaused, at(62.0)).unwrap();
-    assert_eq!(life.apply(Event::TimerFired, at(62.0)).unwrap(), Effects::deed(Deed::Pause));
+    assert_eq!(life.apply(Event::TimerFired, at(62.0)).unwrap().call, Some(EngineCall::Pause));
 }
 
 #[test]
 fn an_engine_that_was_away_ends_nothing() {
     let mut life = running(OnTimeout::Terminate);
-    assert_eq!(life.apply(Event::ContainerInterrupted, at(50.0)).unwrap(), Effects::deed(Deed::Restart));
+    assert_eq!(life.apply(Event::ContainerInterrupted, at(50.0)).unwrap().call, Some(EngineCall::Restart));
     assert_eq!((life.status(), life.idle_deadline(), life.next_action()), (Status::Running, None, None));
     assert_eq!(life.apply(Event::ContainerInterrupted, at(51.0)).unwrap(), Effects::NONE, "it is being started again");
-    life.apply(Event::RestartFailed(Duration::from_secs(8)), at(52.0)).unwrap();
+    life.apply(refused("no space left", Duration::from_secs(8)), at(52.0)).unwrap();
     assert_eq!((life.next_action(), life.terminates_at()), (Some((at(60.0).moment, Action::Retry)), None));
-    assert_eq!(life.apply(Event::EngineBack, at(55.0)).unwrap(), Effects::deed(Deed::Restart), "no need to wait");
+    assert_eq!(life.apply(Event::EngineBack, at(55.0)).unwrap().call, Some(EngineCall::Restart), "no need to wait");
     assert_eq!(life.apply(Event::TimerFired, at(1e4)).unwrap(), Effects::NONE, "nobody could use it");
     assert!(matches!(life.apply(Event::Pause, at(1e4)), Err(Denied::WrongState { .. })));
-    assert_eq!(life.apply(Event::Restarted, at(1e4)).unwrap().persist, Persist::Through);
+    assert_eq!(life.apply(restarted(), at(1e4)).unwrap().persist, Persist::Through);
     assert_eq!(life.idle_deadline(), Some(at(1e4 + 50.0).moment), "it has what it had left");
     assert_eq!(life.activity_by(ActivitySource::Resume).count, 0);
 }
@@ -224,9 +251,9 @@ fn an_engine_that_was_away_ends_nothing() {
 fn what_was_paused_is_paused_when_its_engine_is_back() {
     let mut life = running(OnTimeout::Deactivate);
     life.apply(Event::ContainerPaused, at(10.0)).unwrap();
-    assert_eq!(life.apply(Event::ContainerInterrupted, at(20.0)).unwrap(), Effects::deed(Deed::Restart));
+    assert_eq!(life.apply(Event::ContainerInterrupted, at(20.0)).unwrap().call, Some(EngineCall::Restart));
     assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
-    life.apply(Event::Restarted, at(30.0)).unwrap();
+    life.apply(restarted(), at(30.0)).unwrap();
     assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
     life.apply(Event::Resume, at(40.0)).unwrap();
     life.apply(Event::Resumed, at(41.0)).unwrap();
@@ -237,13 +264,16 @@ fn what_was_paused_is_paused_when_its_engine_is_back() {
 fn a_restart_that_is_given_up_and_one_that_nobody_wants_any_more_end() {
     let mut refused = running(OnTimeout::Deactivate);
     refused.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
-    let ended = refused.apply(Event::ContainerExited { code: None, oom_killed: false }, at(9.0)).unwrap().ended;
+    let ended = refused
+        .apply(Event::ContainerExited { code: None, oom_killed: false, last_output: None }, at(9.0))
+        .unwrap()
+        .ended;
     assert_eq!((ended.unwrap().reason, refused.status()), (EndReason::Exited, Status::Failed));
 
     let mut unwanted = running(OnTimeout::Deactivate);
     unwanted.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
     unwanted.apply(Event::Terminate(EndReason::Requested), at(6.0)).unwrap();
-    assert_eq!(unwanted.apply(Event::Restarted, at(7.0)).unwrap(), Effects::NONE);
+    assert_eq!(unwanted.apply(restarted(), at(7.0)).unwrap(), Effects::NONE);
     assert_eq!(unwanted.status(), Status::Terminating);
 }
 
@@ -252,12 +282,16 @@ fn what_others_find_out_of_a_restart_under_way_is_left_to_it() {
     let mut life = running(OnTimeout::Deactivate);
     life.apply(Event::ContainerPaused, at(10.0)).unwrap();
     life.apply(Event::ContainerInterrupted, at(20.0)).unwrap();
-    assert_eq!(life.apply(Event::ContainerRestarted, at(21.0)).unwrap(), Effects::NONE, "it is not frozen again yet");
-    assert_eq!((life.status(), life.is_restarting()), (Status::Paused, true));
-    life.apply(Event::RestartFailed(Duration::from_secs(60)), at(22.0)).unwrap();
     assert_eq!(
-        life.apply(Event::ContainerRestarted, at(23.0)).unwrap(),
-        Effects::deed(Deed::Restart),
+        life.apply(Event::ContainerRestarted(Default::default()), at(21.0)).unwrap(),
+        Effects::NONE,
+        "it is not frozen again yet"
+    );
+    assert_eq!((life.status(), life.is_restarting()), (Status::Paused, true));
+    life.apply(refused("no space left", Duration::from_secs(60)), at(22.0)).unwrap();
+    assert_eq!(
+        life.apply(Event::ContainerRestarted(Default::default()), at(23.0)).unwrap().call,
+        Some(EngineCall::Restart),
         "no need to wait"
     );
 }

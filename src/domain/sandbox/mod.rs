@@ -1,4 +1,4 @@
-//! The lifecycle of a sandbox: a pure state machine, `(state, event, now) → (state, effects)`.
+//! A sandbox, which is a pure state machine: `(sandbox, event, now) → (sandbox, effects)`.
 //!
 //! ```text
 //!            ┌──────────┐ started  ┌─────────┐  pause   ┌────────┐
@@ -19,8 +19,9 @@
 //! While it is running or paused, its container may stop with the engine: then it is started again, which nobody sees of the
 //! status. Nothing ends meanwhile, and the idle clock stands still.
 //!
-//! It knows no clock, no Docker, no Redis and no actor. Whoever drives it performs the [`Effects`] of each step in
-//! their order (persist, then the deed) and feeds the outcomes back as [`Event`]s. The order of an end is thereby part
+//! It knows no clock, no Docker, no Redis and no actor. An actor performs the [`Effects`] of each step in their order
+//! (persist, then the call to the engine) and feeds the outcomes back as [`Event`]s; what those who watch are told is an
+//! effect, too. The order of an end is thereby part
 //! of the machine: the removal is only asked for once the intent is recorded, and the tombstone only once the container
 //! is confirmed gone.
 
@@ -32,10 +33,14 @@ mod event;
 mod histories;
 #[cfg(test)]
 mod laws;
+mod notice;
 mod state;
 mod transitions;
 
 pub use deadlines::{Action, Policy};
 pub use details::{Details, RawFields};
-pub use event::{Container, Deed, Denied, Effects, End, Event, Persist};
+pub use event::{
+    Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, RestartFailure, StartProgress, Started,
+};
+pub use notice::Change;
 pub use state::{ActivityCount, Restored, Revived, Sandbox};

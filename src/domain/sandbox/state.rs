@@ -10,7 +10,8 @@ use super::{
     },
     deadlines::Policy,
     details::Details,
-    event::{Deed, Effects, End, Persist},
+    event::{Effects, End, EngineCall, Persist},
+    notice::{Change, Warning},
 };
 
 /// Where a sandbox is. What a phase cannot have, its variant has no field for.
@@ -71,7 +72,6 @@ pub(super) struct Ending {
     /// A start that was under way when the end was decided. Its container may appear at any time until it reports, so
     /// nothing is removed before that.
     pub(super) start_under_way: bool,
-    pub(super) attempts: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,6 +118,9 @@ pub(super) struct State {
     pub(super) pause_not_before: Moment,
     pub(super) last_heartbeat: Moment,
     pub(super) revision: u64,
+    /// How many tries of what is under way have failed in a row.
+    pub(super) failures: u32,
+    pub(super) warning: Warning,
     pub(super) activity: [ActivityCount; ActivitySource::ALL.len()],
 }
 
@@ -175,23 +178,26 @@ impl Sandbox {
             pause_not_before: Moment::DISTANT_PAST,
             last_heartbeat: now.moment,
             revision: 1,
+            failures: 0,
+            warning: Warning::NONE,
             activity: Default::default(),
         };
         let mut sandbox = Self { details: Arc::new(details), state };
         sandbox.note_activity(ActivitySource::Create, now);
-        (sandbox, Effects::persist(Persist::Through).used(ActivitySource::Create))
+        let effects = Effects::persist(Persist::Through).used(ActivitySource::Create);
+        (sandbox, effects.tell(Change::Appeared))
     }
 
     /// A sandbox as the store remembers it, and the first thing to do: nothing for one that is up, else drive on what
     /// was interrupted. The intent of an end is in the store already, so its deed comes at once.
     pub fn restore(details: Details, restored: Restored, now: Now) -> (Self, Effects) {
         let (phase, effects) = match restored.phase {
-            Revived::Pending => (Phase::Pending(Birth::Resolving), Effects::deed(Deed::Resolve)),
+            Revived::Pending => (Phase::Pending(Birth::Resolving), Effects::call(EngineCall::Resolve)),
             Revived::Running => (Phase::Up(Up::Running), Effects::NONE),
             Revived::Paused(since) => (Phase::Up(Up::Paused { since: since.min(now.moment) }), Effects::NONE),
             Revived::Ending(end) => {
-                let ending = Ending { end, step: Step::Removing, start_under_way: false, attempts: 0 };
-                (Phase::Ending(ending), Effects::deed(Deed::Remove))
+                let ending = Ending { end, step: Step::Removing, start_under_way: false };
+                (Phase::Ending(ending), Effects::call(EngineCall::Remove))
             }
             Revived::Gone(end) => (Phase::Gone(end), Effects::NONE),
         };
@@ -205,9 +211,11 @@ impl Sandbox {
             pause_not_before: Moment::DISTANT_PAST,
             last_heartbeat: now.moment,
             revision: 0,
+            failures: 0,
+            warning: Warning::NONE,
             activity: Default::default(),
         };
-        (Self { details: Arc::new(details), state }, effects)
+        (Self { details: Arc::new(details), state }, effects.tell(Change::Appeared))
     }
 
     /// Its identifier.
@@ -297,12 +305,10 @@ impl Sandbox {
         }
     }
 
-    /// How many removals have failed.
-    pub fn attempts(&self) -> u32 {
-        match self.state.phase {
-            Phase::Ending(ending) => ending.attempts,
-            _ => 0,
-        }
+    /// How many tries of what is under way have failed in a row: to look at its container after a crash, to start it again,
+    /// or to remove it.
+    pub fn failures(&self) -> u32 {
+        self.state.failures
     }
 
     /// The timeouts it lives by.

@@ -1,6 +1,6 @@
 //! The one transition function, and the steps it is made of.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -8,9 +8,14 @@ use super::{
         words::{ActivitySource, EndReason},
     },
     deadlines::Action,
-    event::{Container, Deed, Denied, Effects, End, Event, Persist},
+    details::Details,
+    event::{Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, StartProgress, Started},
+    notice::Change,
     state::{Birth, Ending, Phase, Sandbox, Step, Up},
 };
+
+/// How long a pause by the `on_timeout` rule is held back while the store is down, before it is looked at again.
+const PAUSE_HELD_BACK: Duration = Duration::from_secs(2);
 
 const RESTARTING: &str = "its container has stopped and is being started again; wait until it is back";
 
@@ -18,9 +23,23 @@ impl Sandbox {
     /// Takes one step.
     ///
     /// # Errors
-    /// [`Denied`] when the event is refused; the state is then unchanged. Only events that somebody asked for are
+    /// [`Denied`] when the event is refused; the sandbox is then unchanged. Only events that somebody asked for are
     /// refused: outcomes and container events that come too late are taken and change nothing.
     pub fn apply(&mut self, event: Event, now: Now) -> Result<Effects, Denied> {
+        let effects = if let Event::Activity(source) = event {
+            // Nearly every event is a ping, and what it changes is known.
+            self.activity(source, now)?
+        } else {
+            let before = self.clone();
+            let mut effects = self.step(event, now)?;
+            effects.tell = self.change_since(&before, &effects);
+            effects
+        };
+        self.look_ahead(now);
+        Ok(effects)
+    }
+
+    fn step(&mut self, event: Event, now: Now) -> Result<Effects, Denied> {
         match event {
             Event::Activity(source) => self.activity(source, now),
             Event::KeepAlive(timeout) => self.keep_alive(timeout, now),
@@ -30,31 +49,40 @@ impl Sandbox {
             Event::Resume => self.resume(),
             Event::Terminate(reason) => self.terminate(reason, now),
             Event::CreatorGone => self.creator_gone(now),
+            Event::Watched(before) => Ok(self.watched(before)),
             Event::TimerFired => Ok(self.timer_fired(now)),
             Event::HeartbeatExcused => Ok(self.heartbeat_excused(now)),
             Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
-            Event::Started => Ok(self.started(now)),
-            Event::StartFailed => Ok(self.start_failed(now)),
-            Event::Resolved(container) => Ok(self.resolved(container, now)),
-            Event::ResolveFailed(retry_in) => Ok(self.resolve_failed(retry_in, now)),
+            Event::WallClockSet => Ok(self.write_anew().tell(Change::Changed)),
+            Event::StoreReverted => Ok(self.write_anew()),
+            // One that is being written just now is not lost.
+            Event::RecordLost if self.awaits_record() => Ok(Effects::NONE),
+            Event::RecordLost => Ok(self.write_anew()),
+            Event::Progress(progress) => Ok(self.progress(*progress)),
+            Event::Started(started) => Ok(self.started(*started, now)),
+            Event::StartFailed { why } => Ok(self.start_failed(why, now)),
+            Event::Resolved(left_over) => Ok(self.resolved(left_over, now)),
+            Event::ResolveFailed { retry_in } => Ok(self.resolve_failed(retry_in, now)),
             Event::Paused | Event::ContainerPaused => Ok(self.paused(now)),
-            Event::PauseFailed(retry_in) => Ok(self.pause_failed(retry_in, now)),
+            Event::PauseFailed { retry_in, .. } => Ok(self.pause_failed(retry_in, now)),
+            Event::PauseHeldBack { .. } => Ok(self.pause_failed(PAUSE_HELD_BACK, now)),
             Event::Resumed => Ok(self.resumed(now)),
-            Event::ResumeFailed => Ok(self.resume_failed()),
+            Event::ResumeFailed { .. } => Ok(self.resume_failed()),
             Event::ContainerUnpaused => Ok(self.container_unpaused(now)),
-            Event::Restarted => Ok(self.restarted(now)),
-            Event::RestartFailed(retry_in) => Ok(self.restart_failed(retry_in, now)),
+            Event::Restarted(started) => Ok(self.restarted(*started, now)),
+            Event::RestartFailed { failure, retry_in } => Ok(self.restart_failed(failure, retry_in, now)),
             Event::ContainerInterrupted => Ok(self.container_interrupted(now)),
-            Event::ContainerRestarted => Ok(self.container_restarted(now)),
-            Event::Removed => Ok(self.removed()),
-            Event::RemoveFailed(retry_in) => Ok(self.remove_failed(retry_in, now)),
-            Event::Buried => Ok(self.buried()),
-            Event::ContainerExited { code, oom_killed } => {
-                let reason = if oom_killed { EndReason::OomKilled } else { EndReason::Exited };
-                Ok(self.container_ended(reason, code, now))
+            Event::ContainerRestarted(started) => Ok(self.container_restarted(*started, now)),
+            Event::ContainerFound(started) => Ok(self.container_found(*started)),
+            Event::ContainerExited { code, oom_killed, last_output } => {
+                Ok(self.container_exited(code, oom_killed, last_output, now))
             }
+            Event::ContainerMissing => Ok(self.container_missing(now)),
             Event::ContainerVanished => Ok(self.container_ended(EndReason::Vanished, None, now)),
+            Event::Removed => Ok(self.removed()),
+            Event::RemoveFailed { why, retry_in } => Ok(self.remove_failed(why, retry_in, now)),
+            Event::Buried => Ok(self.buried()),
         }
     }
 
@@ -63,7 +91,7 @@ impl Sandbox {
     fn activity(&mut self, source: ActivitySource, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(source, now);
-        Ok(Effects::persist(Persist::Behind).used(source))
+        Ok(Effects::persist(Persist::Behind).used(source).tell(Change::Activity { source }))
     }
 
     fn keep_alive(&mut self, timeout: Duration, now: Now) -> Result<Effects, Denied> {
@@ -90,7 +118,7 @@ impl Sandbox {
         match self.state.phase {
             Phase::Up(Up::Running) => {
                 self.state.phase = Phase::Up(Up::Pausing);
-                Ok(Effects::deed(Deed::Pause))
+                Ok(Effects::call(EngineCall::Pause))
             }
             Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
             _ => Err(self.wrong_state("only a running sandbox can be paused")),
@@ -101,7 +129,7 @@ impl Sandbox {
         match self.state.phase {
             Phase::Up(Up::Paused { since }) => {
                 self.state.phase = Phase::Up(Up::Resuming { since });
-                Ok(Effects::deed(Deed::Resume))
+                Ok(Effects::call(EngineCall::Resume))
             }
             Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
             _ => Err(self.wrong_state("only a paused sandbox can be resumed")),
@@ -132,16 +160,16 @@ impl Sandbox {
     // What time does.
 
     /// Checks and acts in one step (design, 3.7): whatever was applied before this was seen, whatever comes after is
-    /// refused. A timer that fired too soon, since the deadline has moved, does nothing.
+    /// refused. A timer that fired too soon, since the deadline has moved, does nothing but to warn of it.
     fn timer_fired(&mut self, now: Now) -> Effects {
         let Some((deadline, action)) = self.next_action().filter(|(at, _)| *at <= now.moment) else {
-            return Effects::NONE;
+            return self.warn(now);
         };
         match action {
             Action::End(reason) => self.begin_end(End { deadline: Some(deadline), ..End::now(reason, now) }, false),
             Action::Pause => {
                 self.state.phase = Phase::Up(Up::Pausing);
-                Effects::deed(Deed::Pause)
+                Effects::call(EngineCall::Pause)
             }
             Action::Retry => self.retry(),
         }
@@ -151,15 +179,15 @@ impl Sandbox {
         match &mut self.state.phase {
             Phase::Pending(birth @ Birth::ResolvingAgain { .. }) => {
                 *birth = Birth::Resolving;
-                Effects::deed(Deed::Resolve)
+                Effects::call(EngineCall::Resolve)
             }
             Phase::Up(Up::Restarting { retry: retry @ Some(_), .. }) => {
                 *retry = None;
-                Effects::deed(Deed::Restart)
+                Effects::call(EngineCall::Restart)
             }
             Phase::Ending(ending) => {
                 ending.step = Step::Removing;
-                Effects::deed(Deed::Remove)
+                Effects::call(EngineCall::Remove)
             }
             _ => Effects::NONE,
         }
@@ -172,13 +200,13 @@ impl Sandbox {
         }
     }
 
-    // How deeds came out.
+    // How calls came out.
 
     fn recorded(&mut self, revision: u64) -> Effects {
         match &mut self.state.phase {
             Phase::Pending(birth @ Birth::Recording(_)) if *birth == Birth::Recording(revision) => {
                 *birth = Birth::Starting;
-                Effects::deed(Deed::Start)
+                Effects::call(EngineCall::Start)
             }
             Phase::Ending(ending) if ending.step == Step::Recording(revision) => {
                 if ending.start_under_way {
@@ -186,24 +214,49 @@ impl Sandbox {
                     Effects::NONE
                 } else {
                     ending.step = Step::Removing;
-                    Effects::deed(Deed::Remove)
+                    Effects::call(EngineCall::Remove)
                 }
             }
             _ => Effects::NONE,
         }
     }
 
-    fn started(&mut self, now: Now) -> Effects {
+    /// What was reported before the start was broken off may come after it.
+    fn progress(&self, progress: StartProgress) -> Effects {
+        if self.is_starting() { Effects::NONE.tell(Change::Progress(progress)) } else { Effects::NONE }
+    }
+
+    /// Its container is known from here on, so that an end that waits for the start removes exactly that.
+    fn started(&mut self, started: Started, now: Now) -> Effects {
+        if self.is_being_started() {
+            let details = self.details_mut();
+            details.container_id = Some(started.container_id.into());
+            details.ports = started.ports.into();
+            details.base_url = started.base_url.map(Into::into);
+            details.started_at = Some(now.wall());
+        }
         match self.state.phase {
-            Phase::Pending(Birth::Starting) => self.become_running(now),
+            Phase::Pending(Birth::Starting) => self.come_up(Up::Running, now),
             _ => self.start_is_over(),
         }
     }
 
-    fn start_failed(&mut self, now: Now) -> Effects {
+    fn start_failed(&mut self, why: Box<str>, now: Now) -> Effects {
+        if self.is_being_started() {
+            self.details_mut().error_message = Some(why);
+        }
         match self.state.phase {
             Phase::Pending(Birth::Starting) => self.begin_end(End::now(EndReason::StartFailed, now), false),
             _ => self.start_is_over(),
+        }
+    }
+
+    /// Whether a start has still to report, wanted or not.
+    fn is_being_started(&self) -> bool {
+        match &self.state.phase {
+            Phase::Pending(birth) => *birth == Birth::Starting,
+            Phase::Ending(ending) => ending.start_under_way,
+            Phase::Up(_) | Phase::Gone(_) => false,
         }
     }
 
@@ -213,28 +266,46 @@ impl Sandbox {
         ending.start_under_way = false;
         if ending.step == Step::AwaitingStart {
             ending.step = Step::Removing;
-            return Effects::deed(Deed::Remove);
+            return Effects::call(EngineCall::Remove);
         }
         Effects::NONE
     }
 
-    fn resolved(&mut self, container: Container, now: Now) -> Effects {
+    /// After a crash in mid-create: what runs and is ready is adopted, with what a look at it tells.
+    fn resolved(&mut self, left_over: Option<Box<LeftOver>>, now: Now) -> Effects {
         if !matches!(self.state.phase, Phase::Pending(Birth::Resolving)) {
             return Effects::NONE;
         }
-        match container {
-            Container::Running => self.become_running(now),
-            Container::Paused => {
-                self.state.phase = Phase::Up(Up::Paused { since: now.moment });
-                self.write_through()
+        let details = self.details_mut();
+        let Some(LeftOver { name, state, at, problem }) = left_over.map(|left_over| *left_over) else {
+            details.error_message = Some("its start was interrupted before it had a container".into());
+            return self.begin_end(End::now(EndReason::StartFailed, now), false);
+        };
+        details.container_name = name.into();
+        details.container_id = Some(at.container_id.into());
+        details.ports = at.ports.into();
+        details.base_url = details.base_url.take().or(at.base_url.map(Into::into));
+        details.started_at = details.started_at.or(Some(now.wall()));
+        let problem = match state {
+            Container::Stopped(code) => {
+                Some(format!("its container had stopped with exit code {code:?} after a restart"))
             }
-            Container::Stopped(_) | Container::Missing => self.begin_end(End::now(EndReason::StartFailed, now), false),
+            _ => problem,
+        };
+        match state {
+            Container::Running if problem.is_none() => self.come_up(Up::Running, now),
+            Container::Paused => self.come_up(Up::Paused { since: now.moment }, now),
+            _ => {
+                details.error_message = problem.map(Into::into);
+                self.begin_end(End::now(EndReason::StartFailed, now), false)
+            }
         }
     }
 
     fn resolve_failed(&mut self, retry_in: Duration, now: Now) -> Effects {
         if let Phase::Pending(birth @ Birth::Resolving) = &mut self.state.phase {
             *birth = Birth::ResolvingAgain { at: now.moment.plus(retry_in) };
+            self.state.failures += 1;
         }
         Effects::NONE
     }
@@ -283,20 +354,22 @@ impl Sandbox {
         match &mut self.state.phase {
             Phase::Ending(ending) if ending.step == Step::Removing => {
                 ending.step = Step::Burying;
-                Effects::deed(Deed::Bury)
+                Effects::persist(Persist::Tombstone)
             }
             _ => Effects::NONE,
         }
     }
 
-    fn remove_failed(&mut self, retry_in: Duration, now: Now) -> Effects {
-        if let Phase::Ending(ending) = &mut self.state.phase
-            && ending.step == Step::Removing
-        {
-            ending.attempts = ending.attempts.saturating_add(1);
-            ending.step = Step::Waiting { until: now.moment.plus(retry_in) };
+    fn remove_failed(&mut self, why: Box<str>, retry_in: Duration, now: Now) -> Effects {
+        match &mut self.state.phase {
+            Phase::Ending(ending) if ending.step == Step::Removing => {
+                ending.step = Step::Waiting { until: now.moment.plus(retry_in) };
+                self.state.failures = self.state.failures.saturating_add(1);
+                self.details_mut().engine_error = Some(why);
+                Effects::NONE.tell(Change::RemovalFailed)
+            }
+            _ => Effects::NONE,
         }
-        Effects::NONE
     }
 
     fn buried(&mut self) -> Effects {
@@ -308,8 +381,9 @@ impl Sandbox {
 
     // Steps that several events share.
 
-    fn become_running(&mut self, now: Now) -> Effects {
-        self.state.phase = Phase::Up(Up::Running);
+    fn come_up(&mut self, up: Up, now: Now) -> Effects {
+        self.state.phase = Phase::Up(up);
+        self.state.failures = 0;
         // Nobody could use it before: its whole idle timeout begins with the container.
         self.reset_idle_clock(now);
         self.extend(self.state.policy.active_timeout, now);
@@ -320,14 +394,24 @@ impl Sandbox {
     pub(super) fn begin_end(&mut self, end: End, start_under_way: bool) -> Effects {
         self.state.revision += 1;
         let step = Step::Recording(self.state.revision);
-        self.state.phase = Phase::Ending(Ending { end, step, start_under_way, attempts: 0 });
-        let deed = start_under_way.then_some(Deed::CancelStart);
-        Effects { persist: Persist::Through, deed, ended: Some(end), ..Effects::NONE }
+        self.state.phase = Phase::Ending(Ending { end, step, start_under_way });
+        self.state.failures = 0;
+        let call = start_under_way.then_some(EngineCall::CancelStart);
+        Effects { persist: Persist::Through, call, ended: Some(end), ..Effects::NONE }
     }
 
     pub(super) fn write_through(&mut self) -> Effects {
         self.state.revision += 1;
         Effects::persist(Persist::Through)
+    }
+
+    /// The record as it is, once more.
+    fn write_anew(&self) -> Effects {
+        Effects::persist(if self.has_record() { Persist::Anew } else { Persist::No })
+    }
+
+    pub(super) fn details_mut(&mut self) -> &mut Details {
+        Arc::make_mut(&mut self.details)
     }
 
     /// Turns the glass over, and remembers who did.

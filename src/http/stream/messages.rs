@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{ActivitySource, EpochSeconds, Sandbox, Status},
+    domain::{ActivitySource, EpochSeconds, Sandbox, Status, sandbox::StartProgress},
     feed::{Change, Event},
     http::{
         activity::BatchResult,
@@ -13,7 +13,6 @@ use crate::{
         error::ErrorBody,
         json::json_bytes,
     },
-    ports::runtime::StartProgress,
 };
 
 /// A message to a reader.
@@ -188,7 +187,7 @@ impl<'a> Message<'a> {
             }
             Change::RemovalFailed => ChangeWord::RemovalFailed,
             Change::Restarted => ChangeWord::Restarted,
-            Change::Changed => ChangeWord::Changed,
+            Change::Moved | Change::Changed => ChangeWord::Changed,
             Change::Removed => ChangeWord::Removed,
             Change::Forgotten => ChangeWord::Forgotten,
         };

@@ -176,8 +176,8 @@ impl<'a> RemovalAnswer<'a> {
     fn of(sandbox: &'a Sandbox, now: &Now) -> Option<Self> {
         let under_way = sandbox.end().is_some() && !sandbox.is_gone();
         under_way.then(|| Self {
-            failed_attempts: sandbox.attempts(),
-            last_error: sandbox.details.engine_error.as_deref().filter(|_| sandbox.attempts() > 0),
+            failed_attempts: sandbox.failures(),
+            last_error: sandbox.details.engine_error.as_deref().filter(|_| sandbox.failures() > 0),
             next_attempt_at: sandbox.next_action().map(|(at, _)| now.wall_at(at)),
         })
     }

@@ -15,7 +15,7 @@ pub(super) fn because(sandbox: &Sandbox, now: &Now) -> String {
             format!("it ended {} ago: {}", for_people(now.moment.since(end.decided_at)), why_it_ends(end, sandbox))
         }
         Some(end) => {
-            let retries = match sandbox.attempts() {
+            let retries = match sandbox.failures() {
                 0 => String::new(),
                 failed => format!("; its removal has failed {failed} times, and is tried until it succeeds"),
             };

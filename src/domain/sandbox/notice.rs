@@ -1,0 +1,143 @@
+//! What is told to those who watch: what of a sandbox can be seen and is another than before a step, and the warning
+//! ahead of an end.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    super::{
+        time::{Moment, Now},
+        words::{ActivitySource, EndReason, Status},
+    },
+    deadlines::Action,
+    event::{Effects, StartProgress},
+    state::Sandbox,
+};
+
+/// What happened to a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was created, adopted, or brought back.
+    Appeared,
+    /// Its status is another one.
+    Status {
+        /// What it was.
+        from: Status,
+    },
+    /// Its deadlines moved, since it was used.
+    Activity {
+        /// By what, last.
+        source: ActivitySource,
+    },
+    /// It will end, or be paused, unless somebody uses it in time.
+    Expiring,
+    /// Its start goes on.
+    Progress(StartProgress),
+    /// The removal of its container failed, and is tried again.
+    RemovalFailed,
+    /// Its container has stopped, not by itself, and runs again: its engine was away, or somebody has restarted it.
+    Restarted,
+    /// Its deadlines moved, and not since it was used: a heartbeat, or a pause that is under way.
+    Moved,
+    /// Something else that can be seen of it changed: its ports, an error, or all its times, since the wall clock was set.
+    Changed,
+    /// Its container is confirmed gone: what is left is a tombstone.
+    Removed,
+    /// The retention of its tombstone is over: nothing is left.
+    Forgotten,
+}
+
+/// When to warn of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    /// How long before an end somebody wants to be warned; zero: nobody watches.
+    before: Duration,
+    /// The end that is ahead.
+    ahead: Moment,
+    /// When to warn of it; `None`: that was done.
+    at: Option<Moment>,
+}
+
+impl Warning {
+    /// Nobody watches.
+    pub(super) const NONE: Self = Self { before: Duration::ZERO, ahead: Moment::DISTANT_PAST, at: None };
+}
+
+impl Sandbox {
+    /// The one change that a step has made, as it is told.
+    pub(super) fn change_since(&self, before: &Self, effects: &Effects) -> Option<Change> {
+        let from = before.status();
+        if self.is_gone() {
+            return (!before.is_gone()).then_some(Change::Removed);
+        }
+        if from != self.status() {
+            return Some(Change::Status { from });
+        }
+        if effects.tell.is_some() {
+            return effects.tell.clone();
+        }
+        if let Some(source) = effects.used {
+            return Some(Change::Activity { source });
+        }
+        if !Arc::ptr_eq(&self.details, &before.details) {
+            return Some(Change::Changed);
+        }
+        (self.times() != before.times()).then_some(Change::Moved)
+    }
+
+    /// The times that can be seen of it.
+    fn times(&self) -> (Moment, Moment, Option<Moment>, Option<Moment>) {
+        (self.last_activity(), self.expires_at(), self.idle_deadline(), self.terminates_at())
+    }
+
+    /// The next moment at which there is something to do: an end, a retry, or a warning.
+    pub fn next_wake(&self) -> Option<Moment> {
+        let (at, _) = self.next_action()?;
+        Some(self.warns_at(at).map_or(at, |warning| warning.min(at)))
+    }
+
+    /// When to warn of the end at `end`; `None` when that was done, or nobody watches.
+    fn warns_at(&self, end: Moment) -> Option<Moment> {
+        let warning = &self.state.warning;
+        warning.at.filter(|_| warning.ahead == end && !warning.before.is_zero())
+    }
+
+    /// How long before an end those who watch are warned; zero: nobody watches.
+    pub fn warned_before(&self) -> Duration {
+        self.state.warning.before
+    }
+
+    pub(super) fn watched(&mut self, before: Duration) -> Effects {
+        self.state.warning.before = before;
+        Effects::NONE
+    }
+
+    /// Decides when to warn of what is ahead. An end that is not further away than twice the wanted time, when it is first
+    /// seen, is warned of when half of that is over.
+    pub(super) fn look_ahead(&mut self, now: Now) {
+        let before = self.state.warning.before;
+        if before.is_zero() {
+            return;
+        }
+        let Some((end, action)) = self.next_action() else { return };
+        let can_be_kept = match action {
+            Action::End(reason) => matches!(reason, EndReason::Idle | EndReason::Expired),
+            // One that is tried again and again was warned of.
+            Action::Pause => self.expires_at() > now.moment,
+            Action::Retry => false,
+        };
+        if can_be_kept && self.state.warning.ahead != end {
+            let at = end.minus(before.min(end.since(now.moment) / 2));
+            self.state.warning = Warning { before, ahead: end, at: Some(at) };
+        }
+    }
+
+    /// The warning, if it is time for it.
+    pub(super) fn warn(&mut self, now: Now) -> Effects {
+        let end = self.next_action().map(|(at, _)| at);
+        if end.and_then(|end| self.warns_at(end)).is_none_or(|at| at > now.moment) {
+            return Effects::NONE;
+        }
+        self.state.warning.at = None;
+        Effects::NONE.tell(Change::Expiring)
+    }
+}
