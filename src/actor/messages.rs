@@ -52,6 +52,11 @@ pub(super) struct News {
 #[rtype(result = "()")]
 pub(super) struct Watched;
 
+/// The last message of an actor to itself: everything that was sent before it has been answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Farewell;
+
 /// What tests do to an actor.
 #[cfg(test)]
 #[derive(Message)]

@@ -9,6 +9,7 @@
 mod arbiters;
 mod calls;
 mod handle;
+mod mailbox;
 mod messages;
 mod pace;
 mod registry;

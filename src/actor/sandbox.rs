@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, SpawnHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use super::{
     calls::Caller,
     handle::{Refusal, Reply, Until},
-    messages::{Ask, Asker, Look, News, Tell, Wait, Watched},
+    messages::{Asker, Farewell, Tell, Wait},
     pace::{Pace, Pacing},
     shared::Shared,
 };
@@ -23,22 +23,22 @@ use crate::{
 };
 
 /// The armed timer.
-struct Alarm {
+pub(super) struct Alarm {
     at: Moment,
-    handle: SpawnHandle,
+    pub(super) handle: SpawnHandle,
 }
 
 /// The actor of one sandbox. Small: hundreds of thousands of them live in one process.
 pub(super) struct SandboxActor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) sandbox: Sandbox,
     /// What the container is to be made from; gone once that is under way.
     start: Option<Box<Start>>,
     /// Breaks off the start that is under way.
     cancel: Option<CancellationToken>,
-    waiting: Vec<Wait>,
+    pub(super) waiting: Vec<Wait>,
     /// What was last told of a container while the start had not reported which one it is.
-    early_news: Option<Box<(Option<String>, Event)>>,
+    pub(super) early_news: Option<Box<(Option<String>, Event)>>,
     /// Whether it is among the sandboxes that the metrics show.
     counted: bool,
     /// What was told to those who watch, if somebody does.
@@ -48,7 +48,7 @@ pub(super) struct SandboxActor {
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
     queued_in: Option<u64>,
-    alarm: Option<Alarm>,
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl Actor for SandboxActor {
@@ -95,13 +95,13 @@ impl SandboxActor {
     }
 
     /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
-    fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
+    pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Err((denied, _)) = self.try_step(event, None, ctx) {
             debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
         }
     }
 
-    fn timer_fired(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn timer_fired(&mut self, ctx: &mut Context<Self>) {
         self.note_watchers(ctx);
         if self.misses_heartbeats_of_an_engine_that_was_away() {
             self.step(Event::HeartbeatExcused, ctx);
@@ -110,7 +110,7 @@ impl SandboxActor {
     }
 
     /// Tells the machine whether somebody watches, if that is news.
-    fn note_watchers(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn note_watchers(&mut self, ctx: &mut Context<Self>) {
         let before = if self.shared.feed.is_awake() { self.shared.warn_before } else { Duration::ZERO };
         if before != self.sandbox.warned_before() {
             self.step(Event::Watched(before), ctx);
@@ -125,7 +125,7 @@ impl SandboxActor {
     }
 
     /// Takes a step and answers `reply` when the step's promise holds, or gives it back with the lifecycle's refusal.
-    fn try_step(
+    pub(super) fn try_step(
         &mut self,
         event: Event,
         reply: Option<Asker>,
@@ -316,13 +316,13 @@ impl SandboxActor {
     }
 
     /// Those who wait for a pause or resume learn that it failed.
-    fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
+    pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
         for wait in self.waiting.extract_if(.., |wait| wait.until == Until::Steady) {
             let _ = wait.reply.send(Reply::Refused(refusal.clone()));
         }
     }
 
-    fn answer(&self, replies: impl Iterator<Item = Asker>) {
+    pub(super) fn answer(&self, replies: impl Iterator<Item = Asker>) {
         for reply in replies {
             let _ = reply.send(Reply::Now(self.sandbox.clone()));
         }
@@ -346,7 +346,7 @@ impl SandboxActor {
     }
 
     /// What was told of a container before it was known which one is this sandbox's.
-    fn take_early_news(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn take_early_news(&mut self, ctx: &mut Context<Self>) {
         if !self.sandbox.is_starting()
             && let Some((container_id, news)) = self.early_news.take().map(|news| *news)
             && container_id.as_deref() == self.sandbox.details.container_id.as_deref()
@@ -356,132 +356,12 @@ impl SandboxActor {
     }
 }
 
-fn is_over(until: Until, sandbox: &Sandbox) -> bool {
+pub(super) fn is_over(until: Until, sandbox: &Sandbox) -> bool {
     match until {
         Until::Recorded => !sandbox.is_recording_intent(),
         Until::Started => !sandbox.is_starting(),
         Until::Steady => !sandbox.is_pausing_or_resuming(),
         Until::Gone => sandbox.is_gone(),
-    }
-}
-
-impl Handler<Ask> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
-        // Whoever is not in charge any more promises nothing.
-        if self.shared.journal.lost().is_cancelled() {
-            let _ = reply.send(Reply::Refused(Refusal::NotInCharge));
-            return;
-        }
-        // A pause or resume is answered when it is done, everything else when it is applied.
-        let refused = if matches!(event, Event::Pause | Event::Resume) {
-            self.waiting.push(Wait { until: Until::Steady, reply });
-            self.try_step(event, None, ctx).map_err(|(denied, _)| (denied, self.waiting.pop().map(|wait| wait.reply)))
-        } else {
-            self.try_step(event, Some(reply), ctx)
-        };
-        if let Err((denied, Some(reply))) = refused {
-            let _ = reply.send(Reply::Refused(denied.into()));
-        }
-    }
-}
-
-impl Handler<Look> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, Look { reply }: Look, _: &mut Context<Self>) {
-        let _ = reply.send(Reply::Now(self.sandbox.clone()));
-    }
-}
-
-impl Handler<Wait> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, wait: Wait, _: &mut Context<Self>) {
-        if is_over(wait.until, &self.sandbox) {
-            self.answer(std::iter::once(wait.reply));
-        } else {
-            self.waiting.push(wait);
-        }
-    }
-}
-
-impl Handler<Tell> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, Tell(event): Tell, ctx: &mut Context<Self>) {
-        match &event {
-            Event::TimerFired => return self.timer_fired(ctx),
-            Event::PauseFailed { why, .. } | Event::ResumeFailed { why } => {
-                self.refuse_waiting_for_steady(&Refusal::Runtime(why.to_string()));
-            }
-            Event::PauseHeldBack { why } => self.refuse_waiting_for_steady(&Refusal::StoreDown(why.to_string())),
-            Event::RecordLost if self.sandbox.has_record() && !self.sandbox.awaits_record() => {
-                error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
-                self.shared.metrics.record_lost();
-            }
-            _ => {}
-        }
-        self.step(event, ctx);
-        self.take_early_news(ctx);
-    }
-}
-
-impl Handler<News> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, News { container_id, event, only_of_record }: News, ctx: &mut Context<Self>) {
-        if container_id.as_deref() == self.sandbox.details.container_id.as_deref() {
-            let found = matches!(event, Event::ContainerFound(_)).then(|| self.sandbox.details.clone());
-            self.step(event, ctx);
-            if found.is_some_and(|before| !Arc::ptr_eq(&before, &self.sandbox.details)) {
-                info!(sandbox_id = %self.sandbox.id(), "its ports are others now");
-            }
-        } else if self.sandbox.is_starting() && !only_of_record {
-            // Its start has not reported yet which container it has: this may be about that one.
-            self.early_news = Some(Box::new((container_id, event)));
-        }
-    }
-}
-
-impl Handler<Watched> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Watched, ctx: &mut Context<Self>) {
-        self.note_watchers(ctx);
-    }
-}
-
-/// The last message: everything that was sent before it has been answered.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Farewell;
-
-impl Handler<Farewell> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Farewell, ctx: &mut Context<Self>) {
-        ctx.stop();
-    }
-}
-
-#[cfg(test)]
-use super::messages::Sabotage;
-
-#[cfg(test)]
-impl Handler<Sabotage> for SandboxActor {
-    type Result = ();
-
-    fn handle(&mut self, sabotage: Sabotage, ctx: &mut Context<Self>) {
-        match sabotage {
-            Sabotage::Panic => panic!("on purpose"),
-            Sabotage::LoseTimer => {
-                if let Some(alarm) = self.alarm.as_mut() {
-                    ctx.cancel_future(alarm.handle);
-                }
-            }
-        }
     }
 }
 

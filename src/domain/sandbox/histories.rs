@@ -192,7 +192,7 @@ impl Model {
         }
     }
 
-    fn step(&mut self, event: Event) {
+    fn step(&mut self, event: &Event) {
         let before = self.life.clone();
         match self.life.apply(event.clone(), self.now) {
             Err(_) => {
@@ -215,7 +215,7 @@ impl Model {
                 }
                 if let Some(end) = effects.ended {
                     self.check_end(&before, &end);
-                    assert!(event != Event::CreatorGone || !self.used, "what was in use ended with its creator");
+                    assert!(*event != Event::CreatorGone || !self.used, "what was in use ended with its creator");
                 }
                 self.take(&effects);
             }
@@ -290,8 +290,8 @@ impl Model {
             Owed::Call(EngineCall::Remove) => Event::RemoveFailed { why: why(), retry_in },
             Owed::Call(EngineCall::CancelStart) => return,
         };
-        self.delivered = Some(event.clone());
-        self.step(event);
+        self.step(&event);
+        self.delivered = Some(event);
     }
 
     fn pass(&mut self, millis: u32) {
@@ -300,7 +300,7 @@ impl Model {
         while let Some(wake) = self.life.next_wake().filter(|wake| *wake <= until) {
             self.now.moment = self.now.moment.max(wake);
             let before = self.life.clone();
-            self.step(Event::TimerFired);
+            self.step(&Event::TimerFired);
             assert_ne!(self.life.state, before.state, "the timer would fire for ever");
         }
         self.now.moment = until;
@@ -308,13 +308,13 @@ impl Model {
 
     fn play(&mut self, turn: &Turn) {
         match turn {
-            Turn::Happens(event) => self.step(event.clone()),
+            Turn::Happens(event) => self.step(event),
             Turn::Delivers { well, what } => self.deliver(*well, *what),
             Turn::Passes(millis) => self.pass(*millis),
             Turn::Repeats => {
                 // Outcomes of deeds come once; a write may be reported again.
-                if let Some(event @ Event::Recorded(_)) = &self.delivered {
-                    self.step(event.clone());
+                if let Some(event @ Event::Recorded(_)) = self.delivered.clone() {
+                    self.step(&event);
                 }
             }
         }
@@ -368,7 +368,7 @@ proptest! {
             if model.life.status() == Status::Paused && rule == OnTimeout::Pause {
                 return Ok(());
             }
-            model.step(Event::Resume);
+            model.step(&Event::Resume);
         }
         prop_assert!(model.life.is_gone(), "stuck: {:?}", model.life);
     }
