@@ -119,7 +119,7 @@ impl Handler<Sabotage> for SandboxActor {
             Sabotage::Panic => panic!("on purpose"),
             Sabotage::LoseTimer => {
                 if let Some(alarm) = self.alarm.as_mut() {
-                    ctx.cancel_future(alarm.handle);
+                    actix::AsyncContext::cancel_future(ctx, alarm.handle);
                 }
             }
         }

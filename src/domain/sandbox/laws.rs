@@ -295,3 +295,150 @@ fn what_others_find_out_of_a_restart_under_way_is_left_to_it() {
         "no need to wait"
     );
 }
+
+/// Fires the timer until something is told, and returns when and what.
+fn told(life: &mut Sandbox) -> (Moment, Change) {
+    loop {
+        let now = Now { moment: life.next_wake().unwrap(), ..at(0.0) };
+        if let Some(change) = life.apply(Event::TimerFired, now).unwrap().tell {
+            return (now.moment, change);
+        }
+    }
+}
+
+#[test]
+fn an_end_is_warned_of_once_and_a_ping_after_the_warning_allows_another() {
+    let mut life = running(OnTimeout::Deactivate);
+    assert_eq!(life.next_wake(), Some(at(100.0).moment), "nobody watches");
+    life.apply(Event::Watched(Duration::from_secs(30)), at(0.0)).unwrap();
+    assert_eq!(told(&mut life), (at(70.0).moment, Change::Expiring));
+    life.apply(Event::Activity(ActivitySource::Ping), at(80.0)).unwrap();
+    assert_eq!(told(&mut life), (at(150.0).moment, Change::Expiring));
+    let end = (at(180.0).moment, Change::Status { from: Status::Running });
+    assert_eq!(told(&mut life), end, "there is one warning of an end");
+}
+
+#[test]
+fn an_end_that_is_near_when_it_is_first_seen_is_warned_of_when_half_of_the_time_is_over() {
+    let mut life = running(OnTimeout::Deactivate);
+    life.apply(Event::Watched(Duration::from_secs(30)), at(80.0)).unwrap();
+    assert_eq!(told(&mut life), (at(90.0).moment, Change::Expiring));
+}
+
+#[test]
+fn a_pause_that_fails_after_the_warning_brings_no_second_one() {
+    let mut life = running(OnTimeout::Pause);
+    life.apply(Event::Watched(Duration::from_secs(30)), at(0.0)).unwrap();
+    assert_eq!(told(&mut life), (at(30.0).moment, Change::Expiring));
+    life.apply(Event::Pause, at(31.0)).unwrap();
+    life.apply(Event::PauseHeldBack { why: "down".into() }, at(32.0)).unwrap();
+    assert_eq!(life.next_wake(), Some(at(60.0).moment));
+}
+
+#[test]
+fn what_the_engine_says_stands_in_the_sandbox_and_is_told() {
+    let mut life = running(OnTimeout::Deactivate);
+    life.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
+    let failed = life.apply(refused("no space left", Duration::from_secs(1)), at(6.0)).unwrap();
+    assert_eq!((failed.tell, life.details.engine_error.as_deref()), (Some(Change::Changed), Some("no space left")));
+    let back = life.apply(restarted(), at(8.0)).unwrap();
+    assert_eq!((back.tell, &life.details.engine_error), (Some(Change::Restarted), &None));
+    assert_eq!((&*life.details.ports["80"], life.details.started_at), ("127.0.0.1:81", Some(at(8.0).wall())));
+}
+
+#[test]
+fn ten_restarts_that_the_engine_refuses_in_a_row_are_its_last_word_and_its_absence_is_none() {
+    let mut life = running(OnTimeout::Deactivate);
+    life.apply(Event::ContainerInterrupted, at(5.0)).unwrap();
+    let soon = Duration::from_secs(1);
+    for attempt in 1..10 {
+        assert!(life.apply(refused("no disk", soon), at(6.0)).unwrap().ended.is_none(), "attempt {attempt}");
+        let away = RestartFailure::Away("no answer".into());
+        life.apply(Event::RestartFailed { failure: away, retry_in: soon }, at(6.0)).unwrap();
+        assert_eq!(life.failures(), attempt);
+    }
+    let end = life.apply(refused("no disk", soon), at(6.0)).unwrap().ended.unwrap();
+    assert_eq!((end.reason, life.failures()), (EndReason::Exited, 0), "its removal has not failed yet");
+    assert!(life.details.error_message.as_deref().unwrap().contains("no disk"));
+}
+
+#[test]
+fn a_container_that_is_not_found_right_after_a_start_has_not_vanished() {
+    let (mut life, _) = Sandbox::restore(details(), restored(Revived::Running, policy(OnTimeout::Deactivate)), at(0.0));
+    assert_eq!(life.apply(Event::ContainerMissing, at(59.0)).unwrap(), Effects::NONE);
+    life.apply(Event::ContainerInterrupted, at(59.0)).unwrap();
+    let missing = || Event::RestartFailed { failure: RestartFailure::Missing, retry_in: Duration::from_secs(2) };
+    assert_eq!(life.apply(missing(), at(59.5)).unwrap().ended, None);
+    assert_eq!(life.next_action(), Some((at(61.5).moment, Action::Retry)));
+    assert_eq!(life.apply(missing(), at(62.0)).unwrap().ended.unwrap().reason, EndReason::Vanished);
+}
+
+#[test]
+fn a_child_that_was_killed_for_memory_did_not_end_its_container() {
+    for (code, reason) in [(Some(137), EndReason::OomKilled), (Some(0), EndReason::Exited), (None, EndReason::Exited)] {
+        let mut life = running(OnTimeout::Deactivate);
+        let exit = Event::ContainerExited { code, oom_killed: true, last_output: Some("the end".into()) };
+        assert_eq!(life.apply(exit, at(1.0)).unwrap().ended.unwrap().reason, reason);
+        assert_eq!(life.details.last_output.as_deref(), Some("the end"));
+    }
+}
+
+#[test]
+fn an_address_of_the_reference_systems_choice_holds_as_long_as_no_port_moves() {
+    let own = Details { taken_over: true, base_url: Some("http://own".into()), ..details() };
+    let (mut life, _) = Sandbox::restore(own, restored(Revived::Running, policy(OnTimeout::Deactivate)), at(0.0));
+    let found = |port| Event::ContainerFound(Box::new(there(port)));
+    assert_eq!(life.apply(found(80), at(1.0)).unwrap().persist, Persist::Through, "its ports were not known");
+    assert_eq!(life.details.base_url.as_deref(), Some("http://own"));
+    assert_eq!(life.apply(found(80), at(2.0)).unwrap(), Effects::NONE);
+    assert_eq!(life.apply(found(81), at(3.0)).unwrap().tell, Some(Change::Changed));
+    assert_eq!(life.details.base_url.as_deref(), Some("http://127.0.0.1:81"));
+}
+
+#[test]
+fn what_a_crash_in_mid_create_has_left_begins_its_idle_timeout_when_it_is_found_also_frozen() {
+    for state in [Container::Running, Container::Paused] {
+        let pending = restored(Revived::Pending, policy(OnTimeout::Deactivate));
+        let (mut life, effects) = Sandbox::restore(details(), pending, at(70.0));
+        assert_eq!(effects.call, Some(EngineCall::Resolve));
+        let left = LeftOver { name: "left".to_owned(), state, at: there(80), problem: None };
+        life.apply(Event::Resolved(Some(Box::new(left))), at(80.0)).unwrap();
+        life.apply(Event::ContainerUnpaused, at(90.0)).unwrap();
+        let still = if state == Container::Paused { 10.0 } else { 0.0 };
+        assert_eq!(life.idle_deadline(), Some(at(180.0 + still).moment));
+        assert_eq!((&*life.details.container_name, life.details.started_at), ("left", Some(at(80.0).wall())));
+    }
+}
+
+#[test]
+fn a_left_over_that_is_missing_stopped_or_not_ready_ends_with_the_reason_in_words() {
+    let left = |state, problem: Option<&str>| {
+        Some(Box::new(LeftOver { name: "left".to_owned(), state, at: there(80), problem: problem.map(Into::into) }))
+    };
+    for (found, words) in [
+        (None, "before it had a container"),
+        (left(Container::Stopped(Some(3)), None), "exit code Some(3)"),
+        (left(Container::Running, Some("nobody listens")), "nobody listens"),
+    ] {
+        let pending = restored(Revived::Pending, policy(OnTimeout::Deactivate));
+        let (mut life, _) = Sandbox::restore(details(), pending, at(70.0));
+        let end = life.apply(Event::Resolved(found), at(71.0)).unwrap().ended.unwrap();
+        assert_eq!(end.reason, EndReason::StartFailed);
+        assert!(life.details.error_message.as_deref().unwrap().contains(words), "{:?}", life.details.error_message);
+    }
+}
+
+#[test]
+fn the_store_is_told_anew_what_it_has_lost_but_not_of_what_is_gone() {
+    let mut life = running(OnTimeout::Deactivate);
+    let set = life.apply(Event::WallClockSet, at(1.0)).unwrap();
+    assert_eq!((set.persist, set.tell), (Persist::Anew, Some(Change::Changed)));
+    assert_eq!(life.apply(Event::StoreReverted, at(1.0)).unwrap(), Effects::persist(Persist::Anew));
+    life.apply(Event::Terminate(EndReason::Requested), at(2.0)).unwrap();
+    assert_eq!(life.apply(Event::RecordLost, at(2.0)).unwrap(), Effects::NONE, "it is being written just now");
+    life.apply(Event::Recorded(life.revision()), at(3.0)).unwrap();
+    assert_eq!(life.apply(Event::RecordLost, at(3.0)).unwrap(), Effects::persist(Persist::Anew));
+    life.apply(Event::Removed, at(4.0)).unwrap();
+    assert_eq!(life.apply(Event::Buried, at(5.0)).unwrap().tell, Some(Change::Removed));
+    assert_eq!(life.apply(Event::WallClockSet, at(6.0)).unwrap(), Effects::NONE);
+}

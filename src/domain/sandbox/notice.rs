@@ -53,13 +53,20 @@ pub(super) struct Warning {
     before: Duration,
     /// The end that is ahead.
     ahead: Moment,
-    /// When to warn of it; `None`: that was done.
-    at: Option<Moment>,
+    /// When to warn of it.
+    at: Moment,
+    /// The end that was warned of last. Another one may have been ahead meanwhile, while a pause was tried.
+    warned: Moment,
 }
 
 impl Warning {
     /// Nobody watches.
-    pub(super) const NONE: Self = Self { before: Duration::ZERO, ahead: Moment::DISTANT_PAST, at: None };
+    pub(super) const NONE: Self = Self {
+        before: Duration::ZERO,
+        ahead: Moment::DISTANT_PAST,
+        at: Moment::DISTANT_PAST,
+        warned: Moment::DISTANT_PAST,
+    };
 }
 
 impl Sandbox {
@@ -98,7 +105,8 @@ impl Sandbox {
     /// When to warn of the end at `end`; `None` when that was done, or nobody watches.
     fn warns_at(&self, end: Moment) -> Option<Moment> {
         let warning = &self.state.warning;
-        warning.at.filter(|_| warning.ahead == end && !warning.before.is_zero())
+        let is_due_once = warning.ahead == end && warning.warned != end;
+        (is_due_once && !warning.before.is_zero()).then_some(warning.at)
     }
 
     /// How long before an end those who watch are warned; zero: nobody watches.
@@ -125,19 +133,21 @@ impl Sandbox {
             Action::Pause => self.expires_at() > now.moment,
             Action::Retry => false,
         };
-        if can_be_kept && self.state.warning.ahead != end {
-            let at = end.minus(before.min(end.since(now.moment) / 2));
-            self.state.warning = Warning { before, ahead: end, at: Some(at) };
+        let warning = &mut self.state.warning;
+        if can_be_kept && warning.ahead != end {
+            warning.ahead = end;
+            warning.at = end.minus(before.min(end.since(now.moment) / 2));
         }
     }
 
     /// The warning, if it is time for it.
     pub(super) fn warn(&mut self, now: Now) -> Effects {
-        let end = self.next_action().map(|(at, _)| at);
-        if end.and_then(|end| self.warns_at(end)).is_none_or(|at| at > now.moment) {
-            return Effects::NONE;
+        match self.next_action() {
+            Some((end, _)) if self.warns_at(end).is_some_and(|at| at <= now.moment) => {
+                self.state.warning.warned = end;
+                Effects::NONE.tell(Change::Expiring)
+            }
+            _ => Effects::NONE,
         }
-        self.state.warning.at = None;
-        Effects::NONE.tell(Change::Expiring)
     }
 }
