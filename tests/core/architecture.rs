@@ -23,12 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "host", "ports"]),
     ("store", &["domain", "host", "ports", "random"]),
     ("journal", &["clock", "domain", "metrics", "ports", "tasks"]),
-    ("feed", &["domain", "ports", "random", "tasks"]),
+    ("feed", &["domain", "random", "tasks"]),
     ("actor", &["clock", "domain", "feed", "journal", "metrics", "ports", "tasks"]),
     ("sandboxes", &["actor", "config", "domain", "feed", "journal", "metrics", "ports", "tasks"]),
     ("keeper", &["actor", "config", "domain", "feed", "journal", "ports", "sandboxes"]),
     ("supervisor", &["actor", "config", "keeper", "ports", "sandboxes"]),
-    ("http", &["config", "domain", "feed", "journal", "ports", "sandboxes", "tasks"]),
+    ("http", &["config", "domain", "feed", "journal", "sandboxes", "tasks"]),
     (
         "app",
         &[
