@@ -49,8 +49,8 @@ impl Arbiters {
     }
 
     /// Actors that are to be started together.
-    pub fn births(&self) -> Births<'_> {
-        Births { arbiters: self, waiting: self.handles.iter().map(|_| Vec::new()).collect() }
+    pub fn batch(&self) -> SpawnBatch<'_> {
+        SpawnBatch { arbiters: self, waiting: self.handles.iter().map(|_| Vec::new()).collect() }
     }
 
     /// Ends the threads that were started here. The actors on them are dropped; their sandboxes live on in the store.
@@ -65,13 +65,13 @@ impl Arbiters {
 
 /// Actors that have an address and are not started yet: each thread is woken once for all of its own, and not once for each.
 /// They are started when this is dropped, if not before.
-pub struct Births<'a> {
+pub struct SpawnBatch<'a> {
     arbiters: &'a Arbiters,
     /// By thread.
     waiting: Vec<Vec<(AddressReceiver<SandboxActor>, SandboxActor)>>,
 }
 
-impl Births<'_> {
+impl SpawnBatch<'_> {
     pub(super) fn add(&mut self, actor: SandboxActor) -> Addr<SandboxActor> {
         let (sender, receiver) = channel(MAILBOX);
         self.waiting[self.arbiters.index_of(actor.sandbox.id())].push((receiver, actor));
@@ -95,7 +95,7 @@ impl Births<'_> {
     }
 }
 
-impl Drop for Births<'_> {
+impl Drop for SpawnBatch<'_> {
     fn drop(&mut self) {
         self.start();
     }

@@ -6,39 +6,20 @@ use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::{
-    arbiters::{Arbiters, Births},
-    messages::{Ask, Look, News, Tell, Wait, Watched},
+    arbiters::{Arbiters, SpawnBatch},
+    error::RequestError,
+    messages::{Ask, News, Snapshot, Tell, Wait, Watched},
     sandbox::SandboxActor,
     shared::Shared,
 };
 use crate::{
     domain::{
-        Denied, Sandbox,
+        Sandbox,
         sandbox::{Effects, Event},
     },
     journal::{Journal, Ticket, WriteOutcome},
     ports::runtime::Start,
 };
-
-/// Why somebody did not get what they asked a sandbox for.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The lifecycle refused it.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The container engine failed at it. The sandbox is as it was.
-    #[error("{0}")]
-    Runtime(String),
-    /// The store is down, and this needs its record before the deed.
-    #[error("the store is unavailable: {0}")]
-    StoreDown(String),
-    /// Another supervisor is in charge, or this one has stopped: nothing can be promised any more.
-    #[error("this supervisor is not in charge any more")]
-    NotInCharge,
-    /// Nobody answered: the actor is gone, and not because its sandbox ended.
-    #[error("the sandbox does not answer")]
-    Unanswered,
-}
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +34,7 @@ pub enum Until {
     Gone,
 }
 
-type Answer = Result<Sandbox, Refusal>;
+type Answer = Result<Sandbox, RequestError>;
 
 /// What an actor answers.
 pub(super) enum Reply {
@@ -62,7 +43,7 @@ pub(super) enum Reply {
     /// It holds once this is written, or the store is known to be down.
     Once(Sandbox, Ticket, Journal),
     /// It is refused.
-    Refused(Refusal),
+    Refused(RequestError),
 }
 
 /// What an actor has answered, when it holds.
@@ -71,10 +52,10 @@ async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {
         Ok(Reply::Now(sandbox)) => Ok(sandbox),
         Ok(Reply::Once(sandbox, mut ticket, journal)) => match journal.outcome(&mut ticket).await {
             WriteOutcome::Stored | WriteOutcome::InMemory => Ok(sandbox),
-            WriteOutcome::Refused => Err(Refusal::NotInCharge),
+            WriteOutcome::Refused => Err(RequestError::not_in_charge()),
         },
         Ok(Reply::Refused(refusal)) => Err(refusal),
-        Err(_) => Err(Refusal::Unanswered),
+        Err(_) => Err(RequestError::Unanswered),
     }
 }
 
@@ -96,12 +77,12 @@ impl SandboxHandle {
         start: Option<Start>,
     ) -> Self {
         let actor = SandboxActor::new(shared.clone(), sandbox, effects, start);
-        Self { addr: arbiters.births().add(actor) }
+        Self { addr: arbiters.batch().add(actor) }
     }
 
-    /// The same for a sandbox that was there before, started with all of `births`.
-    pub fn revive(shared: &Arc<Shared>, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects) -> Self {
-        Self { addr: births.add(SandboxActor::new(shared.clone(), sandbox, effects, None)) }
+    /// The same for a sandbox that was there before, started with all of `batch`.
+    pub fn spawn_in(shared: &Arc<Shared>, batch: &mut SpawnBatch<'_>, sandbox: Sandbox, effects: Effects) -> Self {
+        Self { addr: batch.add(SandboxActor::new(shared.clone(), sandbox, effects, None)) }
     }
 
     /// Asks for something. The answer comes when the lifecycle's promise about it holds: a transition is stored (or the
@@ -171,9 +152,9 @@ impl SandboxHandle {
     }
 
     /// A copy of it as it is now.
-    pub fn look(&self) -> impl Future<Output = Answer> + Send + use<> {
+    pub fn snapshot(&self) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        self.addr.do_send(Look { reply });
+        self.addr.do_send(Snapshot { reply });
         answer_of(answer)
     }
 

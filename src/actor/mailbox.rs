@@ -8,8 +8,9 @@ use tracing::{error, info};
 #[cfg(test)]
 use super::messages::Sabotage;
 use super::{
-    handle::{Refusal, Reply, Until},
-    messages::{Ask, Farewell, Look, News, Tell, Wait, Watched},
+    error::RequestError,
+    handle::{Reply, Until},
+    messages::{Ask, Farewell, News, Snapshot, Tell, Wait, Watched},
     sandbox::{SandboxActor, is_over},
 };
 use crate::domain::sandbox::Event;
@@ -20,7 +21,7 @@ impl Handler<Ask> for SandboxActor {
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
         // Whoever is not in charge any more promises nothing.
         if self.shared.journal.lost().is_cancelled() {
-            let _ = reply.send(Reply::Refused(Refusal::NotInCharge));
+            let _ = reply.send(Reply::Refused(RequestError::not_in_charge()));
             return;
         }
         // A pause or resume is answered when it is done, everything else when it is applied.
@@ -31,15 +32,15 @@ impl Handler<Ask> for SandboxActor {
             self.try_step(event, Some(reply), ctx)
         };
         if let Err((denied, Some(reply))) = refused {
-            let _ = reply.send(Reply::Refused(denied.into()));
+            let _ = reply.send(Reply::Refused(RequestError::denied(self.sandbox.id(), denied)));
         }
     }
 }
 
-impl Handler<Look> for SandboxActor {
+impl Handler<Snapshot> for SandboxActor {
     type Result = ();
 
-    fn handle(&mut self, Look { reply }: Look, _: &mut Context<Self>) {
+    fn handle(&mut self, Snapshot { reply }: Snapshot, _: &mut Context<Self>) {
         let _ = reply.send(Reply::Now(self.sandbox.clone()));
     }
 }
@@ -63,9 +64,11 @@ impl Handler<Tell> for SandboxActor {
         match &event {
             Event::TimerFired => return self.timer_fired(ctx),
             Event::PauseFailed { why, .. } | Event::ResumeFailed { why } => {
-                self.refuse_waiting_for_steady(&Refusal::Runtime(why.to_string()));
+                self.refuse_waiting_for_steady(&RequestError::RuntimeFailed(why.to_string()));
             }
-            Event::PauseHeldBack { why } => self.refuse_waiting_for_steady(&Refusal::StoreDown(why.to_string())),
+            Event::PauseHeldBack { why } => {
+                self.refuse_waiting_for_steady(&RequestError::StoreUnavailable(why.to_string()));
+            }
             Event::RecordLost if self.sandbox.has_record() && !self.sandbox.awaits_record() => {
                 error!(sandbox_id = %self.sandbox.id(), "the store has lost its record, which is written again");
                 self.shared.metrics.record_lost();

@@ -20,7 +20,7 @@ pub(super) struct Ask {
 /// Somebody looks.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) reply: Asker,
 }
 

@@ -8,6 +8,7 @@
 
 mod arbiters;
 mod calls;
+mod error;
 mod handle;
 mod mailbox;
 mod messages;
@@ -16,7 +17,8 @@ mod registry;
 mod sandbox;
 mod shared;
 
-pub use arbiters::{Arbiters, Births, run_system};
-pub use handle::{Refusal, SandboxHandle, Until};
+pub use arbiters::{Arbiters, SpawnBatch, run_system};
+pub use error::RequestError;
+pub use handle::{SandboxHandle, Until};
 pub use registry::{Entry, Registry, Tombstone};
 pub use shared::{Away, Shared};

@@ -25,7 +25,7 @@ pub enum Entry {
     Ended(Tombstone),
 }
 
-/// All sandboxes by id. Look-ups come from every web worker at once.
+/// All sandboxes by id. Snapshot-ups come from every web worker at once.
 #[derive(Default)]
 pub struct Registry {
     live: DashMap<SandboxId, SandboxHandle>,

@@ -8,7 +8,8 @@ use tracing::{debug, info};
 
 use super::{
     calls::Caller,
-    handle::{Refusal, Reply, Until},
+    error::RequestError,
+    handle::{Reply, Until},
     messages::{Asker, Farewell, Tell, Wait},
     pace::{Pace, Pacing},
     shared::Shared,
@@ -296,7 +297,7 @@ impl SandboxActor {
                 // Whoever hung up does not need the answer.
                 let _ = reply.send(match outcome {
                     WriteOutcome::Stored | WriteOutcome::InMemory => Reply::Now(sandbox.clone()),
-                    WriteOutcome::Refused => Reply::Refused(Refusal::NotInCharge),
+                    WriteOutcome::Refused => Reply::Refused(RequestError::not_in_charge()),
                 });
             }
             // What nobody waits for is dropped here: while the store is down, nothing piles up.
@@ -316,7 +317,7 @@ impl SandboxActor {
     }
 
     /// Those who wait for a pause or resume learn that it failed.
-    pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &Refusal) {
+    pub(super) fn refuse_waiting_for_steady(&mut self, refusal: &RequestError) {
         for wait in self.waiting.extract_if(.., |wait| wait.until == Until::Steady) {
             let _ = wait.reply.send(Reply::Refused(refusal.clone()));
         }

@@ -13,7 +13,7 @@ use crate::{
     config::{Overrides, Settings},
     domain::{EndReason, Moment, Sandbox, SandboxId},
     runtime::{Memory, memory::Point},
-    sandboxes::{Create, Created, Rejection},
+    sandboxes::{Create, Created, RequestError},
     store::MemoryStore,
     supervisor::Supervisor,
 };
@@ -80,7 +80,7 @@ impl Bench {
             match self.supervisor.get(id).await {
                 Ok(sandbox) if sandbox.is_gone() => break sandbox,
                 Ok(_) => {}
-                Err(Rejection::NotFound(_)) => {
+                Err(RequestError::NotFound(_)) => {
                     findings.lost += 1;
                     return Ok(());
                 }

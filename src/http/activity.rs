@@ -43,7 +43,7 @@ pub(super) async fn ping(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> R
     let now = sandboxes.now();
     match pinged {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
-        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+        Err(error) => Err(ApiError::of(&error, &now)),
     }
 }
 
@@ -165,6 +165,6 @@ async fn ping_one(sandboxes: &Sandboxes, id: &str, source: ActivitySource) -> Re
     let now = sandboxes.now();
     match pinged {
         Ok(sandbox) => Ok(Deadlines::of(&sandbox, &now)),
-        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+        Err(error) => Err(ApiError::of(&error, &now)),
     }
 }

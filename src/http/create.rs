@@ -155,7 +155,7 @@ pub(super) async fn create(
         Ok(Created::New(sandbox)) => (StatusCode::CREATED, sandbox),
         Ok(Created::Pending(sandbox)) => (StatusCode::ACCEPTED, sandbox),
         Ok(Created::Reused(sandbox)) => (StatusCode::OK, sandbox),
-        Err(rejection) => return Err(ApiError::of(&rejection, &now)),
+        Err(error) => return Err(ApiError::of(&error, &now)),
     };
     let mut response = json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY);
     // Ids are letters, digits, dots, dashes and underscores: every one of them fits a header.

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{answers::SandboxAnswer, json::json_bytes};
 use crate::{
     domain::{EndReason, InvalidId, Now, Status},
-    sandboxes::Rejection,
+    sandboxes::RequestError,
 };
 
 /// Declares the codes, each with its word and its status. A word is a `tt` so that the derives see it.
@@ -184,41 +184,41 @@ impl ApiError {
         self
     }
 
-    /// What a rejection is answered with.
-    pub(super) fn of(rejection: &Rejection, now: &Now) -> Self {
-        let code = match rejection {
-            Rejection::NotFound(_) => Code::NotFound,
-            Rejection::Gone(_) => Code::Gone,
-            Rejection::Terminating { .. } => Code::Terminating,
-            Rejection::WrongState { .. } => Code::WrongState,
-            Rejection::Invalid { .. } => Code::InvalidRequest,
-            Rejection::Conflict(_) => Code::Conflict,
-            Rejection::LimitReached(_) => Code::LimitReached,
-            Rejection::StoreUnavailable(_) => Code::StoreUnavailable,
-            Rejection::RuntimeUnavailable(_) => Code::RuntimeUnavailable,
-            Rejection::RuntimeFailed(_) => Code::RuntimeFailed,
-            Rejection::StartFailed(_) => Code::StartFailed,
-            Rejection::Standby => Code::Standby,
-            Rejection::Starting => Code::Starting,
-            Rejection::Stopping => Code::Stopping,
-            Rejection::Internal(_) => Code::Internal,
+    /// What a request that was not fulfilled is answered with.
+    pub(super) fn of(error: &RequestError, now: &Now) -> Self {
+        let code = match error {
+            RequestError::NotFound(_) => Code::NotFound,
+            RequestError::Gone(_) => Code::Gone,
+            RequestError::Terminating { .. } => Code::Terminating,
+            RequestError::WrongState { .. } => Code::WrongState,
+            RequestError::Invalid { .. } => Code::InvalidRequest,
+            RequestError::Conflict(_) => Code::Conflict,
+            RequestError::LimitReached(_) => Code::LimitReached,
+            RequestError::StoreUnavailable(_) => Code::StoreUnavailable,
+            RequestError::RuntimeUnavailable(_) => Code::RuntimeUnavailable,
+            RequestError::RuntimeFailed(_) => Code::RuntimeFailed,
+            RequestError::StartFailed(_) => Code::StartFailed,
+            RequestError::Standby => Code::Standby,
+            RequestError::Starting => Code::Starting,
+            RequestError::Stopping => Code::Stopping,
+            RequestError::Unanswered | RequestError::Internal(_) => Code::Internal,
         };
-        let error = Self::new(code, rejection.to_string());
-        match rejection {
-            Rejection::Gone(sandbox) => {
+        let answer = Self::new(code, error.to_string());
+        match error {
+            RequestError::Gone(sandbox) => {
                 let end = sandbox.end();
-                error.with(&OfEnd {
+                answer.with(&OfEnd {
                     status: sandbox.status(),
                     reason: end.map(|end| end.reason),
                     exit_code: end.and_then(|end| end.exit_code),
                     ended_at: end.map(|end| now.wall_at(end.decided_at)),
                 })
             }
-            Rejection::Terminating { reason, .. } => error.with(&OfReason { reason: *reason }),
-            Rejection::WrongState { status, .. } => error.with(&OfStatus { status: *status }),
-            Rejection::Invalid { field, .. } => error.with(&OfField { field }),
-            Rejection::StartFailed(sandbox) => error.with(&OfSandbox { sandbox: SandboxAnswer::of(sandbox, now) }),
-            _ => error,
+            RequestError::Terminating { reason, .. } => answer.with(&OfReason { reason: *reason }),
+            RequestError::WrongState { status, .. } => answer.with(&OfStatus { status: *status }),
+            RequestError::Invalid { field, .. } => answer.with(&OfField { field }),
+            RequestError::StartFailed(sandbox) => answer.with(&OfSandbox { sandbox: SandboxAnswer::of(sandbox, now) }),
+            _ => answer,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
         Sandbox, SandboxId,
         leaf::{Leaf, Timeout},
     },
-    sandboxes::{Rejection, Sandboxes, ServingPhase},
+    sandboxes::{RequestError, Sandboxes, ServingPhase},
 };
 
 /// A page of sandboxes, in the order of their ids.
@@ -61,12 +61,12 @@ pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Re
     let ListQuery { filter, after, limit } = ListQuery::of(&request)?;
     // Whoever compares such a list with their own would take what is missing for gone.
     let unknown = match sandboxes.health().phase() {
-        ServingPhase::Standby => Some(Rejection::Standby),
-        ServingPhase::Starting => Some(Rejection::Starting),
+        ServingPhase::Standby => Some(RequestError::Standby),
+        ServingPhase::Starting => Some(RequestError::Starting),
         ServingPhase::Ready | ServingPhase::Stopping => None,
     };
-    if let Some(rejection) = unknown {
-        return Err(ApiError::of(&rejection, &sandboxes.now()));
+    if let Some(error) = unknown {
+        return Err(ApiError::of(&error, &sandboxes.now()));
     }
     let listing = sandboxes.list(&filter, after.as_ref(), limit).await;
     let now = sandboxes.now();
@@ -86,7 +86,7 @@ pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Re
     ))]
 pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
     let sandbox = sandboxes.get(&id).await;
-    whole(&sandboxes, sandbox, StatusCode::OK)
+    sandbox_response(&sandboxes, sandbox, StatusCode::OK)
 }
 
 /// Ends a sandbox.
@@ -120,7 +120,7 @@ pub(super) async fn delete(
         _ => sandboxes.terminate(&id, wait).await,
     };
     let gone = ending.as_ref().is_ok_and(|sandbox| sandbox.is_gone());
-    whole(&sandboxes, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
+    sandbox_response(&sandboxes, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
 }
 
 /// Moves the active timeout to now and `timeout`; counts as use.
@@ -140,7 +140,7 @@ pub(super) async fn keep_alive(
     Body(KeepAliveRequest { timeout }): Body<KeepAliveRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let kept = sandboxes.keep_alive(&id, timeout.plain()).await;
-    whole(&sandboxes, kept, StatusCode::OK)
+    sandbox_response(&sandboxes, kept, StatusCode::OK)
 }
 
 /// Proof of life from inside, which is not use.
@@ -157,7 +157,7 @@ pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody)
     let now = sandboxes.now();
     match living {
         Ok(sandbox) => Ok(json(StatusCode::OK, &PingAnswer::of(&sandbox, &now), PING_CAPACITY)),
-        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+        Err(error) => Err(ApiError::of(&error, &now)),
     }
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody)
     ))]
 pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
     let paused = sandboxes.pause(&id).await;
-    whole(&sandboxes, paused, StatusCode::OK)
+    sandbox_response(&sandboxes, paused, StatusCode::OK)
 }
 
 /// Thaws the container; counts as use.
@@ -188,18 +188,18 @@ pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> 
     ))]
 pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
     let resumed = sandboxes.resume(&id).await;
-    whole(&sandboxes, resumed, StatusCode::OK)
+    sandbox_response(&sandboxes, resumed, StatusCode::OK)
 }
 
 /// The whole sandbox as an answer.
-fn whole(
+fn sandbox_response(
     sandboxes: &Sandboxes,
-    outcome: Result<Sandbox, Rejection>,
+    outcome: Result<Sandbox, RequestError>,
     status: StatusCode,
 ) -> Result<HttpResponse, ApiError> {
     let now = sandboxes.now();
     match outcome {
         Ok(sandbox) => Ok(json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY)),
-        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+        Err(error) => Err(ApiError::of(&error, &now)),
     }
 }

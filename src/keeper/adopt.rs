@@ -20,7 +20,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 
 /// What is known of a sandbox whose record is lost, beside its container.
-pub(super) struct Remains {
+pub(super) struct LostRecord {
     pub(super) id: SandboxId,
     /// Its last activity, where something tells it.
     last_activity: Option<EpochSeconds>,
@@ -30,7 +30,7 @@ pub(super) struct Remains {
     pub(super) forsaken: bool,
 }
 
-impl Remains {
+impl LostRecord {
     /// A member of the active set that has no usable record.
     pub(super) fn of_member(id: SandboxId, score: EpochSeconds, damaged: bool) -> Self {
         Self { id, last_activity: Some(score).filter(|score| score.is_finite()), damaged, forsaken: false }
@@ -65,16 +65,16 @@ impl Remains {
 impl Keeper {
     /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
     /// and only once the engine has answered that there is no container.
-    pub(super) async fn deal_with(&self, loose: Vec<Remains>, fallbacks: Fallbacks) {
-        let members = futures_util::stream::iter(loose);
-        members.for_each_concurrent(AT_ONCE, |member| self.deal_with_one(member, &fallbacks)).await;
+    pub(super) async fn resolve_all(&self, lost: Vec<LostRecord>, fallbacks: Fallbacks) {
+        let members = futures_util::stream::iter(lost);
+        members.for_each_concurrent(AT_ONCE, |member| self.resolve(member, &fallbacks)).await;
     }
 
-    pub(super) async fn deal_with_one(&self, member: Remains, fallbacks: &Fallbacks) {
-        self.shared.tasks.finish("lost record", |_| self.find_place_for(&member, fallbacks)).await;
+    pub(super) async fn resolve(&self, member: LostRecord, fallbacks: &Fallbacks) {
+        self.shared.tasks.finish("lost record", |_| self.adopt_or_forget(&member, fallbacks)).await;
     }
 
-    async fn find_place_for(&self, member: &Remains, fallbacks: &Fallbacks) {
+    async fn adopt_or_forget(&self, member: &LostRecord, fallbacks: &Fallbacks) {
         let mut failures = 0;
         let (owner, inspected) = loop {
             match self.find_container(&member.id).await {
@@ -92,7 +92,7 @@ impl Keeper {
             Some(inspected) => {
                 warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
                 let (sandbox, effects) = self.adopt(member, &owner, inspected, fallbacks);
-                self.revive(sandbox, effects, true);
+                self.spawn(sandbox, effects, true);
             }
             None => {
                 self.shared.journal.write(Write::Deactivate { member: member.id.as_str().into() });
@@ -117,7 +117,7 @@ impl Keeper {
     /// A sandbox made of what its container tells.
     pub(super) fn adopt(
         &self,
-        remains: &Remains,
+        record: &LostRecord,
         owner: &Owner,
         found: Inspected,
         fallbacks: &Fallbacks,
@@ -133,18 +133,18 @@ impl Keeper {
         // the labels say; without them it is legacy.
         let idle_timeout = match labels.idle_timeout {
             Some(None) => None,
-            Some(Some(timeout)) if remains.damaged => Some(timeout.max(fallbacks.legacy_ttl)),
+            Some(Some(timeout)) if record.damaged => Some(timeout.max(fallbacks.legacy_ttl)),
             Some(Some(timeout)) => Some(timeout),
             None => Some(fallbacks.legacy_ttl),
         };
         let policy = Policy {
             idle_timeout,
-            paused_timeout: labels.paused_timeout.or(remains.damaged.then_some(fallbacks.legacy_ttl)),
+            paused_timeout: labels.paused_timeout.or(record.damaged.then_some(fallbacks.legacy_ttl)),
             heartbeat_timeout: labels.heartbeat_timeout,
             active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
             on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),
         };
-        let created_at = labels.created_at.or(remains.last_activity).unwrap_or_else(|| now.wall());
+        let created_at = labels.created_at.or(record.last_activity).unwrap_or_else(|| now.wall());
         let details = Details {
             template: labels.template.as_deref().map(Into::into),
             image: found.image.map(Into::into),
@@ -153,14 +153,14 @@ impl Keeper {
             ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
-            ..Details::new(remains.id.clone(), found.name, created_at)
+            ..Details::new(record.id.clone(), found.name, created_at)
         };
         let traces = Traces {
             container: found.state,
-            forsaken: remains.forsaken,
+            forsaken: record.forsaken,
             details,
             policy,
-            last_activity: remains.last_activity,
+            last_activity: record.last_activity,
         };
         rehydrate::adopt(traces, fallbacks, now)
     }

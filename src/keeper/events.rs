@@ -68,10 +68,10 @@ impl Keeper {
                 });
             }
             ContainerEventKind::Paused | ContainerEventKind::Unpaused | ContainerEventKind::Died { .. } => {
-                let supervisor = self.clone();
+                let keeper = self.clone();
                 self.shared.io.spawn(async move {
-                    let look = |_| supervisor.look_after(&container, kind, at);
-                    supervisor.shared.tasks.finish("look at what happened to a container", look).await;
+                    let look = |_| keeper.follow_up(&container, kind, at);
+                    keeper.shared.tasks.finish("look at what happened to a container", look).await;
                 });
             }
             ContainerEventKind::Started | ContainerEventKind::OutOfMemory => {}
@@ -80,7 +80,7 @@ impl Keeper {
 
     /// Looks at a container to which something has happened: only a look can tell why it died, and whether it is frozen for
     /// longer than a commit takes. An engine that goes away thaws what it stops.
-    async fn look_after(&self, container: &ContainerRef, kind: ContainerEventKind, at: EpochSeconds) {
+    async fn follow_up(&self, container: &ContainerRef, kind: ContainerEventKind, at: EpochSeconds) {
         let died = matches!(kind, ContainerEventKind::Died { .. });
         if !died {
             tokio::time::sleep(COMMIT).await;
@@ -99,7 +99,7 @@ impl Keeper {
         // An end that is told late may be the one before its last start, which was told then.
         let is_new = died && sandbox.details.started_at.is_none_or(|started_at| at >= started_at);
         if is_up && is_its_own && !is_known {
-            self.look_closer(&handle, &sandbox, is_new).await;
+            self.inspect(&handle, &sandbox, is_new).await;
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Absence {
 }
 
 impl Absence {
-    /// How careful to be with what is brought back `now`. A clean stop has lost nothing, and owes clients only as long as
+    /// How careful to be with what is restored `now`. A clean stop has lost nothing, and owes clients only as long as
     /// they were not answered; after any other one, `whole` holds.
     pub(super) fn fit(self, whole: Fallbacks, now: Now) -> Fallbacks {
         let whole = self.with_what_is_left(whole);
@@ -118,7 +118,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let clean = |seconds| LastStop::Clean { ago: second * seconds };
         assert_eq!(not_before(clean(2), Duration::ZERO), (second * 2 + MARGIN, None));
-        // What is brought back later was away for longer, and begins later.
+        // What is restored later was away for longer, and begins later.
         assert_eq!(not_before(clean(2), second * 3), (second * 8 + MARGIN, None));
         assert_eq!(not_before(clean(3600), Duration::ZERO), (GRACE, None));
         assert_eq!(not_before(LastStop::Clean { ago: Duration::MAX }, second), (GRACE, None));

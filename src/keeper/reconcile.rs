@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{adopt::Remains, run::Keeper, strangers::Sighting};
+use super::{adopt::LostRecord, run::Keeper, strangers::Sighting};
 use crate::{
     actor::{Entry, SandboxHandle},
     domain::{
@@ -63,7 +63,7 @@ impl Keeper {
 
     /// Whether a sandbox's container does what the sandbox says.
     async fn compare(&self, handle: &SandboxHandle, listed: &HashMap<&str, &Listed>, began: &Now) {
-        let Ok(sandbox) = handle.look().await else { return };
+        let Ok(sandbox) = handle.snapshot().await else { return };
         let status = sandbox.status();
         let under_way = sandbox.is_pausing_or_resuming() || sandbox.is_restarting();
         let settled = matches!(status, Status::Running | Status::Paused) && !under_way;
@@ -79,13 +79,13 @@ impl Keeper {
         };
         match (found.filter(is_there).map(|listed| listed.state), status) {
             (Some(Container::Running), Status::Running) | (Some(Container::Paused), Status::Paused) => {}
-            _ => self.look_closer(handle, &sandbox, false).await,
+            _ => self.inspect(handle, &sandbox, false).await,
         }
     }
 
     /// Looks at exactly this sandbox's container, and tells its actor what it does. `died`: it was told to have ended, so
     /// that one that runs has been restarted.
-    pub(super) async fn look_closer(&self, handle: &SandboxHandle, sandbox: &Sandbox, died: bool) {
+    pub(super) async fn inspect(&self, handle: &SandboxHandle, sandbox: &Sandbox, died: bool) {
         let container = ContainerRef::of(sandbox);
         let Some(found) = self.inspected(sandbox, &container).await else {
             // An engine that has just told of an end and does not answer any more is on its way out.
@@ -154,7 +154,7 @@ impl Keeper {
         let of_age = age > self.settings.sandboxes.orphan_grace.as_secs_f64();
         match self.shared.registry.get(id, began.moment) {
             Some(Entry::Live(handle)) => {
-                let Ok(sandbox) = handle.look().await else { return None };
+                let Ok(sandbox) = handle.snapshot().await else { return None };
                 if is_of(&sandbox) {
                     return None;
                 }
@@ -171,7 +171,7 @@ impl Keeper {
                 None
             }
             None if of_age && strange.is_none() => {
-                self.take_in(listed).await;
+                self.adopt_orphan(listed).await;
                 None
             }
             Some(Entry::Ended(_)) | None => strange,
@@ -188,20 +188,20 @@ impl Keeper {
 
     /// A container of ours that no sandbox knows: it becomes one again if its labels say that it should live, else it ends
     /// as `orphaned`. Either way it has an owner from now on.
-    async fn take_in(&self, listed: &Listed) {
+    async fn adopt_orphan(&self, listed: &Listed) {
         let sandbox_id = &listed.container.sandbox;
         match self.shared.runtime.inspect(&listed.container).await {
             Ok(Some(found)) => {
                 let (now, legacy_ttl) = (self.shared.clock.now(), self.settings.lifecycle.legacy_ttl.as_secs_f64());
-                let remains = Remains::orphan(sandbox_id.clone(), listed.created_at, now, &found, legacy_ttl);
-                if remains.forsaken {
+                let record = LostRecord::orphan(sandbox_id.clone(), listed.created_at, now, &found, legacy_ttl);
+                if record.forsaken {
                     info!(%sandbox_id, "a container without a sandbox is past its time; it is removed");
                 } else {
                     warn!(%sandbox_id, "a container without a sandbox is adopted by its labels");
                 }
                 let fallbacks = self.fallbacks(now);
-                let (sandbox, effects) = self.adopt(&remains, &Owner::Sandglass, found, &fallbacks);
-                self.revive(sandbox, effects, true);
+                let (sandbox, effects) = self.adopt(&record, &Owner::Sandglass, found, &fallbacks);
+                self.spawn(sandbox, effects, true);
             }
             Ok(None) => {}
             Err(error) => warn!(%sandbox_id, %error, "a container without a sandbox cannot be looked at yet"),

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
-use super::{adopt::Remains, hand_over::Absence, run::Keeper};
+use super::{adopt::LostRecord, hand_over::Absence, run::Keeper};
 use crate::{
-    actor::{Births, SandboxHandle, Tombstone},
+    actor::{SandboxHandle, SpawnBatch, Tombstone},
     domain::{
         Now, Policy, Sandbox, SandboxId,
         record::Record,
@@ -27,7 +27,7 @@ const BREATH: usize = 50;
 /// A store that cannot be read is asked again soon: nothing works before it answers.
 pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
 
-/// What a start has brought back.
+/// What a start has restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restoration {
     /// Sandboxes.
@@ -44,9 +44,9 @@ pub struct Restoration {
 
 /// What became of a member.
 pub(super) enum Member {
-    Back { completed: bool },
-    Loose(Remains),
-    Nothing,
+    Restored { completed: bool },
+    Lost(LostRecord),
+    Invalid,
 }
 
 impl Keeper {
@@ -54,7 +54,7 @@ impl Keeper {
     /// set: what cannot be read is read again. When it returns, everything is known, and requests are served.
     pub(super) async fn restore(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
-        let mut loose = Vec::new();
+        let mut lost = Vec::new();
         let began = self.shared.clock.now();
         let grace_spent = self.patiently(|| self.store.grace_spent()).await?;
         let absence = Absence { last_stop, known_at: began.moment, grace_spent };
@@ -66,10 +66,10 @@ impl Keeper {
             let more = next.is_some();
             // The store reads the next page while the sandboxes of this one are made.
             let (made, coming) =
-                tokio::join!(self.bring_all_back(page.entries, absence, &whole, &mut restoration), async {
+                tokio::join!(self.restore_page(page.entries, absence, &whole, &mut restoration), async {
                     if more { self.active_page(next).await } else { Ok(Page::default()) }
                 },);
-            loose.extend(made);
+            lost.extend(made);
             if !more {
                 break;
             }
@@ -77,15 +77,15 @@ impl Keeper {
             info!(sandboxes = restoration.sandboxes, "bringing sandboxes back");
         }
         restoration.tombstones = self.read_tombstones(&fallbacks).await?;
-        restoration.orphans = loose.iter().filter(|member| !member.damaged).count();
-        for member in &loose {
+        restoration.orphans = lost.iter().filter(|member| !member.damaged).count();
+        for member in &lost {
             self.sandboxes.unresolved.insert(member.id.clone());
         }
-        if !loose.is_empty() {
+        if !lost.is_empty() {
             let keeper = self.clone();
-            self.shared.io.spawn(async move { keeper.deal_with(loose, fallbacks).await });
+            self.shared.io.spawn(async move { keeper.resolve_all(lost, fallbacks).await });
         }
-        // Where nothing is brought back, nothing is granted, and the first run uses up nothing.
+        // Where nothing is restored, nothing is granted, and the first run uses up nothing.
         let now = self.shared.clock.now();
         let nobody = restoration.sandboxes + restoration.orphans + restoration.quarantined == 0;
         let over = if nobody { now.moment } else { absence.fit(whole, now).not_before };
@@ -99,34 +99,34 @@ impl Keeper {
     }
 
     /// A page as it comes: until then, nobody could ping its sandboxes. Returns what of it has no record.
-    async fn bring_all_back(
+    async fn restore_page(
         &self,
         entries: Vec<Stored>,
         absence: Absence,
         fallbacks: &Fallbacks,
         restoration: &mut Restoration,
-    ) -> Vec<Remains> {
+    ) -> Vec<LostRecord> {
         let fitting = absence.fit(*fallbacks, self.shared.clock.now());
-        let mut loose = Vec::new();
-        let mut births = self.sandboxes.arbiters.births();
+        let mut lost = Vec::new();
+        let mut batch = self.sandboxes.arbiters.batch();
         for (number, stored) in entries.into_iter().enumerate() {
-            match self.bring_back(stored, &fitting, restoration, &mut births) {
-                Member::Back { completed } => {
+            match self.restore_member(stored, &fitting, restoration, &mut batch) {
+                Member::Restored { completed } => {
                     restoration.sandboxes += 1;
                     restoration.completed += usize::from(completed);
                 }
-                Member::Loose(member) => loose.push(member),
-                Member::Nothing => {}
+                Member::Lost(member) => lost.push(member),
+                Member::Invalid => {}
             }
             if number % BREATH == 0 {
-                births.start();
+                batch.start();
                 tokio::task::yield_now().await;
             }
         }
-        loose
+        lost
     }
 
-    /// What fills the gaps of a record that is brought back now.
+    /// What fills the gaps of a record that is restored now.
     pub(super) fn fallbacks(&self, now: Now) -> Fallbacks {
         let lifecycle = &self.settings.lifecycle;
         Fallbacks {
@@ -167,12 +167,12 @@ impl Keeper {
         }
     }
 
-    pub(super) fn bring_back(
+    pub(super) fn restore_member(
         &self,
         stored: Stored,
         fallbacks: &Fallbacks,
         restoration: &mut Restoration,
-        births: &mut Births<'_>,
+        batch: &mut SpawnBatch<'_>,
     ) -> Member {
         let Some(id) = std::str::from_utf8(&stored.member).ok().and_then(|text| SandboxId::parse(text).ok()) else {
             // No container of ours can have such an id: nothing is lost by taking it out of the set.
@@ -180,19 +180,19 @@ impl Keeper {
             let bytes = if let Found::Record(bytes) = stored.found { bytes } else { Vec::new() };
             self.quarantine(&stored.member, bytes, "the member is not a valid sandbox id".into());
             self.shared.journal.write(Write::Deactivate { member: stored.member });
-            return Member::Nothing;
+            return Member::Invalid;
         };
         let now = self.shared.clock.now();
         let (bytes, reason) = match stored.found {
-            Found::Nothing => return Member::Loose(Remains::of_member(id, stored.score, false)),
+            Found::Nothing => return Member::Lost(LostRecord::of_member(id, stored.score, false)),
             Found::Foreign(what) => (Vec::new(), what),
             Found::Record(bytes) => {
                 let read = Record::parse(&bytes)
                     .and_then(|record| rehydrate::rehydrate(&id, record, stored.score, fallbacks, now));
                 match read {
                     Ok(back) => {
-                        self.revive_in(births, back.sandbox, back.effects, back.completed);
-                        return Member::Back { completed: back.completed };
+                        self.spawn_in(batch, back.sandbox, back.effects, back.completed);
+                        return Member::Restored { completed: back.completed };
                     }
                     Err(damaged) => (bytes, damaged.to_string()),
                 }
@@ -200,7 +200,7 @@ impl Keeper {
         };
         restoration.quarantined += 1;
         self.quarantine(&stored.member, bytes, reason);
-        Member::Loose(Remains::of_member(id, stored.score, true))
+        Member::Lost(LostRecord::of_member(id, stored.score, true))
     }
 
     fn quarantine(&self, member: &[u8], bytes: Vec<u8>, reason: String) {
@@ -212,15 +212,15 @@ impl Keeper {
     }
 
     /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
-    pub(super) fn revive(&self, sandbox: Sandbox, effects: Effects, save: bool) {
-        self.revive_in(&mut self.sandboxes.arbiters.births(), sandbox, effects, save);
+    pub(super) fn spawn(&self, sandbox: Sandbox, effects: Effects, save: bool) {
+        self.spawn_in(&mut self.sandboxes.arbiters.batch(), sandbox, effects, save);
     }
 
-    /// The same, started with all of `births`.
-    fn revive_in(&self, births: &mut Births<'_>, sandbox: Sandbox, effects: Effects, save: bool) {
+    /// The same, started with all of `batch`.
+    fn spawn_in(&self, batch: &mut SpawnBatch<'_>, sandbox: Sandbox, effects: Effects, save: bool) {
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
-        let spawn = || SandboxHandle::revive(&self.shared, births, sandbox, Effects { persist, ..effects });
+        let spawn = || SandboxHandle::spawn_in(&self.shared, batch, sandbox, Effects { persist, ..effects });
         // A page of the store may name a member twice: the first one stays.
         if self.shared.registry.insert_with(&id, |old| self.sandboxes.tell_forgotten(old), spawn).is_ok() {
             self.shared.metrics.rehydrated();

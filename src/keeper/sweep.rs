@@ -8,12 +8,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, warn};
 
 use super::{
-    adopt::Remains,
+    adopt::LostRecord,
     restore::{Member, Restoration},
     run::Keeper,
 };
 use crate::{
-    actor::{Refusal, SandboxHandle},
+    actor::{RequestError, SandboxHandle},
     domain::{SandboxId, sandbox::Event},
     ports::store::Stored,
 };
@@ -55,7 +55,7 @@ impl Keeper {
 
     async fn check(&self, id: &SandboxId) {
         let registry = &self.shared.registry;
-        let Some(look) = registry.with_live(id, SandboxHandle::look) else { return };
+        let Some(look) = registry.with_live(id, SandboxHandle::snapshot) else { return };
         match timeout(ANSWER_WITHIN, look).await {
             Ok(Ok(sandbox)) => {
                 let now = self.shared.clock.now().moment;
@@ -67,7 +67,7 @@ impl Keeper {
                 }
             }
             // It may have left for good meanwhile, which is how it should be.
-            Ok(Err(Refusal::Unanswered)) => {
+            Ok(Err(RequestError::Unanswered)) => {
                 if let Some(dead) = registry.handle(id).filter(SandboxHandle::is_dead) {
                     self.replace(id, &dead).await;
                 }
@@ -77,7 +77,7 @@ impl Keeper {
         }
     }
 
-    /// An actor that ended without its sandbox, by a panic, is brought back from what the store has: its last transition,
+    /// An actor that ended without its sandbox, by a panic, is restored from what the store has: its last transition,
     /// and its activity but for what was acknowledged since the last flush, which the slack makes up for.
     async fn replace(&self, id: &SandboxId, dead: &SandboxHandle) {
         let stored = match self.store.get(id).await {
@@ -96,20 +96,23 @@ impl Keeper {
         error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
         self.shared.metrics.actor_lost();
         // To its end, also after a panic: nobody else looks after the sandbox now.
-        self.shared.tasks.finish("lost actor", |_| self.put_in_its_place(id, stored.clone())).await;
+        self.shared.tasks.finish("lost actor", |_| self.restore_lost(id, stored.clone())).await;
     }
 
-    async fn put_in_its_place(&self, id: &SandboxId, stored: Option<Stored>) {
+    async fn restore_lost(&self, id: &SandboxId, stored: Option<Stored>) {
         let fallbacks = self.fallbacks(self.shared.clock.now());
         let member = match stored {
-            Some(stored) => {
-                self.bring_back(stored, &fallbacks, &mut Restoration::default(), &mut self.sandboxes.arbiters.births())
-            }
-            None => Member::Loose(Remains::of_member(id.clone(), f64::NAN, false)),
+            Some(stored) => self.restore_member(
+                stored,
+                &fallbacks,
+                &mut Restoration::default(),
+                &mut self.sandboxes.arbiters.batch(),
+            ),
+            None => Member::Lost(LostRecord::of_member(id.clone(), f64::NAN, false)),
         };
         match member {
-            Member::Back { .. } | Member::Nothing => _ = self.sandboxes.unresolved.remove(id),
-            Member::Loose(remains) => self.deal_with_one(remains, &fallbacks).await,
+            Member::Restored { .. } | Member::Invalid => _ = self.sandboxes.unresolved.remove(id),
+            Member::Lost(record) => self.resolve(record, &fallbacks).await,
         }
     }
 }

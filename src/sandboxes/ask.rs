@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use super::{directory::Sandboxes, error::Rejection, health::ServingPhase, plan::bounded};
+use super::{directory::Sandboxes, health::ServingPhase, plan::bounded};
 use crate::{
-    actor::{Refusal, SandboxHandle, Until},
-    domain::{ActivitySource, Denied, EndReason, Sandbox, SandboxId, Status, sandbox::Event},
+    actor::{RequestError, SandboxHandle, Until},
+    domain::{ActivitySource, EndReason, Sandbox, SandboxId, Status, sandbox::Event},
 };
 
 impl Sandboxes {
     /// Proof of use. The idle clock is reset before this answers.
     ///
     /// # Errors
-    /// [`Rejection`], when the sandbox is ending, ended, or unknown; its end then goes on.
-    pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`], when the sandbox is ending, ended, or unknown; its end then goes on.
+    pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, RequestError> {
         self.ask(id, Event::Activity(source)).await
     }
 
     /// Moves the active timeout to now and `timeout` (`None`: the sandbox's own), and counts as use.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn keep_alive(&self, id: &SandboxId, timeout: impl Into<Option<Duration>>) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`].
+    pub async fn keep_alive(
+        &self,
+        id: &SandboxId,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Sandbox, RequestError> {
         let timeout = match timeout.into() {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
             None => self.get(id).await?.policy().active_timeout,
@@ -32,24 +36,24 @@ impl Sandboxes {
     /// Freezes the container.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn pause(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`].
+    pub async fn pause(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
         self.ask_for_status(id, Event::Pause, Status::Paused).await
     }
 
     /// Thaws the container; counts as use.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`].
+    pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
         self.ask_for_status(id, Event::Resume, Status::Running).await
     }
 
     /// Proof of life from inside, which is not use.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn heartbeat(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`].
+    pub async fn heartbeat(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
         self.ask(id, Event::Heartbeat).await
     }
 
@@ -57,8 +61,8 @@ impl Sandboxes {
     /// at the latest after that time.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn terminate(&self, id: &SandboxId, wait: Duration) -> Result<Sandbox, Rejection> {
+    /// [`RequestError`].
+    pub async fn terminate(&self, id: &SandboxId, wait: Duration) -> Result<Sandbox, RequestError> {
         let ending = self.ask(id, Event::Terminate(EndReason::Requested)).await?;
         if wait.is_zero() {
             return Ok(ending);
@@ -83,45 +87,42 @@ impl Sandboxes {
     /// One sandbox; one that ended answers too, until its retention is over.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Rejection> {
-        if let Some(Ok(sandbox)) = self.with_handle(id, SandboxHandle::look).await {
+    /// [`RequestError`].
+    pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
+        if let Some(Ok(sandbox)) = self.with_handle(id, SandboxHandle::snapshot).await {
             return Ok(sandbox);
         }
         match self.absent(id) {
-            Rejection::Gone(sandbox) => Ok(Sandbox::clone(&sandbox)),
-            rejection => Err(rejection),
+            RequestError::Gone(sandbox) => Ok(Sandbox::clone(&sandbox)),
+            error => Err(error),
         }
     }
 
-    async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, Rejection> {
+    async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, RequestError> {
         match self.with_handle(id, |handle| handle.ask(event.clone())).await {
-            Some(Ok(sandbox)) => Ok(sandbox),
-            None | Some(Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. }))) => Err(self.absent(id)),
-            Some(Err(refusal)) => Err(Rejection::of(id, refusal)),
+            None | Some(Err(RequestError::Unanswered)) => Err(self.absent(id)),
+            Some(answer) => answer,
         }
     }
 
     /// Something that a sandbox is asked to become; it may end meanwhile.
-    async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, Rejection> {
+    async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, RequestError> {
         let sandbox = self.ask(id, event).await?;
         match sandbox.end() {
             None if sandbox.status() == wanted => Ok(sandbox),
-            None => Err(Rejection::RuntimeFailed(format!("the sandbox is {} again", sandbox.status()))),
-            Some(end) => Err(Rejection::Terminating { id: id.clone(), reason: end.reason }),
+            None => Err(RequestError::RuntimeFailed(format!("the sandbox is {} again", sandbox.status()))),
+            Some(end) => Err(RequestError::Terminating { id: id.clone(), reason: end.reason }),
         }
     }
 
     /// Asks the actor of `id`; nobody answering may mean that it left, and that another one stands there now.
     async fn with_handle<F>(&self, id: &SandboxId, question: impl Fn(&SandboxHandle) -> F) -> Option<F::Output>
     where
-        F: Future<Output = Result<Sandbox, Refusal>>,
+        F: Future<Output = Result<Sandbox, RequestError>>,
     {
         let first = self.shared.registry.with_live(id, &question)?.await;
         match first {
-            Err(Refusal::Unanswered | Refusal::Denied(Denied::Gone { .. })) => {
-                Some(self.shared.registry.with_live(id, &question)?.await)
-            }
+            Err(RequestError::Unanswered) => Some(self.shared.registry.with_live(id, &question)?.await),
             answer => Some(answer),
         }
     }

@@ -6,15 +6,14 @@ use serde_json::value::RawValue;
 
 use super::{
     directory::Sandboxes,
-    error::Rejection,
     health::RuntimeHealth,
     plan::{Plan, bounded, template_of},
     unheard::Unheard,
 };
 use crate::{
-    actor::{Entry, Refusal, SandboxHandle, Until},
+    actor::{Entry, RequestError, SandboxHandle, Until},
     domain::{
-        Denied, Details, EndReason, OnTimeout, Sandbox, SandboxId, Status,
+        Details, EndReason, OnTimeout, Sandbox, SandboxId, Status,
         leaf::{EnvName, ImageRef, Ports, Text},
         name::container_name,
         sandbox::Event,
@@ -77,15 +76,15 @@ impl Sandboxes {
     /// that one, and it ends when its start is done, if nobody has used it by then.
     ///
     /// # Errors
-    /// [`Rejection`]; when it is anything but `StartFailed`, no container was made.
-    pub async fn create(&self, request: Create, wait: bool) -> Result<Created, Rejection> {
+    /// [`RequestError`]; when it is anything but `StartFailed`, no container was made.
+    pub async fn create(&self, request: Create, wait: bool) -> Result<Created, RequestError> {
         let plan = Plan::of(&request, &self.settings)?;
         let id = request.id.clone().unwrap_or_else(SandboxId::generate);
         loop {
-            // Until everything is brought back, nobody knows whether the id is taken.
+            // Until everything is restored, nobody knows whether the id is taken.
             self.must_be_ready()?;
             if self.unresolved.contains(&id) {
-                return Err(Rejection::Starting);
+                return Err(RequestError::Starting);
             }
             if let Some(Entry::Live(handle)) = self.shared.registry.get(&id, self.shared.clock.now().moment) {
                 match self.reuse(&id, &handle, &request, wait).await? {
@@ -116,10 +115,10 @@ impl Sandboxes {
             }
             let outcome = under_way.await.map_err(|error| match error.is_cancelled() {
                 // The whole process ends at once; the next start drives on what is recorded.
-                true => Rejection::Stopping,
-                false => Rejection::Internal(error.to_string()),
+                true => RequestError::Stopping,
+                false => RequestError::Internal(error.to_string()),
             })?;
-            let outcome = outcome.unwrap_or(Err(Refusal::Unanswered));
+            let outcome = outcome.unwrap_or(Err(RequestError::Unanswered));
             let sandbox = self.or_what_is_left(&id, outcome).await?;
             if let Some(unheard) = unheard {
                 unheard.heard();
@@ -129,22 +128,22 @@ impl Sandboxes {
     }
 
     /// What must hold before anything is started.
-    fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Rejection> {
+    fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, RequestError> {
         match self.health.store() {
             StoreHealth::Up => {}
-            StoreHealth::Down { error, .. } => return Err(Rejection::StoreUnavailable(error)),
-            StoreHealth::Lost { holder } => return Err(Rejection::StoreUnavailable(format!("held by {holder}"))),
+            StoreHealth::Down { error, .. } => return Err(RequestError::StoreUnavailable(error)),
+            StoreHealth::Lost { holder } => return Err(RequestError::StoreUnavailable(format!("held by {holder}"))),
         }
         if let RuntimeHealth::Down { error, .. } = self.health.runtime() {
-            return Err(Rejection::RuntimeUnavailable(error));
+            return Err(RequestError::RuntimeUnavailable(error));
         }
         let most = self.settings.sandboxes.max_sandboxes;
         if self.shared.registry.live_count() >= most {
-            return Err(Rejection::LimitReached(format!("{most} sandboxes are alive (docker.max_sandboxes)")));
+            return Err(RequestError::LimitReached(format!("{most} sandboxes are alive (docker.max_sandboxes)")));
         }
         let most = self.settings.sandboxes.max_creates;
         self.creates.clone().try_acquire_owned().map_err(|_| {
-            Rejection::LimitReached(format!("{most} sandboxes are being started (docker.max_creates); try again"))
+            RequestError::LimitReached(format!("{most} sandboxes are being started (docker.max_creates); try again"))
         })
     }
 
@@ -172,7 +171,7 @@ impl Sandboxes {
     }
 
     /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
-    async fn recorded(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Sandbox, Rejection> {
+    async fn recorded(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Sandbox, RequestError> {
         let mut health = self.health.watch_store();
         let outcome = tokio::select! {
             biased;
@@ -186,17 +185,20 @@ impl Sandboxes {
             Ok(recorded) => self.or_what_is_left(id, recorded).await,
             Err(error) => {
                 handle.tell(Event::Terminate(EndReason::StartFailed));
-                Err(Rejection::StoreUnavailable(error))
+                Err(RequestError::StoreUnavailable(error))
             }
         }
     }
 
     /// A start may fail, and all of it be gone, before its actor is asked how it went: then the tombstone tells.
-    async fn or_what_is_left(&self, id: &SandboxId, answer: Result<Sandbox, Refusal>) -> Result<Sandbox, Rejection> {
+    async fn or_what_is_left(
+        &self,
+        id: &SandboxId,
+        answer: Result<Sandbox, RequestError>,
+    ) -> Result<Sandbox, RequestError> {
         match answer {
-            Ok(sandbox) => Ok(sandbox),
-            Err(Refusal::Unanswered) => self.get(id).await,
-            Err(refusal) => Err(Rejection::of(id, refusal)),
+            Err(RequestError::Unanswered) => self.get(id).await,
+            answer => answer,
         }
     }
 
@@ -206,12 +208,12 @@ impl Sandboxes {
         handle: &SandboxHandle,
         request: &Create,
         wait: bool,
-    ) -> Result<Option<Created>, Rejection> {
+    ) -> Result<Option<Created>, RequestError> {
         let timeout = request.timeout.map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
         let alike = |sandbox: &Sandbox| self.is_made_as_asked(sandbox, request);
-        let Ok(present) = handle.look().await else { return self.left(id, handle) };
+        let Ok(present) = handle.snapshot().await else { return self.left(id, handle) };
         if present.is_alive() && !alike(&present) {
-            return Err(Rejection::Conflict(format!(
+            return Err(RequestError::Conflict(format!(
                 "id {id} belongs to a sandbox from template {} and image {}",
                 present.details.template.as_deref().unwrap_or("?"),
                 present.details.image.as_deref().unwrap_or("?"),
@@ -224,15 +226,15 @@ impl Sandboxes {
                 self.running(started).map(Created::Reused).map(Some)
             }
             Ok(sandbox) => Ok(Some(Created::Reused(sandbox))),
-            Err(Refusal::Denied(Denied::Gone { .. }) | Refusal::Unanswered) => self.left(id, handle),
-            Err(refusal) => Err(Rejection::of(id, refusal)),
+            Err(RequestError::Unanswered) => self.left(id, handle),
+            Err(error) => Err(error),
         }
     }
 
     /// Nobody answered. If the actor has left, the id is free or somebody else's; one that still stands there is broken.
-    fn left(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Option<Created>, Rejection> {
+    fn left(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Option<Created>, RequestError> {
         let stands = self.shared.registry.with_live(id, |standing| standing.is_same(handle)).unwrap_or(false);
-        if stands { Err(Rejection::of(id, Refusal::Unanswered)) } else { Ok(None) }
+        if stands { Err(RequestError::Internal(format!("sandbox {id} does not answer"))) } else { Ok(None) }
     }
 
     /// A client that names what it wants gets that or a conflict; one that names nothing takes what is there. Records that
@@ -248,13 +250,13 @@ impl Sandboxes {
         same_template && same_image
     }
 
-    fn running(&self, sandbox: Sandbox) -> Result<Sandbox, Rejection> {
+    fn running(&self, sandbox: Sandbox) -> Result<Sandbox, RequestError> {
         match sandbox.status() {
             Status::Running | Status::Paused => Ok(sandbox),
             _ if self.health.runtime().is_down() => {
                 let problem = sandbox.details.error_message.as_deref().map(Into::into);
                 let problem = problem.unwrap_or_else(|| "it ended while the container engine was down".into());
-                Err(Rejection::RuntimeUnavailable(problem))
+                Err(RequestError::RuntimeUnavailable(problem))
             }
             _ => Err(why_it_does_not_run(sandbox)),
         }
@@ -262,13 +264,13 @@ impl Sandboxes {
 }
 
 /// With a very short timeout it may have run, and run out, before anybody could be told.
-fn why_it_does_not_run(sandbox: Sandbox) -> Rejection {
+fn why_it_does_not_run(sandbox: Sandbox) -> RequestError {
     match sandbox.end().map(|end| end.reason) {
-        Some(EndReason::Idle | EndReason::Expired) if sandbox.is_gone() => Rejection::Gone(Arc::new(sandbox)),
+        Some(EndReason::Idle | EndReason::Expired) if sandbox.is_gone() => RequestError::Gone(Arc::new(sandbox)),
         Some(reason @ (EndReason::Idle | EndReason::Expired)) => {
-            Rejection::Terminating { id: sandbox.id().clone(), reason }
+            RequestError::Terminating { id: sandbox.id().clone(), reason }
         }
-        _ => Rejection::StartFailed(Box::new(sandbox)),
+        _ => RequestError::StartFailed(Box::new(sandbox)),
     }
 }
 
@@ -306,7 +308,7 @@ mod tests {
         let recorded = supervisor.recorded(&id, &handle).await.unwrap();
         assert_eq!(recorded.status(), Status::Failed);
         let started = supervisor.or_what_is_left(&id, handle.wait(Until::Started).await).await.unwrap();
-        assert!(matches!(supervisor.running(started), Err(Rejection::StartFailed(_))));
+        assert!(matches!(supervisor.running(started), Err(RequestError::StartFailed(_))));
     }
 
     #[actix_web::test]
@@ -322,6 +324,6 @@ mod tests {
         supervisor.create(request, false).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         let gone = supervisor.get(&id).await.unwrap();
-        assert!(matches!(supervisor.running(gone), Err(Rejection::Gone(_))));
+        assert!(matches!(supervisor.running(gone), Err(RequestError::Gone(_))));
     }
 }

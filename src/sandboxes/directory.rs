@@ -6,12 +6,9 @@ use dashmap::DashSet;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    error::Rejection,
-    health::{Health, RuntimeHealth, ServingPhase},
-};
+use super::health::{Health, RuntimeHealth, ServingPhase};
 use crate::{
-    actor::{Arbiters, Entry, Shared},
+    actor::{Arbiters, Entry, RequestError, Shared},
     config::Settings,
     domain::{Now, Sandbox, SandboxId},
     feed::Change,
@@ -82,29 +79,29 @@ impl Sandboxes {
         })
     }
 
-    pub(super) fn must_be_ready(&self) -> Result<(), Rejection> {
+    pub(super) fn must_be_ready(&self) -> Result<(), RequestError> {
         match self.health.phase() {
             ServingPhase::Ready => Ok(()),
-            ServingPhase::Standby => Err(Rejection::Standby),
-            ServingPhase::Starting => Err(Rejection::Starting),
-            ServingPhase::Stopping => Err(Rejection::Stopping),
+            ServingPhase::Standby => Err(RequestError::Standby),
+            ServingPhase::Starting => Err(RequestError::Starting),
+            ServingPhase::Stopping => Err(RequestError::Stopping),
         }
     }
 
     /// What it means that no actor stands under `id`.
-    pub(super) fn absent(&self, id: &SandboxId) -> Rejection {
+    pub(super) fn absent(&self, id: &SandboxId) -> RequestError {
         let phase = self.health.phase();
         match self.shared.registry.get(id, self.now().moment) {
-            Some(Entry::Ended(tombstone)) => Rejection::Gone(tombstone.sandbox),
+            Some(Entry::Ended(tombstone)) => RequestError::Gone(tombstone.sandbox),
             // Its actor has left with the threads of all actors.
-            Some(Entry::Live(_)) if phase == ServingPhase::Stopping => Rejection::Stopping,
+            Some(Entry::Live(_)) if phase == ServingPhase::Stopping => RequestError::Stopping,
             Some(Entry::Live(_)) => {
                 self.sweep_now.notify_one();
-                Rejection::Internal(format!("sandbox {id} does not answer"))
+                RequestError::Internal(format!("sandbox {id} does not answer"))
             }
-            None if phase == ServingPhase::Standby => Rejection::Standby,
-            None if phase == ServingPhase::Starting || self.unresolved.contains(id) => Rejection::Starting,
-            None => Rejection::NotFound(id.clone()),
+            None if phase == ServingPhase::Standby => RequestError::Standby,
+            None if phase == ServingPhase::Starting || self.unresolved.contains(id) => RequestError::Starting,
+            None => RequestError::NotFound(id.clone()),
         }
     }
 

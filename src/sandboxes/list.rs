@@ -79,7 +79,7 @@ impl Sandboxes {
         let ids = self.shared.registry.ids_after(after, filter.wants_ended());
         let mut sandboxes: Vec<Sandbox> = Vec::new();
         for chunk in ids.chunks(CHUNK) {
-            let seen = join_all(chunk.iter().map(|id| self.glance(id))).await;
+            let seen = join_all(chunk.iter().map(|id| self.peek(id))).await;
             for sandbox in seen.into_iter().flatten().filter(|sandbox| filter.matches(sandbox)) {
                 if sandboxes.len() == limit {
                     let next = sandboxes.last().map(|sandbox| sandbox.id().clone());
@@ -92,9 +92,9 @@ impl Sandboxes {
     }
 
     /// A sandbox, unless it has left meanwhile and nothing of it is readable.
-    pub(super) async fn glance(&self, id: &SandboxId) -> Option<Sandbox> {
+    pub(super) async fn peek(&self, id: &SandboxId) -> Option<Sandbox> {
         match self.shared.registry.get(id, self.shared.clock.now().moment)? {
-            Entry::Live(handle) => match handle.look().await {
+            Entry::Live(handle) => match handle.snapshot().await {
                 Ok(sandbox) => Some(sandbox),
                 Err(_) => self.get(id).await.ok(),
             },

@@ -4,16 +4,15 @@
 mod ask;
 mod create;
 mod directory;
-mod error;
 mod health;
 mod list;
 mod plan;
 mod unheard;
 mod watch;
 
+pub use crate::actor::RequestError;
 pub use create::{Create, Created};
 pub use directory::Sandboxes;
-pub use error::Rejection;
 pub use health::{Health, RuntimeHealth, ServingPhase};
 pub use list::{Filter, Listing};
 pub use plan::MAX_PORTS;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{create::Create, error::Rejection};
+use super::create::Create;
 use crate::{
+    actor::RequestError,
     config::{BASE_TEMPLATE, Settings, Template},
     domain::{
         Policy, json,
@@ -32,7 +33,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, Rejection> {
+    pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, RequestError> {
         let (name, template) = template_of(request, settings)?;
         check_metadata(&request.metadata)?;
         request.user_id.as_deref().map_or(Ok(()), |user_id| check_readable("user_id", user_id))?;
@@ -46,7 +47,7 @@ impl Plan {
         };
         if let Some(port) = spec.unpublished_probe() {
             let rule = format!("must have {port}, which the template's readiness asks");
-            return Err(Rejection::invalid("ports", rule));
+            return Err(RequestError::invalid("ports", rule));
         }
         let timeout = match request.timeout {
             Some(timeout) => bounded("timeout", timeout, settings)?,
@@ -77,14 +78,14 @@ impl Plan {
 }
 
 /// A timeout that a request may ask for.
-pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, Rejection> {
+pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, RequestError> {
     if timeout < Timeout::LEAST {
-        return Err(Rejection::invalid(field, format!("at least {} s", Timeout::LEAST.as_secs_f64())));
+        return Err(RequestError::invalid(field, format!("at least {} s", Timeout::LEAST.as_secs_f64())));
     }
     let most = settings.lifecycle.max_timeout;
     if timeout > most {
         let rule = format!("at most {} s (lifecycle.max_timeout), not {}", most.as_secs_f64(), timeout.as_secs_f64());
-        return Err(Rejection::invalid(field, rule));
+        return Err(RequestError::invalid(field, rule));
     }
     Ok(timeout)
 }
@@ -93,11 +94,11 @@ pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Re
 pub(super) fn template_of<'a>(
     request: &'a Create,
     settings: &'a Settings,
-) -> Result<(&'a str, &'a Template), Rejection> {
+) -> Result<(&'a str, &'a Template), RequestError> {
     let named = |field: &str, name: &'a str| {
         let template = settings.templates.get(name).ok_or_else(|| {
             let known: Vec<_> = settings.templates.keys().map(String::as_str).collect();
-            Rejection::invalid(field, format!("there is no template {name:?}, only {}", known.join(", ")))
+            RequestError::invalid(field, format!("there is no template {name:?}, only {}", known.join(", ")))
         })?;
         Ok((name, template))
     };
@@ -110,47 +111,47 @@ pub(super) fn template_of<'a>(
     }
 }
 
-fn check_metadata(metadata: &RawFields) -> Result<(), Rejection> {
+fn check_metadata(metadata: &RawFields) -> Result<(), RequestError> {
     let bytes: usize = metadata.iter().map(|(name, raw)| name.len() + raw.get().len()).sum();
     if bytes > MAX_METADATA_BYTES {
-        return Err(Rejection::invalid("metadata", format!("at most {MAX_METADATA_BYTES} bytes, not {bytes}")));
+        return Err(RequestError::invalid("metadata", format!("at most {MAX_METADATA_BYTES} bytes, not {bytes}")));
     }
     metadata.iter().try_for_each(|(name, raw)| check_readable(&format!("metadata.{name}"), raw))
 }
 
 /// What is kept as it was written comes back in answers to others.
-fn check_readable(field: &str, raw: &RawValue) -> Result<(), Rejection> {
-    json::check(raw).map_err(|unreadable| Rejection::invalid(unreadable.path_below(field), unreadable.problem))
+fn check_readable(field: &str, raw: &RawValue) -> Result<(), RequestError> {
+    json::check(raw).map_err(|unreadable| RequestError::invalid(unreadable.path_below(field), unreadable.problem))
 }
 
-fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, Rejection> {
+fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, RequestError> {
     let Some(image) = &request.image else { return Ok(template.start.image.clone()) };
     if !settings.allows_image(image.as_str()) {
         let rule = format!("{:?} is not among docker.allowed_images", image.as_str());
-        return Err(Rejection::invalid("image", rule));
+        return Err(RequestError::invalid("image", rule));
     }
     Ok(image.as_str().to_owned())
 }
 
-fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, Rejection> {
+fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, RequestError> {
     match request.command.clone().plain() {
         // Another image's command is its own, not that of the template's image.
         None if request.image.as_ref().is_some_and(|image| image.as_str() != template.start.image) => Ok(None),
         None => Ok(template.start.command.clone()),
-        Some(command) if command.is_empty() => Err(Rejection::invalid("command", "at least the program's name")),
+        Some(command) if command.is_empty() => Err(RequestError::invalid("command", "at least the program's name")),
         command => Ok(command),
     }
 }
 
-fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, Rejection> {
+fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, RequestError> {
     let Some(ports) = request.ports.clone().plain() else { return Ok(template.start.ports.clone()) };
     if ports.len() > MAX_PORTS {
-        return Err(Rejection::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
+        return Err(RequestError::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
     }
     Ok(ports)
 }
 
-fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, Rejection> {
+fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, RequestError> {
     let (asked, own, most) = (request.limits.unwrap_or_default(), template.start.limits, settings.sandboxes.max_limits);
     Ok(Limits {
         cpus: within("limits.cpus", asked.cpus, own.cpus, most.cpus)?,
@@ -165,19 +166,23 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
     asked: Option<T>,
     own: Option<T>,
     most: Option<T>,
-) -> Result<Option<T>, Rejection> {
+) -> Result<Option<T>, RequestError> {
     let (Some(value), Some(own)) = (asked, own) else { return Ok(asked.or(own)) };
     match most.filter(|most| *most > own).unwrap_or(own) {
         bound if value <= bound => Ok(Some(value)),
-        bound => Err(Rejection::invalid(field, format!("at most {bound}, not {value}"))),
+        bound => Err(RequestError::invalid(field, format!("at most {bound}, not {value}"))),
     }
 }
 
-fn idle_timeout_of(request: &Create, template: &Template, settings: &Settings) -> Result<Option<Duration>, Rejection> {
+fn idle_timeout_of(
+    request: &Create,
+    template: &Template,
+    settings: &Settings,
+) -> Result<Option<Duration>, RequestError> {
     let Some(asked) = request.idle_timeout else { return Ok(template.policy.idle_timeout) };
     if !settings.lifecycle.allows_idle_timeout(asked) {
         let rule = "null is allowed only by lifecycle.allow_no_idle_timeout";
-        return Err(Rejection::invalid("idle_timeout", rule));
+        return Err(RequestError::invalid("idle_timeout", rule));
     }
     asked.map(|timeout| bounded("idle_timeout", timeout, settings)).transpose()
 }

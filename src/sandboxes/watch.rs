@@ -4,9 +4,9 @@ use std::vec::IntoIter;
 
 use futures_util::future::join_all;
 
-use super::{directory::Sandboxes, error::Rejection, list::Filter};
+use super::{directory::Sandboxes, list::Filter};
 use crate::{
-    actor::SandboxHandle,
+    actor::{RequestError, SandboxHandle},
     domain::{Sandbox, SandboxId},
     feed::{Position, Subscription, TooManyReaders},
 };
@@ -25,11 +25,11 @@ impl Sandboxes {
     /// A reader of the feed, after `since` if its history reaches back so far, else from now on.
     ///
     /// # Errors
-    /// [`Rejection`], while not all sandboxes are known, when it stops, or when `http.max_streams` are open.
-    pub fn subscribe(&self, since: Option<&Position>) -> Result<Subscription, Rejection> {
+    /// [`RequestError`], while not all sandboxes are known, when it stops, or when `http.max_streams` are open.
+    pub fn subscribe(&self, since: Option<&Position>) -> Result<Subscription, RequestError> {
         self.must_be_ready()?;
         let subscription = self.shared.feed.subscribe(since).map_err(|TooManyReaders(most)| {
-            Rejection::LimitReached(format!(
+            RequestError::LimitReached(format!(
                 "{most} status streams are open (http.max_streams, or what the limit of open files allows)"
             ))
         })?;
@@ -64,7 +64,7 @@ impl Sandboxes {
     pub async fn next_page(&self, snapshot: &mut Snapshot, filter: &Filter) -> Vec<Sandbox> {
         let ids = snapshot.ids.as_slice();
         let page = &ids[..ids.len().min(PAGE)];
-        let seen = join_all(page.iter().map(|id| self.glance(id))).await;
+        let seen = join_all(page.iter().map(|id| self.peek(id))).await;
         let count = page.len();
         // Only now: whoever drops this half-way finds the page again.
         snapshot.ids.by_ref().take(count).for_each(drop);

@@ -8,7 +8,7 @@ use std::{
 use sandglass::{
     domain::{ActivitySource, EndReason},
     ports::store::StoreError,
-    sandboxes::{Rejection, ServingPhase},
+    sandboxes::{RequestError, ServingPhase},
     store::memory::Point,
 };
 use tokio::time::{Instant, sleep};
@@ -112,9 +112,9 @@ async fn a_standby_answers_nothing_but_that_it_is_one_and_takes_over_when_the_ho
     );
     assert_eq!(*told.lock().expect("told"), ["the first supervisor"], "told once");
     let refused = standby.touch(&id("mine"), ActivitySource::Ping).await;
-    assert!(matches!(refused, Err(Rejection::Standby)), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::Standby)), "{refused:?}");
     let refused = standby.create(idle("new", 60), true).await;
-    assert!(matches!(refused, Err(Rejection::Standby)), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::Standby)), "{refused:?}");
     bench.supervisor.touch(&id("mine"), ActivitySource::Ping).await.expect("the holder is not disturbed");
 
     bench.supervisor.shutdown(SECOND).await;

@@ -9,7 +9,7 @@ use sandglass::{
         store::StoreError,
     },
     runtime::memory::{Point, When},
-    sandboxes::{Create, Created, Rejection},
+    sandboxes::{Create, Created, RequestError},
     store::memory,
 };
 
@@ -110,10 +110,10 @@ async fn a_pause_that_fails_is_an_answer_and_changes_nothing() {
     let bench = Bench::new(&[]).await;
     bench.create(idle("frozen", 100)).await;
     bench.runtime.fail_next(Point::Pause, When::Before, 1, failed());
-    assert!(matches!(bench.supervisor.pause(&id("frozen")).await, Err(Rejection::RuntimeFailed(_))));
+    assert!(matches!(bench.supervisor.pause(&id("frozen")).await, Err(RequestError::RuntimeFailed(_))));
     assert_eq!(status(&bench, "frozen").await, Status::Running);
     bench.supervisor.pause(&id("frozen")).await.expect("the second try works");
-    assert!(matches!(bench.supervisor.pause(&id("frozen")).await, Err(Rejection::WrongState { .. })));
+    assert!(matches!(bench.supervisor.pause(&id("frozen")).await, Err(RequestError::WrongState { .. })));
 }
 
 #[actix_web::test]
@@ -127,12 +127,12 @@ async fn a_removal_that_fails_is_tried_until_it_succeeds_and_visible_meanwhile()
     assert!(ending.failures() >= 1);
     assert_eq!(ending.details.engine_error.as_deref(), Some("on purpose"));
     let refused = bench.supervisor.touch(&id("stubborn"), ActivitySource::Ping).await;
-    assert!(matches!(refused, Err(Rejection::Terminating { reason: EndReason::Idle, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::Terminating { reason: EndReason::Idle, .. })), "{refused:?}");
     sleep(60.0).await;
     assert_eq!(status(&bench, "stubborn").await, Status::Terminated);
     assert!(bench.runtime.is_empty());
     let gone = bench.supervisor.touch(&id("stubborn"), ActivitySource::Ping).await;
-    assert!(matches!(gone, Err(Rejection::Gone(_))), "{gone:?}");
+    assert!(matches!(gone, Err(RequestError::Gone(_))), "{gone:?}");
 }
 
 #[actix_web::test]
@@ -155,10 +155,10 @@ async fn a_create_that_cannot_be_recorded_starts_nothing() {
     let bench = Bench::new(&[]).await;
     bench.store.go_down();
     let refused = bench.try_create(idle("new", 3)).await;
-    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
     // Known to be down by now: not even tried.
     let refused = bench.try_create(idle("newer", 3)).await;
-    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
     bench.store.heal_all();
     sleep(10.0).await;
     assert_eq!(bench.runtime.count(Point::Create), 0);
@@ -174,7 +174,7 @@ async fn a_create_on_an_engine_that_is_down_is_refused() {
     }
     sleep(6.0).await;
     let refused = bench.try_create(idle("new", 3)).await;
-    assert!(matches!(refused, Err(Rejection::RuntimeUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::RuntimeUnavailable(_))), "{refused:?}");
     bench.runtime.heal_all();
     sleep(6.0).await;
     bench.create(idle("new", 3)).await;
@@ -202,7 +202,7 @@ async fn a_start_that_fails_leaves_a_tombstone_that_says_why_and_no_container() 
     let bench = Bench::new(&[]).await;
     bench.runtime.fail_next(Point::Ready, When::Before, 1, RuntimeError::Failed("no such luck".into()));
     let refused = bench.try_create(idle("fails", 3)).await;
-    let Err(Rejection::StartFailed(sandbox)) = refused else { panic!("{refused:?}") };
+    let Err(RequestError::StartFailed(sandbox)) = refused else { panic!("{refused:?}") };
     assert_eq!(sandbox.status(), Status::Failed);
     sleep(1.0).await;
     let tombstone = bench.supervisor.get(&id("fails")).await.expect("readable");
@@ -225,7 +225,7 @@ async fn creates_with_the_same_id_share_one_container() {
     assert_eq!(bench.runtime.count(Point::Create), 1);
     let other =
         bench.try_create(Create { image: ImageRef::try_from("other:1".to_owned()).ok(), ..idle("one", 30) }).await;
-    assert!(matches!(other, Err(Rejection::Conflict(_))), "{other:?}");
+    assert!(matches!(other, Err(RequestError::Conflict(_))), "{other:?}");
 }
 
 #[actix_web::test]
@@ -364,12 +364,12 @@ async fn tombstones_survive_a_restart_until_their_retention_is_over() {
     bench = bench.stop_and_restart().await;
     assert_eq!(bench.restoration.tombstones, 1);
     let refused = bench.supervisor.touch(&id("gone"), ActivitySource::Ping).await;
-    let Err(Rejection::Gone(tombstone)) = refused else { panic!("{refused:?}") };
+    let Err(RequestError::Gone(tombstone)) = refused else { panic!("{refused:?}") };
     assert_eq!(tombstone.end().expect("an end").reason, EndReason::Idle);
     assert_eq!(tombstone.status(), Status::Terminated);
     sleep(100.0).await;
     let refused = bench.supervisor.touch(&id("gone"), ActivitySource::Ping).await;
-    assert!(matches!(refused, Err(Rejection::NotFound(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::NotFound(_))), "{refused:?}");
 }
 
 #[actix_web::test]
@@ -452,7 +452,7 @@ async fn who_loses_the_lease_stops_writing_and_terminating_at_once() {
     assert_eq!(bench.store.written().writes, before.writes);
     assert!(bench.supervisor.shared().journal.lost().is_cancelled());
     let refused = bench.try_create(idle("another", 30)).await;
-    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
 }
 
 #[actix_web::test]
@@ -464,10 +464,10 @@ async fn whoever_lost_the_lease_acknowledges_nothing_more() {
     // The first one finds out by its own write, the others are refused at once.
     for _ in 0..3 {
         let refused = bench.supervisor.touch(&id("mine"), ActivitySource::Ping).await;
-        assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+        assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
     }
     let refused = bench.supervisor.pause(&id("mine")).await;
-    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
 }
 
 #[actix_web::test]
@@ -486,7 +486,7 @@ async fn while_the_store_is_down_pings_pile_nothing_up() {
     sleep(5.0).await;
     assert!(tasks() <= before + 5, "{before} tasks became {}", tasks());
     let refused = bench.supervisor.pause(&id("busy")).await;
-    assert!(matches!(refused, Err(Rejection::StoreUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
 }
 
 #[actix_web::test]
@@ -512,8 +512,8 @@ async fn an_id_whose_record_is_lost_is_nobodys_until_its_container_was_looked_fo
     let left = ContainerRef::by_labels(id("odd"), Owner::Sandglass);
     bench.runtime.put(&left, "sandglass-odd", Labels::default(), Container::Running);
     let refused = bench.try_create(idle("odd", 3)).await;
-    assert!(matches!(refused, Err(Rejection::Starting)), "{refused:?}");
-    assert!(matches!(bench.supervisor.get(&id("odd")).await, Err(Rejection::Starting)));
+    assert!(matches!(refused, Err(RequestError::Starting)), "{refused:?}");
+    assert!(matches!(bench.supervisor.get(&id("odd")).await, Err(RequestError::Starting)));
     sleep(11.0).await;
     assert_eq!(status(&bench, "odd").await, Status::Running);
     assert_eq!(bench.runtime.len(), 1);

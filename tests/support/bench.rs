@@ -17,7 +17,7 @@ use sandglass::{
     keeper::Restoration,
     ports::store::Store,
     runtime::Memory,
-    sandboxes::{Create, Created, Rejection},
+    sandboxes::{Create, Created, RequestError},
     store::MemoryStore,
     supervisor::Supervisor,
 };
@@ -109,7 +109,7 @@ impl Bench {
         }
     }
 
-    pub async fn try_create(&self, create: Create) -> Result<Created, Rejection> {
+    pub async fn try_create(&self, create: Create) -> Result<Created, RequestError> {
         self.supervisor.create(create, true).await
     }
 

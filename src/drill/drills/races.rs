@@ -12,7 +12,7 @@ use crate::{
         findings::Findings,
         ground::Ground,
     },
-    sandboxes::Rejection,
+    sandboxes::RequestError,
 };
 
 /// How many sandboxes are raced for at the same time.
@@ -84,8 +84,8 @@ async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tal
                     tally.seen.wrong(format!("a ping for {id} was refused before its time: {refusal}"));
                 }
                 match refusal {
-                    Rejection::Terminating { .. } => tally.terminating += 1,
-                    Rejection::Gone(_) => tally.gone += 1,
+                    RequestError::Terminating { .. } => tally.terminating += 1,
+                    RequestError::Gone(_) => tally.gone += 1,
                     other => tally.seen.wrong(format!("a ping for {id} was answered with: {other}")),
                 }
                 bench.judge(id, promised, GONE_WITHIN, &mut tally.seen).await?;

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     messages::Message,
-    teller::{SEND_WITHIN, Teller, Told},
+    session::{Frame, SEND_WITHIN, StreamSession},
 };
 use crate::{
     http::{
@@ -70,10 +70,10 @@ pub(in crate::http) async fn events(
         return Ok(response.finish());
     }
     let phase = sandboxes.health().watch_phase();
-    let teller = Teller::new(sandboxes, &request, query)?;
+    let session = StreamSession::new(sandboxes, &request, query)?;
     // A body is asked for more only when its client has taken what there was, so that it could not tell who never does.
     let (sender, receiver) = mpsc::channel(1);
-    actix_web::rt::spawn(Outlet { teller, phase, sender }.tell());
+    actix_web::rt::spawn(SseWriter { session, phase, sender }.tell());
     let chunks = stream::unfold(receiver, |mut receiver| async {
         let chunk: Bytes = receiver.recv().await?;
         Some((Ok::<_, Infallible>(chunk), receiver))
@@ -87,24 +87,24 @@ pub(in crate::http) async fn events(
     Ok(response)
 }
 
-struct Outlet {
-    teller: Teller,
+struct SseWriter {
+    session: StreamSession,
     phase: watch::Receiver<ServingPhase>,
     sender: mpsc::Sender<Bytes>,
 }
 
-impl Outlet {
+impl SseWriter {
     /// Until the client is gone, takes nothing for too long, or Sandglass stops.
     async fn tell(mut self) {
         let mut sent = self.send(Bytes::from_static(RETRY.as_bytes())).await;
         while sent {
             let (told, last) = tokio::select! {
-                told = self.teller.next() => (told, false),
-                () = sleep(HEARTBEAT) => (self.teller.position().into_iter().collect(), false),
+                told = self.session.next() => (told, false),
+                () = sleep(HEARTBEAT) => (self.session.position().into_iter().collect(), false),
                 () = self.sender.closed() => return,
                 _ = self.phase.wait_for(|phase| *phase == ServingPhase::Stopping) => (Vec::new(), true),
             };
-            let told = if last { self.teller.rest().await } else { told };
+            let told = if last { self.session.rest().await } else { told };
             // Nothing to tell is a comment, which shows that somebody is there.
             let chunk = if told.is_empty() { Bytes::from_static(b":\n\n") } else { self.write(&told).into() };
             sent = self.send(chunk).await && !last;
@@ -115,11 +115,11 @@ impl Outlet {
         timeout(SEND_WITHIN, self.sender.send(chunk)).await.is_ok_and(|sent| sent.is_ok())
     }
 
-    fn write(&self, told: &[Told]) -> String {
+    fn write(&self, told: &[Frame]) -> String {
         let mut chunk = String::with_capacity(told.iter().map(|told| told.text.len() + 64).sum());
-        for Told { kind, text, seq } in told {
+        for Frame { kind, text, seq } in told {
             if let Some(seq) = seq {
-                chunk.push_str(&format!("id: {}:{seq}\n", self.teller.epoch()));
+                chunk.push_str(&format!("id: {}:{seq}\n", self.session.epoch()));
             }
             // JSON as it is written here has no line breaks.
             chunk.push_str(&format!("event: {kind}\ndata: {text}\n\n"));

@@ -1,13 +1,13 @@
 //! The status stream (design, 8), over a websocket and as server-sent events.
 //!
 //! - `messages`: what is said on it;
-//! - `teller`: what to say next to one reader: a snapshot page by page, then events, and a new snapshot when it lags;
+//! - `session`: what to say next to one reader: a snapshot page by page, then events, and a new snapshot when it lags;
 //! - `upstream`: what readers say: pings, another filter;
 //! - `websocket`, `events`: the two ways.
 
 mod events;
 mod messages;
-mod teller;
+mod session;
 mod upstream;
 mod websocket;
 

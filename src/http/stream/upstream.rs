@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     messages::Message,
-    teller::{Teller, Told},
+    session::{Frame, StreamSession},
 };
 use crate::{
     domain::{ActivitySource, SandboxId},
@@ -66,24 +66,28 @@ enum Asked {
 }
 
 /// Does what a reader asks for; the answer, if it has one of its own.
-pub(super) async fn answer(teller: &mut Teller, text: &str) -> Option<Told> {
+pub(super) async fn answer(session: &mut StreamSession, text: &str) -> Option<Frame> {
     // Whoever stops waits for this, as for a request.
-    let sandboxes = teller.sandboxes().clone();
+    let sandboxes = session.sandboxes().clone();
     let _in_flight = sandboxes.in_flight().token();
-    match do_as_asked(teller, &sandboxes, text).await {
+    match do_as_asked(session, &sandboxes, text).await {
         Ok(told) => told,
-        Err(error) => Some(Told::of(&Message::Error { error: error.body() }, None)),
+        Err(error) => Some(Frame::of(&Message::Error { error: error.body() }, None)),
     }
 }
 
-async fn do_as_asked(teller: &mut Teller, sandboxes: &Data<Sandboxes>, text: &str) -> Result<Option<Told>, ApiError> {
+async fn do_as_asked(
+    session: &mut StreamSession,
+    sandboxes: &Data<Sandboxes>,
+    text: &str,
+) -> Result<Option<Frame>, ApiError> {
     match read(text)? {
         Asked::Ping(ids) => {
             let outcomes = ping_each(sandboxes, &ids, ActivitySource::Stream).await?;
-            Ok(Some(Told::of(&Message::Pong { results: batch_results(&ids, &outcomes) }, None)))
+            Ok(Some(Frame::of(&Message::Pong { results: batch_results(&ids, &outcomes) }, None)))
         }
         Asked::Subscribe(filter) => {
-            teller.change_filter(filter);
+            session.change_filter(filter);
             Ok(None)
         }
     }

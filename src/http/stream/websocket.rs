@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     messages::Message,
-    teller::{SEND_WITHIN, Teller, Told},
+    session::{Frame, SEND_WITHIN, StreamSession},
     upstream,
 };
 use crate::{
@@ -71,21 +71,21 @@ pub(in crate::http) async fn stream(
     let most = sandboxes.settings().http.max_body_bytes;
     let incoming = incoming.max_frame_size(most).aggregate_continuations().max_continuation_size(most);
     let phase = sandboxes.health().watch_phase();
-    let teller = Teller::new(sandboxes, &request, query)?;
-    actix_web::rt::spawn(Conversation { session, incoming, teller, phase }.hold());
+    let stream = StreamSession::new(sandboxes, &request, query)?;
+    actix_web::rt::spawn(Conversation { session, incoming, stream, phase }.hold());
     Ok(response)
 }
 
 struct Conversation {
     session: Session,
     incoming: AggregatedMessageStream,
-    teller: Teller,
+    stream: StreamSession,
     phase: watch::Receiver<ServingPhase>,
 }
 
 /// What there is to do next.
 enum Turn {
-    Tell(Vec<Told>),
+    Tell(Vec<Frame>),
     Heard(Option<Result<AggregatedMessage, ProtocolError>>),
     Heartbeat,
     Stopping,
@@ -107,7 +107,7 @@ impl Conversation {
         let mut unanswered = 0;
         loop {
             let turn = tokio::select! {
-                told = self.teller.next() => Turn::Tell(told),
+                told = self.stream.next() => Turn::Tell(told),
                 heard = self.incoming.recv() => Turn::Heard(heard),
                 _ = heartbeat.tick() => Turn::Heartbeat,
                 _ = self.phase.wait_for(|phase| *phase == ServingPhase::Stopping) => Turn::Stopping,
@@ -128,11 +128,11 @@ impl Conversation {
                 Turn::Heartbeat => {
                     unanswered += 1;
                     within(self.session.ping(b"")).await?;
-                    let position = self.teller.position();
+                    let position = self.stream.position();
                     self.send(position).await?;
                 }
                 Turn::Stopping => {
-                    let rest = self.teller.rest().await;
+                    let rest = self.stream.rest().await;
                     self.send(rest).await?;
                     return Ok(Some(close(CloseCode::Away, "sandglass is stopping")));
                 }
@@ -143,7 +143,7 @@ impl Conversation {
     async fn listen(&mut self, message: AggregatedMessage) -> Result<Option<CloseReason>, Closed> {
         match message {
             AggregatedMessage::Text(text) => {
-                let answer = upstream::answer(&mut self.teller, &text).await;
+                let answer = upstream::answer(&mut self.stream, &text).await;
                 self.send(answer).await?;
             }
             AggregatedMessage::Ping(bytes) => within(self.session.pong(&bytes)).await?,
@@ -155,7 +155,7 @@ impl Conversation {
     }
 
     /// Whoever takes nothing for too long is given up.
-    async fn send(&mut self, told: impl IntoIterator<Item = Told>) -> Result<(), Closed> {
+    async fn send(&mut self, told: impl IntoIterator<Item = Frame>) -> Result<(), Closed> {
         for told in told {
             within(self.session.text(told.text)).await?;
         }

@@ -125,7 +125,7 @@ pub(in crate::http) async fn why(sandboxes: Data<Sandboxes>, Id(id): Id) -> Resu
     let now = sandboxes.now();
     match sandbox {
         Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, &now), 2 * SANDBOX_CAPACITY)),
-        Err(rejection) => Err(ApiError::of(&rejection, &now)),
+        Err(error) => Err(ApiError::of(&error, &now)),
     }
 }
 

@@ -104,7 +104,7 @@ impl Runtime for Docker {
     }
 
     fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
-        self.happenings(since)
+        self.event_stream(since)
     }
 
     async fn check(&self) -> Result<(), RuntimeError> {

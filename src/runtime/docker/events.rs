@@ -17,7 +17,7 @@ impl Docker {
     /// One stream for both owners' containers, and the labels are compared here: an engine cannot ask for "these labels
     /// or those", and of two streams one may be behind the other when they break, so that no single time would tell
     /// where to go on.
-    pub(super) fn happenings(
+    pub(super) fn event_stream(
         &self,
         since: Option<EpochSeconds>,
     ) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandglass::{
     domain::{ActivitySource, OnTimeout, Sandbox},
-    sandboxes::{Create, Created, Rejection},
+    sandboxes::{Create, Created, RequestError},
     supervisor::Supervisor,
 };
 
@@ -119,7 +119,7 @@ impl Client<'_> {
         life.last_use = now;
     }
 
-    async fn call(&self, ask: Ask) -> Result<Sandbox, Rejection> {
+    async fn call(&self, ask: Ask) -> Result<Sandbox, RequestError> {
         let (supervisor, name) = (self.supervisor, id(self.name));
         match ask {
             Ask::Create { idle, active, on_timeout } => {
@@ -182,37 +182,37 @@ impl Client<'_> {
         if sandbox.is_alive() && ask == Ask::Get { Told::Yes } else { Told::No }
     }
 
-    fn refused(&self, ask: Ask, rejection: &Rejection, before: Option<Life>) -> Told {
+    fn refused(&self, ask: Ask, rejection: &RequestError, before: Option<Life>) -> Told {
         let now = self.now();
         let clock = self.supervisor.now();
         let mut model = self.stage.model();
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
         // A request that was refused at the door changes nothing.
         if let (Some(before), Some(life)) = (&before, model.life(self.name))
-            && matches!(rejection, Rejection::Gone(_) | Rejection::Terminating { .. } | Rejection::Starting)
+            && matches!(rejection, RequestError::Gone(_) | RequestError::Terminating { .. } | RequestError::Starting)
         {
             life.last_use = before.last_use;
         }
         match rejection {
-            Rejection::Gone(sandbox) => {
+            RequestError::Gone(sandbox) => {
                 if let Some(end) = sandbox.end() {
                     model.told_ending(self.name, end.reason, clock.wall_at(end.decided_at), true, now);
                 }
                 Told::Gone
             }
-            Rejection::Terminating { reason, .. } => {
+            RequestError::Terminating { reason, .. } => {
                 model.told_ending(self.name, *reason, now, false, now);
                 Told::Ending
             }
-            Rejection::NotFound(_) => {
+            RequestError::NotFound(_) => {
                 model.told_unknown(self.name, now);
                 Told::Gone
             }
-            Rejection::Internal(problem) => {
+            RequestError::Internal(problem) => {
                 model.violated(now, &format!("{}: an internal error: {problem}", self.name));
                 Told::No
             }
-            Rejection::StartFailed(sandbox) => {
+            RequestError::StartFailed(sandbox) => {
                 if let Some(reason) = reason_of(sandbox) {
                     model.told_ending(self.name, reason, now, false, now);
                 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sandglass::{
     domain::{Status, sandbox::Container},
-    sandboxes::Rejection,
+    sandboxes::RequestError,
     supervisor::Supervisor,
 };
 
@@ -27,7 +27,7 @@ pub(crate) async fn verify(stage: &Stage, supervisor: &Supervisor) {
         let sandbox = match supervisor.get(&id(name)).await {
             Ok(sandbox) => sandbox,
             // Whether that may be, the client has judged.
-            Err(Rejection::NotFound(_)) => continue,
+            Err(RequestError::NotFound(_)) => continue,
             Err(rejection) => {
                 stage.model().violated(now, &format!("{name}: cannot be read: {rejection}"));
                 continue;

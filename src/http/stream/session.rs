@@ -22,26 +22,26 @@ pub(super) const SEND_WITHIN: Duration = Duration::from_secs(30);
 
 /// A message that is ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Frame {
     pub(super) kind: &'static str,
     pub(super) text: ByteString,
     /// Up to where the reader knows everything once it has this; `None`: that is as it was.
     pub(super) seq: Option<u64>,
 }
 
-impl Told {
+impl Frame {
     pub(super) fn of(message: &Message<'_>, seq: Option<u64>) -> Self {
         Self { kind: message.kind(), text: message.text(), seq }
     }
 }
 
 /// Tells one reader everything.
-pub(super) struct Teller {
+pub(super) struct StreamSession {
     sandboxes: Data<Sandboxes>,
     filter: Filter,
     reader: Reader,
     /// What is still to be said before anything else.
-    first: VecDeque<Told>,
+    first: VecDeque<Frame>,
     snapshot: Option<Running>,
     /// Up to where the reader knows everything.
     told: u64,
@@ -56,7 +56,7 @@ struct Running {
     begun: bool,
 }
 
-impl Teller {
+impl StreamSession {
     /// Begins with a greeting, and where the reader cannot go on from where it was, a snapshot.
     pub(super) fn new(
         sandboxes: Data<Sandboxes>,
@@ -65,7 +65,7 @@ impl Teller {
     ) -> Result<Self, ApiError> {
         let subscribed = sandboxes.subscribe(since.as_ref());
         let now = sandboxes.now();
-        let Subscription { reader, resumed, .. } = subscribed.map_err(|rejection| ApiError::of(&rejection, &now))?;
+        let Subscription { reader, resumed, .. } = subscribed.map_err(|error| ApiError::of(&error, &now))?;
         let port = sandboxes.settings().http.bind.port();
         let instance = format!("{}:{port}", hostname::get().unwrap_or_default().to_string_lossy());
         let Position { epoch, seq } = reader.position();
@@ -79,14 +79,14 @@ impl Teller {
             time: now.wall(),
             warn_before: sandboxes.settings().lifecycle.warn_before.as_secs_f64(),
         };
-        let first = VecDeque::from([Told::of(&hello, None)]);
+        let first = VecDeque::from([Frame::of(&hello, None)]);
         let told = *seq;
-        let mut teller =
+        let mut session =
             Self { sandboxes, filter, reader, first, snapshot: None, told, _held: request.conn_data().map(Link::hold) };
         if !resumed {
-            teller.begin_snapshot();
+            session.begin_snapshot();
         }
-        Ok(teller)
+        Ok(session)
     }
 
     pub(super) fn sandboxes(&self) -> &Data<Sandboxes> {
@@ -99,7 +99,7 @@ impl Teller {
     }
 
     /// Waits for what comes next. Nothing is lost when this is dropped before it is done.
-    pub(super) async fn next(&mut self) -> Vec<Told> {
+    pub(super) async fn next(&mut self) -> Vec<Frame> {
         loop {
             if !self.first.is_empty() {
                 return self.first.drain(..).collect();
@@ -119,7 +119,7 @@ impl Teller {
 
     /// What is left to say when Sandglass stops: also what the requests bring about that are still being answered. Of a
     /// snapshot that is not finished, nothing.
-    pub(super) async fn rest(&mut self) -> Vec<Told> {
+    pub(super) async fn rest(&mut self) -> Vec<Frame> {
         let grace = self.sandboxes.settings().http.stop_grace;
         // Those that take longer are dropped.
         let _ = timeout(grace, self.sandboxes.in_flight().wait()).await;
@@ -133,12 +133,12 @@ impl Teller {
     }
 
     /// How far the reader is, if it was not told so by an event that it wanted.
-    pub(super) fn position(&mut self) -> Option<Told> {
+    pub(super) fn position(&mut self) -> Option<Frame> {
         let seq = self.reader.position().seq;
         let is_news = self.snapshot.is_none() && seq > self.told;
         is_news.then(|| {
             self.told = seq;
-            Told::of(&Message::Position { seq, time: self.sandboxes.now().wall() }, Some(seq))
+            Frame::of(&Message::Position { seq, time: self.sandboxes.now().wall() }, Some(seq))
         })
     }
 
@@ -146,7 +146,7 @@ impl Teller {
     pub(super) fn change_filter(&mut self, filter: Filter) {
         self.filter = filter;
         let seq = self.reader.position().seq;
-        self.first.push_back(Told::of(&Message::Subscribed { seq }, None));
+        self.first.push_back(Frame::of(&Message::Subscribed { seq }, None));
         self.begin_snapshot();
     }
 
@@ -156,10 +156,10 @@ impl Teller {
     }
 
     /// The next page of the snapshot that is being told.
-    async fn page(&mut self) -> Told {
+    async fn page(&mut self) -> Frame {
         let now = self.sandboxes.now();
         let Some(running) = &mut self.snapshot else {
-            return Told::of(&Message::Position { seq: self.told, time: now.wall() }, None);
+            return Frame::of(&Message::Position { seq: self.told, time: now.wall() }, None);
         };
         // Nothing is changed before the page is there: whoever drops this half-way goes on with the same page.
         let sandboxes = self.sandboxes.next_page(&mut running.snapshot, &self.filter).await;
@@ -173,7 +173,7 @@ impl Teller {
             last,
             sandboxes: answers(&sandboxes, &now),
         };
-        let told = Told::of(&message, last.then_some(running.at));
+        let told = Frame::of(&message, last.then_some(running.at));
         running.begun = true;
         if last {
             self.told = running.at;
@@ -182,7 +182,7 @@ impl Teller {
         told
     }
 
-    fn tell(&mut self, read: Read) -> Vec<Told> {
+    fn tell(&mut self, read: Read) -> Vec<Frame> {
         match read {
             Read::Events(events) => {
                 let wanted = events.iter().filter(|event| self.filter.concerns(event));
@@ -193,13 +193,13 @@ impl Teller {
             Read::Lagged { missed } => {
                 self.sandboxes.stream_lagged();
                 self.begin_snapshot();
-                vec![Told::of(&Message::Lagged { missed }, None)]
+                vec![Frame::of(&Message::Lagged { missed }, None)]
             }
         }
     }
 }
 
 /// Written once, for all readers.
-fn tell_event(event: &Event) -> Told {
-    Told { kind: "event", text: event.text(|event| Message::of(event).text()), seq: Some(event.seq) }
+fn tell_event(event: &Event) -> Frame {
+    Frame { kind: "event", text: event.text(|event| Message::of(event).text()), seq: Some(event.seq) }
 }

@@ -1,15 +1,12 @@
-//! Why a request was not fulfilled, in the domain's words. HTTP gives them their status codes.
+//! Why a request was not fulfilled, in the domain's words. HTTP gives each its status code.
 
 use std::sync::Arc;
 
-use crate::{
-    actor::Refusal,
-    domain::{Denied, EndReason, Sandbox, SandboxId, Status},
-};
+use crate::domain::{Denied, EndReason, Sandbox, SandboxId, Status};
 
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Rejection {
+pub enum RequestError {
     /// An id that was never seen, or whose tombstone is past its retention.
     #[error("there is no sandbox {0}")]
     NotFound(SandboxId),
@@ -48,7 +45,7 @@ pub enum Rejection {
     /// A configured limit is reached.
     #[error("{0}")]
     LimitReached(String),
-    /// The store is down: nothing is started that could not be recorded.
+    /// The store is down, or not ours any more: nothing is started that could not be recorded.
     #[error("the store is unavailable: {0}")]
     StoreUnavailable(String),
     /// The container engine is down.
@@ -63,12 +60,15 @@ pub enum Rejection {
     /// Another supervisor is in charge: ask that one.
     #[error("sandglass is on standby: another supervisor is in charge, and this one takes over when that one stops")]
     Standby,
-    /// The supervisor is still bringing sandboxes back.
+    /// Sandboxes are still being restored.
     #[error("sandglass is starting: sandboxes are being brought back from the store")]
     Starting,
     /// The supervisor stops: nothing new is begun, and nothing ends by this.
     #[error("sandglass is stopping; its sandboxes go on")]
     Stopping,
+    /// Its actor is leaving, or it died.
+    #[error("the sandbox does not answer")]
+    Unanswered,
     /// A bug on our side.
     #[error("{0}")]
     Internal(String),
@@ -78,23 +78,24 @@ fn reason_of(sandbox: &Sandbox) -> EndReason {
     sandbox.end().map_or(EndReason::Requested, |end| end.reason)
 }
 
-impl Rejection {
-    pub(super) fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
+impl RequestError {
+    pub(crate) fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), rule: rule.into() }
     }
 
-    /// What a sandbox's refusal means for whoever asked for `id`.
-    pub(super) fn of(id: &SandboxId, refusal: Refusal) -> Self {
+    /// What it means for a client that the machine of `id` denied a request.
+    pub(super) fn denied(id: &SandboxId, denied: Denied) -> Self {
         let id = id.clone();
-        match refusal {
-            Refusal::Denied(Denied::Terminating { reason } | Denied::Gone { reason }) => {
-                Self::Terminating { id, reason }
-            }
-            Refusal::Denied(Denied::WrongState { status, rule }) => Self::WrongState { id, status, rule },
-            Refusal::Runtime(problem) => Self::RuntimeFailed(problem),
-            Refusal::StoreDown(problem) => Self::StoreUnavailable(problem),
-            Refusal::NotInCharge => Self::StoreUnavailable(refusal.to_string()),
-            Refusal::Unanswered => Self::Internal(format!("sandbox {id} does not answer")),
+        match denied {
+            Denied::Terminating { reason } => Self::Terminating { id, reason },
+            // Its tombstone, which is on its way, says more.
+            Denied::Gone { .. } => Self::Unanswered,
+            Denied::WrongState { status, rule } => Self::WrongState { id, status, rule },
         }
+    }
+
+    /// Another supervisor is in charge, or this one has stopped: nothing can be promised any more.
+    pub(super) fn not_in_charge() -> Self {
+        Self::StoreUnavailable("this supervisor is not in charge any more".to_owned())
     }
 }
