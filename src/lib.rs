@@ -1,5 +1,5 @@
-//! Sandglass supervises sandboxes: containers that people and agents work in. Every one lives as long as it is used, and
-//! not a minute longer.
+//! Sandglass supervises sandboxes: containers that people and agents work in. Each one lives as long as it is used, and not a
+//! minute longer.
 //!
 //! # Bird's-eye view
 //!
@@ -10,70 +10,102 @@
 //!                └────────── store, runtime (adapters) ◀───────────────────────────────────────┘
 //! ```
 //!
-//! An arrow points at what is known. A test (`tests/core/architecture.rs`) reads the code's own `use` lines and fails on one
+//! An arrow points at the module that is used. A test (`tests/core/architecture.rs`) reads the `use` lines and fails on one
 //! against the arrows.
 //!
-//! | module | what it is |
+//! | module | what it does |
 //! |---|---|
-//! | [`design`] | what Sandglass promises, and the rules that follow; no code |
-//! | [`domain`] | what a sandbox is and how it lives: a pure state machine, deadlines, records |
-//! | [`ports`] | the two seams to the outside, in the core's own words: persistence and the container engine |
-//! | [`store`] | persistence: Redis, an embedded file, memory |
-//! | [`host`] | what supervisors on one host know of each other: one per prefix and engine |
-//! | [`runtime`] | container engines: Docker, memory |
-//! | [`clock`] | the one place that reads the clock |
-//! | [`random`] | the one place that random numbers come from |
-//! | [`journal`] | the one writer in front of the store: write-through for transitions, write-behind for activity |
-//! | [`feed`] | the hub of the status stream: ordered events, a bounded history, readers |
-//! | [`actor`] | one actor per sandbox, which owns its state and its timer; all of actix is here |
-//! | [`sandboxes`] | what is asked of sandboxes: to be created, found, listed, watched, used and ended |
-//! | [`keeper`] | what runs by itself: the lease, restoring, comparing with the engine and the store |
-//! | [`supervisor`] | the two together |
-//! | [`http`] | verifies and converts requests and answers, and nothing else |
-//! | [`config`] | defaults, file, environment and flags, merged and checked |
-//! | [`tasks`] | keeps background tasks running, and tells of those that die |
-//! | [`metrics`], [`logging`] | what is counted and what is told |
-//! | [`open_files`] | how many files may be open, and what for |
-//! | [`app`] | puts the parts together and takes them apart |
-//! | [`drill`] | breaks things on purpose, and counts what was lost by it |
-//! | [`cli`] | the commands |
+//! | [`design`] | says what Sandglass promises, and the rules that follow; has no code |
+//! | [`domain`] | decides how a sandbox lives: a pure state machine with its rules, and records |
+//! | [`ports`] | defines the two interfaces to the outside: the store and the container engine |
+//! | [`store`] | keeps records in Redis, an embedded file, or memory |
+//! | [`runtime`] | runs containers in Docker, or simulates them in memory |
+//! | [`host`] | lets supervisors on one host find each other: one per prefix and engine |
+//! | [`clock`] | reads clocks; nothing else does |
+//! | [`random`] | makes random numbers; nothing else does |
+//! | [`journal`] | writes to the store: transitions at once, activity batched |
+//! | [`feed`] | keeps the ordered history of changes that the status stream reads |
+//! | [`actor`] | runs one actor per sandbox, which owns its state and timer; only this module uses actix |
+//! | [`sandboxes`] | answers requests: creates, finds, lists, watches, uses and ends sandboxes |
+//! | [`keeper`] | works by itself: holds the lease, restores sandboxes, compares them with the engine and the store |
+//! | [`supervisor`] | combines the two |
+//! | [`http`] | verifies and converts requests and answers; decides nothing |
+//! | [`config`] | merges and checks defaults, file, environment and flags |
+//! | [`tasks`] | restarts background tasks that die, and reports them |
+//! | [`metrics`], [`logging`] | count and log |
+//! | [`open_files`] | shares out the limit of open files |
+//! | [`app`] | starts and stops all parts |
+//! | [`drill`] | breaks things on purpose and counts what is lost |
+//! | [`cli`] | has the commands |
 //!
 //! # What always holds
 //!
-//! - **Never early.** A ping that was acknowledged keeps its sandbox alive for the whole idle timeout. The decision to end
-//!   it is one step of one actor: a ping is handled wholly before it, or refused.
-//! - **Never forgotten.** An end persists its intent, does the deed, and forgets the record, in this order. Every deed that
-//!   fails is tried again until it succeeds; whatever a crash interrupts, the next start drives on.
-//! - One owner per state: nobody but a sandbox's actor changes it. Everyone else sends a message.
-//! - Deadlines are on a monotonic clock. Nobody but [`clock`] reads one; everywhere else time is an argument.
-//! - An error is never taken for "nothing there": neither from the store nor from the engine.
-//! - An engine that goes away ends nothing. A container has ended by itself only if that can be shown; else it is started
-//!   again.
-//! - No background task dies silently: [`tasks`] starts it again, counts it, and `/readyz` tells.
-//! - A container is touched only after it was seen to be ours: the one that a record names, or one that its own labels name.
-//! - What only the backstop ([`keeper`]'s sweep) notices is a bug, and counted as one.
-//! - Deliberately absent: a timer that is re-armed by pings (it looks again when it fires), a queue of pings (a ping
-//!   stores one number), anything that matters in an actor's `stopped`, and deadlines in the keeper.
+//! The two promises and the rules that follow are in the [`design`]. In the code they mean:
+//!
+//! - Only a sandbox's actor changes its state. Everything else sends it messages.
+//! - Time is an argument everywhere but in [`clock`], and deadlines are monotonic.
+//! - An error is never taken for "there is none", neither from the store nor from the engine.
+//! - Intent, deed, tombstone: an end takes these steps in this order, and each one is retried until it succeeds.
+//! - A container is touched only after it was inspected and found to be ours.
+//! - Whatever only the keeper's sweep notices is a bug, and is counted as one.
+//! - Deliberately absent: timers that pings re-arm, queues of pings, anything that matters in an actor's `stopped`, and
+//!   deadlines outside of the actors.
 //!
 //! # The walk of a ping
 //!
-//! [`http`] finds the id in the path and calls [`sandboxes::Sandboxes::touch`], which looks the actor up in the
-//! registry and sends it a message with a reply channel. The actor reads the clock and applies
-//! [`domain::sandbox::Event::Activity`]: `last_activity` moves, nothing else. It stores the time in the cell it shares
-//! with the [`journal`] and, if the last flush has passed since it did so last, queues itself for the next one. The reply
-//! carries a copy of the sandbox; HTTP turns it into deadlines. No timer moved, nothing was written.
+//! [`http`] finds the id in the path and calls [`sandboxes::Sandboxes::touch`], which looks the actor up in the registry and
+//! sends it a message with a reply channel. The actor reads the clock and applies [`domain::sandbox::Event::Activity`], which
+//! moves `last_activity` and nothing else. It stores that time in the cell that it shares with the [`journal`] and, unless it
+//! is queued already, queues itself for the next flush. The reply carries a copy of the sandbox, which HTTP turns into
+//! deadlines. No timer moved and nothing was written.
 //!
-//! If somebody watches, the actor also puts an event at the end of the [`feed`]'s history, at most once a second; a task of
-//! the feed's own wakes the readers, and each goes on from its own place.
+//! If somebody watches, the actor also appends an event to the [`feed`]'s history, at most once a second. A task of the feed
+//! wakes the readers, and each continues from its own position.
 //!
 //! # The walk of an expiry
 //!
-//! The actor's one timer fires at or before the deadline. The actor applies
-//! [`domain::sandbox::Event::TimerFired`]: if pings have moved the deadline, it is armed for the rest, and that was all.
-//! Otherwise the machine is in `ending` from this moment, and refuses pings. Its effects: write the intent through. When
-//! the journal reports it stored, the machine asks for the removal; the engine's adapter checks the container's labels,
-//! stops, kills and removes it. When that is confirmed, the machine asks for the tombstone, and when that is stored the
-//! actor puts it where it stood in the registry, answers what is left in its mailbox, and stops.
+//! The actor's one timer fires at or before the deadline, and the actor applies [`domain::sandbox::Event::TimerFired`]. If
+//! pings have moved the deadline, the timer is armed for the rest. Otherwise the machine is ending from now on and refuses
+//! pings. Its first effect is to write the intent. Once the journal reports that as stored, the machine asks for the removal:
+//! the engine's adapter checks the container's labels, stops it, kills it and removes it. Once that is confirmed, the machine
+//! asks for the tombstone. When that is stored, the actor puts it into the registry in its own place, answers what is left in
+//! its mailbox, and stops.
+//!
+//! # Embedding
+//!
+//! A program can run a supervisor by itself, with any store and engine behind the [`ports`]:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use sandglass::{
+//!     app::{Adapters, App},
+//!     config::{Overrides, Settings},
+//!     domain::ActivitySource,
+//!     runtime::Memory,
+//!     sandboxes::{Create, Created},
+//!     store::MemoryStore,
+//! };
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut flags = Overrides::default();
+//!     flags.set("http.bind", "127.0.0.1:0", "example");
+//!     let settings = Settings::load(None, [], flags)?;
+//!     let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
+//!     let listener = App::listen(&settings)?;
+//!     let app = App::new(settings, adapters, listener).await?;
+//!
+//!     let sandboxes = app.supervisor().sandboxes();
+//!     let Created::New(sandbox) = sandboxes.create(Create::default(), true).await? else { unreachable!() };
+//!     sandboxes.touch(sandbox.id(), ActivitySource::Ping).await?;
+//!     let ended = sandboxes.terminate(sandbox.id(), Duration::from_secs(10)).await?;
+//!     assert!(ended.is_gone());
+//!
+//!     assert_eq!(app.shutdown().await, 0, "everything is written");
+//!     Ok(())
+//! }
+//! ```
 
 pub mod actor;
 pub mod app;
