@@ -1,4 +1,5 @@
-//! How fast moved deadlines are told (design, 8.3): at once, or, if that was done within this second, at its end.
+//! How fast moved deadlines are told ([design: pace](crate::design::stream::pace)): at once, or, if that was done
+//! within this second, at its end.
 
 use std::time::Duration;
 

@@ -205,7 +205,7 @@ impl SandboxActor {
     }
 
     fn call(&mut self, call: EngineCall, ctx: &Context<Self>) {
-        // Who has lost the lease stops acting at once (design, 4.5). The holder drives on what is left undone.
+        // Who has lost the lease stops acting at once. The holder drives on what is left undone.
         if self.shared.journal.lost().is_cancelled() {
             return;
         }
@@ -330,7 +330,7 @@ impl SandboxActor {
     }
 
     /// Keeps one timer armed at or before the next deadline, or the warning ahead of it. A deadline that moved away leaves
-    /// it: it will fire, look, and be armed for the rest (design, 3.6).
+    /// it: it will fire, look, and be armed for the rest ([design: lazy timer](crate::design::time::lazy_timer)).
     fn arm(&mut self, now: Now, ctx: &mut Context<Self>) {
         let Some(at) = self.sandbox.next_wake() else { return };
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {

@@ -8,7 +8,7 @@ use super::{
 };
 
 pub(super) fn http(layers: &mut Layers, http: &HttpSettings) {
-    // Clients that can reach it can run containers here (design, 9).
+    // Clients that can reach it can run containers here.
     let open = http.api_key.is_none() && !http.bind.ip().to_canonical().is_loopback();
     let rule = "an address beyond loopback is refused without an http.api_key";
     layers.refuse_if(open, &["http.bind", "http.api_key"], rule);

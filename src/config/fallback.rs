@@ -15,7 +15,8 @@ use crate::domain::{
     spec::{Mount, StartSpec},
 };
 
-/// The key that allows "none" for an idle timeout (design, 3.2), and the rule.
+/// The key that allows "none" for an idle timeout ([design: idle timeout](crate::design::time::idle_timeout)), and the
+/// rule.
 pub(super) const ALLOWED: &str = "lifecycle.allow_no_idle_timeout";
 pub(super) const NONE_NEEDS: &str = "none needs lifecycle.allow_no_idle_timeout = true";
 

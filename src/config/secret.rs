@@ -27,8 +27,8 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `candidate` is this value. Takes the same time wherever the two differ (design, 9); only a difference in
-    /// length can be told from it.
+    /// Whether `candidate` is this value. Takes the same time wherever the two differ
+    /// ([design: access](crate::design::security::access)); only a difference in length can be told from it.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(candidate).into()
     }

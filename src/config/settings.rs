@@ -166,7 +166,7 @@ pub struct RedisTls {
     pub client: Option<(String, String)>,
 }
 
-/// The lifecycle of sandboxes (design, 3). The first four are what a template falls back to.
+/// The lifecycle of sandboxes ([design: time](crate::design::time)). The first four are what a template falls back to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct LifecycleSettings {
@@ -181,7 +181,7 @@ pub struct LifecycleSettings {
     pub paused_timeout: Option<Duration>,
     /// What the end of the active timeout does.
     pub on_timeout: OnTimeout,
-    /// The idle timeout of records that have no deadlines (design, 5).
+    /// The idle timeout of records that have no deadlines ([design: records](crate::design::restart::records)).
     #[serde(deserialize_with = "checked::<Timeout, _>")]
     pub legacy_ttl: Duration,
     /// How long after a start nothing is terminated.
@@ -204,7 +204,8 @@ pub struct LifecycleSettings {
 }
 
 impl LifecycleSettings {
-    /// Whether a template or a request may have this idle timeout (design, 3.2).
+    /// Whether a template or a request may have this idle timeout
+    /// ([design: idle timeout](crate::design::time::idle_timeout)).
     pub fn allows_idle_timeout(&self, timeout: Option<Duration>) -> bool {
         timeout.is_some() || self.allow_no_idle_timeout
     }
@@ -232,7 +233,7 @@ macro_rules! share_a_section {
 }
 
 share_a_section! { Docker:
-    /// The container engine (design, 6).
+    /// The container engine ([design: engine](crate::design::engine)).
     pub struct DockerSettings {
         /// The engine's address: `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
         #[serde(deserialize_with = "checked::<EngineAddress, _>")]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-/// The rule for identifiers, as error messages give it (design, 7).
+/// The rule for identifiers, as error messages give it ([design: requests](crate::design::interface::requests)).
 pub const ID_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
 
 /// The same as a regular expression.

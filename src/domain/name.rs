@@ -1,4 +1,4 @@
-//! The names of containers (design, 6.1).
+//! The names of containers ([design: labels](crate::design::engine::labels)).
 
 use std::fmt::Write;
 

@@ -1,5 +1,6 @@
 //! The record: a sandbox written down as JSON, with the reference system's field names and ours beside them
-//! (design, 4.3). Times are epoch seconds. Fields that we do not know are kept through a rewrite, byte for byte.
+//! ([design: record](crate::design::persistence::record)). Times are epoch seconds. Fields that we do not know are kept
+//! through a rewrite, byte for byte.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
@@ -20,7 +21,8 @@ use super::{
 /// The version that new records carry as `v`.
 pub const RECORD_VERSION: u32 = 1;
 
-/// Why a record cannot be understood. Its bytes are quarantined, never dropped (design, 5).
+/// Why a record cannot be understood. Its bytes are quarantined, never dropped
+/// ([design: record](crate::design::persistence::record)).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damaged {
     /// It is no JSON object.
@@ -201,7 +203,8 @@ impl Record {
         })
     }
 
-    /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead (design, 5).
+    /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead
+    /// ([design: record](crate::design::persistence::record)).
     pub fn is_legacy(&self) -> bool {
         self.idle_timeout == Presence::Absent && (self.expires_at.is_none() || self.last_activity_at.is_none())
     }

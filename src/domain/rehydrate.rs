@@ -1,4 +1,5 @@
-//! From a record back to a sandbox: the rules of the table in section 5 of the design, as pure functions.
+//! From a record back to a sandbox: the rules of the table in [design: records](crate::design::restart::records), as
+//! pure functions.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub struct Fallbacks {
     pub policy: Policy,
     /// The idle timeout of legacy records.
     pub legacy_ttl: Duration,
-    /// How much activity an unclean stop may have lost (design, 4.7); `None` after a clean one, which has lost nothing.
+    /// How much activity an unclean stop may have lost ([design: slack](crate::design::persistence::slack)); `None`
+    /// after a clean one, which has lost nothing.
     pub idle_slack: Option<Duration>,
     /// When deadlines may act again.
     pub not_before: Moment,

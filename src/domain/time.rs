@@ -1,8 +1,9 @@
 //! Time as the domain knows it: always an argument, never read here.
 //!
 //! Deadlines are [`Moment`]s of a monotonic clock, so that a wall clock that jumps and a host that sleeps end no
-//! sandbox (design, 3.8). Epoch seconds are for people and for the store; [`Now`] converts between the two with one
-//! fixed offset, so the same moment always has the same wall-clock time, to the last digit.
+//! sandbox ([design: clocks](crate::design::time::clocks)). Epoch seconds are for people and for the store; [`Now`]
+//! converts between the two with one fixed offset, so the same moment always has the same wall-clock time, to the last
+//! digit.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The public words for what a sandbox is, why it ended, and what resets its clock (design, 1 to 3). Each is spelled
-//! the same in records, answers, metrics and logs.
+//! The public words for what a sandbox is, why it ended, and what resets its clock
+//! ([design: lifecycle](crate::design::lifecycle)). Each is spelled the same in records, answers, metrics and logs.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The hub of the status stream (design, 8): what happens to sandboxes, in one order, for whoever watches.
+//! The hub of the status stream ([design: stream](crate::design::stream)): what happens to sandboxes, in one order, for
+//! whoever watches.
 //!
 //! - `event`: one thing that happened, with the sandbox as it is after it;
 //! - `hub`: the bounded history that all readers share;

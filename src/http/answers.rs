@@ -1,4 +1,5 @@
-//! What comes out: a sandbox as clients see it, and its deadlines (design, 7). Times are epoch seconds, durations seconds.
+//! What comes out: a sandbox as clients see it, and its deadlines
+//! ([design: answers](crate::design::interface::answers)). Times are epoch seconds, durations seconds.
 
 use std::{borrow::Cow, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Who may ask: the API key, and the rules that keep browsers from asking on behalf of other sites (design, 9).
+//! Who may ask: the API key, and the rules that keep browsers from asking on behalf of other sites
+//! ([design: access](crate::design::security::access)).
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! The HTTP interface (design, 7): verifies what comes in, asks the [`crate::supervisor`], and converts what comes out.
-//! Nothing is decided here but status codes.
+//! The HTTP interface ([design: interface](crate::design::interface)): verifies what comes in, asks the
+//! [`crate::supervisor`], and converts what comes out. Nothing is decided here but status codes.
 //!
 //! - [`mod@server`]: the server and its application;
 //! - `connection`: what stands between a socket and the HTTP library;

@@ -1,4 +1,4 @@
-//! The journal: the one writer in front of the store (design, 4.1).
+//! The journal: the one writer in front of the store ([design: journal](crate::design::persistence::journal)).
 //!
 //! Transitions are written through: a [`Ticket`] resolves once the store has them. Activity is written behind: it only
 //! moves a number in a shared [`ActivityCell`], and every flush interval the cells that moved are written in one commit.

@@ -54,7 +54,8 @@ pub enum StoreHealth {
 pub enum WriteOutcome {
     /// The store has it.
     Stored,
-    /// The store is down: pings and deadlines go on in memory (design, 4.6), and it is written as soon as possible.
+    /// The store is down: pings and deadlines go on in memory ([design: outage](crate::design::persistence::outage)),
+    /// and it is written as soon as possible.
     InMemory,
     /// It will never be written: another supervisor is in charge, or this one has stopped.
     Refused,
@@ -82,7 +83,8 @@ struct Shared {
     flush_interval: Duration,
     health: watch::Sender<StoreHealth>,
     reverted: Notify,
-    /// Set when the lease is lost: stop writing and terminating at once (design, 4.5).
+    /// Set when the lease is lost: stop writing and terminating at once
+    /// ([design: lease](crate::design::persistence::lease)).
     lost: CancellationToken,
     closing: CancellationToken,
     done: CancellationToken,

@@ -1,5 +1,5 @@
-//! Whether the store still has what it was given (design, 4.8): a record that was deleted or evicted is written again, and
-//! settings of the store that may lose more are told.
+//! Whether the store still has what it was given ([design: lost data](crate::design::persistence::lost_data)): a record
+//! that was deleted or evicted is written again, and settings of the store that may lose more are told.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The engine's events, into the actors (design, 6.6). The stream is resumed from the last event's time when it breaks,
-//! and a reconcile closes whatever gap is left.
+//! The engine's events, into the actors ([design: events](crate::design::engine::events)). The stream is resumed from
+//! the last event's time when it breaks, and a reconcile closes whatever gap is left.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Keeping the lease, and charge of the engine: proof that this process alone supervises the prefix (design, 4.5).
+//! Keeping the lease, and charge of the engine: proof that this process alone supervises the prefix
+//! ([design: lease](crate::design::persistence::lease)).
 
 use std::{sync::Arc, time::Duration};
 

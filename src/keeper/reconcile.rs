@@ -1,5 +1,6 @@
-//! Comparing sandboxes with the engine: at start, after each reconnect, and from time to time (design, 6.7). If listing
-//! fails, nothing is concluded; and before anything is ended, exactly that container is looked at once more.
+//! Comparing sandboxes with the engine: at start, after each reconnect, and from time to time
+//! ([design: comparison](crate::design::engine::comparison)). If listing fails, nothing is concluded; and before
+//! anything is ended, exactly that container is looked at once more.
 
 use std::{collections::HashMap, sync::Arc};
 

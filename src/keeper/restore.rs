@@ -1,4 +1,5 @@
-//! Bringing sandboxes back from the store (design, 5), and dealing with what is there without being a record.
+//! Bringing sandboxes back from the store ([design: records](crate::design::restart::records)), and dealing with what
+//! is there without being a record.
 
 use std::{sync::Arc, time::Duration};
 

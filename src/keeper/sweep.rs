@@ -1,5 +1,6 @@
-//! The backstop (design, 3.9): a slow sweep over all actors. In a healthy build it finds nothing; what it finds, it drives
-//! on, counts, and logs as an error, since something that should not happen did.
+//! The backstop ([design: backstop](crate::design::time::backstop)): a slow sweep over all actors. In a healthy build
+//! it finds nothing; what it finds, it drives on, counts, and logs as an error, since something that should not happen
+//! did.
 
 use std::{sync::Arc, time::Duration};
 

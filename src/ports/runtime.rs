@@ -53,7 +53,7 @@ impl ContainerRef {
     }
 }
 
-/// Whose labels a container carries (design, 6.1 and 6.2).
+/// Whose labels a container carries ([design: ours only](crate::design::engine::ours_only)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// Ours: `sandglass.prefix` and `sandglass.id`; and `sandglass.container`, the name of the container that they were
@@ -66,7 +66,8 @@ pub enum Owner {
     },
 }
 
-/// What a container's labels tell of its sandbox: enough to rebuild a record without the store (design, 6.1).
+/// What a container's labels tell of its sandbox: enough to rebuild a record without the store
+/// ([design: labels](crate::design::engine::labels)).
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Labels {
     /// When the sandbox was asked for.
@@ -213,7 +214,7 @@ pub enum RuntimeError {
 
 /// A container engine. Implementations bound their concurrency and the time of each call, and check exactly the container
 /// they are about to touch against all that the [`ContainerRef`] tells: what is not ours is never stopped, paused or removed
-/// (design, 6.2).
+/// ([design: ours only](crate::design::engine::ours_only)).
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// Pulls the image if it is missing, creates the container with its labels, starts it and waits until it is ready.

@@ -132,9 +132,10 @@ pub enum LastStop {
 /// A sandbox store. Implementations reconnect by themselves and bound every call in time.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Takes the lease: from here on, this process alone supervises the prefix (design, 4.5). Called before anything is
-    /// read or written. A holder that is known to be dead is replaced at once, one that may live is waited for long
-    /// enough to see whether it renews. Tells how the last one stopped, once: the note of a clean stop is gone with this.
+    /// Takes the lease: from here on, this process alone supervises the prefix
+    /// ([design: lease](crate::design::persistence::lease)). Called before anything is read or written. A holder that
+    /// is known to be dead is replaced at once, one that may live is waited for long enough to see whether it renews.
+    /// Tells how the last one stopped, once: the note of a clean stop is gone with this.
     ///
     /// # Errors
     /// [`StoreError::Held`] when a living supervisor holds it.

@@ -1,4 +1,4 @@
-//! Whose a container is by its labels (design, 6.1 and 6.2), the same for all engines.
+//! Whose a container is by its labels ([design: ours only](crate::design::engine::ours_only)), the same for all engines.
 
 use super::labels::{self, LabelMap};
 use crate::{

@@ -1,4 +1,5 @@
-//! What a container's labels tell of its sandbox (design, 6.1), as text: one codec for all engines.
+//! What a container's labels tell of its sandbox ([design: labels](crate::design::engine::labels)), as text: one codec
+//! for all engines.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -160,7 +160,8 @@ fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Resu
     })
 }
 
-/// A request can tighten its template's limit, and loosen it only as far as the configuration says (design, 6.3).
+/// A request can tighten its template's limit, and loosen it only as far as the configuration says
+/// ([design: hardening](crate::design::engine::hardening)).
 fn within<T: PartialOrd + Copy + std::fmt::Display>(
     field: &str,
     asked: Option<T>,

@@ -419,3 +419,20 @@ fn files_hold_one_idea_each() {
         .collect();
     assert!(long.is_empty(), "probably two ideas:\n{}", long.join("\n"));
 }
+
+#[test]
+fn comments_cite_the_design_by_links_that_are_checked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for Source { path, .. } in sources() {
+        let text = fs::read_to_string(root.join(&path)).expect("readable");
+        for (number, line) in text.lines().enumerate() {
+            let numbered =
+                line.split("design, ").skip(1).any(|rest| rest.starts_with(|next: char| next.is_ascii_digit()));
+            if numbered || (line.contains("section ") && line.contains(" of the design")) {
+                wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "write `[design: lazy timer](crate::design::time::lazy_timer)`:\n{}", wrong.join("\n"));
+}

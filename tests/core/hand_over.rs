@@ -1,4 +1,4 @@
-//! From one supervisor to the next: how careful the next one is, and how it waits (design, 4.5 and 5).
+//! From one supervisor to the next: how careful the next one is, and how it waits (`design::persistence::lease`).
 
 use std::{
     sync::{Arc, Mutex},

@@ -66,7 +66,7 @@ fn same(one: &BTreeMap<String, Box<RawValue>>, other: &BTreeMap<String, Box<RawV
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_a_record_that_can_be_written_and_read_again_or_are_refused(

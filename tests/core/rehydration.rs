@@ -1,4 +1,4 @@
-//! The table of section 5 of the design, over the records that the reference system really writes.
+//! The table of `design::restart::records`, over the records that the reference system really writes.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Deadlines: pure functions of the state (design, 3). The timer is lazy because they are cheap to ask for.
+//! Deadlines: pure functions of the state ([design: time](crate::design::time)). The timer is lazy because they are
+//! cheap to ask for.
 
 use std::time::Duration;
 

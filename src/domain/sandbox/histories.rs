@@ -321,7 +321,7 @@ impl Model {
     }
 }
 
-/// The transitions of section 2 of the design; a status may always stay.
+/// The transitions of [design: lifecycle](crate::design::lifecycle); a status may always stay.
 fn legal(from: Status, to: Status) -> bool {
     use Status::{Failed, Paused, Pending, Running, Succeeded, Terminated, Terminating};
     from == to

@@ -110,10 +110,12 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) policy: Policy,
     pub(super) last_activity: Moment,
-    /// Added to idle deadlines after a restart, for the activity that the store may have missed (design, 4.7).
+    /// Added to idle deadlines after a restart, for the activity that the store may have missed
+    /// ([design: slack](crate::design::persistence::slack)).
     pub(super) idle_slack: Duration,
     pub(super) expires_at: Moment,
-    /// No deadline acts before this: clients could not ping while the supervisor was away (design, 5).
+    /// No deadline acts before this: clients could not ping while the supervisor was away
+    /// ([design: grace](crate::design::restart::grace)).
     pub(super) not_before: Moment,
     pub(super) pause_not_before: Moment,
     pub(super) last_heartbeat: Moment,

@@ -159,8 +159,9 @@ impl Sandbox {
 
     // What time does.
 
-    /// Checks and acts in one step (design, 3.7): whatever was applied before this was seen, whatever comes after is
-    /// refused. A timer that fired too soon, since the deadline has moved, does nothing but to warn of it.
+    /// Checks and acts in one step ([design: one step](crate::design::time::one_step)): whatever was applied before
+    /// this was seen, whatever comes after is refused. A timer that fired too soon, since the deadline has moved, does
+    /// nothing but to warn of it.
     fn timer_fired(&mut self, now: Now) -> Effects {
         let Some((deadline, action)) = self.next_action().filter(|(at, _)| *at <= now.moment) else {
             return self.warn(now);

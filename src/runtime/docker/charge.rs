@@ -1,4 +1,5 @@
-//! Being in charge: no container is touched before it is known that nobody else on this host is (design, 4.5).
+//! Being in charge: no container is touched before it is known that nobody else on this host is
+//! ([design: one per engine](crate::design::persistence::one_per_engine)).
 //!
 //! The engine is known by its id. It is asked for with every new client, and so again whenever the engine was away: another
 //! one may answer at the same address.

@@ -1,4 +1,5 @@
-//! How a container ended: by itself while the engine stayed up, or with the engine (design, 6.6). And what it wrote last.
+//! How a container ended: by itself while the engine stayed up, or with the engine
+//! ([design: engine restart](crate::design::engine::engine_restart)). And what it wrote last.
 //!
 //! An engine that goes away stops its containers, and one that was killed does so when it comes back: to a look, both are
 //! containers that ended with exit code 143 like any that somebody has stopped. What tells them apart is the engine's

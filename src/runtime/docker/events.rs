@@ -1,4 +1,4 @@
-//! What happens to the containers of ours (design, 6.6).
+//! What happens to the containers of ours ([design: events](crate::design::engine::events)).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Finding the container that is ours, and no other (design, 6.2).
+//! Finding the container that is ours, and no other ([design: ours only](crate::design::engine::ours_only)).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The body of a create: what a container may do, which is little (design, 6.3).
+//! The body of a create: what a container may do, which is little ([design: hardening](crate::design::engine::hardening)).
 
 use std::collections::HashMap;
 

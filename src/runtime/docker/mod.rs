@@ -1,4 +1,4 @@
-//! The Docker Engine behind the runtime port (design, 6).
+//! The Docker Engine behind the runtime port ([design: engine](crate::design::engine)).
 //!
 //! Three rules run through all of it:
 //!

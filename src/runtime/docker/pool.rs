@@ -1,4 +1,5 @@
-//! The lanes that keep 1,000 removals from starving one create (design, 6.5).
+//! The lanes that keep 1,000 removals from starving one create
+//! ([design: bounded calls](crate::design::engine::bounded_calls)).
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 

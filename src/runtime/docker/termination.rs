@@ -1,4 +1,5 @@
-//! The way down: stop with grace, remove by force, and be sure that it is gone (design, 6.4).
+//! The way down: stop with grace, remove by force, and be sure that it is gone
+//! ([design: termination](crate::design::engine::termination)).
 
 use std::time::Duration;
 

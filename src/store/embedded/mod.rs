@@ -1,4 +1,5 @@
-//! The embedded store: one crash-safe file and no server (design, 4.4). It is the default.
+//! The embedded store: one crash-safe file and no server
+//! ([design: embedded store](crate::design::persistence::embedded_store)). It is the default.
 //!
 //! The file is a redb database; each commit is one durable transaction. The lease is the lock that an open database
 //! holds on its file: the system gives it back when the process ends, however it ends. Beside the file, `PATH.lease`

@@ -1,4 +1,4 @@
-//! The lease: taking it, keeping it, giving it back (design, 4.5).
+//! The lease: taking it, keeping it, giving it back ([design: lease](crate::design::persistence::lease)).
 
 use std::{
     sync::{PoisonError, atomic::Ordering},

@@ -1,4 +1,5 @@
-//! The Redis store, in the layout of the reference system (design, 4.2), so that its data can be taken over in place.
+//! The Redis store, in the layout of the reference system
+//! ([design: redis layout](crate::design::persistence::redis_layout)), so that its data can be taken over in place.
 //!
 //! | key, under the prefix `P` | holds |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The persistence port's contract, over every store, and what each store promises beyond it (design, 4 and 5).
+//! The persistence port's contract, over every store, and what each store promises beyond it (`design::persistence`).
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

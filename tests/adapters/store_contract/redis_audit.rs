@@ -1,4 +1,4 @@
-//! A Redis server that lost something, or whose settings may have it lose something (design, 4.8).
+//! A Redis server that lost something, or whose settings may have it lose something (`design::persistence::lost_data`).
 
 use redis::Commands;
 use sandglass::{

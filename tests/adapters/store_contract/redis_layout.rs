@@ -1,4 +1,5 @@
-//! The layout in Redis, checked with raw commands (design, 4.2), and what others may have left there.
+//! The layout in Redis, checked with raw commands (`design::persistence::redis_layout`), and what others may have left
+//! there.
 
 use std::time::Duration;
 

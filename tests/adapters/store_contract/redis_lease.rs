@@ -1,4 +1,4 @@
-//! The lease in Redis (design, 4.5): who gets it, who keeps it, and who writes.
+//! The lease in Redis (`design::persistence::lease`): who gets it, who keeps it, and who writes.
 
 use std::{process::Command, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A Redis server that is down, hangs, loads, is full, or closes connections (design, 4.6).
+//! A Redis server that is down, hangs, loads, is full, or closes connections (`design::persistence::outage`).
 
 use std::time::Duration;
 

@@ -184,7 +184,7 @@ fn a_removal_that_fails_is_driven_on_by_whoever_is_there() {
 
 #[test]
 fn a_start_that_fails_leaves_nothing_behind_whatever_is_cut_off() {
-    // Not at its readiness: what runs when a new supervisor looks is adopted (design, 5).
+    // Not at its readiness: what runs when a new supervisor looks is adopted.
     let end = (Status::Failed, Some(EndReason::StartFailed));
     at_every_point(&[Fail(Point::Start, When::Before, 1000), Fails(creates(600)), Wait(3)], end);
 }

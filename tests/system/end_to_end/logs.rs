@@ -1,4 +1,4 @@
-//! A log that nobody can write or nobody reads costs lines, and nothing else (design, 9).
+//! A log that nobody can write or nobody reads costs lines, and nothing else (`design::security::logs`).
 
 use std::{
     io::Read,

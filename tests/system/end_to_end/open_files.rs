@@ -1,4 +1,4 @@
-//! Where only few files may be open, connections starve neither pings nor the engine (design, 9).
+//! Where only few files may be open, connections starve neither pings nor the engine (`design::security::limits`).
 
 use std::time::Duration;
 
