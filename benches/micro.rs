@@ -24,7 +24,7 @@ use sandglass::{
     clock::Clock,
     config::{Overrides, Settings},
     domain::{
-        ActivitySource, Moment, OnTimeout, Policy, SandboxId,
+        ActivitySource, Moment, OnTimeout, Rules, SandboxId,
         record::{self, Record},
         rehydrate::{Fallbacks, rehydrate},
         sandbox::Event,
@@ -58,15 +58,9 @@ fn domain(criterion: &mut Criterion) {
     let sandbox = planter.sandbox(7);
     let (bytes, score) = planter.record(7);
     let now = clock.now();
-    let policy = Policy {
-        idle_timeout: None,
-        paused_timeout: None,
-        heartbeat_timeout: None,
-        active_timeout: Duration::from_secs(1800),
-        on_timeout: OnTimeout::Deactivate,
-    };
+    let rules = Rules::new(Duration::from_secs(1800), OnTimeout::Deactivate);
     let fallbacks =
-        Fallbacks { policy, legacy_ttl: Duration::from_secs(86_400), idle_slack: None, not_before: now.moment };
+        Fallbacks { rules, legacy_ttl: Duration::from_secs(86_400), idle_slack: None, not_before: now.moment };
 
     let mut life = sandbox.clone();
     criterion.bench_function("lifecycle: a ping's step", |bencher| {

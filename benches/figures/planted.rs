@@ -5,8 +5,8 @@ use std::time::Duration;
 use sandglass::{
     clock::Clock,
     domain::{
-        Details, EpochSeconds, Moment, OnTimeout, Policy, Sandbox, SandboxId, record,
-        sandbox::{Restored, Revived},
+        Details, EpochSeconds, Moment, OnTimeout, Rules, Sandbox, SandboxId, record,
+        sandbox::{Restored, Revived, RuleClock},
     },
     ports::store::Write,
 };
@@ -82,18 +82,12 @@ impl Planter {
     pub(crate) fn sandbox(&self, number: usize) -> Sandbox {
         let now = self.clock.now();
         let last_activity = self.last_activity(number);
-        let policy = Policy {
-            idle_timeout: Some(IDLE_TIMEOUT),
-            paused_timeout: None,
-            heartbeat_timeout: None,
-            active_timeout: Duration::from_secs(1800),
-            on_timeout: OnTimeout::Deactivate,
-        };
+        let active_timeout = Duration::from_secs(1800);
+        let rules = Rules::new(active_timeout, OnTimeout::Deactivate).with(RuleClock::Idle, IDLE_TIMEOUT);
         let restored = Restored {
             phase: Revived::Running,
-            policy,
             last_activity,
-            expires_at: now.moment.plus(policy.active_timeout),
+            expires_at: now.moment.plus(active_timeout),
             idle_slack: Duration::ZERO,
             not_before: Moment::DISTANT_PAST,
         };
@@ -110,7 +104,7 @@ impl Planter {
             metadata: [("task_id", raw(number.to_string()))].into_iter().collect(),
             user_id: Some(raw(number.to_string())),
             user_name: Some(format!("user-{number}").into()),
-            ..Details::new(id(number), format!("sandglass-{}", id(number)), created_at)
+            ..Details::new(id(number), format!("sandglass-{}", id(number)), created_at, rules)
         };
         Sandbox::restore(details, restored, now).0
     }

@@ -126,7 +126,7 @@ mod tests {
             let file = format!("{key} = \"none\"");
             assert!(refusal(&file).contains("needs lifecycle.allow_no_idle_timeout"));
             let settings = load(&format!("lifecycle.allow_no_idle_timeout = true\n{file}"), &[], &[]).unwrap();
-            assert_eq!(settings.templates["base"].policy.idle_timeout, None);
+            assert_eq!(settings.templates["base"].rules.after(crate::domain::sandbox::RuleClock::Idle), None);
         }
     }
 

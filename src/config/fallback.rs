@@ -10,7 +10,6 @@ use super::{
     templates::{BASE_TEMPLATE, Template, TemplateKeys},
 };
 use crate::domain::{
-    Policy,
     leaf::Leaf,
     spec::{Mount, StartSpec},
 };
@@ -32,24 +31,14 @@ pub(super) fn settle(
     let base = written.get(BASE_TEMPLATE).cloned().unwrap_or_default();
     let settled = written.into_iter().map(|(name, keys)| {
         let key = |below: &str| format!("templates.{name}.{below}");
-        let policy = policy(&keys, lifecycle);
+        let rules = keys.rules(&lifecycle.rules());
         let may_idle = keys.idle_timeout.is_none_or(|own| lifecycle.allows_idle_timeout(own));
         layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
         let start = start(keys, &base, sandboxes);
         check(layers, key, &start, sandboxes);
-        (name, Template { start, policy })
+        (name, Template { start, rules })
     });
     settled.collect()
-}
-
-fn policy(keys: &TemplateKeys, lifecycle: &LifecycleSettings) -> Policy {
-    Policy {
-        idle_timeout: keys.idle_timeout.unwrap_or(lifecycle.idle_timeout),
-        paused_timeout: keys.paused_timeout.unwrap_or(lifecycle.paused_timeout),
-        heartbeat_timeout: keys.heartbeat_timeout.flatten(),
-        active_timeout: keys.active_timeout.unwrap_or(lifecycle.active_timeout),
-        on_timeout: keys.on_timeout.unwrap_or(lifecycle.on_timeout),
-    }
 }
 
 fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -> StartSpec {
@@ -91,6 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::testing::*, *};
+    use crate::domain::sandbox::RuleClock;
 
     #[test]
     fn a_template_falls_back_to_the_lifecycle_and_to_the_limits_and_ports_of_base() {
@@ -103,17 +93,17 @@ mod tests {
                 on_timeout = "pause", ready_timeout = 4, heartbeat_timeout = 5 }
         "#;
         let templates = load(file, &[], &[]).unwrap().templates;
-        let Template { start, policy } = &templates["other"];
+        let Template { start, rules } = &templates["other"];
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!((policy.idle_timeout, policy.paused_timeout), (seconds(11), seconds(13)));
-        assert_eq!((policy.active_timeout.as_secs(), policy.on_timeout.as_str()), (12, "terminate"));
-        assert_eq!((policy.heartbeat_timeout, start.ready_timeout.as_secs()), (None, 14));
+        assert_eq!((rules.after(RuleClock::Idle), rules.after(RuleClock::Paused)), (seconds(11), seconds(13)));
+        assert_eq!((rules.active_timeout().as_secs(), rules.on_timeout().as_str()), (12, "terminate"));
+        assert_eq!((rules.after(RuleClock::Heartbeat), start.ready_timeout.as_secs()), (None, 14));
         assert_eq!((start.limits.cpus, start.limits.memory_mb, start.limits.pids), (Some(3.0), None, Some(5)));
         assert_eq!((start.ports.as_slice(), &start.command, start.env.len()), (&[81][..], &None, 0));
-        let Template { start, policy } = &templates["own"];
-        assert_eq!((policy.idle_timeout, policy.paused_timeout), (seconds(1), None));
-        assert_eq!((policy.heartbeat_timeout, start.ready_timeout.as_secs()), (seconds(5), 4));
-        assert_eq!((start.ports.len(), policy.on_timeout.as_str()), (0, "pause"));
+        let Template { start, rules } = &templates["own"];
+        assert_eq!((rules.after(RuleClock::Idle), rules.after(RuleClock::Paused)), (seconds(1), None));
+        assert_eq!((rules.after(RuleClock::Heartbeat), start.ready_timeout.as_secs()), (seconds(5), 4));
+        assert_eq!((start.ports.len(), rules.on_timeout().as_str()), (0, "pause"));
     }
 
     #[test]

@@ -192,6 +192,7 @@ fn parse(text: &str, path: &Path) -> Result<Table, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
+    use crate::domain::sandbox::RuleClock;
 
     #[test]
     fn a_higher_layer_wins_key_by_key() {
@@ -238,7 +239,7 @@ mod tests {
             (load("", &[], &[("lifecycle.idle_timeout", "5400s")]), "a flag"),
             (load("templates.base.idle_timeout = \"90min\"", &[], &[]), "a template"),
         ] {
-            let idle = loaded.unwrap().templates["base"].policy.idle_timeout;
+            let idle = loaded.unwrap().templates["base"].rules.after(RuleClock::Idle);
             assert_eq!(idle, Some(std::time::Duration::from_secs(5400)), "{source}");
         }
         let out_of_range = "some.toml: store.lease_ttl = \"1s\": must be 3 to 3600 seconds";

@@ -20,8 +20,9 @@ use super::{
     web_origin::WebOrigin,
 };
 use crate::domain::{
-    OnTimeout,
+    OnTimeout, Rules,
     leaf::{AbsolutePath, Grace, Seconds, Timeout, Whole, checked},
+    sandbox::RuleClock,
     spec::Limits,
 };
 
@@ -204,6 +205,12 @@ pub struct LifecycleSettings {
 }
 
 impl LifecycleSettings {
+    /// The rules that a template falls back to.
+    pub fn rules(&self) -> Rules {
+        let rules = Rules::new(self.active_timeout, self.on_timeout);
+        rules.with(RuleClock::Idle, self.idle_timeout).with(RuleClock::Paused, self.paused_timeout)
+    }
+
     /// Whether a template or a request may have this idle timeout
     /// ([design: idle timeout](crate::design::time::idle_timeout)).
     pub fn allows_idle_timeout(&self, timeout: Option<Duration>) -> bool {

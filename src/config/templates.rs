@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::leaf::{LimitKeys, OrNone};
 use crate::domain::{
-    OnTimeout, Policy,
+    OnTimeout, Rules,
     leaf::{EnvName, ImageRef, Ports, Text, Timeout, checked},
+    sandbox::{RuleClock, Spelling},
     spec::{Mount, Readiness, StartSpec},
 };
 
@@ -19,8 +20,8 @@ pub const BASE_TEMPLATE: &str = "base";
 pub struct Template {
     /// What the container is made from.
     pub start: StartSpec,
-    /// The timeouts.
-    pub policy: Policy,
+    /// The rules that it lives by.
+    pub rules: Rules,
 }
 
 /// A template as it is written: every key may be missing.
@@ -51,4 +52,20 @@ pub(super) struct TemplateKeys {
     #[serde(deserialize_with = "checked::<Option<OrNone<Timeout>>, _>")]
     pub(super) heartbeat_timeout: Option<Option<Duration>>,
     pub(super) on_timeout: Option<OnTimeout>,
+}
+
+impl TemplateKeys {
+    /// The rules that it spells; of the rest, those of the `lifecycle` section hold.
+    pub(super) fn rules(&self, lifecycle: &Rules) -> Rules {
+        let mut spelling = Spelling::new(self.on_timeout);
+        for (clock, timeout) in [
+            (RuleClock::Idle, self.idle_timeout),
+            (RuleClock::Active, self.active_timeout.map(Some)),
+            (RuleClock::Paused, self.paused_timeout),
+            (RuleClock::Heartbeat, self.heartbeat_timeout),
+        ] {
+            spelling = timeout.map_or(spelling, |after| spelling.with(clock, after));
+        }
+        spelling.or(lifecycle)
+    }
 }

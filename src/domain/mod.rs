@@ -26,6 +26,6 @@ pub mod words;
 
 pub use fields::Fields;
 pub use id::{ID_PATTERN, ID_RULE, InvalidId, SandboxId};
-pub use sandbox::{Denied, Details, Policy, Sandbox};
+pub use sandbox::{Denied, Details, Rules, Sandbox};
 pub use time::{EpochSeconds, Moment, Now};
 pub use words::{ActivitySource, EndReason, OnTimeout, Status};

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use super::{
     fields::Fields,
-    sandbox::{RawFields, Sandbox},
+    sandbox::{RawFields, RuleClock, Sandbox, Spelling},
     time::{EpochSeconds, Moment, Now},
-    words::{EndReason, OnTimeout, Status},
+    words::{EndReason, Status},
 };
 
 /// The version that new records carry as `v`.
@@ -41,7 +41,7 @@ pub enum Damaged {
 /// A field whose absence and whose `null` mean different things.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum Presence<T> {
-    /// The record has no such field.
+    /// There is no such field.
     #[default]
     Absent,
     /// It is `null`.
@@ -63,6 +63,8 @@ macro_rules! record {
         #[derive(Clone, Debug, Default)]
         pub struct Record {
             $($(#[$doc])* pub $field: $type,)+
+            /// The rules that it lives by.
+            pub rules: Spelling,
             /// Fields that Sandglass does not know.
             pub extra: BTreeMap<String, Box<RawValue>>,
         }
@@ -79,6 +81,13 @@ macro_rules! record {
                     $(stringify!($field) => {
                         self.$field = map.next_value().inspect_err(|_| *damaged = Some(stringify!($field)))?;
                     })+
+                    "on_timeout" => {
+                        self.rules.on_timeout = map.next_value().inspect_err(|_| *damaged = Some("on_timeout"))?;
+                    }
+                    _ if let Some(clock) = RuleClock::by_timeout_name(name) => {
+                        let after = map.next_value().inspect_err(|_| *damaged = Some(clock.timeout_name()))?;
+                        self.rules = self.rules.with(clock, Option::map(after, |Seconds(after)| after));
+                    }
                     _ => _ = self.extra.insert(name.to_owned(), map.next_value()?),
                 }
                 Ok(())
@@ -118,18 +127,8 @@ record! {
     metadata: Option<RawFields>,
     /// The version of the record's layout.
     v: Option<u32>,
-    /// Seconds; `null` is "none", absent is a record that was never ours.
-    idle_timeout: Presence<Seconds>,
     /// Seconds of activity that it may lack.
     flush_interval: Option<Seconds>,
-    /// Seconds.
-    active_timeout: Option<Seconds>,
-    /// Seconds.
-    paused_timeout: Option<Seconds>,
-    /// Seconds.
-    heartbeat_timeout: Option<Seconds>,
-    /// What the end of the active timeout does.
-    on_timeout: Option<OnTimeout>,
     /// When it was paused, while it is.
     paused_at: Option<EpochSeconds>,
     /// Why it ended.
@@ -203,10 +202,15 @@ impl Record {
         })
     }
 
+    /// Whether it tells its rules. Every record of ours does; `null` stands for no idle timeout.
+    pub fn has_rules(&self) -> bool {
+        self.rules.get(RuleClock::Idle).is_some()
+    }
+
     /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead
     /// ([design: record](crate::design::persistence::record)).
     pub fn is_legacy(&self) -> bool {
-        self.idle_timeout == Presence::Absent && (self.expires_at.is_none() || self.last_activity_at.is_none())
+        !self.has_rules() && (self.expires_at.is_none() || self.last_activity_at.is_none())
     }
 }
 
@@ -262,9 +266,12 @@ struct Written<'a> {
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (sandbox, details) = (self.sandbox, &self.sandbox.details);
-        let policy = sandbox.policy();
+        let rules = sandbox.rules().spelling();
+        let spelled =
+            |clock: RuleClock| Some((clock.timeout_name(), rules.get(clock)?.map(|after| after.as_secs_f64())));
+        let (always, where_set): (Vec<_>, Vec<_>) =
+            RuleClock::ALL.into_iter().partition(|clock| clock.is_always_spelled());
         let wall = |moment| self.now.wall_at(moment);
-        let seconds = |timeout: Option<Duration>| timeout.map(|timeout| timeout.as_secs_f64());
         let mut map = serializer.serialize_map(None)?;
         // The reference reads each of its fields without a fallback: they are always there.
         map.serialize_entry("sandbox_id", &details.id)?;
@@ -282,13 +289,15 @@ impl Serialize for Written<'_> {
         map.serialize_entry("executor_namespace", &details.executor_namespace)?;
         map.serialize_entry("metadata", &details.metadata)?;
         map.serialize_entry("v", &RECORD_VERSION)?;
-        map.serialize_entry("idle_timeout", &seconds(policy.idle_timeout))?;
-        map.serialize_entry("active_timeout", &policy.active_timeout.as_secs_f64())?;
-        map.serialize_entry("on_timeout", &policy.on_timeout)?;
+        for (name, seconds) in always.into_iter().filter_map(spelled) {
+            map.serialize_entry(name, &seconds)?;
+        }
+        map.serialize_entry("on_timeout", &rules.on_timeout)?;
         map.serialize_entry("flush_interval", &self.flush_interval.as_secs_f64())?;
+        for (name, seconds) in where_set.into_iter().filter_map(spelled) {
+            map.serialize_entry(name, &seconds)?;
+        }
         let mut optional = Optional(map);
-        optional.entry("paused_timeout", seconds(policy.paused_timeout))?;
-        optional.entry("heartbeat_timeout", seconds(policy.heartbeat_timeout))?;
         optional.entry("paused_at", sandbox.paused_since().map(wall))?;
         optional.entry("reason", sandbox.end().map(|end| end.reason))?;
         optional.entry("exit_code", sandbox.end().and_then(|end| end.exit_code))?;

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::{
     id::SandboxId,
-    record::{Damaged, Presence, Record, Seconds},
-    sandbox::{Container, Details, Effects, End, Policy, RawFields, Restored, Revived, Sandbox},
+    record::{Damaged, Record, Seconds},
+    sandbox::{Container, Details, Effects, End, RawFields, Restored, Revived, RuleClock, Rules, Sandbox, Spelling},
     time::{EpochSeconds, Moment, Now},
     words::{EndReason, Status},
 };
 
 /// What fills the gaps of records.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fallbacks {
-    /// The configured timeouts, for records that were never ours.
-    pub policy: Policy,
+    /// The configured rules, for records that were never ours.
+    pub rules: Rules,
     /// The idle timeout of legacy records.
     pub legacy_ttl: Duration,
     /// How much activity an unclean stop may have lost ([design: slack](crate::design::persistence::slack)); `None`
@@ -48,8 +48,8 @@ pub fn rehydrate(
     now: Now,
 ) -> Result<Rehydrated, Damaged> {
     must_belong_to(id, &record)?;
-    let legacy = record.is_legacy();
-    let completed = record.idle_timeout == Presence::Absent || record.status.is_none();
+    let rules = rules_of(&record, record.is_legacy(), fallbacks);
+    let completed = !record.has_rules() || record.status.is_none();
     // The two are written together; where they differ, the later one is what is known.
     let activity = match record.last_activity_at {
         Some(at) if score.is_finite() => at.max(score),
@@ -64,7 +64,6 @@ pub fn rehydrate(
     };
     let restored = Restored {
         phase: phase_of(&record, last_activity, now),
-        policy: policy_of(&record, legacy, fallbacks),
         last_activity,
         expires_at,
         // It was written by whoever flushed that often; the interval may have been changed since.
@@ -73,7 +72,7 @@ pub fn rehydrate(
         }),
         not_before: fallbacks.not_before,
     };
-    let (sandbox, effects) = Sandbox::restore(details_of(id, record, now), restored, now);
+    let (sandbox, effects) = Sandbox::restore(details_of(id, record, rules, now), restored, now);
     Ok(Rehydrated { sandbox, effects, completed })
 }
 
@@ -85,13 +84,13 @@ pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -
     must_belong_to(id, &record)?;
     let restored = Restored {
         phase: Revived::Gone(end_of(&record, now)),
-        policy: policy_of(&record, false, fallbacks),
         last_activity: record.last_activity_at.map_or(now.moment, |at| now.moment_at(at)),
         expires_at: record.expires_at.map_or(now.moment, |at| now.moment_at(at)),
         idle_slack: Duration::ZERO,
         not_before: Moment::DISTANT_PAST,
     };
-    let (sandbox, _) = Sandbox::restore(details_of(id, record, now), restored, now);
+    let rules = rules_of(&record, false, fallbacks);
+    let (sandbox, _) = Sandbox::restore(details_of(id, record, rules, now), restored, now);
     Ok(sandbox)
 }
 
@@ -104,8 +103,6 @@ pub struct Traces {
     pub forsaken: bool,
     /// What is known by its labels and by a look at it.
     pub details: Details,
-    /// The timeouts of its labels, and fallbacks for the rest.
-    pub policy: Policy,
     /// Its last activity: the set's score, else its creation.
     pub last_activity: Option<EpochSeconds>,
 }
@@ -123,13 +120,24 @@ pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effec
     };
     let restored = Restored {
         phase,
-        policy: traces.policy,
         last_activity,
-        expires_at: last_activity.plus(traces.policy.active_timeout),
+        expires_at: last_activity.plus(traces.details.rules.active_timeout()),
         idle_slack: fallbacks.idle_slack.unwrap_or_default(),
         not_before: fallbacks.not_before,
     };
     Sandbox::restore(traces.details, restored, now)
+}
+
+/// The rules of a sandbox whose record is lost: what its container's labels say of them, and fallbacks for the rest. A record
+/// that is there and `damaged` may have promised anything, so that the fallback is the longest of what is known.
+pub fn rules_of_labels(labels: &Spelling, damaged: bool, fallbacks: &Fallbacks) -> Rules {
+    let ttl = fallbacks.legacy_ttl;
+    let rules = labels.or(&fallbacks.rules.only_active().with(RuleClock::Idle, ttl));
+    if !damaged {
+        return rules;
+    }
+    let (idle, paused) = (rules.after(RuleClock::Idle), rules.after(RuleClock::Paused));
+    rules.with(RuleClock::Idle, idle.map(|idle| idle.max(ttl))).with(RuleClock::Paused, paused.unwrap_or(ttl))
 }
 
 fn must_belong_to(id: &SandboxId, record: &Record) -> Result<(), Damaged> {
@@ -176,40 +184,25 @@ fn end_of(record: &Record, now: Now) -> End {
     }
 }
 
-fn policy_of(record: &Record, legacy: bool, fallbacks: &Fallbacks) -> Policy {
-    let duration = |seconds: Option<Seconds>| seconds.map(|Seconds(duration)| duration);
-    let configured = fallbacks.policy;
-    match record.idle_timeout {
-        Presence::Absent => {
-            if !legacy {
-                return Policy { heartbeat_timeout: None, ..configured };
-            }
-            // Never immortal, also while it is paused and its idle clock stands still.
-            let ttl = Some(fallbacks.legacy_ttl);
-            Policy {
-                idle_timeout: ttl,
-                paused_timeout: configured.paused_timeout.or(ttl),
-                heartbeat_timeout: None,
-                ..configured
-            }
-        }
-        Presence::Null | Presence::Value(_) => Policy {
-            idle_timeout: match record.idle_timeout {
-                Presence::Value(Seconds(timeout)) => Some(timeout),
-                _ => None,
-            },
-            paused_timeout: duration(record.paused_timeout),
-            heartbeat_timeout: duration(record.heartbeat_timeout),
-            active_timeout: duration(record.active_timeout).unwrap_or(configured.active_timeout),
-            on_timeout: record.on_timeout.unwrap_or(configured.on_timeout),
-        },
+fn rules_of(record: &Record, legacy: bool, fallbacks: &Fallbacks) -> Rules {
+    let configured = &fallbacks.rules;
+    if record.has_rules() {
+        return record.rules.or(&configured.only_active());
     }
+    if !legacy {
+        return configured.clone();
+    }
+    // Never immortal, also while it is paused and its idle clock stands still.
+    let ttl = fallbacks.legacy_ttl;
+    let paused = configured.after(RuleClock::Paused).unwrap_or(ttl);
+    configured.with(RuleClock::Idle, ttl).with(RuleClock::Paused, paused)
 }
 
-fn details_of(id: &SandboxId, record: Record, now: Now) -> Details {
+fn details_of(id: &SandboxId, record: Record, rules: Rules, now: Now) -> Details {
     let created_at = record.created_at.or(record.started_at).or(record.last_activity_at);
     Details {
         id: id.clone(),
+        rules,
         container_name: record.container_name.unwrap_or_default(),
         template: record.template,
         image: record.image,

@@ -76,6 +76,19 @@ impl Now {
     }
 }
 
+/// A duration as one says it: `1 h 59 min`, `42 s`, `0.5 s`.
+pub fn for_people(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) if seconds < 10 && duration.subsec_millis() >= 100 => format!("{:.1} s", duration.as_secs_f64()),
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +115,21 @@ mod tests {
         let wall = NOW.wall();
         let back = NOW.moment_at(wall);
         assert!(back.since(NOW.moment).max(NOW.moment.since(back)) < Duration::from_micros(1));
+    }
+
+    #[test]
+    fn durations_are_told_in_the_two_largest_units() {
+        for (milliseconds, words) in [
+            (0, "0 s"),
+            (50, "0 s"),
+            (500, "0.5 s"),
+            (9_960, "10.0 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min 0 s"),
+            (7_199_000, "1 h 59 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(for_people(Duration::from_millis(milliseconds)), words);
+        }
     }
 }

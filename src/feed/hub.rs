@@ -251,7 +251,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
-    use crate::domain::{Details, OnTimeout, Policy, SandboxId};
+    use crate::domain::{Details, OnTimeout, Rules, SandboxId};
     use crate::feed::{Read, Reader};
     use crate::{clock::Clock, metrics::Metrics};
 
@@ -259,14 +259,8 @@ mod tests {
 
     fn sandbox() -> Sandbox {
         let id = SandboxId::parse("one").unwrap();
-        let policy = Policy {
-            idle_timeout: None,
-            paused_timeout: None,
-            heartbeat_timeout: None,
-            active_timeout: Duration::from_secs(1),
-            on_timeout: OnTimeout::Deactivate,
-        };
-        Sandbox::create(Details::new(id, "c", 0.0), policy, Duration::from_secs(1), NOW).0
+        let rules = Rules::new(Duration::from_secs(1), OnTimeout::Deactivate);
+        Sandbox::create(Details::new(id, "c", 0.0, rules), NOW).0
     }
 
     fn feed(capacity: usize) -> Arc<Feed> {

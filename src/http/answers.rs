@@ -11,8 +11,9 @@ use utoipa::{
 };
 
 use crate::domain::{
-    ActivitySource, EndReason, EpochSeconds, Fields, Now, OnTimeout, Sandbox, SandboxId, Status, json::readable,
-    sandbox::RawFields,
+    ActivitySource, EndReason, EpochSeconds, Fields, Now, OnTimeout, Sandbox, SandboxId, Status,
+    json::readable,
+    sandbox::{RawFields, RuleClock},
 };
 
 /// A sandbox.
@@ -119,7 +120,7 @@ impl<'a> SandboxAnswer<'a> {
             idle_remaining: deadlines.idle_remaining,
             expires_at: deadlines.expires_at,
             time_remaining: deadlines.time_remaining,
-            on_timeout: sandbox.policy().on_timeout,
+            on_timeout: sandbox.rules().on_timeout(),
             terminates_at: deadlines.terminates_at,
             active: deadlines.active,
             uptime: sandbox.uptime(now),
@@ -180,7 +181,7 @@ impl Deadlines {
         Self {
             status: sandbox.status(),
             last_activity_at: now.wall_at(sandbox.last_activity()),
-            idle_timeout: sandbox.policy().idle_timeout.as_ref().map(Duration::as_secs_f64),
+            idle_timeout: sandbox.rules().after(RuleClock::Idle).as_ref().map(Duration::as_secs_f64),
             idle_deadline: idle_deadline.map(|at| now.wall_at(at)),
             idle_remaining: idle_deadline.map(|at| at.since(now.moment).as_secs_f64()),
             expires_at: now.wall_at(sandbox.expires_at()),

@@ -6,9 +6,9 @@ use tracing::warn;
 use super::{restore::RETRY, run::Keeper};
 use crate::{
     domain::{
-        Details, EpochSeconds, Now, Policy, Sandbox, SandboxId,
+        Details, EpochSeconds, Now, Sandbox, SandboxId,
         rehydrate::{self, Fallbacks, Traces},
-        sandbox::{Container, Effects},
+        sandbox::{Container, Effects, RuleClock},
     },
     ports::{
         runtime::{ContainerRef, Inspected, Owner, RuntimeError},
@@ -47,7 +47,7 @@ impl LostRecord {
         legacy_ttl: f64,
     ) -> Self {
         let created_at = found.labels.created_at.unwrap_or(created_at);
-        let idle_timeout = match found.labels.idle_timeout {
+        let idle_timeout = match found.labels.rules.get(RuleClock::Idle) {
             Some(timeout) => timeout.map(|timeout| timeout.as_secs_f64()),
             None => Some(legacy_ttl),
         };
@@ -128,22 +128,7 @@ impl Keeper {
         }
         let now = self.shared.clock.now();
         let labels = &found.labels;
-        let configured = fallbacks.policy;
-        // A damaged record may have promised anything: the fallback is the longest of what is known. A lost one is what
-        // the labels say; without them it is legacy.
-        let idle_timeout = match labels.idle_timeout {
-            Some(None) => None,
-            Some(Some(timeout)) if record.damaged => Some(timeout.max(fallbacks.legacy_ttl)),
-            Some(Some(timeout)) => Some(timeout),
-            None => Some(fallbacks.legacy_ttl),
-        };
-        let policy = Policy {
-            idle_timeout,
-            paused_timeout: labels.paused_timeout.or(record.damaged.then_some(fallbacks.legacy_ttl)),
-            heartbeat_timeout: labels.heartbeat_timeout,
-            active_timeout: labels.active_timeout.unwrap_or(configured.active_timeout),
-            on_timeout: labels.on_timeout.unwrap_or(configured.on_timeout),
-        };
+        let rules = rehydrate::rules_of_labels(&labels.rules, record.damaged, fallbacks);
         let created_at = labels.created_at.or(record.last_activity).unwrap_or_else(|| now.wall());
         let details = Details {
             template: labels.template.as_deref().map(Into::into),
@@ -153,15 +138,10 @@ impl Keeper {
             ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
-            ..Details::new(record.id.clone(), found.name, created_at)
+            ..Details::new(record.id.clone(), found.name, created_at, rules)
         };
-        let traces = Traces {
-            container: found.state,
-            forsaken: record.forsaken,
-            details,
-            policy,
-            last_activity: record.last_activity,
-        };
+        let traces =
+            Traces { container: found.state, forsaken: record.forsaken, details, last_activity: record.last_activity };
         rehydrate::adopt(traces, fallbacks, now)
     }
 }

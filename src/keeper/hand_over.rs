@@ -82,7 +82,7 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Policy;
+    use crate::domain::{OnTimeout, Rules};
 
     const STARTED: Moment = Moment::from_nanos(1_000_000_000_000);
     const GRACE: Duration = Duration::from_secs(60);
@@ -97,13 +97,7 @@ mod tests {
         grace_spent: Duration,
     ) -> (Duration, Option<Duration>) {
         let whole = Fallbacks {
-            policy: Policy {
-                idle_timeout: None,
-                paused_timeout: None,
-                heartbeat_timeout: None,
-                active_timeout: GRACE,
-                on_timeout: crate::domain::OnTimeout::Deactivate,
-            },
+            rules: Rules::new(GRACE, OnTimeout::Deactivate),
             legacy_ttl: GRACE,
             idle_slack: Some(Duration::from_secs(1)),
             not_before: STARTED.plus(GRACE),

@@ -9,7 +9,7 @@ use super::{adopt::LostRecord, hand_over::Absence, run::Keeper};
 use crate::{
     actor::{SandboxHandle, SpawnBatch, Tombstone},
     domain::{
-        Now, Policy, Sandbox, SandboxId,
+        Now, Sandbox, SandboxId,
         record::Record,
         rehydrate::{self, Fallbacks},
         retry::Backoff,
@@ -60,7 +60,7 @@ impl Keeper {
         let grace_spent = self.patiently(|| self.store.grace_spent()).await?;
         let absence = Absence { last_stop, known_at: began.moment, grace_spent };
         let whole = self.fallbacks(began);
-        let fallbacks = absence.with_what_is_left(whole);
+        let fallbacks = absence.with_what_is_left(whole.clone());
         let mut page = self.active_page(None).await?;
         loop {
             let next = page.next.take();
@@ -107,7 +107,7 @@ impl Keeper {
         fallbacks: &Fallbacks,
         restoration: &mut Restoration,
     ) -> Vec<LostRecord> {
-        let fitting = absence.fit(*fallbacks, self.shared.clock.now());
+        let fitting = absence.fit(fallbacks.clone(), self.shared.clock.now());
         let mut lost = Vec::new();
         let mut batch = self.sandboxes.arbiters.batch();
         for (number, stored) in entries.into_iter().enumerate() {
@@ -131,13 +131,7 @@ impl Keeper {
     pub(super) fn fallbacks(&self, now: Now) -> Fallbacks {
         let lifecycle = &self.settings.lifecycle;
         Fallbacks {
-            policy: Policy {
-                idle_timeout: lifecycle.idle_timeout,
-                paused_timeout: lifecycle.paused_timeout,
-                heartbeat_timeout: None,
-                active_timeout: lifecycle.active_timeout,
-                on_timeout: lifecycle.on_timeout,
-            },
+            rules: lifecycle.rules(),
             legacy_ttl: lifecycle.legacy_ttl,
             idle_slack: Some(self.settings.store.flush_interval),
             not_before: now.moment.plus(lifecycle.restart_grace),

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
-    EpochSeconds, OnTimeout, Sandbox, SandboxId,
+    EpochSeconds, Sandbox, SandboxId,
     rehydrate::task_id,
-    sandbox::Container as ContainerState,
+    sandbox::{Container as ContainerState, Spelling},
     spec::{Readiness, StartSpec},
 };
 
@@ -74,16 +74,8 @@ pub struct Labels {
     pub created_at: Option<EpochSeconds>,
     /// The template's name.
     pub template: Option<String>,
-    /// Seconds; the outer `None`: the label is missing, the inner: it says "none".
-    pub idle_timeout: Option<Option<Duration>>,
-    /// The active timeout.
-    pub active_timeout: Option<Duration>,
-    /// How long it may stay paused.
-    pub paused_timeout: Option<Duration>,
-    /// How long it may go without a heartbeat.
-    pub heartbeat_timeout: Option<Duration>,
-    /// What the end of the active timeout does.
-    pub on_timeout: Option<OnTimeout>,
+    /// The rules that it lives by.
+    pub rules: Spelling,
     /// When the container counts as ready; `None`: as soon as it runs.
     pub readiness: Option<Readiness>,
     /// How long it may take to become ready.

@@ -52,9 +52,9 @@ impl Identity<'_> {
             (PORTS, Some(own_ports)),
             (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
         ];
-        let pairs = pairs.into_iter().chain(labels::write(start.labels.clone()));
         // The image may have been made of a sandbox's container, whose labels would fill the gaps.
-        pairs.map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect()
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.unwrap_or_default()));
+        pairs.into_iter().chain(labels::write(start.labels.clone())).collect()
     }
 
     /// The labels that make a container the one of `container`.

@@ -4,22 +4,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    domain::{OnTimeout, spec::Readiness},
+    domain::{
+        OnTimeout,
+        sandbox::{RuleClock, Spelling},
+        spec::Readiness,
+    },
     ports::runtime::{Labels, Owner},
 };
 
 /// Labels as an engine keeps them.
 pub(super) type LabelMap = HashMap<String, String>;
 
-/// A label to write; one without a value is written empty.
-pub(super) type Pair = (&'static str, Option<String>);
-
 const CREATED_AT: &str = "sandglass.created_at";
 const TEMPLATE: &str = "sandglass.template";
-const IDLE_TIMEOUT: &str = "sandglass.idle_timeout";
-const ACTIVE_TIMEOUT: &str = "sandglass.active_timeout";
-const PAUSED_TIMEOUT: &str = "sandglass.paused_timeout";
-const HEARTBEAT_TIMEOUT: &str = "sandglass.heartbeat_timeout";
 const ON_TIMEOUT: &str = "sandglass.on_timeout";
 /// `tcp:PORT` or `http:PORT:PATH`; empty on one that is ready as soon as it runs.
 const READY: &str = "sandglass.ready";
@@ -27,16 +24,16 @@ const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 
 const NO_TIMEOUT: &str = "none";
 
-/// The pairs that [`read`] understands.
-pub(super) fn write(labels: Labels) -> impl Iterator<Item = Pair> {
-    let policy = write_policy(&labels);
+/// The pairs that [`read`] understands; a label without a value is written empty.
+pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
     let pairs = [
         (CREATED_AT, labels.created_at.map(|at| at.to_string())),
         (TEMPLATE, labels.template),
         (READY, labels.readiness.as_ref().and_then(readiness_label)),
         (READY_TIMEOUT, labels.ready_timeout.map(seconds)),
     ];
-    pairs.into_iter().chain(policy)
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(write_rules(labels.rules));
+    pairs.map(|(key, value)| (key, value.unwrap_or_default()))
 }
 
 /// What the labels of a container of `owner` tell; the reference system's tell nothing. A label that does not parse counts
@@ -51,33 +48,35 @@ pub(super) fn read(owner: &Owner, labels: &LabelMap) -> Labels {
         template: get(TEMPLATE).filter(|name| !name.is_empty()).map(str::to_owned),
         readiness: get(READY).and_then(readiness),
         ready_timeout: get(READY_TIMEOUT).and_then(duration),
-        ..read_policy(labels)
+        rules: read_rules(labels),
     }
 }
 
-fn write_policy(labels: &Labels) -> [Pair; 5] {
-    [
-        (IDLE_TIMEOUT, labels.idle_timeout.map(|timeout| timeout.map_or(NO_TIMEOUT.to_owned(), seconds))),
-        (ACTIVE_TIMEOUT, labels.active_timeout.map(seconds)),
-        (PAUSED_TIMEOUT, labels.paused_timeout.map(seconds)),
-        (HEARTBEAT_TIMEOUT, labels.heartbeat_timeout.map(seconds)),
-        (ON_TIMEOUT, labels.on_timeout.map(|rule| rule.as_str().to_owned())),
-    ]
+/// The label of the timeout on `clock`.
+fn timeout_key(clock: RuleClock) -> String {
+    format!("sandglass.{}", clock.timeout_name())
 }
 
-fn read_policy(labels: &LabelMap) -> Labels {
+fn write_rules(rules: Spelling) -> impl Iterator<Item = (String, Option<String>)> {
+    let on_timeout = rules.on_timeout.map(|effect| effect.as_str().to_owned());
+    let timeouts = RuleClock::ALL.into_iter().map(move |clock| {
+        let timeout = rules.get(clock).map(|after| after.map_or(NO_TIMEOUT.to_owned(), seconds));
+        (timeout_key(clock), timeout)
+    });
+    timeouts.chain([(ON_TIMEOUT.to_owned(), on_timeout)])
+}
+
+fn read_rules(labels: &LabelMap) -> Spelling {
     let get = |key: &str| labels.get(key).map(String::as_str);
-    Labels {
-        idle_timeout: match get(IDLE_TIMEOUT) {
-            Some(NO_TIMEOUT) => Some(None),
-            other => other.and_then(duration).map(Some),
-        },
-        active_timeout: get(ACTIVE_TIMEOUT).and_then(duration),
-        paused_timeout: get(PAUSED_TIMEOUT).and_then(duration),
-        heartbeat_timeout: get(HEARTBEAT_TIMEOUT).and_then(duration),
-        on_timeout: get(ON_TIMEOUT).and_then(OnTimeout::from_word),
-        ..Labels::default()
+    let mut rules = Spelling::new(get(ON_TIMEOUT).and_then(OnTimeout::from_word));
+    for clock in RuleClock::ALL {
+        match get(&timeout_key(clock)) {
+            Some(NO_TIMEOUT) => rules = rules.with(clock, None),
+            Some(other) if let Some(after) = duration(other) => rules = rules.with(clock, after),
+            _ => {}
+        }
     }
+    rules
 }
 
 fn readiness_label(readiness: &Readiness) -> Option<String> {
@@ -113,6 +112,7 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Rules;
 
     fn parse(labels: &LabelMap) -> Labels {
         read(&Owner::Sandglass, labels)
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn a_label_that_does_not_parse_is_a_missing_label() {
         for bad in ["", "soon", "-1", "0", "NaN", "inf", "1e400", "7200 s"] {
-            let labels = [CREATED_AT, IDLE_TIMEOUT, ACTIVE_TIMEOUT, PAUSED_TIMEOUT, HEARTBEAT_TIMEOUT, ON_TIMEOUT]
-                .map(|key| (key.to_owned(), bad.to_owned()));
-            let parsed = Labels { created_at: None, ..parse(&HashMap::from(labels)) };
+            let keys = RuleClock::ALL.into_iter().map(timeout_key).chain([CREATED_AT, ON_TIMEOUT].map(str::to_owned));
+            let labels = keys.map(|key| (key, bad.to_owned())).collect();
+            let parsed = Labels { created_at: None, ..parse(&labels) };
             assert_eq!(parsed, Labels::default(), "{bad:?} was taken");
         }
         assert_eq!(parse(&HashMap::from([(CREATED_AT.to_owned(), "NaN".to_owned())])).created_at, None);
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn no_idle_timeout_is_told_apart_from_no_label() {
-        let labels = HashMap::from([(IDLE_TIMEOUT.to_owned(), NO_TIMEOUT.to_owned())]);
-        assert_eq!(parse(&labels).idle_timeout, Some(None));
-        assert_eq!(parse(&HashMap::new()).idle_timeout, None);
+        let labels = HashMap::from([(timeout_key(RuleClock::Idle), NO_TIMEOUT.to_owned())]);
+        assert_eq!(parse(&labels).rules.get(RuleClock::Idle), Some(None));
+        assert_eq!(parse(&HashMap::new()).rules.get(RuleClock::Idle), None);
     }
 
     #[test]
@@ -162,5 +162,25 @@ mod tests {
         let labels = HashMap::from([(TEMPLATE.to_owned(), "python".to_owned())]);
         assert_eq!(parse(&labels).template.as_deref(), Some("python"));
         assert_eq!(read(&Owner::Reference { task_id: "7".to_owned() }, &labels), Labels::default());
+    }
+
+    /// Those that any timeout can be told from; both were written by version 0.1.0.
+    #[test]
+    fn labels_of_0_1_0_are_read_and_would_be_written_again_as_they_are() {
+        let rules = Rules::new(Duration::from_secs(9), OnTimeout::Deactivate).with(RuleClock::Idle, Duration::MAX);
+        for (text, [idle, paused, active, heartbeat]) in [
+            (
+                include_str!("../../tests/fixtures/0.1.0/labels/full.json"),
+                [Some(7200.5), Some(86_400.0), Some(900.25), Some(30.0)],
+            ),
+            (include_str!("../../tests/fixtures/0.1.0/labels/bare.json"), [None, None, Some(1800.0), None]),
+        ] {
+            let labels: LabelMap = serde_json::from_str(text).unwrap();
+            let parsed = parse(&labels);
+            assert_eq!(write(parsed.clone()).collect::<LabelMap>(), labels);
+            let rules = parsed.rules.or(&rules);
+            let after = |clock| rules.after(clock).as_ref().map(Duration::as_secs_f64);
+            assert_eq!(RuleClock::ALL.map(after), [idle, paused, active, heartbeat]);
+        }
     }
 }

@@ -28,7 +28,7 @@ impl Sandboxes {
     ) -> Result<Sandbox, RequestError> {
         let timeout = match timeout.into() {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
-            None => self.get(id).await?.policy().active_timeout,
+            None => self.get(id).await?.rules().active_timeout(),
         };
         self.ask(id, Event::KeepAlive(timeout)).await
     }

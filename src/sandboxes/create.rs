@@ -158,7 +158,7 @@ impl Sandboxes {
             user_id: request.user_id.clone(),
             user_name: request.user_name.as_deref().map(Into::into),
             executor_namespace: request.executor_namespace.as_deref().map(Into::into),
-            ..Details::new(id.clone(), container_name(&self.settings.store.prefix, id), created_at)
+            ..Details::new(id.clone(), container_name(&self.settings.store.prefix, id), created_at, plan.rules.clone())
         };
         let start = Start {
             id: id.clone(),
@@ -166,7 +166,7 @@ impl Sandboxes {
             spec: plan.spec.clone(),
             labels: plan.labels(created_at),
         };
-        let (sandbox, effects) = Sandbox::create(details, plan.policy, plan.timeout, now);
+        let (sandbox, effects) = Sandbox::create(details, now);
         SandboxHandle::spawn(&self.shared, &self.arbiters, sandbox, effects, Some(start))
     }
 

@@ -9,9 +9,9 @@ use crate::{
     actor::RequestError,
     config::{BASE_TEMPLATE, Settings, Template},
     domain::{
-        Policy, json,
+        json,
         leaf::{Leaf, Timeout},
-        sandbox::RawFields,
+        sandbox::{RawFields, RuleClock, Rules, Spelling},
         spec::{Limits, Readiness, StartSpec},
     },
     ports::runtime::Labels,
@@ -27,9 +27,7 @@ const MAX_METADATA_BYTES: usize = 64 * 1024;
 pub(super) struct Plan {
     pub(super) template: String,
     pub(super) spec: StartSpec,
-    pub(super) policy: Policy,
-    /// The first active timeout.
-    pub(super) timeout: Duration,
+    pub(super) rules: Rules,
 }
 
 impl Plan {
@@ -49,16 +47,14 @@ impl Plan {
             let rule = format!("must have {port}, which the template's readiness asks");
             return Err(RequestError::invalid("ports", rule));
         }
-        let timeout = match request.timeout {
+        let active_timeout = match request.timeout {
             Some(timeout) => bounded("timeout", timeout, settings)?,
-            None => template.policy.active_timeout,
+            None => template.rules.active_timeout(),
         };
-        let policy = Policy {
-            idle_timeout: idle_timeout_of(request, template, settings)?,
-            on_timeout: request.on_timeout.unwrap_or(template.policy.on_timeout),
-            ..template.policy
-        };
-        Ok(Self { template: name.to_owned(), spec, policy, timeout })
+        let asked = Spelling::new(request.on_timeout)
+            .with(RuleClock::Active, active_timeout)
+            .with(RuleClock::Idle, idle_timeout_of(request, template, settings)?);
+        Ok(Self { template: name.to_owned(), spec, rules: asked.or(&template.rules) })
     }
 
     /// What the container's labels shall tell.
@@ -66,11 +62,7 @@ impl Plan {
         Labels {
             created_at: Some(created_at),
             template: Some(self.template.clone()),
-            idle_timeout: Some(self.policy.idle_timeout),
-            active_timeout: Some(self.timeout),
-            paused_timeout: self.policy.paused_timeout,
-            heartbeat_timeout: self.policy.heartbeat_timeout,
-            on_timeout: Some(self.policy.on_timeout),
+            rules: self.rules.spelling(),
             readiness: Some(self.spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
             ready_timeout: Some(self.spec.ready_timeout),
         }
@@ -180,7 +172,7 @@ fn idle_timeout_of(
     template: &Template,
     settings: &Settings,
 ) -> Result<Option<Duration>, RequestError> {
-    let Some(asked) = request.idle_timeout else { return Ok(template.policy.idle_timeout) };
+    let Some(asked) = request.idle_timeout else { return Ok(template.rules.after(RuleClock::Idle)) };
     if !settings.lifecycle.allows_idle_timeout(asked) {
         let rule = "null is allowed only by lifecycle.allow_no_idle_timeout";
         return Err(RequestError::invalid("idle_timeout", rule));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sandglass::{
     domain::{
         OnTimeout, SandboxId,
-        sandbox::Container,
+        sandbox::{Container, RuleClock, Spelling},
         spec::{Readiness, StartSpec},
     },
     ports::runtime::{ContainerRef, Labels, Owner, RuntimeError, Start, StartProgress},
@@ -60,15 +60,19 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
     let full = Labels {
         created_at: Some(1_795_441_217.506_918),
         template: Some("base".to_owned()),
-        idle_timeout: Some(Some(seconds(7200))),
-        active_timeout: Some(Duration::from_millis(1_800_500)),
-        paused_timeout: Some(seconds(60)),
-        heartbeat_timeout: Some(seconds(30)),
-        on_timeout: Some(OnTimeout::Pause),
+        rules: Spelling::new(Some(OnTimeout::Pause))
+            .with(RuleClock::Idle, seconds(7200))
+            .with(RuleClock::Active, Duration::from_millis(1_800_500))
+            .with(RuleClock::Paused, seconds(60))
+            .with(RuleClock::Heartbeat, seconds(30)),
         readiness: Some(Readiness::Http { port: 80, path: "/health?of=a:b".to_owned() }),
         ready_timeout: Some(Duration::from_millis(90_500)),
     };
-    for labels in [full, Labels { idle_timeout: Some(None), ..Labels::default() }, Labels::default()] {
+    for labels in [
+        full,
+        Labels { rules: Spelling::default().with(RuleClock::Idle, None), ..Labels::default() },
+        Labels::default(),
+    ] {
         let (runtime, start) = (subject.runtime(), Start { labels: labels.clone(), ..start() });
         started(&*runtime, &start).await;
         assert_eq!(runtime.inspect(&by_labels(&start)).await.unwrap().unwrap().labels, labels);

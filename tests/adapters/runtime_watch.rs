@@ -8,7 +8,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream::BoxStream};
 use sandglass::{
     clock::wall_seconds,
-    domain::{OnTimeout, SandboxId, sandbox::Container},
+    domain::{
+        OnTimeout, SandboxId,
+        sandbox::{Container, RuleClock, Spelling},
+    },
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Labels, Listed, Owner, Runtime,
         RuntimeError, Start, Stranger,
@@ -72,11 +75,10 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
     let labels = Labels {
         created_at: Some(1_795_441_217.506_918),
         template: Some("base".to_owned()),
-        idle_timeout: Some(None),
-        active_timeout: Some(Duration::from_millis(1500)),
-        paused_timeout: Some(Duration::from_secs(60)),
-        heartbeat_timeout: None,
-        on_timeout: Some(OnTimeout::Pause),
+        rules: Spelling::new(Some(OnTimeout::Pause))
+            .with(RuleClock::Idle, None)
+            .with(RuleClock::Active, Duration::from_millis(1500))
+            .with(RuleClock::Paused, Duration::from_secs(60)),
         readiness: Some(sandglass::domain::spec::Readiness::Tcp(80)),
         ready_timeout: None,
     };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sandglass::{
     clock::Clock,
-    domain::{Details, Moment, OnTimeout, Policy, Sandbox, record::Record},
+    domain::{Details, Moment, OnTimeout, Rules, Sandbox, record::Record, sandbox::RuleClock},
     journal::{ActivityCell, Journal, StoreHealth, WriteOutcome},
     metrics::Metrics,
     ports::store::{Store, StoreError},
@@ -36,15 +36,9 @@ impl Desk {
 
     fn sandbox(&self, name: &str) -> Sandbox {
         let minute = Duration::from_secs(60);
-        let policy = Policy {
-            idle_timeout: Some(minute),
-            paused_timeout: None,
-            heartbeat_timeout: None,
-            active_timeout: minute,
-            on_timeout: OnTimeout::Deactivate,
-        };
-        let details = Details::new(id(name), name, self.clock.now().wall());
-        Sandbox::create(details, policy, minute, self.clock.now()).0
+        let rules = Rules::new(minute, OnTimeout::Deactivate).with(RuleClock::Idle, minute);
+        let details = Details::new(id(name), name, self.clock.now().wall(), rules);
+        Sandbox::create(details, self.clock.now()).0
     }
 
     fn cell(&self) -> ActivityCell {

@@ -13,6 +13,7 @@ mod records;
 mod rehydration;
 mod stream;
 mod supervision;
+mod taken_over;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use sandglass::{
     config::{ImagePattern, LogFormat, Login, Overrides, Reach, RedisTls, Secret, Settings, StoreKind, Template},
     domain::{
         OnTimeout,
+        sandbox::RuleClock,
         spec::{Limits, Mount, Readiness},
     },
 };
@@ -74,7 +75,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
     assert_eq!(sandboxes.max_limits, most);
 
     assert_eq!(templates.keys().collect::<Vec<_>>(), ["Python-3_a", "base"]);
-    let Template { start, policy } = &templates["base"];
+    let Template { start, rules } = &templates["base"];
     assert_eq!(start.image, "alpine:3");
     assert_eq!(start.command.as_deref().expect("a command"), ["sh", "-c", "sleep 1"]);
     assert_eq!((start.env["LANG"].as_str(), start.env["_x1"].as_str()), ("C.UTF-8", ""));
@@ -88,18 +89,18 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
         ]
     );
     assert_eq!(start.readiness, Readiness::Http { port: 443, path: "/health?deep=1".to_owned() });
-    assert_eq!((start.ready_timeout, policy.idle_timeout), (secs(182.0), Some(secs(201.0))));
-    assert_eq!((policy.active_timeout, policy.paused_timeout), (secs(202.0), Some(secs(203.0))));
-    assert_eq!((policy.heartbeat_timeout, policy.on_timeout), (Some(secs(204.0)), OnTimeout::Terminate));
+    assert_eq!((start.ready_timeout, rules.after(RuleClock::Idle)), (secs(182.0), Some(secs(201.0))));
+    assert_eq!((rules.active_timeout(), rules.after(RuleClock::Paused)), (secs(202.0), Some(secs(203.0))));
+    assert_eq!((rules.after(RuleClock::Heartbeat), rules.on_timeout()), (Some(secs(204.0)), OnTimeout::Terminate));
 
-    let Template { start, policy } = &templates["Python-3_a"];
+    let Template { start, rules } = &templates["Python-3_a"];
     assert_eq!((start.image.as_str(), &start.command), ("localhost:5000/python@sha256:0123", &None));
     assert_eq!((start.ports.as_slice(), start.init, start.privilege_escalation), (&[443, 65535][..], false, false));
     assert_eq!((start.limits, start.env.len(), start.mounts.len()), (Limits::default(), 0, 0));
     assert_eq!((&start.readiness, start.ready_timeout), (&Readiness::Tcp(65535), secs(181.0)));
-    assert_eq!((policy.idle_timeout, policy.paused_timeout), (None, Some(secs(86_400.5))));
-    assert_eq!((policy.active_timeout, policy.heartbeat_timeout), (secs(0.001), None));
-    assert_eq!(policy.on_timeout, OnTimeout::Pause);
+    assert_eq!((rules.after(RuleClock::Idle), rules.after(RuleClock::Paused)), (None, Some(secs(86_400.5))));
+    assert_eq!((rules.active_timeout(), rules.after(RuleClock::Heartbeat)), (secs(0.001), None));
+    assert_eq!(rules.on_timeout(), OnTimeout::Pause);
 
     assert_eq!((log.level.as_str(), log.format), ("info,sandglass=debug", LogFormat::Json));
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, EndReason, Sandbox, Status, sandbox::Container},
+    domain::{
+        ActivitySource, EndReason, Sandbox, Status,
+        sandbox::{Container, RuleClock, Spelling},
+    },
     ports::runtime::{ContainerRef, Labels, Owner, Runtime, RuntimeError, Stranger},
     runtime::memory::{Point, When},
 };
@@ -30,7 +33,7 @@ fn orphan(name: &str) -> ContainerRef {
 }
 
 fn labels(idle_timeout: u64) -> Labels {
-    Labels { idle_timeout: Some(Some(Duration::from_secs(idle_timeout))), ..Labels::default() }
+    Labels { rules: Spelling::default().with(RuleClock::Idle, Duration::from_secs(idle_timeout)), ..Labels::default() }
 }
 
 fn broken() -> RuntimeError {
@@ -342,7 +345,7 @@ async fn an_orphan_is_adopted_if_its_labels_say_that_it_should_live_and_removed_
     sleep(20.0).await;
     let adopted = get(&bench, "young").await;
     assert_eq!(adopted.status(), Status::Running);
-    assert_eq!(adopted.policy().idle_timeout, Some(500 * SECOND));
+    assert_eq!(adopted.rules().after(RuleClock::Idle), Some(500 * SECOND));
     assert!(bench.store.record("young").is_some(), "it has a record from now on");
     for name in ["old", "unborn"] {
         assert_eq!(reason(&get(&bench, name).await), EndReason::Orphaned, "{name}");

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use sandglass::domain::{
-    EpochSeconds, Moment, Now, OnTimeout, Policy, Sandbox, SandboxId,
+    EpochSeconds, Moment, Now, OnTimeout, Rules, Sandbox, SandboxId,
     record::{self, Damaged, Record},
     rehydrate::{Fallbacks, rehydrate},
+    sandbox::RuleClock,
 };
 use serde_json::value::RawValue;
 
@@ -21,15 +22,9 @@ fn now() -> Now {
 }
 
 fn restored(record: Record, score: EpochSeconds) -> Result<Sandbox, Damaged> {
-    let policy = Policy {
-        idle_timeout: Some(Duration::from_secs(7200)),
-        paused_timeout: None,
-        heartbeat_timeout: None,
-        active_timeout: Duration::from_secs(1800),
-        on_timeout: OnTimeout::Deactivate,
-    };
+    let rules = Rules::new(Duration::from_secs(1800), OnTimeout::Deactivate);
     let fallbacks = Fallbacks {
-        policy,
+        rules: rules.with(RuleClock::Idle, Duration::from_secs(7200)),
         legacy_ttl: Duration::from_secs(86_400),
         idle_slack: None,
         not_before: Moment::DISTANT_PAST,

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, EndReason, OnTimeout, Status, leaf::ImageRef, sandbox::Container},
+    domain::{
+        ActivitySource, EndReason, OnTimeout, Status,
+        leaf::ImageRef,
+        sandbox::{Container, RuleClock, Spelling},
+    },
     ports::{
         runtime::{ContainerRef, Labels, Owner, RuntimeError},
         store::StoreError,
@@ -416,12 +420,12 @@ async fn a_member_without_a_record_leaves_the_set_only_after_its_container_was_d
     // The engine did not answer at first: nothing may have been concluded from that.
     assert_eq!(bench.restoration.orphans, 2);
     let left = ContainerRef::by_labels(id("container-left"), Owner::Sandglass);
-    let labels = Labels { idle_timeout: Some(Some(50 * SECOND)), ..Labels::default() };
+    let labels = Labels { rules: Spelling::default().with(RuleClock::Idle, 50 * SECOND), ..Labels::default() };
     bench.runtime.put(&left, "sandglass-container-left", labels, Container::Running);
     sleep(1.0).await;
     let adopted = bench.supervisor.get(&id("container-left")).await.expect("adopted");
     assert_eq!(adopted.status(), Status::Running);
-    assert_eq!(adopted.policy().idle_timeout, Some(50 * SECOND));
+    assert_eq!(adopted.rules().after(RuleClock::Idle), Some(50 * SECOND));
     assert!(bench.store.record("container-left").is_some(), "its record is written");
     let members: Vec<_> = bench.store.active_members().into_iter().map(|(member, _)| member).collect();
     assert_eq!(members, [b"container-left".to_vec()]);

@@ -65,7 +65,7 @@ impl Sandbox {
     fn thawed_by_hand(&mut self, since: Moment, now: Now) -> Effects {
         // The `pause` rule froze it, since its active timeout had passed. A thaw by hand must not be undone at once.
         if since >= self.state.expires_at {
-            self.state.pause_not_before = now.moment.plus(self.state.policy.active_timeout);
+            self.state.pause_not_before = now.moment.plus(self.rules().active_timeout());
         }
         self.run_again(since, now)
     }

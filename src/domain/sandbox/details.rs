@@ -2,7 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::super::{fields::Fields, id::SandboxId, time::EpochSeconds};
+use super::{
+    super::{fields::Fields, id::SandboxId, time::EpochSeconds},
+    rules::Rules,
+};
 
 /// Fields of a JSON object as they were written: names, and values byte for byte, so that no number loses a digit and no
 /// text an escape.
@@ -14,6 +17,8 @@ pub type RawFields = Fields<Box<RawValue>>;
 pub struct Details {
     /// Its identifier.
     pub id: SandboxId,
+    /// The rules that it lives by.
+    pub rules: Rules,
     /// The template it was made from.
     pub template: Option<Box<str>>,
     /// The image it runs.
@@ -54,10 +59,11 @@ pub struct Details {
 
 impl Details {
     /// A sandbox of which only the identifier is known yet.
-    pub fn new(id: SandboxId, container_name: impl Into<Box<str>>, created_at: EpochSeconds) -> Self {
+    pub fn new(id: SandboxId, container_name: impl Into<Box<str>>, created_at: EpochSeconds, rules: Rules) -> Self {
         Self {
             container_name: container_name.into(),
             id,
+            rules,
             template: None,
             image: None,
             container_id: None,

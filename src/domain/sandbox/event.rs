@@ -245,6 +245,11 @@ impl End {
         Self { reason, exit_code: None, deadline: None, decided_at: now.moment }
     }
 
+    /// An end at its deadline, decided now.
+    pub fn due(reason: EndReason, deadline: Moment, now: Now) -> Self {
+        Self { deadline: Some(deadline), ..Self::now(reason, now) }
+    }
+
     /// The status on the way out: what ended badly or well by itself says so at once.
     pub fn status_while_ending(&self) -> Status {
         match self.reason {

@@ -11,7 +11,7 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, EndReason, OnTimeout, Status},
     },
-    laws::{ACTIVE, IDLE, at, details, policy, refused, restored, there},
+    laws::{IDLE, at, details, refused, restored, rules, there},
     *,
 };
 
@@ -152,9 +152,9 @@ impl Model {
     fn new(on_timeout: OnTimeout, left_over: bool) -> Self {
         let now = at(0.0);
         let (life, effects) = if left_over {
-            Sandbox::restore(details(), restored(Revived::Pending, policy(on_timeout)), now)
+            Sandbox::restore(details(rules(on_timeout)), restored(Revived::Pending), now)
         } else {
-            Sandbox::create(details(), policy(on_timeout), ACTIVE, now)
+            Sandbox::create(details(rules(on_timeout)), now)
         };
         assert_eq!(effects.tell, Some(Change::Appeared));
         let mut model = Self {
@@ -334,7 +334,7 @@ fn legal(from: Status, to: Status) -> bool {
         )
 }
 
-fn rules() -> impl Strategy<Value = OnTimeout> {
+fn effects() -> impl Strategy<Value = OnTimeout> {
     prop_oneof![Just(OnTimeout::Deactivate), Just(OnTimeout::Terminate), Just(OnTimeout::Pause)]
 }
 
@@ -343,7 +343,7 @@ proptest! {
 
     #[test]
     fn what_is_told_adds_up_and_an_acknowledged_ping_is_never_followed_by_an_idle_end_before_its_time(
-        turns in turns(), rule in rules(), left_over in any::<bool>(),
+        turns in turns(), rule in effects(), left_over in any::<bool>(),
     ) {
         let mut model = Model::new(rule, left_over);
         for turn in &turns {
@@ -353,7 +353,7 @@ proptest! {
 
     #[test]
     fn every_unused_sandbox_that_is_not_paused_ends_and_is_forgotten(
-        turns in turns(), rule in rules(), left_over in any::<bool>(),
+        turns in turns(), rule in effects(), left_over in any::<bool>(),
     ) {
         let mut model = Model::new(rule, left_over);
         for turn in &turns {

@@ -13,24 +13,20 @@ use super::{
 
 pub(super) const IDLE: Duration = Duration::from_secs(100);
 pub(super) const ACTIVE: Duration = Duration::from_secs(60);
+/// What `on_timeout = "pause"` does.
+const PAUSES: Rule = Rule { clock: RuleClock::Active, after: ACTIVE, then: OnTimeout::Pause };
 
 pub(super) fn at(seconds: f64) -> Now {
     Now { moment: Moment::from_nanos((seconds * 1e9) as i64), epoch_offset: 1_795_000_000_000_000_000 }
 }
 
-pub(super) fn policy(on_timeout: OnTimeout) -> Policy {
-    Policy {
-        idle_timeout: Some(IDLE),
-        paused_timeout: None,
-        heartbeat_timeout: None,
-        active_timeout: ACTIVE,
-        on_timeout,
-    }
+pub(super) fn rules(on_timeout: OnTimeout) -> Rules {
+    Rules::new(ACTIVE, on_timeout).with(RuleClock::Idle, IDLE)
 }
 
 /// A sandbox of which nothing but its name is known.
-pub(super) fn details() -> Details {
-    Details::new(SandboxId::parse("one").unwrap(), "sandglass-one", 0.0)
+pub(super) fn details(rules: Rules) -> Details {
+    Details::new(SandboxId::parse("one").unwrap(), "sandglass-one", 0.0, rules)
 }
 
 pub(super) fn started() -> Event {
@@ -53,10 +49,9 @@ pub(super) fn there(port: u16) -> Started {
 }
 
 /// What a record tells of a sandbox that was used long ago, brought back at second 0 with a minute's grace.
-pub(super) fn restored(phase: Revived, policy: Policy) -> Restored {
+pub(super) fn restored(phase: Revived) -> Restored {
     Restored {
         phase,
-        policy,
         last_activity: at(-5000.0).moment,
         expires_at: at(-4000.0).moment,
         idle_slack: Duration::from_secs(1),
@@ -66,7 +61,7 @@ pub(super) fn restored(phase: Revived, policy: Policy) -> Restored {
 
 /// A sandbox that runs since second 0.
 fn running(on_timeout: OnTimeout) -> Sandbox {
-    let (mut life, _) = Sandbox::create(details(), policy(on_timeout), ACTIVE, at(0.0));
+    let (mut life, _) = Sandbox::create(details(rules(on_timeout)), at(0.0));
     assert_eq!(life.apply(Event::Recorded(1), at(0.0)).unwrap().call, Some(EngineCall::Start));
     assert_eq!(life.apply(started(), at(0.0)).unwrap().persist, Persist::Through);
     life
@@ -101,7 +96,7 @@ fn an_end_is_recorded_then_done_then_forgotten() {
 
 #[test]
 fn an_end_waits_for_a_start_that_is_under_way() {
-    let (mut life, _) = Sandbox::create(details(), policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
+    let (mut life, _) = Sandbox::create(details(rules(OnTimeout::Deactivate)), at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
     let effects = life.apply(Event::Terminate(EndReason::Requested), at(1.0)).unwrap();
     assert_eq!(effects.call, Some(EngineCall::CancelStart));
@@ -123,7 +118,7 @@ fn what_its_creator_never_heard_of_ends_unless_something_but_its_create_has_used
         assert_eq!(used.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "{source}");
     }
 
-    let (mut starting, _) = Sandbox::create(details(), policy(OnTimeout::Deactivate), ACTIVE, at(0.0));
+    let (mut starting, _) = Sandbox::create(details(rules(OnTimeout::Deactivate)), at(0.0));
     starting.apply(Event::Recorded(1), at(0.0)).unwrap();
     assert_eq!(starting.apply(Event::CreatorGone, at(1.0)).unwrap(), Effects::NONE, "its start is not for nothing");
 }
@@ -156,7 +151,7 @@ fn a_passed_active_timeout_alone_ends_nothing_unless_the_rule_says_so() {
     let mut pause = running(OnTimeout::Pause);
     assert_eq!(pause.apply(Event::TimerFired, at(60.0)).unwrap().call, Some(EngineCall::Pause));
     pause.apply(Event::PauseFailed { why: "busy".into(), retry_in: Duration::from_secs(5) }, at(61.0)).unwrap();
-    assert_eq!(pause.next_action(), Some((at(66.0).moment, Action::Pause)));
+    assert_eq!(pause.next_action(), Some((at(66.0).moment, Action::Pause(PAUSES))));
     pause.apply(Event::TimerFired, at(66.0)).unwrap();
     pause.apply(Event::Paused, at(67.0)).unwrap();
     assert_eq!((pause.status(), pause.next_action()), (Status::Paused, None));
@@ -176,8 +171,8 @@ fn the_idle_clock_of_a_paused_sandbox_stands_still() {
 
 #[test]
 fn nothing_ends_before_the_restart_grace_is_over() {
-    let restored = restored(Revived::Running, policy(OnTimeout::Terminate));
-    let (mut life, effects) = Sandbox::restore(details(), restored, at(0.0));
+    let restored = restored(Revived::Running);
+    let (mut life, effects) = Sandbox::restore(details(rules(OnTimeout::Terminate)), restored, at(0.0));
     assert_eq!(effects, Effects::NONE.tell(Change::Appeared));
     assert_eq!(life.apply(Event::TimerFired, at(59.9)).unwrap(), Effects::NONE);
     assert_eq!(life.terminates_at(), Some(at(60.0).moment));
@@ -186,8 +181,8 @@ fn nothing_ends_before_the_restart_grace_is_over() {
 
 #[test]
 fn a_missed_heartbeat_fails_only_a_sandbox_that_owes_one() {
-    let policy = Policy { heartbeat_timeout: Some(Duration::from_secs(5)), ..policy(OnTimeout::Deactivate) };
-    let (mut life, _) = Sandbox::create(details(), policy, ACTIVE, at(0.0));
+    let rules = rules(OnTimeout::Deactivate).with(RuleClock::Heartbeat, Duration::from_secs(5));
+    let (mut life, _) = Sandbox::create(details(rules), at(0.0));
     life.apply(Event::Recorded(1), at(0.0)).unwrap();
     life.apply(started(), at(10.0)).unwrap();
     life.apply(Event::Heartbeat, at(14.0)).unwrap();
@@ -222,7 +217,7 @@ fn what_the_rule_has_paused_and_somebody_thaws_by_hand_is_not_frozen_again_at_on
     assert!(!life.is_active(at(70.0).moment), "nobody has used it");
     assert_eq!(life.apply(Event::TimerFired, at(71.0)).unwrap(), Effects::NONE);
     life.apply(Event::Activity(ActivitySource::Ping), at(72.0)).unwrap();
-    assert_eq!(life.next_action(), Some((at(70.0).moment.plus(ACTIVE), Action::Pause)));
+    assert_eq!(life.next_action(), Some((at(70.0).moment.plus(ACTIVE), Action::Pause(PAUSES))));
 
     // A commit that the end of the active timeout falls into holds the rule back for its own time, and no longer.
     let mut life = running(OnTimeout::Pause);
@@ -364,7 +359,7 @@ fn ten_restarts_that_the_engine_refuses_in_a_row_are_its_last_word_and_its_absen
 
 #[test]
 fn a_container_that_is_not_found_right_after_a_start_has_not_vanished() {
-    let (mut life, _) = Sandbox::restore(details(), restored(Revived::Running, policy(OnTimeout::Deactivate)), at(0.0));
+    let (mut life, _) = Sandbox::restore(details(rules(OnTimeout::Deactivate)), restored(Revived::Running), at(0.0));
     assert_eq!(life.apply(Event::ContainerMissing, at(59.0)).unwrap(), Effects::NONE);
     life.apply(Event::ContainerInterrupted, at(59.0)).unwrap();
     let missing = || Event::RestartFailed { failure: RestartFailure::Missing, retry_in: Duration::from_secs(2) };
@@ -385,8 +380,9 @@ fn a_child_that_was_killed_for_memory_did_not_end_its_container() {
 
 #[test]
 fn an_address_of_the_reference_systems_choice_holds_as_long_as_no_port_moves() {
-    let own = Details { taken_over: true, base_url: Some("http://own".into()), ..details() };
-    let (mut life, _) = Sandbox::restore(own, restored(Revived::Running, policy(OnTimeout::Deactivate)), at(0.0));
+    let own =
+        Details { taken_over: true, base_url: Some("http://own".into()), ..details(rules(OnTimeout::Deactivate)) };
+    let (mut life, _) = Sandbox::restore(own, restored(Revived::Running), at(0.0));
     let found = |port| Event::ContainerFound(Box::new(there(port)));
     assert_eq!(life.apply(found(80), at(1.0)).unwrap().persist, Persist::Through, "its ports were not known");
     assert_eq!(life.details.base_url.as_deref(), Some("http://own"));
@@ -398,8 +394,8 @@ fn an_address_of_the_reference_systems_choice_holds_as_long_as_no_port_moves() {
 #[test]
 fn what_a_crash_in_mid_create_has_left_begins_its_idle_timeout_when_it_is_found_also_frozen() {
     for state in [Container::Running, Container::Paused] {
-        let pending = restored(Revived::Pending, policy(OnTimeout::Deactivate));
-        let (mut life, effects) = Sandbox::restore(details(), pending, at(70.0));
+        let (mut life, effects) =
+            Sandbox::restore(details(rules(OnTimeout::Deactivate)), restored(Revived::Pending), at(70.0));
         assert_eq!(effects.call, Some(EngineCall::Resolve));
         let left = LeftOver { name: "left".to_owned(), state, at: there(80), problem: None };
         life.apply(Event::Resolved(Some(Box::new(left))), at(80.0)).unwrap();
@@ -420,8 +416,8 @@ fn a_left_over_that_is_missing_stopped_or_not_ready_ends_with_the_reason_in_word
         (left(Container::Stopped(Some(3)), None), "exit code Some(3)"),
         (left(Container::Running, Some("nobody listens")), "nobody listens"),
     ] {
-        let pending = restored(Revived::Pending, policy(OnTimeout::Deactivate));
-        let (mut life, _) = Sandbox::restore(details(), pending, at(70.0));
+        let (mut life, _) =
+            Sandbox::restore(details(rules(OnTimeout::Deactivate)), restored(Revived::Pending), at(70.0));
         let end = life.apply(Event::Resolved(found), at(71.0)).unwrap().ended.unwrap();
         assert_eq!(end.reason, EndReason::StartFailed);
         assert!(life.details.error_message.as_deref().unwrap().contains(words), "{:?}", life.details.error_message);

@@ -25,8 +25,8 @@
 //! of the machine: the removal is only asked for once the intent is recorded, and the tombstone only once the container
 //! is confirmed gone.
 
+mod clocks;
 mod container;
-mod deadlines;
 mod details;
 mod event;
 #[cfg(test)]
@@ -34,13 +34,15 @@ mod histories;
 #[cfg(test)]
 mod laws;
 mod notice;
+mod rules;
 mod state;
 mod transitions;
 
-pub use deadlines::{Action, Policy};
+pub use clocks::{Action, Reading};
 pub use details::{Details, RawFields};
 pub use event::{
     Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, RestartFailure, StartProgress, Started,
 };
 pub use notice::Change;
+pub use rules::{Rule, RuleClock, Rules, Spelling};
 pub use state::{ActivityCount, Restored, Revived, Sandbox};

@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Duration};
 use super::{
     super::{
         time::{Moment, Now},
-        words::{ActivitySource, EndReason, Status},
+        words::{ActivitySource, Status},
     },
-    deadlines::Action,
+    clocks::Action,
     event::{Effects, StartProgress},
+    rules::RuleClock,
     state::Sandbox,
 };
 
@@ -128,9 +129,9 @@ impl Sandbox {
         }
         let Some((end, action)) = self.next_action() else { return };
         let can_be_kept = match action {
-            Action::End(reason) => matches!(reason, EndReason::Idle | EndReason::Expired),
+            Action::End(rule) => rule.clock != RuleClock::Heartbeat,
             // One that is tried again and again was warned of.
-            Action::Pause => self.expires_at() > now.moment,
+            Action::Pause(_) => self.expires_at() > now.moment,
             Action::Retry => false,
         };
         let warning = &mut self.state.warning;

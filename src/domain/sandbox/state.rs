@@ -8,7 +8,6 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, Status},
     },
-    deadlines::Policy,
     details::Details,
     event::{Effects, End, EngineCall, Persist},
     notice::{Change, Warning},
@@ -108,7 +107,6 @@ pub struct ActivityCount {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct State {
     pub(super) phase: Phase,
-    pub(super) policy: Policy,
     pub(super) last_activity: Moment,
     /// Added to idle deadlines after a restart, for the activity that the store may have missed
     /// ([design: slack](crate::design::persistence::slack)).
@@ -155,8 +153,6 @@ pub enum Revived {
 pub struct Restored {
     /// Where it was.
     pub phase: Revived,
-    /// The timeouts it lives by.
-    pub policy: Policy,
     /// Its last activity, as far as the store knows; one in the future is read as now.
     pub last_activity: Moment,
     /// Its active timeout's end.
@@ -169,13 +165,12 @@ pub struct Restored {
 
 impl Sandbox {
     /// A new sandbox, and the first thing to do: record the intent.
-    pub fn create(details: Details, policy: Policy, timeout: Duration, now: Now) -> (Self, Effects) {
+    pub fn create(details: Details, now: Now) -> (Self, Effects) {
         let state = State {
             phase: Phase::Pending(Birth::Recording(1)),
-            policy: Policy { active_timeout: timeout, ..policy },
             last_activity: now.moment,
             idle_slack: Duration::ZERO,
-            expires_at: now.moment.plus(timeout),
+            expires_at: now.moment.plus(details.rules.active_timeout()),
             not_before: Moment::DISTANT_PAST,
             pause_not_before: Moment::DISTANT_PAST,
             last_heartbeat: now.moment,
@@ -205,7 +200,6 @@ impl Sandbox {
         };
         let state = State {
             phase,
-            policy: restored.policy,
             last_activity: restored.last_activity.min(now.moment),
             idle_slack: restored.idle_slack,
             expires_at: restored.expires_at,
@@ -311,11 +305,6 @@ impl Sandbox {
     /// or to remove it.
     pub fn failures(&self) -> u32 {
         self.state.failures
-    }
-
-    /// The timeouts it lives by.
-    pub fn policy(&self) -> &Policy {
-        &self.state.policy
     }
 
     /// When it was last used.

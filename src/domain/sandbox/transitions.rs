@@ -7,7 +7,7 @@ use super::{
         time::Now,
         words::{ActivitySource, EndReason},
     },
-    deadlines::Action,
+    clocks::Action,
     details::Details,
     event::{Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, StartProgress, Started},
     notice::Change,
@@ -104,7 +104,7 @@ impl Sandbox {
     fn reuse(&mut self, timeout: Option<Duration>, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         self.note_activity(ActivitySource::Reuse, now);
-        self.extend(timeout.unwrap_or(self.state.policy.active_timeout), now);
+        self.extend(timeout.unwrap_or(self.rules().active_timeout()), now);
         Ok(self.write_through().used(ActivitySource::Reuse))
     }
 
@@ -167,8 +167,8 @@ impl Sandbox {
             return self.warn(now);
         };
         match action {
-            Action::End(reason) => self.begin_end(End { deadline: Some(deadline), ..End::now(reason, now) }, false),
-            Action::Pause => {
+            Action::End(rule) => self.begin_end(End::due(rule.clock.end_reason(), deadline, now), false),
+            Action::Pause(_) => {
                 self.state.phase = Phase::Up(Up::Pausing);
                 Effects::call(EngineCall::Pause)
             }
@@ -336,7 +336,7 @@ impl Sandbox {
             Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => {
                 self.state.phase = Phase::Up(Up::Running);
                 self.note_activity(ActivitySource::Resume, now);
-                self.extend(self.state.policy.active_timeout, now);
+                self.extend(self.rules().active_timeout(), now);
                 self.state.last_heartbeat = now.moment;
                 self.write_through().used(ActivitySource::Resume)
             }
@@ -387,7 +387,7 @@ impl Sandbox {
         self.state.failures = 0;
         // Nobody could use it before: its whole idle timeout begins with the container.
         self.reset_idle_clock(now);
-        self.extend(self.state.policy.active_timeout, now);
+        self.extend(self.rules().active_timeout(), now);
         self.state.last_heartbeat = now.moment;
         self.write_through()
     }

@@ -12,7 +12,7 @@ use super::{
         json::json,
     },
     because::because,
-    rules::{Rule, RuleAnswer, rule_of, rules},
+    rules::{Rule, RuleAnswer, rules},
 };
 use crate::{
     domain::{
@@ -151,12 +151,12 @@ impl Next {
     fn of(sandbox: &Sandbox, now: &Now) -> Option<Self> {
         let (at, action) = sandbox.next_action()?;
         let (done, reason) = match action {
-            Action::End(reason) => (NextAction::End, Some(reason)),
-            Action::Pause => (NextAction::Pause, None),
+            Action::End(rule) => (NextAction::End, Some(rule.clock.end_reason())),
+            Action::Pause(_) => (NextAction::Pause, None),
             Action::Retry => (NextAction::Retry, None),
         };
         let remaining = at.since(now.moment).as_secs_f64();
-        Some(Self { action: done, rule: rule_of(action), reason, at: now.wall_at(at), remaining })
+        Some(Self { action: done, rule: action.into(), reason, at: now.wall_at(at), remaining })
     }
 }
 

@@ -79,8 +79,7 @@ pub(super) struct Entry {
 
 /// What is left of labels that are written and read as every engine's are.
 fn through_text(written: Labels) -> Labels {
-    let text = labels::write(written).map(|(key, value)| (key.to_owned(), value.unwrap_or_default()));
-    labels::read(&Owner::Sandglass, &text.collect())
+    labels::read(&Owner::Sandglass, &labels::write(written).collect())
 }
 
 /// What was found under a reference.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, OnTimeout, Sandbox},
+    domain::{ActivitySource, OnTimeout, Sandbox, sandbox::RuleClock},
     sandboxes::{Create, Created, RequestError},
     supervisor::Supervisor,
 };
@@ -237,7 +237,7 @@ impl Client<'_> {
 /// The idle deadline and the end of the active timeout, in epoch seconds.
 pub(crate) fn deadlines(sandbox: &Sandbox, now: &sandglass::domain::Now) -> (Option<f64>, f64) {
     // While it starts it has no deadline; but it will have one, from a later moment on.
-    let idle_timeout = sandbox.policy().idle_timeout.filter(|_| sandbox.is_starting());
+    let idle_timeout = sandbox.rules().after(RuleClock::Idle).filter(|_| sandbox.is_starting());
     let starting = idle_timeout.map(|timeout| now.moment.plus(timeout));
     let idle = sandbox.idle_deadline().or(starting).map(|at| now.wall_at(at));
     (idle, now.wall_at(sandbox.expires_at()))

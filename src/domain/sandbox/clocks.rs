@@ -1,0 +1,209 @@
+//! The clocks of a sandbox: when each rule is due, as a pure function of the state (design, 3), and what people are told of
+//! it. The timer is lazy because deadlines are cheap to ask for.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        time::{Moment, Now, for_people},
+        words::{OnTimeout, Status},
+    },
+    rules::{Rule, RuleClock, Rules},
+    state::{Phase, Sandbox, Up},
+};
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The sandbox ends, by this rule.
+    End(Rule),
+    /// The sandbox is paused, by this rule.
+    Pause(Rule),
+    /// A removal, a restart or a look that failed is tried again.
+    Retry,
+}
+
+/// A rule as it stands: what its clock shows, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Whose.
+    pub clock: RuleClock,
+    /// The timeout on it; `None`: there is none.
+    pub after: Option<Duration>,
+    /// Its deadline; `None`: there is none as things stand.
+    pub at: Option<Moment>,
+    /// What it means, in a sentence.
+    pub sentence: String,
+}
+
+impl RuleClock {
+    /// What puts its deadline off.
+    pub const fn unless(self) -> &'static str {
+        match self {
+            Self::Idle | Self::Paused => "unless somebody uses it before",
+            Self::Heartbeat => "unless it gives a sign of life before",
+            Self::Active => "unless a keep-alive comes before",
+        }
+    }
+
+    /// What had happened when its rule, with this timeout, ended a sandbox.
+    pub fn why_it_ended(self, after: Option<Duration>) -> String {
+        let timeout = after.map_or_else(String::new, |after| format!(" of {}", for_people(after)));
+        match self {
+            Self::Idle => format!("nobody used it for its idle timeout{timeout}"),
+            Self::Paused => format!("nobody resumed it for its paused timeout{timeout}"),
+            Self::Heartbeat => format!("it gave no sign of life for its heartbeat timeout{timeout}"),
+            Self::Active => "its active timeout passed without a keep-alive".to_owned(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// When `rule` is due, if nothing resets its clock. `None`: the clock stands still. All of them do while its container
+    /// is pending or started again.
+    fn due(&self, rule: &Rule) -> Option<Moment> {
+        let (state, up) = (&self.state, self.up()?);
+        match (rule.clock, up) {
+            (_, Up::Restarting { .. }) => None,
+            (RuleClock::Active, _) => Some(state.expires_at),
+            (RuleClock::Idle, Up::Running | Up::Pausing) => {
+                Some(state.last_activity.plus(rule.after).plus(state.idle_slack))
+            }
+            (RuleClock::Paused, Up::Paused { since } | Up::Resuming { since }) => {
+                Some(since.max(state.last_activity).plus(rule.after).plus(state.idle_slack))
+            }
+            // A frozen container cannot send heartbeats and owes none; once thawed it has a whole timeout for the next.
+            (RuleClock::Heartbeat, Up::Running) => Some(state.last_heartbeat.plus(rule.after)),
+            (RuleClock::Idle | RuleClock::Paused | RuleClock::Heartbeat, _) => None,
+        }
+    }
+
+    /// When it ends for want of use, if nothing resets the clock. `None` while paused without a paused timeout, while
+    /// pending (the clock starts with the container), while its container is started again (the clock stands still),
+    /// without an idle timeout, and once it is ending.
+    pub fn idle_deadline(&self) -> Option<Moment> {
+        let idle = self.rules().iter().filter(|rule| matches!(rule.clock, RuleClock::Idle | RuleClock::Paused));
+        idle.filter_map(|rule| self.due(rule)).min()
+    }
+
+    /// When it ends for want of a heartbeat. `None` when it owes none.
+    pub fn heartbeat_deadline(&self) -> Option<Moment> {
+        let heartbeat = self.rules().iter().filter(|rule| rule.clock == RuleClock::Heartbeat);
+        heartbeat.filter_map(|rule| self.due(rule)).min()
+    }
+
+    /// The next thing that will happen by itself, and when. Deadlines never act before the restart grace is over.
+    pub fn next_action(&self) -> Option<(Moment, Action)> {
+        let state = &self.state;
+        let retry = match state.phase {
+            Phase::Pending(birth) => birth.retry_at(),
+            Phase::Ending(ending) => ending.retry_at(),
+            Phase::Gone(_) => None,
+            // Nothing ends because its engine was away, whichever rule would have it.
+            Phase::Up(Up::Restarting { retry, .. }) => retry,
+            Phase::Up(up) => {
+                let acts = self.rules().iter().filter_map(|rule| {
+                    let at = self.due(rule)?.max(state.not_before);
+                    match rule.then {
+                        OnTimeout::Terminate => Some((at, Action::End(*rule))),
+                        OnTimeout::Pause if up == Up::Running => {
+                            Some((at.max(state.pause_not_before), Action::Pause(*rule)))
+                        }
+                        OnTimeout::Pause | OnTimeout::Deactivate => None,
+                    }
+                });
+                return acts.min_by_key(|(at, _)| *at);
+            }
+        };
+        retry.map(|at| (at, Action::Retry))
+    }
+
+    /// The moment at which Sandglass will act on it by itself: end it, or pause it. `None`: never, or it is ending.
+    pub fn terminates_at(&self) -> Option<Moment> {
+        self.up().filter(|_| !self.is_restarting()).and_then(|_| self.next_action()).map(|(at, _)| at)
+    }
+
+    /// Whether its active timeout has not passed.
+    pub fn is_active(&self, now: Moment) -> bool {
+        self.is_alive() && now < self.state.expires_at
+    }
+
+    /// The rules that it lives by.
+    pub fn rules(&self) -> &Rules {
+        &self.details.rules
+    }
+
+    /// The rules that it is subject to as things stand; none once it is ending.
+    pub fn readings(&self, now: &Now) -> Vec<Reading> {
+        let paused = self.status() == Status::Paused;
+        let reading = |clock| {
+            let (after, idle) = (self.rules().after(clock), self.idle_deadline());
+            let (at, sentence) = match clock {
+                // Only one of the two idle clocks counts, and it is told of also if it has no timeout.
+                RuleClock::Idle if paused => return None,
+                RuleClock::Paused if !paused => return None,
+                RuleClock::Idle | RuleClock::Paused => (idle, self.idle_sentence(idle, now)),
+                RuleClock::Heartbeat => (self.heartbeat_deadline(), after.map(|_| self.heartbeat_sentence(now))?),
+                RuleClock::Active => (Some(self.state.expires_at), self.active_sentence(now)),
+            };
+            Some(Reading { clock, after, at, sentence })
+        };
+        RuleClock::ALL.into_iter().filter(|_| self.is_alive()).filter_map(reading).collect()
+    }
+
+    fn idle_sentence(&self, deadline: Option<Moment>, now: &Now) -> String {
+        let unused = for_people(now.moment.since(self.state.last_activity));
+        let paused = self.paused_since().is_some();
+        let Some(deadline) = deadline else {
+            return match self.status() {
+                Status::Pending => "its idle clock starts with its container".to_owned(),
+                _ if paused => "it is paused, and its idle clock stands still".to_owned(),
+                _ if self.is_restarting() => {
+                    "its container is started again, and its idle clock stands still".to_owned()
+                }
+                _ => format!("unused for {unused}; it has no idle timeout, and may be unused for ever"),
+            };
+        };
+        let left = for_people(deadline.since(now.moment));
+        let sentence = if paused {
+            format!("it is paused, and ends in {left} if nobody resumes or uses it")
+        } else {
+            format!("unused for {unused}; it ends in {left} if nobody uses it")
+        };
+        match self.state.idle_slack {
+            Duration::ZERO => sentence,
+            slack => format!("{sentence}; {} of that for activity that a restart may have lost", for_people(slack)),
+        }
+    }
+
+    fn active_sentence(&self, now: &Now) -> String {
+        let expires_at = self.state.expires_at;
+        let (left, over) = (expires_at.since(now.moment), now.moment.since(expires_at));
+        let effect = match (self.rules().on_timeout(), self.status()) {
+            (OnTimeout::Deactivate, _) if left.is_zero() => {
+                return format!("it has been inactive for {}; that alone does not end it", for_people(over));
+            }
+            (OnTimeout::Deactivate, _) => "reports itself inactive, which does not end it",
+            (OnTimeout::Terminate, _) => "ends",
+            (OnTimeout::Pause, Status::Paused) => {
+                return "it is paused, which is what its active timeout asks for".to_owned();
+            }
+            (OnTimeout::Pause, _) => "is paused",
+        };
+        if self.status() == Status::Pending {
+            return format!("once it runs, it is active for {}", for_people(self.rules().active_timeout()));
+        }
+        format!("it is active for {} more, and then {effect}, unless a keep-alive comes", for_people(left))
+    }
+
+    fn heartbeat_sentence(&self, now: &Now) -> String {
+        let heard = for_people(now.moment.since(self.state.last_heartbeat));
+        match self.heartbeat_deadline() {
+            Some(deadline) => {
+                let left = for_people(deadline.since(now.moment));
+                format!("the last sign of life came {heard} ago; it ends in {left} if none comes")
+            }
+            None => "it owes heartbeats while it runs".to_owned(),
+        }
+    }
+}
