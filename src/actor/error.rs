@@ -10,6 +10,9 @@ pub enum RequestError {
     /// An id that was never seen, or whose tombstone is past its retention.
     #[error("there is no sandbox {0}")]
     NotFound(SandboxId),
+    /// It has no hold of the name that was given.
+    #[error("sandbox {0} has no hold of this name")]
+    NoSuchHold(SandboxId),
     /// It ended.
     #[error("sandbox {} has ended ({})", .0.id(), reason_of(.0))]
     Gone(Arc<Sandbox>),
@@ -91,6 +94,8 @@ impl RequestError {
             // Its tombstone, which is on its way, says more.
             Denied::Gone { .. } => Self::Unanswered,
             Denied::WrongState { status, rule } => Self::WrongState { id, status, rule },
+            Denied::TooManyHolds => Self::LimitReached(format!("sandbox {id}: {denied}")),
+            Denied::NoSuchHold => Self::NoSuchHold(id),
         }
     }
 

@@ -63,7 +63,7 @@ chapter! {
         /// # Activity
         ///
         /// These count as activity: a ping (single, batch, or over the stream), a keep-alive, a create that finds the sandbox
-        /// alive, and a resume. These do not: reads, lists, streams, health checks, a heartbeat from inside (which proves
+        /// alive, a hold that is taken, renewed or released, and a resume. These do not: reads, lists, streams, health checks, a heartbeat from inside (which proves
         /// life, not use), and a pause or unpause by hand or for a `docker commit`.
         ///
         activity;
@@ -93,6 +93,15 @@ chapter! {
         /// null.
         ///
         deadlines_in_answers;
+
+        /// # Holds
+        ///
+        /// A hold says that a sandbox is in use until it is released, or until its own end (`ttl`), so that a client that
+        /// crashes pins nothing. While a sandbox is held, its idle clock and that of its `paused_timeout` stand still; they
+        /// start again when the last hold is over. Taking, renewing and releasing a hold is activity. Holds are written
+        /// through and survive a restart. Absolute deadlines act all the same. A sandbox has at most 16 holds.
+        ///
+        holds;
 
         /// # Paused
         ///

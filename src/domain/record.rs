@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     fields::Fields,
-    sandbox::{RawFields, RuleClock, Sandbox, Spelling},
+    sandbox::{Hold, RawFields, RuleClock, Sandbox, Spelling},
     time::{EpochSeconds, Moment, Now},
     words::{EndReason, Status},
 };
@@ -137,6 +137,8 @@ record! {
     exit_code: Option<i64>,
     /// When its end was decided.
     ended_at: Option<EpochSeconds>,
+    /// The holds on it.
+    holds: Option<Vec<WrittenHold>>,
     /// The container's id.
     container_id: Option<Box<str>>,
     /// The image's reference.
@@ -167,6 +169,33 @@ impl<'de> Deserialize<'de> for Seconds {
             .filter(|it| !it.is_zero())
             .map(Self)
             .ok_or_else(wrong)
+    }
+}
+
+/// A hold as records and answers spell it; its times are epoch seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WrittenHold {
+    /// What its owner calls it.
+    pub name: Box<str>,
+    /// What it is for.
+    pub reason: Option<Box<str>>,
+    /// When it was taken.
+    pub since: EpochSeconds,
+    /// When it is over, unless it is renewed.
+    pub until: EpochSeconds,
+}
+
+impl WrittenHold {
+    /// `hold` with the times of the wall clock.
+    pub fn of(hold: &Hold, now: &Now) -> Self {
+        let Hold { name, reason, since, until } = hold.clone();
+        Self { name, reason, since: now.wall_at(since), until: now.wall_at(until) }
+    }
+
+    /// The hold that was written down.
+    pub fn restored(self, now: &Now) -> Hold {
+        let Self { name, reason, since, until } = self;
+        Hold { name, reason, since: now.moment_at(since), until: now.moment_at(until) }
     }
 }
 
@@ -302,6 +331,8 @@ impl Serialize for Written<'_> {
         optional.entry("reason", sandbox.end().map(|end| end.reason))?;
         optional.entry("exit_code", sandbox.end().and_then(|end| end.exit_code))?;
         optional.entry("ended_at", sandbox.end().map(|end| wall(end.decided_at)))?;
+        let holds: Vec<_> = details.holds.iter().map(|hold| WrittenHold::of(hold, self.now)).collect();
+        optional.entry("holds", (!holds.is_empty()).then_some(holds))?;
         optional.entry("container_id", details.container_id.as_ref())?;
         optional.entry("image", details.image.as_ref())?;
         optional.entry("template", details.template.as_ref())?;

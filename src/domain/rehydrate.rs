@@ -203,6 +203,7 @@ fn details_of(id: &SandboxId, record: Record, rules: Rules, now: Now) -> Details
     Details {
         id: id.clone(),
         rules,
+        holds: record.holds.unwrap_or_default().into_iter().map(|hold| hold.restored(&now)).collect(),
         container_name: record.container_name.unwrap_or_default(),
         template: record.template,
         image: record.image,

@@ -94,7 +94,7 @@ words! {
 
 words! {
     /// What counts as use and resets the idle clock.
-    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream" {
+    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold" {
         /// It was created or became ready.
         Create = "create",
         /// A ping over HTTP.
@@ -109,6 +109,8 @@ words! {
         Resume = "resume",
         /// A ping over the status stream.
         Stream = "stream",
+        /// A hold was taken, renewed or released.
+        Hold = "hold",
     }
 }
 

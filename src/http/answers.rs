@@ -13,7 +13,7 @@ use utoipa::{
 use crate::domain::{
     ActivitySource, EndReason, EpochSeconds, Fields, Now, OnTimeout, Sandbox, SandboxId, Status,
     json::readable,
-    sandbox::{RawFields, RuleClock},
+    sandbox::{Hold, RawFields, RuleClock},
 };
 
 /// A sandbox.
@@ -58,6 +58,10 @@ pub struct SandboxAnswer<'a> {
     expires_at: EpochSeconds,
     /// Seconds until then; null once it is ending.
     time_remaining: Option<f64>,
+    /// Who holds it, by name; missing: nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    holds: Vec<HoldAnswer<'a>>,
     /// What the end of the active timeout does.
     on_timeout: OnTimeout,
     /// When Sandglass will act on it by itself: end it, or pause it.
@@ -120,6 +124,7 @@ impl<'a> SandboxAnswer<'a> {
             idle_remaining: deadlines.idle_remaining,
             expires_at: deadlines.expires_at,
             time_remaining: deadlines.time_remaining,
+            holds: holds(sandbox, now),
             on_timeout: sandbox.rules().on_timeout(),
             terminates_at: deadlines.terminates_at,
             active: deadlines.active,
@@ -135,6 +140,32 @@ impl<'a> SandboxAnswer<'a> {
             last_output: details.last_output.as_deref(),
         }
     }
+}
+
+/// A hold: while there is one, the idle clock stands still.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Hold)]
+pub(super) struct HoldAnswer<'a> {
+    /// What its owner calls it.
+    name: &'a str,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// When it was taken.
+    since: EpochSeconds,
+    /// When it is over, unless it is renewed or released.
+    until: EpochSeconds,
+}
+
+/// The holds on a sandbox that lives.
+pub(super) fn holds<'a>(sandbox: &'a Sandbox, now: &Now) -> Vec<HoldAnswer<'a>> {
+    let answer = |hold: &'a Hold| HoldAnswer {
+        name: &hold.name,
+        reason: hold.reason.as_deref(),
+        since: now.wall_at(hold.since),
+        until: now.wall_at(hold.until),
+    };
+    sandbox.holds(now.moment).filter(|_| sandbox.is_alive()).map(answer).collect()
 }
 
 /// A record may hold what some readers cannot take, and one sandbox must not hide all others in a list from them.

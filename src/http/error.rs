@@ -187,7 +187,7 @@ impl ApiError {
     /// What a request that was not fulfilled is answered with.
     pub(super) fn of(error: &RequestError, now: &Now) -> Self {
         let code = match error {
-            RequestError::NotFound(_) => Code::NotFound,
+            RequestError::NotFound(_) | RequestError::NoSuchHold(_) => Code::NotFound,
             RequestError::Gone(_) => Code::Gone,
             RequestError::Terminating { .. } => Code::Terminating,
             RequestError::WrongState { .. } => Code::WrongState,

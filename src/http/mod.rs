@@ -24,6 +24,7 @@ mod error;
 mod extract;
 mod gate;
 mod health;
+mod holds;
 mod json;
 mod openapi;
 mod page;

@@ -9,7 +9,7 @@ use actix_web::{
 use super::{
     activity, create,
     error::{ApiError, Code},
-    health, openapi, page, sandboxes, stream, why,
+    health, holds, openapi, page, sandboxes, stream, why,
 };
 
 /// Registers the routes, and lists them for whoever compares them with the specification.
@@ -33,6 +33,7 @@ routes! {
     "/v1/sandboxes" { GET sandboxes::list, POST create::create }
     "/v1/sandboxes/{id}" { GET sandboxes::get, DELETE sandboxes::delete }
     "/v1/sandboxes/{id}/keep-alive" { POST sandboxes::keep_alive }
+    "/v1/sandboxes/{id}/holds/{hold}" { PUT holds::hold, DELETE holds::release }
     "/v1/sandboxes/{id}/heartbeat" { POST sandboxes::heartbeat }
     "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
     "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }

@@ -192,7 +192,7 @@ pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) ->
 }
 
 /// The whole sandbox as an answer.
-fn sandbox_response(
+pub(super) fn sandbox_response(
     sandboxes: &Sandboxes,
     outcome: Result<Sandbox, RequestError>,
     status: StatusCode,

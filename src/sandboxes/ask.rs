@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::{directory::Sandboxes, health::ServingPhase, plan::bounded};
 use crate::{
     actor::{RequestError, SandboxHandle, Until},
-    domain::{ActivitySource, EndReason, Sandbox, SandboxId, Status, sandbox::Event},
+    domain::{
+        ActivitySource, EndReason, Sandbox, SandboxId, Status,
+        sandbox::{Event, HoldRequest},
+    },
 };
 
 impl Sandboxes {
@@ -31,6 +34,23 @@ impl Sandboxes {
             None => self.get(id).await?.rules().active_timeout(),
         };
         self.ask(id, Event::KeepAlive(timeout)).await
+    }
+
+    /// Takes the hold `name`, or renews it: until `ttl` from now, the idle clock stands still. Counts as use.
+    ///
+    /// # Errors
+    /// [`RequestError`], also when it has [`MOST_HOLDS`](crate::domain::sandbox::MOST_HOLDS) others.
+    pub async fn hold(&self, id: &SandboxId, mut request: HoldRequest) -> Result<Sandbox, RequestError> {
+        request.ttl = bounded("ttl", request.ttl, &self.settings)?;
+        self.ask(id, Event::Hold(Box::new(request))).await
+    }
+
+    /// Releases the hold `name`. Counts as use: the idle clock starts again from now.
+    ///
+    /// # Errors
+    /// [`RequestError`], also when there is no such hold.
+    pub async fn release(&self, id: &SandboxId, name: &str) -> Result<Sandbox, RequestError> {
+        self.ask(id, Event::Release(name.into())).await
     }
 
     /// Freezes the container.

@@ -67,10 +67,10 @@ impl Sandbox {
             (_, Up::Restarting { .. }) => None,
             (RuleClock::Active, _) => Some(state.expires_at),
             (RuleClock::Idle, Up::Running | Up::Pausing) => {
-                Some(state.last_activity.plus(rule.after).plus(state.idle_slack))
+                Some(self.in_use_until().plus(rule.after).plus(state.idle_slack))
             }
             (RuleClock::Paused, Up::Paused { since } | Up::Resuming { since }) => {
-                Some(since.max(state.last_activity).plus(rule.after).plus(state.idle_slack))
+                Some(since.max(self.in_use_until()).plus(rule.after).plus(state.idle_slack))
             }
             // A frozen container cannot send heartbeats and owes none; once thawed it has a whole timeout for the next.
             (RuleClock::Heartbeat, Up::Running) => Some(state.last_heartbeat.plus(rule.after)),
@@ -165,7 +165,10 @@ impl Sandbox {
             };
         };
         let left = for_people(deadline.since(now.moment));
-        let sentence = if paused {
+        let held: Vec<_> = self.holds(now.moment).map(|hold| &*hold.name).collect();
+        let sentence = if !held.is_empty() {
+            format!("held by {}; it ends in {left} if no hold is renewed and nobody uses it", held.join(", "))
+        } else if paused {
             format!("it is paused, and ends in {left} if nobody resumes or uses it")
         } else {
             format!("unused for {unused}; it ends in {left} if nobody uses it")

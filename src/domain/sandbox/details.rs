@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{fields::Fields, id::SandboxId, time::EpochSeconds},
+    holds::Hold,
     rules::Rules,
 };
 
@@ -19,6 +20,8 @@ pub struct Details {
     pub id: SandboxId,
     /// The rules that it lives by.
     pub rules: Rules,
+    /// The holds on it, in the order of their names.
+    pub holds: Box<[Hold]>,
     /// The template it was made from.
     pub template: Option<Box<str>>,
     /// The image it runs.
@@ -64,6 +67,7 @@ impl Details {
             container_name: container_name.into(),
             id,
             rules,
+            holds: Box::default(),
             template: None,
             image: None,
             container_id: None,

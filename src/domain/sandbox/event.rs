@@ -7,6 +7,7 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, EndReason, Status},
     },
+    holds::{HoldRequest, MOST_HOLDS},
     notice::Change,
 };
 
@@ -81,6 +82,10 @@ pub enum Event {
     KeepAlive(Duration),
     /// A create with this id found it: use, and the active timeout never shrinks. None: by the policy's own.
     Reuse(Option<Duration>),
+    /// Somebody takes or renews a hold.
+    Hold(Box<HoldRequest>),
+    /// Somebody releases the hold of this name.
+    Release(Box<str>),
     /// Proof of life from inside.
     Heartbeat,
     /// A user wants it frozen.
@@ -335,4 +340,10 @@ pub enum Denied {
         /// What it should have been.
         rule: &'static str,
     },
+    /// It has as many holds as it can have.
+    #[error("the sandbox has {MOST_HOLDS} holds, which is the most; release one first")]
+    TooManyHolds,
+    /// It has no hold of this name.
+    #[error("the sandbox has no hold of this name")]
+    NoSuchHold,
 }

@@ -2,7 +2,7 @@
 //! the calls it asked for, delivers them late, badly or twice, and keeps its own account of what was promised. A watcher
 //! knows what it was told, and nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -34,6 +34,11 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         6 => Just(Event::Activity(ActivitySource::Ping)),
         1 => (1_u64..200).prop_map(|seconds| Event::KeepAlive(Duration::from_secs(seconds))),
         1 => Just(Event::Reuse(None)),
+        2 => (0_u8..3, 1_u64..150).prop_map(|(name, seconds)| {
+            let (name, ttl) = (name.to_string().into(), Duration::from_secs(seconds));
+            Event::Hold(Box::new(HoldRequest { name, ttl, reason: None }))
+        }),
+        1 => (0_u8..3).prop_map(|name| Event::Release(name.to_string().into())),
         1 => Just(Event::Heartbeat),
         2 => Just(Event::Pause),
         2 => Just(Event::Resume),
@@ -75,7 +80,7 @@ fn shown(life: &Sandbox) -> String {
     let times = (life.last_activity(), life.expires_at(), life.idle_deadline(), life.terminates_at());
     let errors = (&life.details.error_message, life.details.engine_error.as_ref().filter(|_| !life.is_gone()));
     let place = (&life.details.container_id, &life.details.ports, &life.details.base_url, life.details.started_at);
-    let end = (life.end(), &life.details.last_output);
+    let end = (life.end(), &life.details.last_output, &life.details.holds);
     format!("{:?} {times:?} {errors:?} {place:?} {end:?} {:?}", life.status(), life.last_activity_by())
 }
 
@@ -131,6 +136,8 @@ struct Model {
     watcher: Watcher,
     /// The last use that was acknowledged, and the time since then in which nobody could use it: the promise.
     promised_from: Moment,
+    /// The holds that were acknowledged and not released, and until when.
+    held: BTreeMap<Box<str>, Moment>,
     /// Whether anything but its create has used it.
     used: bool,
     /// Since when nobody can use it: it is paused, or its container has stopped.
@@ -164,6 +171,7 @@ impl Model {
             owed: Default::default(),
             delivered: None,
             promised_from: now.moment,
+            held: BTreeMap::new(),
             used: false,
             still_since: None,
             removed: false,
@@ -201,7 +209,15 @@ impl Model {
             }
             Ok(effects) => {
                 self.watcher.hears(&effects, &self.life, self.now);
-                let asked = matches!(event, Event::Activity(_) | Event::KeepAlive(_) | Event::Reuse(_));
+                match event {
+                    Event::Hold(request) => {
+                        _ = self.held.insert(request.name.clone(), self.now.moment.plus(request.ttl));
+                    }
+                    Event::Release(name) => _ = self.held.remove(name),
+                    _ => {}
+                }
+                let held = matches!(event, Event::Hold(_) | Event::Release(_));
+                let asked = held || matches!(event, Event::Activity(_) | Event::KeepAlive(_) | Event::Reuse(_));
                 let resumed = before.status() == Status::Paused && effects.used.is_some();
                 let began = before.is_starting() && !self.life.is_starting();
                 assert_eq!(effects.used.is_some(), asked || resumed, "{event:?} was taken for use, or use was not");
@@ -239,7 +255,8 @@ impl Model {
 
     fn check_end(&self, before: &Sandbox, end: &End) {
         if end.reason == EndReason::Idle {
-            assert!(self.now.moment >= self.promised_from.plus(IDLE), "ended early");
+            let promised_from = self.held.values().copied().fold(self.promised_from, Moment::max);
+            assert!(self.now.moment >= promised_from.plus(IDLE), "ended early");
             assert_eq!(before.status(), Status::Running, "the clock of a paused sandbox ran");
             assert!(!before.is_restarting(), "it ended while its container was started again");
         }

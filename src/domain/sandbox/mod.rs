@@ -31,6 +31,7 @@ mod details;
 mod event;
 #[cfg(test)]
 mod histories;
+mod holds;
 #[cfg(test)]
 mod laws;
 mod notice;
@@ -43,6 +44,7 @@ pub use details::{Details, RawFields};
 pub use event::{
     Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, RestartFailure, StartProgress, Started,
 };
+pub use holds::{Hold, HoldRequest, MOST_HOLDS};
 pub use notice::Change;
 pub use rules::{Rule, RuleClock, Rules, Spelling};
 pub use state::{ActivityCount, Restored, Revived, Sandbox};

@@ -97,10 +97,11 @@ impl Sandbox {
         (self.last_activity(), self.expires_at(), self.idle_deadline(), self.terminates_at())
     }
 
-    /// The next moment at which there is something to do: an end, a retry, or a warning.
+    /// The next moment at which there is something to do: an end, a retry, a warning, or a hold that is over.
     pub fn next_wake(&self) -> Option<Moment> {
-        let (at, _) = self.next_action()?;
-        Some(self.warns_at(at).map_or(at, |warning| warning.min(at)))
+        let act = self.next_action().map(|(at, _)| self.warns_at(at).map_or(at, |warning| warning.min(at)));
+        let over = self.next_hold_over().filter(|_| self.is_alive());
+        over.into_iter().chain(act).min()
     }
 
     /// When to warn of the end at `end`; `None` when that was done, or nobody watches.

@@ -44,6 +44,8 @@ impl Sandbox {
             Event::Activity(source) => self.activity(source, now),
             Event::KeepAlive(timeout) => self.keep_alive(timeout, now),
             Event::Reuse(timeout) => self.reuse(timeout, now),
+            Event::Hold(request) => self.hold(*request, now),
+            Event::Release(name) => self.release(&name, now),
             Event::Heartbeat => self.heartbeat(now),
             Event::Pause => self.pause(),
             Event::Resume => self.resume(),
@@ -163,8 +165,9 @@ impl Sandbox {
     /// this was seen, whatever comes after is refused. A timer that fired too soon, since the deadline has moved, does
     /// nothing but to warn of it.
     fn timer_fired(&mut self, now: Now) -> Effects {
+        let released = self.drop_holds(now);
         let Some((deadline, action)) = self.next_action().filter(|(at, _)| *at <= now.moment) else {
-            return self.warn(now);
+            return if released { self.write_through() } else { self.warn(now) };
         };
         match action {
             Action::End(rule) => self.begin_end(End::due(rule.clock.end_reason(), deadline, now), false),
@@ -432,7 +435,7 @@ impl Sandbox {
         self.state.expires_at = self.state.expires_at.max(now.moment.plus(timeout));
     }
 
-    fn must_be_alive(&self) -> Result<(), Denied> {
+    pub(super) fn must_be_alive(&self) -> Result<(), Denied> {
         match &self.state.phase {
             Phase::Pending(_) | Phase::Up(_) => Ok(()),
             Phase::Ending(ending) => Err(Denied::Terminating { reason: ending.end.reason }),

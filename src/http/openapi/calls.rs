@@ -118,7 +118,7 @@ fn complete_parameter(parameter: &mut Value) {
     let in_query = parameter["in"] == "query";
     let schema = match parameter["name"].as_str().unwrap_or_default() {
         "id" if in_query => json!({ "type": "array", "items": id_schema() }),
-        "id" | "cursor" => id_schema(),
+        "id" | "cursor" | "hold" => id_schema(),
         "wait" if parameter["schema"]["maximum"].is_number() => duration_schema(Wait::LEAST, Wait::MOST),
         "name" => json!({ "type": "string", "enum": page::names().collect::<Vec<_>>() }),
         "status" => {
@@ -151,7 +151,7 @@ fn complete_body(call: &mut Value, schemas: &Value) {
 
 /// The refusals that a handler does not have to think of.
 fn complete_refusals(call: &mut Value, path: &str, keyed: bool) {
-    let posts = call["operationId"] == "create_sandbox" || path.contains("activity");
+    let posts = matches!(call["operationId"].as_str(), Some("create_sandbox" | "hold")) || path.contains("activity");
     let posts = posts || ["/keep-alive", "/heartbeat", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
     let works = path.starts_with("/v1/");
     let Some(responses) = call["responses"].as_object_mut() else { return };

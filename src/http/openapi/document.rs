@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{
-    super::{activity, create, health, page, sandboxes, stream, why},
+    super::{activity, create, health, holds, page, sandboxes, stream, why},
     calls, requests,
 };
 use crate::{config::Settings, sandboxes::Sandboxes};
@@ -32,6 +32,8 @@ use crate::{config::Settings, sandboxes::Sandboxes};
         sandboxes::resume,
         sandboxes::keep_alive,
         sandboxes::heartbeat,
+        holds::hold,
+        holds::release,
         activity::ping,
         activity::ping_many,
         why::why,

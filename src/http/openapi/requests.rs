@@ -18,6 +18,7 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     let timeout = duration_schema(Timeout::LEAST, settings.lifecycle.max_timeout);
     let timeout_or_null = or_null(timeout.clone());
     with(&mut schemas["KeepAliveRequest"]["properties"]["timeout"], &timeout_or_null);
+    with(&mut schemas["HoldBody"]["properties"]["ttl"], &timeout);
     narrow_limits(&mut schemas["Limits"]["properties"], settings);
     schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
 

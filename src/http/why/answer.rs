@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     super::{
-        answers::SANDBOX_CAPACITY,
+        answers::{HoldAnswer, SANDBOX_CAPACITY, holds},
         error::{ApiError, ErrorAnswer},
         extract::Id,
         json::json,
@@ -39,6 +39,8 @@ pub(in crate::http) struct WhyAnswer<'a> {
     next: Option<Next>,
     /// The rules that it lives by; none once it is ending.
     rules: Vec<RuleAnswer>,
+    /// Who holds it, by name.
+    holds: Vec<HoldAnswer<'a>>,
     /// When it was last used.
     last_activity_at: EpochSeconds,
     /// Who reset the idle clock since this process has known it, the latest first.
@@ -139,6 +141,7 @@ impl<'a> WhyAnswer<'a> {
             because: because(sandbox, now),
             next: Next::of(sandbox, now),
             rules: rules(sandbox, now),
+            holds: holds(sandbox, now),
             last_activity_at: now.wall_at(sandbox.last_activity()),
             activity: activity(sandbox, now),
             end: sandbox.end().map(|end| EndAnswer::of(end, now)),

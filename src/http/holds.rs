@@ -1,0 +1,105 @@
+//! Holds: a client says that it uses a sandbox until it releases it, or until the hold runs out.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, http::StatusCode, web::Data};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    answers::SandboxAnswer,
+    body::Body,
+    error::{ApiError, ErrorAnswer},
+    extract::Id,
+    sandboxes::sandbox_response,
+};
+use crate::{
+    domain::{
+        SandboxId,
+        leaf::{Leaf, Timeout},
+        sandbox::HoldRequest,
+    },
+    sandboxes::Sandboxes,
+};
+
+/// The longest reason, in bytes: it comes back in every list.
+const MAX_REASON: usize = 256;
+
+/// Takes or renews a hold.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct HoldBody {
+    /// Seconds from now, more than 0, or a duration such as "30m", after which the hold is over unless it is renewed.
+    #[schema(value_type = f64)]
+    ttl: Timeout,
+    /// What it is for, in at most 256 bytes.
+    #[schema(max_length = 64)]
+    reason: Option<String>,
+}
+
+/// The name of a hold in a path: the rule for ids is the rule for names of holds.
+pub(super) struct HoldName(Box<str>);
+
+impl FromRequest for HoldName {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().get("hold").unwrap_or_default();
+        let name = SandboxId::parse(text).map(|name| Self(name.as_str().into()));
+        ready(name.map_err(|invalid| ApiError::id(Some("hold"), &invalid)))
+    }
+}
+
+/// Takes a hold, or renews it.
+///
+/// While a sandbox is held, its idle clock stands still. The hold is over after `ttl`, so that a client that crashes keeps
+/// nothing alive; it survives a restart of Sandglass. A sandbox has at most 16 holds. Counts as use. Absolute deadlines
+/// (`on_timeout`) act all the same.
+#[utoipa::path(put, path = "/v1/sandboxes/{id}/holds/{hold}", operation_id = "hold", tag = "activity",
+    params(
+        ("id" = String, Path, description = "The sandbox"),
+        ("hold" = String, Path, description = "What its owner calls the hold"),
+    ),
+    request_body = HoldBody,
+    responses(
+        (status = 200, description = "It is held; `holds` says by whom and until when", body = SandboxAnswer),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+        (status = 429, description = "`limit_reached`: it has 16 holds", body = ErrorAnswer),
+    ))]
+pub(super) async fn hold(
+    sandboxes: Data<Sandboxes>,
+    Id(id): Id,
+    HoldName(name): HoldName,
+    Body(HoldBody { ttl, reason }): Body<HoldBody>,
+) -> Result<HttpResponse, ApiError> {
+    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
+        return Err(ApiError::field("reason", format!("at most {MAX_REASON} bytes")));
+    }
+    let held = sandboxes.hold(&id, HoldRequest { name, ttl: ttl.plain(), reason: reason.map(Into::into) }).await;
+    sandbox_response(&sandboxes, held, StatusCode::OK)
+}
+
+/// Releases a hold. Counts as use: the idle clock starts again from now.
+#[utoipa::path(delete, path = "/v1/sandboxes/{id}/holds/{hold}", operation_id = "release", tag = "activity",
+    params(
+        ("id" = String, Path, description = "The sandbox"),
+        ("hold" = String, Path, description = "What its owner calls the hold"),
+    ),
+    responses(
+        (status = 200, description = "It is released", body = SandboxAnswer),
+        (status = 404, description = "`not_found`: there is no such sandbox, or it has no such hold", body = ErrorAnswer),
+        (status = 409, description = "`terminating`", body = ErrorAnswer),
+        (status = 410, description = "`gone`", body = ErrorAnswer),
+    ))]
+pub(super) async fn release(
+    sandboxes: Data<Sandboxes>,
+    Id(id): Id,
+    HoldName(name): HoldName,
+) -> Result<HttpResponse, ApiError> {
+    let released = sandboxes.release(&id, &name).await;
+    sandbox_response(&sandboxes, released, StatusCode::OK)
+}
