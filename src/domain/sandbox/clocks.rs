@@ -1,4 +1,4 @@
-//! The clocks of a sandbox: when each rule is due, as a pure function of the state (design, 3), and what people are told of
+//! The clocks of a sandbox: when each rule is due, as a pure function of the state ([design: time](crate::design::time)), and what people are told of
 //! it. The timer is lazy because deadlines are cheap to ask for.
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use super::{
         time::{Moment, Now},
         words::EndReason,
     },
-    event::{Effects, End, EngineCall, Persist, RestartFailure, Started},
+    event::{Denied, Effects, End, EngineCall, Persist, RestartFailure, Started},
     notice::Change,
     state::{Phase, Sandbox, Up},
 };
@@ -178,6 +178,12 @@ impl Sandbox {
             (details.ports, details.base_url) = (ports, base_url);
         }
         news
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Now) -> Result<Effects, Denied> {
+        self.must_be_alive()?;
+        self.state.last_heartbeat = now.moment;
+        Ok(Effects::NONE)
     }
 
     /// The container's engine was away, so that no heartbeat could be expected of it: it has a whole timeout for the next.

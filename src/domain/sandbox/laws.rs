@@ -60,7 +60,7 @@ pub(super) fn restored(phase: Revived) -> Restored {
 }
 
 /// A sandbox that runs since second 0.
-fn running(on_timeout: OnTimeout) -> Sandbox {
+pub(super) fn running(on_timeout: OnTimeout) -> Sandbox {
     let (mut life, _) = Sandbox::create(details(rules(on_timeout)), at(0.0));
     assert_eq!(life.apply(Event::Recorded(1), at(0.0)).unwrap().call, Some(EngineCall::Start));
     assert_eq!(life.apply(started(), at(0.0)).unwrap().persist, Persist::Through);
@@ -437,59 +437,4 @@ fn the_store_is_told_anew_what_it_has_lost_but_not_of_what_is_gone() {
     life.apply(Event::Removed, at(4.0)).unwrap();
     assert_eq!(life.apply(Event::Buried, at(5.0)).unwrap().tell, Some(Change::Removed));
     assert_eq!(life.apply(Event::WallClockSet, at(6.0)).unwrap(), Effects::NONE);
-}
-
-fn hold(name: &str, seconds: u64) -> Event {
-    let ttl = Duration::from_secs(seconds);
-    Event::Hold(Box::new(HoldRequest { name: name.into(), ttl, reason: Some("a build".into()) }))
-}
-
-#[test]
-fn the_idle_clock_stands_still_until_the_last_hold_is_over_and_then_starts_again() {
-    let mut life = running(OnTimeout::Deactivate);
-    let taken = life.apply(hold("a", 300), at(1.0)).unwrap();
-    assert_eq!((taken.persist, taken.used), (Persist::Through, Some(ActivitySource::Hold)));
-    life.apply(hold("b", 50), at(2.0)).unwrap();
-    assert_eq!(life.idle_deadline(), Some(at(401.0).moment));
-    // One of two is over: this is written and told, and moves nothing.
-    assert_eq!(life.next_wake(), Some(at(52.0).moment));
-    let over = life.apply(Event::TimerFired, at(52.0)).unwrap();
-    assert_eq!((over.persist, over.tell, over.used), (Persist::Through, Some(Change::Changed), None));
-    assert_eq!(life.idle_deadline(), Some(at(401.0).moment));
-    // A renewed one keeps its beginning; a released one starts the clock.
-    life.apply(hold("a", 500), at(60.0)).unwrap();
-    assert_eq!(life.holds(at(60.0).moment).next().unwrap().since, at(1.0).moment);
-    life.apply(Event::Release("a".into()), at(100.0)).unwrap();
-    assert_eq!(life.idle_deadline(), Some(at(200.0).moment));
-    assert_eq!(life.apply(Event::TimerFired, at(200.0)).unwrap().ended.unwrap().reason, EndReason::Idle);
-    assert_eq!(life.apply(hold("a", 5), at(201.0)), Err(Denied::Terminating { reason: EndReason::Idle }));
-}
-
-#[test]
-fn a_hold_that_ran_out_unnoticed_counts_until_its_end() {
-    let mut life = running(OnTimeout::Deactivate);
-    life.apply(hold("a", 30), at(1.0)).unwrap();
-    let end = life.apply(Event::TimerFired, at(500.0)).unwrap().ended.unwrap();
-    assert_eq!((end.reason, end.deadline), (EndReason::Idle, Some(at(131.0).moment)));
-}
-
-#[test]
-fn an_absolute_deadline_acts_on_what_is_held() {
-    let mut life = running(OnTimeout::Terminate);
-    life.apply(hold("a", 3_000), at(1.0)).unwrap();
-    assert_eq!(life.apply(Event::TimerFired, at(60.0)).unwrap().ended.unwrap().reason, EndReason::Expired);
-}
-
-#[test]
-fn there_are_no_more_holds_than_there_can_be_and_only_those_can_be_released() {
-    let mut life = running(OnTimeout::Deactivate);
-    for number in 0..MOST_HOLDS {
-        life.apply(hold(&number.to_string(), 10), at(1.0)).unwrap();
-    }
-    assert_eq!(life.apply(hold("more", 10), at(2.0)), Err(Denied::TooManyHolds));
-    life.apply(hold("3", 20), at(2.0)).unwrap();
-    assert_eq!(life.apply(Event::Release("more".into()), at(2.0)), Err(Denied::NoSuchHold));
-    // What is over takes no place, also before the timer has seen it.
-    life.apply(hold("more", 10), at(12.0)).unwrap();
-    assert_eq!(life.holds(at(12.0).moment).count(), 2);
 }

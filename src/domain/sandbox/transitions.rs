@@ -57,10 +57,9 @@ impl Sandbox {
             Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
             Event::WallClockSet => Ok(self.write_anew().tell(Change::Changed)),
-            Event::StoreReverted => Ok(self.write_anew()),
             // One that is being written just now is not lost.
             Event::RecordLost if self.awaits_record() => Ok(Effects::NONE),
-            Event::RecordLost => Ok(self.write_anew()),
+            Event::StoreReverted | Event::RecordLost => Ok(self.write_anew()),
             Event::Progress(progress) => Ok(self.progress(*progress)),
             Event::Started(started) => Ok(self.started(*started, now)),
             Event::StartFailed { why } => Ok(self.start_failed(why, now)),
@@ -108,12 +107,6 @@ impl Sandbox {
         self.note_activity(ActivitySource::Reuse, now);
         self.extend(timeout.unwrap_or(self.rules().active_timeout()), now);
         Ok(self.write_through().used(ActivitySource::Reuse))
-    }
-
-    fn heartbeat(&mut self, now: Now) -> Result<Effects, Denied> {
-        self.must_be_alive()?;
-        self.state.last_heartbeat = now.moment;
-        Ok(Effects::NONE)
     }
 
     fn pause(&mut self) -> Result<Effects, Denied> {

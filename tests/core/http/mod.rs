@@ -8,6 +8,7 @@ mod errors;
 mod fuzz;
 mod hang_up;
 mod health;
+mod holds;
 mod lifecycle;
 mod list;
 mod openapi;
