@@ -1,4 +1,4 @@
-//! Puts the parts together, from settings to a supervisor that answers, and takes them apart again.
+//! Assembles Sandglass from its settings, runs it, and shuts it down.
 
 use std::{
     env, io,
@@ -35,24 +35,24 @@ use crate::{
     tasks::Tasks,
 };
 
-/// How long the last writes may take when it stops, beside the requests' own grace.
+/// How long the last writes may take at a stop, after the requests' own grace.
 const FLUSH_GRACE: Duration = Duration::from_secs(5);
 
-/// Why Sandglass does not start, or cannot go on. Each but the last is something that its operator can act on.
+/// Why Sandglass does not start or cannot go on. The operator can act on all but the last.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The address is taken, or not ours.
+    /// The address is in use, or not one of this host.
     #[error("failed to listen on {address}: {error}")]
     Listen {
         /// The configured address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// The HTTP server did not start or broke down.
     #[error("failed to serve HTTP: {0}")]
     Serve(#[from] io::Error),
-    /// The store cannot be used at all.
+    /// The store cannot be used.
     #[error("failed to open the store: {0}")]
     Store(StoreError),
     /// Another supervisor holds the prefix.
@@ -60,18 +60,18 @@ pub enum AppError {
     Held {
         /// The configured prefix.
         prefix: String,
-        /// Who, in words.
+        /// A description of that supervisor.
         holder: String,
     },
-    /// The engine's address is of no use.
+    /// The engine's address cannot be used.
     #[error("failed to set up the container engine: {0}")]
     Runtime(RuntimeError),
-    /// A bug: something has died without which it cannot go on. The next start drives on what is recorded.
+    /// A bug: an essential task has died. The next start continues from the records.
     #[error("a bug in Sandglass: {0}; start it again, and please report this")]
     Bug(String),
 }
 
-/// The outside: what a supervisor stands on.
+/// The adapters that a supervisor runs on.
 pub struct Adapters {
     /// Persistence.
     pub store: Arc<dyn Store>,
@@ -80,10 +80,11 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// What the settings ask for. Neither needs to answer yet. Both are told the port, so [`App::listen`] comes before this.
+    /// Makes the adapters that the settings ask for. Neither needs to answer yet. Both are told the port, so call
+    /// [`App::listen`] first.
     ///
     /// # Errors
-    /// [`AppError`], when an address or a file cannot be used at all.
+    /// [`AppError`] when an address or a file cannot be used.
     pub fn from_settings(settings: &Settings) -> Result<Self, AppError> {
         let (store, docker) = (&settings.store, &settings.docker);
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
@@ -149,7 +150,7 @@ fn registries(settings: &DockerSettings) -> docker::Registries {
     }
 }
 
-/// A path with the home directory in place of its `~`.
+/// Replaces a leading `~` by the home directory.
 fn in_home(path: &str) -> PathBuf {
     match path.strip_prefix('~') {
         Some(rest) => env::home_dir().unwrap_or_else(|| "/".into()).join(rest.trim_start_matches('/')),
@@ -161,7 +162,7 @@ fn hostname() -> String {
     hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// What to do when another supervisor is in charge.
+/// What to do if another supervisor is in charge.
 enum WhenHeld {
     End,
     Wait,
@@ -178,10 +179,10 @@ pub struct App {
 }
 
 impl App {
-    /// Listens where the settings say, and notes there which port it got if any would do.
+    /// Listens on `http.bind`, and writes the port there if it was 0.
     ///
     /// # Errors
-    /// [`AppError::Listen`].
+    /// [`AppError::Listen`] when the address cannot be used.
     pub fn listen(settings: &mut Settings) -> Result<TcpListener, AppError> {
         let address = settings.http.bind;
         let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -190,20 +191,19 @@ impl App {
         Ok(listener)
     }
 
-    /// Starts everything, and returns when it is ready to answer: the lease is held, and what the store has is back.
-    /// Meanwhile `/healthz` and `/readyz` answer on `listener` already. Waits for a store that is down.
+    /// Starts Sandglass, and returns when it holds the lease and has restored all sandboxes. Meanwhile `/healthz` and
+    /// `/readyz` answer on `listener` already. Waits for a store that is down.
     ///
     /// # Errors
-    /// [`AppError`].
+    /// [`AppError::Held`] when another supervisor holds the lease; otherwise what keeps it from starting.
     pub async fn new(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
         Self::start(settings, adapters, listener, WhenHeld::End).await
     }
 
-    /// [`App::new`], but while another supervisor is in charge, waits on standby for its end. Meanwhile `/readyz` tells who
-    /// that is.
+    /// Like [`App::new`], but waits until no other supervisor is in charge. Meanwhile `/readyz` names that supervisor.
     ///
     /// # Errors
-    /// [`AppError`].
+    /// [`AppError`] when Sandglass cannot start.
     pub async fn standby(settings: Settings, adapters: Adapters, listener: TcpListener) -> Result<Self, AppError> {
         Self::start(settings, adapters, listener, WhenHeld::Wait).await
     }
@@ -247,26 +247,26 @@ impl App {
         Ok(Self { supervisor, server: handle, serving, address, restoration, stop_grace })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the start has brought back.
+    /// Returns what the start has restored.
     pub fn restoration(&self) -> Restoration {
         self.restoration
     }
 
-    /// The supervisor.
+    /// Returns the supervisor.
     pub fn supervisor(&self) -> &Arc<Supervisor> {
         &self.supervisor
     }
 
-    /// Runs until `stop` resolves. Whatever else ends it is an error.
+    /// Runs until `stop` resolves. Every other end is an error.
     ///
     /// # Errors
     /// [`AppError::Held`] when the lease is lost: from that moment on, nothing is written or terminated.
-    /// [`AppError::Bug`] when something has died that cannot be started again.
+    /// [`AppError::Bug`] when a task has died that cannot be restarted.
     pub async fn run_until(&mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let lost = self.supervisor.shared().journal.lost().clone();
         let tasks = self.supervisor.shared().tasks.clone();
@@ -288,13 +288,13 @@ impl App {
         }
     }
 
-    /// Answers what is in flight, writes everything down and gives the lease back. No sandbox ends by this. Returns how
-    /// many writes the store did not take.
+    /// Answers the requests in flight, writes all records and releases the lease. No sandbox ends by this. Returns how many
+    /// writes the store did not accept.
     pub async fn shutdown(self) -> usize {
         self.supervisor.announce_stop();
         let mut draining = tokio::spawn(self.server.stop(true));
-        // The server looks only once a second whether its connections are closed. Whoever takes over need not wait for
-        // that: once every request is answered, nothing new is acknowledged.
+        // The server checks only once a second whether its connections are closed. A standby need not wait for that, since
+        // nothing new is acknowledged once every request is answered.
         self.supervisor.in_flight().close();
         let answered = async {
             tokio::select! {
@@ -316,8 +316,7 @@ impl App {
     }
 }
 
-/// Makes the most of the limit of open files. Returns how many connections there may be, and allows only as many streams
-/// as that leaves room for.
+/// Raises the limit of open files, and lowers `http.max_streams` to what it allows. Returns the maximum of connections.
 fn share_open_files(settings: &mut Settings, workers: usize) -> io::Result<usize> {
     let limit = open_files::raise_limit()?;
     let (docker, wanted) = (&settings.docker, settings.http.max_streams);
@@ -337,12 +336,12 @@ fn share_open_files(settings: &mut Settings, workers: usize) -> io::Result<usize
     Ok(connections)
 }
 
-/// A supervisor over `adapters`, on the current tokio runtime, that knows no sandbox yet.
+/// Makes a supervisor over `adapters`, without any sandbox yet, on the current tokio runtime.
 pub fn assemble(settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
     assemble_on(Clock::system(), settings, adapters, arbiters)
 }
 
-/// [`assemble`] on another clock than the system's.
+/// Like [`assemble`], on another clock than the system's.
 pub fn assemble_on(clock: Clock, settings: Settings, adapters: Adapters, arbiters: Arbiters) -> Arc<Supervisor> {
     let (metrics, io) = (Arc::new(Metrics::new()), Handle::current());
     let flush_interval = settings.store.flush_interval;
@@ -377,7 +376,7 @@ mod tests {
     use crate::config::Overrides;
 
     #[tokio::test]
-    async fn whoever_finds_the_store_in_use_is_told_the_port_that_answers() {
+    async fn a_process_that_finds_the_store_in_use_learns_the_port_that_answers() {
         let directory = tempfile::tempdir().unwrap();
         let mut flags = Overrides::default();
         let path = directory.path().join("store.redb").display().to_string();

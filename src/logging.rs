@@ -1,7 +1,7 @@
 //! Writes logs to the standard error stream, filtered by level, as text for people or JSON for machines.
 //!
 //! A failing log loses lines and delays nothing (see [design: logs](crate::design::security::logs)). A separate thread
-//! writes the lines, so a stuck reader blocks nobody, and lines that cannot be written are dropped.
+//! writes the lines, so a stuck reader blocks no other thread, and lines that cannot be written are dropped.
 
 use std::{
     fmt,

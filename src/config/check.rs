@@ -1,4 +1,4 @@
-//! The rules that concern more than one value; those of single values are their leaves'.
+//! Rules that concern more than one value. Leaves check single values.
 
 use super::{
     fallback::{ALLOWED, NONE_NEEDS},
@@ -8,7 +8,7 @@ use super::{
 };
 
 pub(super) fn http(layers: &mut Layers, http: &HttpSettings) {
-    // Clients that can reach it can run containers here.
+    // See [design: access](crate::design::security::access).
     let open = http.api_key.is_none() && !http.bind.ip().to_canonical().is_loopback();
     let rule = "an address beyond loopback is refused without an http.api_key";
     layers.refuse_if(open, &["http.bind", "http.api_key"], rule);
@@ -18,7 +18,7 @@ pub(super) fn store(layers: &mut Layers, store: &StoreSettings) {
     const WITH_TLS: [&str; 2] = ["rediss://", "valkeys://"];
     const URL: &str = "store.redis_url";
     let (cert, key) = ("store.redis_cert", "store.redis_key");
-    let missing = store.choice == StoreChoice::Redis && store.redis_url.is_none();
+    let missing = store.kind == StoreChoice::Redis && store.redis_url.is_none();
     let rule = "redis needs store.redis_url or the environment variable REDIS_URL";
     layers.refuse_if(missing, &["store.kind", URL], rule);
     let url = store.redis_url.as_ref();
@@ -130,44 +130,54 @@ mod tests {
         }
     }
 
+    /// Each line sets one key to several values.
     #[test]
     fn a_value_beyond_its_rule_is_refused() {
-        for wrong in [
-            "http.bind = \"localhost\"",
-            "http.api_key = \"\"",
-            "http.api_key = \"a b\"",
-            "http.allowed_origins = [\"sand.example.com\"]",
-            "http.allowed_origins = [\"https://sand.example.com/sand/\"]",
-            "http.max_body_bytes = 0",
-            "http.max_streams = -1",
-            "http.stop_grace = -1",
-            "store.path = \"\"",
-            "store.redis_url = \"http://host\"",
-            "store.redis_url = \"redis://\"",
-            "store.redis_url = \"rediss+sentinel://host/service\"",
-            "store.redis_ca = \"ca.pem\"",
-            "store = { redis_url = \"redis://host\", redis_ca = \"ca.pem\" }",
-            "store = { redis_url = \"rediss://host\", redis_cert = \"cert.pem\" }",
-            "store = { redis_url = \"rediss://host\", redis_key = \"key.pem\" }",
-            "store = { redis_url = \"rediss://host\", redis_ca = \"\" }",
-            "store.prefix = \":a\"",
-            "store.prefix = \"a b\"",
-            "store.flush_interval = 0",
-            "store.flush_interval = 61",
-            "store.lease_ttl = 2.9",
-            "lifecycle.active_timeout = 0",
-            "lifecycle.active_timeout = -5",
-            "lifecycle.active_timeout = nan",
-            "lifecycle.active_timeout = inf",
-            "lifecycle.active_timeout = 1e300",
-            "lifecycle.paused_timeout = 0",
-            "lifecycle.sweep_interval = 0",
-            "lifecycle.retention = 0",
-            "log.level = \"loud\"",
-        ] {
-            let message = refusal(wrong);
-            let key = wrong.split(' ').next().unwrap();
-            assert!(message.starts_with(&format!("some.toml: {key}")) && message.lines().count() == 1, "{message}");
+        const WRONG: &str = r#"
+            http.bind = "localhost"
+            http.api_key = "" | "a b"
+            http.allowed_origins = ["sand.example.com"] | ["https://sand.example.com/sand/"]
+            http.max_body_bytes = 0
+            http.max_streams = -1
+            http.stop_grace = -1
+            store.path = ""
+            store.redis_url = "http://host" | "redis://" | "rediss+sentinel://host/service"
+            store.redis_ca = "ca.pem"
+            store = { redis_url = "redis://host", redis_ca = "ca.pem" }
+            store = { redis_url = "rediss://host", redis_cert = "cert.pem" }
+            store = { redis_url = "rediss://host", redis_key = "key.pem" } | { redis_url = "rediss://host", redis_ca = "" }
+            store.prefix = ":a" | "a b"
+            store.flush_interval = 0 | 61
+            store.lease_ttl = 2.9
+            lifecycle.active_timeout = 0 | -5 | nan | inf | 1e300
+            lifecycle.paused_timeout = 0
+            lifecycle.sweep_interval = 0
+            lifecycle.retention = 0
+            log.level = "loud"
+            docker.host = "ssh://host" | "unix://relative"
+            docker.cert_path = "certs" | "~me/certs"
+            docker.client_config = "/a/../b"
+            docker.network = "host" | "container:x" | ""
+            docker.reach = "telepathy"
+            docker.publish_address = "localhost" | "::1"
+            docker.concurrency = 0
+            docker.max_sandboxes = 0
+            docker.call_timeout = 0
+            docker.allowed_images = [""]
+            docker.allowed_mounts = ["srv"] | ["/srv/../etc"]
+            docker.max_limits.cpus = 0
+            docker.max_limits.memory_mb = 5
+        "#;
+        for line in WRONG.trim().lines() {
+            let (key, values) = line.trim().split_once(" = ").unwrap();
+            for value in values.split(" | ") {
+                let message = refusal(&format!("{key} = {value}"));
+                assert!(message.starts_with(&format!("some.toml: {key}")), "{value}: {message}");
+                assert_eq!(message.lines().count(), 1, "{message}");
+            }
+        }
+        for good in ["network = \"sandboxes\"", "host = \"https://engine:2376\"", "publish_address = \"0.0.0.0\""] {
+            assert!(load(&format!("docker.{good}"), &[], &[]).is_ok(), "{good}");
         }
     }
 
@@ -228,41 +238,6 @@ mod tests {
             let refused = refusal(&format!("[docker.registries]\n{wrong}"));
             assert!(refused.starts_with("some.toml: docker.registries.") && refused.contains(rule), "{refused}");
             assert!(!refused.contains("sesame"), "{refused}");
-        }
-    }
-
-    #[test]
-    fn a_value_of_the_docker_section_beyond_its_rule_is_refused() {
-        for wrong in [
-            "host = \"ssh://host\"",
-            "host = \"unix://relative\"",
-            "cert_path = \"certs\"",
-            "cert_path = \"~me/certs\"",
-            "client_config = \"/a/../b\"",
-            "network = \"host\"",
-            "network = \"container:x\"",
-            "network = \"\"",
-            "reach = \"telepathy\"",
-            "publish_address = \"localhost\"",
-            "publish_address = \"::1\"",
-            "concurrency = 0",
-            "max_sandboxes = 0",
-            "call_timeout = 0",
-            "allowed_images = [\"\"]",
-            "allowed_mounts = [\"srv\"]",
-            "allowed_mounts = [\"/srv/../etc\"]",
-            "max_limits.cpus = 0",
-            "max_limits.memory_mb = 5",
-        ] {
-            let message = refusal(&format!("docker.{wrong}"));
-            let key = wrong.split(' ').next().unwrap();
-            assert!(
-                message.starts_with(&format!("some.toml: docker.{key}")) && message.lines().count() == 1,
-                "{message}"
-            );
-        }
-        for good in ["network = \"sandboxes\"", "host = \"https://engine:2376\"", "publish_address = \"0.0.0.0\""] {
-            assert!(load(&format!("docker.{good}"), &[], &[]).is_ok(), "{good}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Environment variables: which key each of them sets.
+//! The layer of environment variables.
 
 use std::{collections::BTreeMap, env};
 
@@ -7,11 +7,11 @@ use super::{error::Origin, layers::Layers};
 const PREFIX: &str = "SANDGLASS_";
 const SEPARATOR: &str = "__";
 
-/// The Docker client reads every text here as "yes", also "0".
+/// The Docker client takes every text but an empty one as true, even "0".
 const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 
-/// Variables that other programs define, and the keys they set: those of the reference system, and the Docker client's. Empty
-/// ones count as unset, as they do there; Sandglass's own variables override them.
+/// Variables of the reference system and of the Docker client, and the keys they set. Empty ones count as unset, as they do
+/// there; Sandglass's own variables override them.
 const BORROWED: [(&str, [&str; 2]); 7] = [
     ("SANDBOX_INACTIVE_TIMEOUT", ["lifecycle", "idle_timeout"]),
     ("SANDBOX_LEGACY_TTL", ["lifecycle", "legacy_ttl"]),
@@ -22,14 +22,13 @@ const BORROWED: [(&str, [&str; 2]); 7] = [
     ("DOCKER_CONFIG", ["docker", "client_config"]),
 ];
 
-/// The variables of this process, for [`Settings::load`](super::Settings::load). Those that are not UTF-8 are left out:
-/// none of ours can be among them.
+/// Returns the variables of this process, for [`Settings::load`](super::Settings::load), without those that are not UTF-8.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Adds the variables as the highest layer.
-pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers: &mut Layers) {
+pub(super) fn add(variables: impl IntoIterator<Item = (String, String)>, layers: &mut Layers) {
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     for (name, key) in BORROWED {
         if let Some(value) = variables.get(name).filter(|value| !value.is_empty()) {
@@ -45,9 +44,8 @@ pub(super) fn lay(variables: impl IntoIterator<Item = (String, String)>, layers:
     }
 }
 
-/// The names among `names` that begin like a setting's and are none, in order. An orchestrator injects such variables
-/// for a service or a linked container that is called `sandglass`: `SANDGLASS_PORT`, `SANDGLASS_SERVICE_HOST`. They are
-/// ignored, and worth a warning, since one of them may be a slip of the pen.
+/// Returns the names that begin with `SANDGLASS_` but name no setting, sorted. Orchestrators inject such variables for a
+/// service called `sandglass`, for example `SANDGLASS_PORT`. They deserve a warning, since one may be a typo.
 pub fn ignored_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let is_ignored = |name: &String| name.strip_prefix(PREFIX).is_some_and(|path| !path.contains(SEPARATOR));
     let mut ignored: Vec<String> = names.into_iter().filter(is_ignored).collect();
@@ -55,7 +53,7 @@ pub fn ignored_variables(names: impl IntoIterator<Item = String>) -> Vec<String>
     ignored
 }
 
-/// The key that `path`, a variable's name without the prefix, stands for.
+/// The key that a variable sets; `path` is its name without the prefix.
 fn key(path: &str, layers: &Layers) -> Vec<String> {
     let parts: Vec<&str> = path.split(SEPARATOR).collect();
     let lower = |part: &&str| part.to_ascii_lowercase();
@@ -63,7 +61,7 @@ fn key(path: &str, layers: &Layers) -> Vec<String> {
         [section, name, rest @ ..] if section.eq_ignore_ascii_case("templates") => {
             let mut key = vec![lower(section), layers.template_name(name)];
             match rest {
-                // The names of a container's variables are kept as they are, since there the case counts.
+                // The names of a container's variables are case-sensitive.
                 [env, variable @ ..] if env.eq_ignore_ascii_case("env") && !variable.is_empty() => {
                     key.extend([lower(env), variable.join(SEPARATOR)]);
                 }
@@ -137,7 +135,7 @@ mod tests {
         let variables = [("HTTP__BIND", "x"), ("PATH", "x")];
         let borrowed = [("REDIS_URL", ""), ("DOCKER_HOST", ""), ("SANDBOX_INACTIVE_TIMEOUT", "")];
         assert_eq!(load("", &[&variables[..], &borrowed].concat(), &[]), load("", &[], &[]));
-        // An empty key is not "no key": it is refused.
+        // An empty key is refused; it does not mean "no key".
         assert!(load("", &[("SANDGLASS_HTTP__API_KEY", "")], &[]).is_err());
         assert!(load("", &[("SANDGLASS_HTTP__", "x")], &[]).is_err());
     }

@@ -1,17 +1,17 @@
-//! What can be wrong with a configuration, in one readable line each.
+//! Errors of the configuration, one readable line each.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// `config/default.toml`, which is part of the program.
     BuiltIn,
-    /// This file.
+    /// The file at this path.
     File(PathBuf),
     /// The environment variable of this name.
     Environment(String),
-    /// This flag of the command line.
+    /// The flag of this name.
     Flag(String),
 }
 
@@ -26,17 +26,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong: `sandglass.toml: lifecycle.idle_timeout = 0: must be …`.
+/// A wrong value: `sandglass.toml: lifecycle.idle_timeout = 0: must be …`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {key}{}: {rule}", shown(.value.as_deref()))]
 pub struct Problem {
-    /// Where the value came from.
+    /// The source of the value.
     pub origin: Origin,
     /// The key, with its section.
     pub key: String,
-    /// The value as TOML; `None` when there is none, or when it is not to be shown.
+    /// The value as TOML; `None` if there is none, or if it may be a secret.
     pub value: Option<String>,
-    /// What the value has to be.
+    /// The rule that it breaks.
     pub rule: String,
 }
 
@@ -44,7 +44,7 @@ fn shown(value: Option<&str>) -> String {
     value.map(|value| format!(" = {value}")).unwrap_or_default()
 }
 
-/// Why there are no settings. The operator can act on each of these.
+/// Why the configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -52,7 +52,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         error: io::Error,
     },
     /// The file is not TOML.
@@ -64,10 +64,10 @@ pub enum ConfigError {
         line: usize,
         /// The column in characters, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The error of the parser.
         message: String,
     },
-    /// Values are wrong: all of them, one per line.
+    /// All wrong values.
     #[error("{}", lines(.0))]
     Wrong(Vec<Problem>),
 }

@@ -1,5 +1,5 @@
-//! What templates fall back to: timeouts to the `lifecycle` and `docker` sections; limits, ports and init to the template
-//! `base`.
+//! Fallbacks of templates: the `lifecycle` and `docker` sections for timeouts, the template `base` for limits, ports and
+//! init.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,13 +14,12 @@ use crate::domain::{
     spec::{Mount, StartSpec},
 };
 
-/// The key that allows "none" for an idle timeout ([design: idle timeout](crate::design::time::idle_timeout)), and the
-/// rule.
+/// The key that allows "none" for an [idle timeout](crate::design::time::idle_timeout), and the rule.
 pub(super) const ALLOWED: &str = "lifecycle.allow_no_idle_timeout";
 pub(super) const NONE_NEEDS: &str = "none needs lifecycle.allow_no_idle_timeout = true";
 
-/// Settles all templates, and refuses in `layers` what they cannot have.
-pub(super) fn settle(
+/// Resolves the fallbacks of all templates, and reports wrong ones to `layers`.
+pub(super) fn resolve(
     layers: &mut Layers,
     written: BTreeMap<TemplateName, TemplateKeys>,
     lifecycle: &LifecycleSettings,
@@ -29,33 +28,33 @@ pub(super) fn settle(
     let written: BTreeMap<String, TemplateKeys> =
         written.into_iter().map(|(name, keys)| (name.plain(), keys)).collect();
     let base = written.get(BASE_TEMPLATE).cloned().unwrap_or_default();
-    let settled = written.into_iter().map(|(name, keys)| {
+    let resolved = written.into_iter().map(|(name, keys)| {
         let key = |below: &str| format!("templates.{name}.{below}");
         let rules = keys.rules(&lifecycle.rules());
-        let may_idle = keys.idle_timeout.is_none_or(|own| lifecycle.allows_idle_timeout(own));
+        let may_idle = keys.idle_timeout.plain().is_none_or(|own| lifecycle.allows_idle_timeout(own));
         layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
         let start = start(keys, &base, sandboxes);
         check(layers, key, &start, sandboxes);
         (name, Template { start, rules })
     });
-    settled.collect()
+    resolved.collect()
 }
 
 fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -> StartSpec {
     StartSpec {
-        // One without an image is refused below.
-        image: keys.image.unwrap_or_default(),
-        // An empty command takes the image's own, so that a layer can take back a command below it.
-        command: keys.command.filter(|command| !command.is_empty()),
-        env: keys.env,
-        ports: keys.ports.or_else(|| base.ports.clone()).unwrap_or_default(),
+        // `check` refuses an empty one.
+        image: keys.image.plain().unwrap_or_default(),
+        // An empty command means the image's own, so that a layer can undo the command of a lower one.
+        command: keys.command.plain().filter(|command| !command.is_empty()),
+        env: keys.env.plain(),
+        ports: keys.ports.or_else(|| base.ports.clone()).unwrap_or_default().plain(),
         limits: keys.limits.or(base.limits).plain(),
         init: keys.init.or(base.init).unwrap_or(true),
-        // What loosens a container holds only for the template that says so.
+        // Each template that loosens its containers has to say so itself.
         privilege_escalation: keys.privilege_escalation.unwrap_or(false),
         mounts: keys.mounts,
         readiness: keys.ready,
-        ready_timeout: keys.ready_timeout.unwrap_or(sandboxes.ready_timeout),
+        ready_timeout: keys.ready_timeout.plain().unwrap_or(sandboxes.ready_timeout),
     }
 }
 

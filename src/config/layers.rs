@@ -8,21 +8,21 @@ use super::{
     error::{ConfigError, Origin, Problem},
     manual::MANUAL,
     refusal::{self, Unreadable},
-    settings::Written,
+    settings::Sections,
     templates::BASE_TEMPLATE,
     text,
     value::{Mismatch, Node},
 };
 
-/// The merged configuration, and what has been refused so far.
+/// The layers merged so far, and the problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// The lowest layer, which has every key that must be there.
+    /// The lowest layer, which has every required key.
     defaults: Table,
-    /// What the layers above it set, by its key.
+    /// The values of the layers above it, by key.
     set: BTreeMap<Vec<String>, (Value, Origin)>,
     problems: Vec<Problem>,
-    /// How many of them are about single values.
+    /// How many of the problems are about single values.
     unreadable: usize,
 }
 
@@ -40,7 +40,7 @@ impl Layers {
 
     /// Adds the text of a file as the highest layer.
     pub(super) fn toml(&mut self, text: &str, path: &Path, origin: &Origin) -> Result<(), ConfigError> {
-        self.lay(&[], Value::Table(parse(text, path)?), origin);
+        self.set(&[], Value::Table(parse(text, path)?), origin);
         Ok(())
     }
 
@@ -50,14 +50,14 @@ impl Layers {
         let fits = |value: &&Value| {
             self.read(key, value).map_or_else(|error| !matches!(error.inner(), Mismatch::Kind(_)), |()| true)
         };
-        // When none fits, the refusal is about the likeliest one.
+        // If no reading fits, the error is about the likeliest one.
         if let Some(value) = readings.iter().find(fits).or_else(|| readings.first()) {
-            self.lay(key, value.clone(), origin);
+            self.set(key, value.clone(), origin);
         }
     }
 
-    /// The template that a variable calls `segment`. Names of variables are upper-case by custom, those of templates
-    /// need not be: the case counts only when it tells two templates apart.
+    /// The template that a variable names by `segment`. Variables are upper-case by convention and templates are not, so the
+    /// case matters only if two templates differ in nothing else.
     pub(super) fn template_name(&self, segment: &str) -> String {
         let base = BASE_TEMPLATE.to_owned();
         let set = self.set.keys().filter(|key| key[0] == "templates").filter_map(|key| key.get(1));
@@ -70,8 +70,8 @@ impl Layers {
         }
     }
 
-    /// All layers together. A value that breaks its rule is refused, and its default stands in for it.
-    pub(super) fn written(&mut self) -> Result<Written, ConfigError> {
+    /// Reads all layers together. A value that breaks its rule becomes a problem, and is replaced by its default.
+    pub(super) fn sections(&mut self) -> Result<Sections, ConfigError> {
         let mut all = self.defaults.clone();
         for (key, (value, origin)) in &self.set {
             match self.read(key, value) {
@@ -84,8 +84,8 @@ impl Layers {
         read(all).map_err(|error| ConfigError::Wrong(vec![broken(error)]))
     }
 
-    /// Refuses the value at the first of `keys` where it is `wrong` together with those at the others, unless one of them
-    /// was unreadable: what stands in for it says nothing about the others.
+    /// Adds a problem with the first of `keys` if it is `wrong` together with the others, unless one of them was unreadable
+    /// and so replaced by its default.
     pub(super) fn refuse_if(&mut self, wrong: bool, keys: &[&str], rule: impl Into<String>) {
         let is_at = |place: &str, key: &str| {
             place.strip_prefix(key).is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
@@ -93,7 +93,7 @@ impl Layers {
         let unreadable = |key: &&str| self.problems[..self.unreadable].iter().any(|problem| is_at(&problem.key, key));
         let Some(key) = keys.first().filter(|_| wrong && !keys.iter().any(unreadable)) else { return };
         let value = self.set.iter().find(|(path, _)| path.join(".") == *key).map(|(_, (value, _))| value);
-        // For a key that is missing, what tells most is where something beside it came from.
+        // A missing key gets the source of its section.
         let mut above = Some(*key);
         let origin = std::iter::from_fn(|| {
             let place = above?;
@@ -106,21 +106,21 @@ impl Layers {
         add(&mut self.problems, Problem { origin, key: (*key).to_owned(), value, rule: rule.into() });
     }
 
-    /// `settings`, unless something has been refused.
-    pub(super) fn verdict<T>(self, settings: T) -> Result<T, ConfigError> {
+    /// Returns `settings`, unless there are problems.
+    pub(super) fn finish<T>(self, settings: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(self.problems)) }
     }
 
-    /// Sets `key` in the highest layer: a table key by key, everything else as a whole.
-    fn lay(&mut self, key: &[String], value: Value, origin: &Origin) {
+    /// Sets `key` in the highest layer: tables key by key, everything else as a whole.
+    fn set(&mut self, key: &[String], value: Value, origin: &Origin) {
         match value {
             Value::Table(table) if key.is_empty() || !(table.is_empty() || is_whole_key(&key.join("."))) => {
                 for (name, value) in table {
-                    self.lay(&[key, &[name]].concat(), value, origin);
+                    self.set(&[key, &[name]].concat(), value, origin);
                 }
             }
             value => match self.read(key, &value) {
-                // One that breaks its rule may yet be overridden by a higher layer.
+                // A higher layer may still override a value that breaks its rule.
                 Err(error) if !matches!(error.inner(), Mismatch::Rule(_)) => {
                     add(&mut self.problems, refusal::unreadable(&error, key, &value, origin));
                 }
@@ -131,7 +131,7 @@ impl Layers {
         }
     }
 
-    /// Reads `value` at `key`, over the defaults alone.
+    /// Tries to read `value` at `key`, on top of the defaults.
     fn read(&self, key: &[String], value: &Value) -> Result<(), Unreadable> {
         let mut values = self.defaults.clone();
         put(&mut values, key, value.clone());
@@ -139,29 +139,28 @@ impl Layers {
     }
 }
 
-fn read(values: Table) -> Result<Written, Unreadable> {
+fn read(values: Table) -> Result<Sections, Unreadable> {
     serde_path_to_error::deserialize(Node(Value::Table(values)))
 }
 
-/// A section that does not exist is refused once, not once for each of its keys.
+/// Adds a problem once: an unknown section would be reported for each of its keys.
 fn add(problems: &mut Vec<Problem>, problem: Problem) {
     if !problems.contains(&problem) {
         problems.push(problem);
     }
 }
 
-/// Whether the table at `key` is one value, to be replaced as a whole: half of an HTTP check and half of a TCP check
-/// make no check.
+/// Whether the table at `key` is replaced as a whole. A readiness check mixed from two layers would be none.
 fn is_whole_key(key: &str) -> bool {
     key.starts_with("templates.") && key.ends_with(".ready") && key.split('.').count() == 3
 }
 
-/// Puts `value` at `key` in place of the value there.
+/// Replaces the value at `key`.
 fn put(table: &mut Table, key: &[String], value: Value) {
     let Some((name, below)) = key.split_first() else { return };
     let entry = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
     if below.is_empty() {
-        // A section that is opened and left empty changes nothing.
+        // An empty section changes nothing.
         let opens = entry.is_table() && value.as_table().is_some_and(Table::is_empty);
         if !opens {
             *entry = value;
@@ -272,34 +271,26 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
-        for (file, variable, message) in [
-            (
-                "[lifecycle]\nidle_timout = 5",
-                "",
-                "lifecycle.idle_timout: unknown key; did you mean lifecycle.idle_timeout?",
-            ),
-            ("", "SANDGLASS_HTTP__BNID", "http.bnid: unknown key; did you mean http.bind?"),
-            (
-                "",
-                "SANDGLASS_COLOUR__X",
-                "colour: unknown key; known here: http, store, lifecycle, docker, templates, log",
-            ),
-            ("[log]\ncolour = true", "", "log.colour: unknown key; known here: level, format"),
+        for (file, message) in [
+            ("lifecycle.idle_timout = 5", "lifecycle.idle_timout: unknown key; did you mean lifecycle.idle_timeout?"),
+            ("log.colour = true", "log.colour: unknown key; known here: level, format"),
             (
                 "templates.a.limits.cpu = 1",
-                "",
                 "templates.a.limits.cpu: unknown key; did you mean templates.a.limits.cpus?",
             ),
             (
                 "[[templates.base.mounts]]\nsorce = \"/a\"",
-                "",
                 "templates.base.mounts[0].sorce: unknown key; did you mean templates.base.mounts[0].source?",
             ),
         ] {
-            let variables: Vec<_> = Some((variable, "x")).filter(|(name, _)| !name.is_empty()).into_iter().collect();
-            let source =
-                variables.first().map_or("some.toml".into(), |(name, _)| format!("environment variable {name}"));
-            assert_eq!(load(file, &variables, &[]).unwrap_err(), format!("{source}: {message}"));
+            assert_eq!(refusal(file), format!("some.toml: {message}"));
+        }
+        for (variable, message) in [
+            ("SANDGLASS_HTTP__BNID", "http.bnid: unknown key; did you mean http.bind?"),
+            ("SANDGLASS_COLOUR__X", "colour: unknown key; known here: http, store, lifecycle, docker, templates, log"),
+        ] {
+            let refused = load("", &[(variable, "x")], &[]).unwrap_err();
+            assert_eq!(refused, format!("environment variable {variable}: {message}"));
         }
     }
 

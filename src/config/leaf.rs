@@ -1,4 +1,4 @@
-//! Values that only the configuration has; see [`crate::domain::leaf`].
+//! Leaves that only the configuration has; see [`crate::domain::leaf`].
 
 use std::{
     fmt,
@@ -20,22 +20,22 @@ use crate::domain::{
 };
 
 text_leaf! {
-    /// The path of a file; relative ones begin at the working directory.
+    /// The path of a file, relative to the working directory.
     pub(super) FilePath(String), "must be the path of a file", |text| !text.is_empty() && !text.contains('\0');
 
-    /// A directory; `~/` is the home directory.
+    /// The absolute path of a directory; `~/` is the home directory.
     pub(super) Directory(String),
     "must be an absolute path without '..'; it may begin with ~/, the home directory", |text| {
         let absolute = text.strip_prefix('~').unwrap_or(text);
         absolute.is_empty() || AbsolutePath::try_from(absolute.to_owned()).is_ok()
     };
 
-    /// An API key. It has to travel in a header.
+    /// An API key, which has to fit into a header.
     pub(super) ApiKey(Secret), "must be one or more visible ASCII characters without spaces", |text| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
 
-    /// The store's prefix.
+    /// `store.prefix`.
     pub(super) Prefix(String), "must be 1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit",
     |text| is_name(text, 128, b"_.:-");
 
@@ -61,7 +61,7 @@ text_leaf! {
                                      or a digit; not \"host\", since a sandbox on the host's own network is none",
     |text| is_name(text, 128, b"_.-") && text != "host";
 
-    /// A registry.
+    /// The name of a registry, as it begins the names of its images.
     pub(super) RegistryName(String),
     "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
     |text| is_name(text, 255, b".-:");
@@ -71,12 +71,12 @@ text_leaf! {
     "the name must be 1 to 63 letters, digits, '_' or '-', the first a letter or a digit",
     |text| is_name(text, 63, b"_-");
 
-    /// A pattern for images, in which each `*` stands for any characters or none.
+    /// A pattern for images; each `*` matches any characters.
     pub ImagePattern(String), "must be a pattern such as \"ghcr.io/acme/*\", without spaces",
     |text| !text.is_empty() && !text.contains(char::is_whitespace);
 
-    /// A level of logs or a list of directives. A word alone must be a level: the filter's own grammar takes it for a
-    /// module, so that a slip of the pen would silence everything.
+    /// A log level or a list of directives. The filter would read a misspelled level as the name of a module and log
+    /// nothing, so a single word must be a known level.
     pub Level(String), "must be off, error, warn, info, debug or trace, or directives such as info,sandglass=debug", |text| {
         let is_word = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
         let plausible =
@@ -86,16 +86,16 @@ text_leaf! {
 }
 
 impl ImagePattern {
-    /// The pattern.
+    /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it fits the whole of `image`.
+    /// Whether the pattern matches all of `image`.
     pub(super) fn fits(&self, image: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = parts.next().and_then(|head| image.strip_prefix(head)) else { return false };
-        // The earliest place for each part leaves the most room for those after it; only the last is tied to the end.
+        // The earliest match of each part leaves the most room for the next ones. The last part must match the end.
         let Some(tail) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
             match rest.find(part) {
@@ -121,11 +121,11 @@ fn parsed<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D, rule: &'static
     String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(rule))
 }
 
-/// A value, or the word `"none"`: TOML has no null, and a higher layer must be able to take back what a lower one set.
+/// A value or the word `"none"`, with which a layer unsets the value of a lower one. TOML has no null.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct OrNone<T>(pub Option<T>);
 
-/// The name by which a deserializer knows that the word may stand there.
+/// Tells the deserializer that `"none"` is allowed.
 pub(super) const OR_NONE: &str = "OrNone";
 
 impl<L: Leaf> Leaf for OrNone<L> {
@@ -160,7 +160,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrNone<T> {
     }
 }
 
-/// Limits of resources as they are written; a layer may leave out each of them.
+/// Limits of resources as they are written; each may be missing.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct LimitKeys {
@@ -170,7 +170,7 @@ pub(super) struct LimitKeys {
 }
 
 impl LimitKeys {
-    /// These, and what is left out from `base`.
+    /// Fills in the missing limits from `base`.
     pub(super) fn or(self, base: Self) -> Self {
         Self {
             cpus: self.cpus.or(base.cpus),

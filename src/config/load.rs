@@ -1,4 +1,4 @@
-//! From the sources to the settings.
+//! Loads the settings.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use super::{
     fallback,
     layers::Layers,
     overrides::Overrides,
-    settings::{Settings, Written},
+    settings::{Sections, Settings},
 };
 
 impl Settings {
-    /// Reads the configuration: the built-in defaults, over them `file`, over it the variables in `environment`, over
-    /// all the flags in `overrides`.
+    /// Loads the configuration from its layers: the built-in defaults, `file`, `environment` and `overrides`. Later ones
+    /// override earlier ones.
     ///
     /// # Errors
-    /// [`ConfigError`], which names everything that is wrong, where it came from, and what it has to be.
+    /// [`ConfigError::Wrong`] lists everything that is wrong, with its source and its rule.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -26,20 +26,21 @@ impl Settings {
         if let Some(file) = file {
             layers.file(file)?;
         }
-        environment::lay(environment, &mut layers);
-        overrides.lay(&mut layers);
-        settle(layers)
+        environment::add(environment, &mut layers);
+        overrides.add(&mut layers);
+        settings(layers)
     }
 }
 
-/// Checks everything that is written in `layers`.
-pub(super) fn settle(mut layers: Layers) -> Result<Settings, ConfigError> {
-    let Written { http, store, lifecycle, docker, templates, log } = layers.written()?;
+/// Reads and checks all layers.
+pub(super) fn settings(mut layers: Layers) -> Result<Settings, ConfigError> {
+    let Sections { http, store, lifecycle, docker, templates, log } = layers.sections()?;
+    let ((http,), (store,), (lifecycle,), (log,)) = (http.into(), store.into(), lifecycle.into(), log.into());
     let (docker, sandboxes) = docker.into();
     check::http(&mut layers, &http);
     check::store(&mut layers, &store);
     check::lifecycle(&mut layers, &lifecycle);
     check::docker(&mut layers, &docker);
-    let templates = fallback::settle(&mut layers, templates, &lifecycle, &sandboxes);
-    layers.verdict(Settings { http, store, lifecycle, docker, sandboxes, templates, log })
+    let templates = fallback::resolve(&mut layers, templates, &lifecycle, &sandboxes);
+    layers.finish(Settings { http, store, lifecycle, docker, sandboxes, templates, log })
 }

@@ -1,6 +1,6 @@
-//! `config/default.toml`: the manual for people, and the lowest layer.
+//! `config/default.toml`, which is the manual and the lowest layer.
 
-/// The text of `config/default.toml`: every key with what it does, its rule and its default.
+/// The text of `config/default.toml`: every key with its meaning, range and default.
 pub const MANUAL: &str = include_str!("../../config/default.toml");
 
 #[cfg(test)]
@@ -12,18 +12,18 @@ mod tests {
     use super::{
         super::{
             Overrides, Settings,
-            settings::Written,
+            settings::Sections,
             testing::load,
             value::{Mismatch, Node},
         },
         *,
     };
 
-    /// The keys that are known in a section, asked for by using one that is not.
+    /// The known keys of a section, as the error about an unknown key lists them.
     fn known(section: &str) -> BTreeSet<&'static str> {
         let text = MANUAL.replacen(&format!("[{section}]\n"), &format!("[{section}]\n\"?\" = 0\n"), 1);
         let table: toml::Table = text.parse().unwrap();
-        match Written::deserialize(Node(table.into())) {
+        match Sections::deserialize(Node(table.into())) {
             Err(Mismatch::UnknownKey { known, .. }) => known.iter().copied().collect(),
             other => panic!("{section}: {other:?}"),
         }
@@ -35,7 +35,7 @@ mod tests {
         lines.take_while(|line| !line.starts_with('[')).collect()
     }
 
-    /// The key that a line sets, or would set if it were not commented out.
+    /// The key that a line sets, also in a comment.
     fn key(line: &str) -> Option<&str> {
         let (key, _) = line.trim_start_matches("# ").split_once(" = ")?;
         (!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).then_some(key)

@@ -1,19 +1,18 @@
 //! Configuration, in three stages:
 //!
-//! - the layers (`layers`): `config/default.toml`, which is also the manual, then the file, the `environment`, the flags
-//!   (`overrides`); each value is read alone, and remembers its [`Origin`];
-//! - merged (`settings::Written`): all sections together, read by types that check each value (`leaf`,
-//!   [`crate::domain::leaf`]);
-//! - settled ([`Settings`]): the rules that concern more than one value hold (`check`), and templates have what they fall
-//!   back to (`fallback`).
+//! - `layers` collects the values of `config/default.toml`, the file, the `environment` and the flags (`overrides`), each
+//!   with its [`Origin`];
+//! - `settings::Sections` is read from the merged layers by types that check each value (`leaf`, [`crate::domain::leaf`]);
+//! - [`Settings`] also follows the rules that concern more than one value (`check`), and its templates have their fallbacks
+//!   (`fallback`).
 //!
-//! The file system is read in one place, the environment is an argument, and what is wrong is reported all at once.
+//! All problems are reported at once.
 //!
 //! # Adding a setting
 //!
-//! A setting is a field of its section in `settings`, with the leaf that reads it, and a key in `config/default.toml` with
-//! its meaning, range and default. A rule that concerns other settings too is a line in `check`. A key of templates is a
-//! field of `templates::TemplateKeys`, and what it falls back to is a line in `fallback`.
+//! A setting is a field of its section in `settings`, with the leaf that reads and checks it, and a key in
+//! `config/default.toml` with its meaning, range and default. A rule that concerns other settings, too, goes into `check`. A
+//! key of templates is a field of `templates::TemplateKeys`, and its fallback goes into `fallback`.
 
 mod check;
 mod environment;

@@ -1,4 +1,4 @@
-//! What is said of a value that cannot be read.
+//! Describes values that cannot be read.
 
 use serde_path_to_error::{Path, Segment};
 use toml::Value;
@@ -11,7 +11,7 @@ use super::{
 /// Why a value cannot be read, and where in the configuration.
 pub(super) type Unreadable = serde_path_to_error::Error<Mismatch>;
 
-/// What is wrong with `value`, which cannot be read at `key`.
+/// Describes why `value` cannot be read at `key`.
 pub(super) fn unreadable(error: &Unreadable, key: &[String], value: &Value, origin: &Origin) -> Problem {
     let place = error.path().to_string();
     let (value, rule) = match error.inner() {
@@ -31,7 +31,7 @@ pub(super) fn unreadable(error: &Unreadable, key: &[String], value: &Value, orig
     Problem { origin: origin.clone(), key: place, value, rule }
 }
 
-/// The part of `value` that is at `place`, where the first `depth` segments lead to `value` itself; `None` above it.
+/// The part of `value` at `place`, whose first `depth` segments lead to `value` itself; `None` above it.
 fn part<'a>(value: &'a Value, place: &Path, depth: usize) -> Option<&'a Value> {
     let mut segments = place.iter();
     (0..depth).try_for_each(|_| segments.next().map(|_| ()))?;
@@ -42,7 +42,7 @@ fn part<'a>(value: &'a Value, place: &Path, depth: usize) -> Option<&'a Value> {
     })
 }
 
-/// The value at `key` for an error message.
+/// The value at `key` for an error message, unless it may be a secret.
 pub(super) fn shown(key: &str, value: &Value) -> Option<String> {
     const LONGEST: usize = 80;
     let text = value.to_string().replace(char::is_control, " ");
@@ -50,7 +50,7 @@ pub(super) fn shown(key: &str, value: &Value) -> Option<String> {
     (!is_secret(key)).then(|| cut.unwrap_or(text))
 }
 
-/// Whether the value at `key` may be a secret: an API key, a password in a URL, a registry's, a token in an environment.
+/// Whether the value at `key` may hold a secret.
 fn is_secret(key: &str) -> bool {
     let mut names = key.split('.');
     let known = (names.next(), names.next(), names.next());
@@ -58,11 +58,11 @@ fn is_secret(key: &str) -> bool {
         || matches!(known, (Some("docker"), Some("registries"), _) | (Some("templates"), Some(_), Some("env")))
 }
 
-/// The one of `known` that `word` was most likely meant to be; `None` when nothing is close.
+/// The one of `known` that `word` is most likely a misspelling of.
 fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let nearest = known.iter().map(|candidate| (strsim::levenshtein(&word, candidate), *candidate)).min()?;
-    // About one slip in three letters: more is another word.
+    // At most one typo in three letters; more is another word.
     (nearest.0 <= word.chars().count().div_ceil(3)).then_some(nearest.1)
 }
 

@@ -1,11 +1,11 @@
-//! Values that nothing prints.
+//! Secret values.
 
 use std::fmt;
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-/// A value that stays out of logs and error messages: its `Debug` hides it, and it has no `Display`.
+/// A value that logs and error messages cannot show: its `Debug` hides it, and it has no `Display`.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -22,13 +22,13 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that needs it.
+    /// Returns the value itself, for the client that has to present it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `candidate` is this value. Takes the same time wherever the two differ
-    /// ([design: access](crate::design::security::access)); only a difference in length can be told from it.
+    /// Whether `candidate` is this value, in a time that depends only on the lengths (see
+    /// [design: access](crate::design::security::access)).
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(candidate).into()
     }

@@ -1,10 +1,9 @@
-//! Values that are given as text, by environment variables and flags: what such a text may stand for.
+//! Values of environment variables and flags, which are given as text.
 
 use toml::Value;
 
-/// What `text` may stand for, the likeliest first; who knows the kind that is wanted takes the first that fits it. TOML
-/// comes first, so `7200`, `true`, `["a"]` and `{tcp = 80}` are what they look like where that fits; then the text as it
-/// is; then a list of what stands between its commas, each read as TOML or as text.
+/// The possible meanings of `text`, of which the caller takes the first that fits its key: TOML such as `7200`, `true`,
+/// `["a"]` or `{tcp = 80}`, then the text itself, then a list separated by commas, of TOML or of texts.
 pub(super) fn readings(text: &str) -> Vec<Value> {
     let as_text = |text: &str| Value::String(text.to_owned());
     let as_toml = |text: &str| text.trim().parse::<Value>().ok();

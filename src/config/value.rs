@@ -1,5 +1,5 @@
-//! A TOML value as serde reads it, with errors of our own: they keep the keys that are known where an unknown one
-//! stands, for suggestions, and never repeat the value, which may be a secret.
+//! A deserializer for TOML values. Its errors list the known keys beside an unknown one, for suggestions, and never repeat
+//! the value, which may be a secret.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use toml::Value;
 
 use super::leaf::OR_NONE;
 
-/// A value to be read.
+/// A value to deserialize.
 pub(super) struct Node(pub Value);
 
 /// Why a value cannot be read.
@@ -23,14 +23,14 @@ pub(super) struct Node(pub Value);
 pub(super) enum Mismatch {
     /// There is no such key.
     UnknownKey {
-        /// The key, without what it stands below.
+        /// The key, without its section.
         key: String,
-        /// Those that are known in its place.
+        /// The keys that are known there.
         known: &'static [&'static str],
     },
-    /// A value of its kind is not taken there: what it must be.
+    /// The value has the wrong type; it must follow this rule.
     Kind(String),
-    /// The value is of the right kind and breaks this rule.
+    /// The value has the right type but breaks this rule.
     Rule(String),
 }
 
@@ -93,7 +93,7 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Node {
     }
 }
 
-/// The entries of a table, for serde.
+/// A deserializer for the entries of a table.
 fn entries<'de>(table: toml::Table) -> MapDeserializer<'de, impl Iterator<Item = (String, Node)>, Mismatch> {
     MapDeserializer::new(table.into_iter().map(|(key, value)| (key, Node(value))))
 }
@@ -109,7 +109,7 @@ impl<'de> Deserializer<'de> for Node {
             Value::Boolean(truth) => visitor.visit_bool(truth),
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Node))),
             Value::Table(table) => visitor.visit_map(entries(table)),
-            // No key takes a date.
+            // No key is a date.
             Value::Datetime(_) => Err(Mismatch::must_be(&visitor)),
         }
     }
@@ -137,7 +137,7 @@ impl<'de> Deserializer<'de> for Node {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        // What serde says of a variant in the wrong form means nothing to who wrote it: say what may be written.
+        // Replace serde's messages about variants, which users would not understand.
         let words = (&visitor as &dyn Expected).to_string();
         let named = words == format!("enum {name}");
         let rule = if named { format!("one of {}", variants.join(", ")) } else { words };
@@ -161,13 +161,14 @@ impl<'de> Deserializer<'de> for Node {
 mod tests {
     use serde::Deserialize;
 
-    use super::{super::settings::Written, *};
+    use super::{super::settings::Sections, *};
 
-    /// What is refused of `text`, which sets one key.
+    /// Why `text`, which sets one key, is refused.
     fn refusal(text: &str) -> Mismatch {
+        let table: toml::Table = text.parse().unwrap();
         let mut all: toml::Table = super::super::MANUAL.parse().unwrap();
-        lay(&mut all, text.parse().unwrap());
-        Written::deserialize(Node(Value::Table(all))).unwrap_err()
+        lay(&mut all, table);
+        Sections::deserialize(Node(all.into())).unwrap_err()
     }
 
     fn lay(all: &mut toml::Table, over: toml::Table) {

@@ -1,17 +1,17 @@
-//! The places on the web that pages come from.
+//! Origins of web pages.
 
 use std::{fmt, str::FromStr};
 
 const RULE: &str = "must be http:// or https://, a host, and its port unless that is the scheme's own; no path; such as \
                     \"https://sand.example.com\"";
 
-/// A scheme, a host and a port, as a browser names the site that a page belongs to (RFC 6454). Compared without regard to
-/// case, and a port that is the scheme's own may be left out.
+/// A scheme, a host and a port, as browsers identify the site of a page (RFC 6454). Comparisons ignore case, and the
+/// scheme's default port may be left out.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct WebOrigin {
     scheme: Scheme,
-    /// The host in lower case, and the port unless it is the scheme's own.
+    /// The host in lower case, and the port unless it is the scheme's default.
     authority: Box<str>,
 }
 
@@ -21,7 +21,7 @@ enum Scheme {
     Https,
 }
 
-/// An origin as it stands in a header.
+/// An origin in a header.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
     scheme: Scheme,
@@ -29,13 +29,13 @@ pub struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    /// What `text` names; `None` when that is no place on the web, such as `null`.
+    /// Parses `text`; `None` if it is not an origin of HTTP, such as `null`.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let of = |scheme: Scheme| Some(Self { scheme, authority: text.strip_prefix(scheme.prefix())? });
+        let of = |scheme: Scheme| Some(Self { scheme, authority: text.strip_prefix(scheme.prefix().as_bytes())? });
         of(Scheme::Http).or_else(|| of(Scheme::Https))
     }
 
-    /// Whether this is the host and the port that a request with this `Host` was addressed to.
+    /// Whether a request with this `Host` was addressed to this origin.
     pub fn is_at(self, host: &[u8]) -> bool {
         let port = self.scheme.port();
         without(self.authority, port).eq_ignore_ascii_case(without(host, port))
@@ -43,14 +43,14 @@ impl<'a> Written<'a> {
 }
 
 impl Scheme {
-    fn prefix(self) -> &'static [u8] {
+    fn prefix(self) -> &'static str {
         match self {
-            Self::Http => b"http://",
-            Self::Https => b"https://",
+            Self::Http => "http://",
+            Self::Https => "https://",
         }
     }
 
-    /// Its own port, as it follows a host.
+    /// The default port, as it follows a host.
     fn port(self) -> &'static [u8] {
         match self {
             Self::Http => b":80",
@@ -60,12 +60,12 @@ impl Scheme {
 }
 
 impl WebOrigin {
-    /// Whether this is the origin that is written there.
+    /// Whether `written` is this origin.
     pub fn is(&self, written: Written<'_>) -> bool {
         self.scheme == written.scheme && written.is_at(self.authority.as_bytes())
     }
 
-    /// Whether a request with this `Host` was addressed to this place.
+    /// Whether a request with this `Host` was addressed to this origin.
     pub fn is_at(&self, host: &[u8]) -> bool {
         Written { scheme: self.scheme, authority: self.authority.as_bytes() }.is_at(host)
     }
@@ -103,11 +103,7 @@ impl FromStr for WebOrigin {
 
 impl fmt::Display for WebOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(formatter, "{scheme}://{}", self.authority)
+        write!(formatter, "{}{}", self.scheme.prefix(), self.authority)
     }
 }
 

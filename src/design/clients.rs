@@ -98,8 +98,8 @@ chapter! {
     security {
         /// # Access
         ///
-        /// Sandglass listens on loopback by default, and an address beyond it without an API key is refused at the start:
-        /// whoever reaches it can run containers. Keys are compared in constant time and never logged. Browsers may change
+        /// Sandglass listens on loopback by default, and an address beyond it without an API key is refused at the start,
+        /// since every client that reaches it can run containers. Keys are compared in constant time and never logged. Browsers may change
         /// things only from pages of the same origin or of `http.allowed_origins`. The pages have a strict content policy
         /// and no inline script.
         ///

@@ -1,5 +1,5 @@
-//! Small maps. A sandbox has two or three entries in each, and there may be a million sandboxes: what a map of a general
-//! kind keeps free for more would be most of their memory.
+//! Small maps. A sandbox has two or three entries in each, and there may be a million sandboxes; the spare room of a
+//! [`BTreeMap`] would be most of their memory.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, ops::Index};
 
@@ -8,28 +8,28 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-/// A map from names to values, in the order of the names, in one piece of memory. It is made whole and then read.
+/// An immutable map from names to values, sorted by name, in one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields<V>(Box<[(Box<str>, V)]>);
 
 impl<V> Fields<V> {
-    /// Without any.
+    /// Makes an empty map.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value of `name`.
+    /// Returns the value of `name`.
     pub fn get(&self, name: &str) -> Option<&V> {
         let found = self.0.binary_search_by(|(other, _)| (**other).cmp(name));
         found.ok().map(|index| &self.0[index].1)
     }
 
-    /// Whether there are none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them, in the order of their names.
+    /// Iterates over all fields, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
@@ -41,11 +41,11 @@ impl<V> Default for Fields<V> {
     }
 }
 
-/// Of a name that occurs twice the last one counts, as everywhere in JSON.
+/// If a name occurs twice, the last value wins, as usual in JSON.
 impl<N: Into<Box<str>>, V> FromIterator<(N, V)> for Fields<V> {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
         let mut fields: Vec<(Box<str>, V)> = fields.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        // The last one first among equals, which is the one that stays.
+        // The sort is stable, so the last of equal names comes first, and `dedup_by` keeps it.
         fields.reverse();
         fields.sort_by(|(one, _), (other, _)| one.cmp(other));
         fields.dedup_by(|(later, _), (earlier, _)| later == earlier);
@@ -63,7 +63,7 @@ impl<V> Index<&str> for Fields<V> {
     type Output = V;
 
     /// # Panics
-    /// When there is no such name.
+    /// Panics if there is no such name.
     fn index(&self, name: &str) -> &V {
         self.get(name).unwrap_or_else(|| panic!("there is no field {name:?}"))
     }

@@ -2,10 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-/// The rule for identifiers, as error messages give it ([design: requests](crate::design::interface::requests)).
+use super::leaf::is_name;
+
+/// The rule for identifiers, for error messages (see [design: requests](crate::design::interface::requests)).
 pub const ID_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
 
-/// The same as a regular expression.
+/// [`ID_RULE`] as a regular expression.
 pub const ID_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 
 const MAX_LENGTH: usize = 63;
@@ -16,7 +18,7 @@ const GENERATED_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SandboxId(Arc<str>);
 
-/// A text that is no sandbox identifier.
+/// The error for a text that is not a sandbox identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a sandbox id: {ID_RULE}")]
 pub struct InvalidId {
@@ -24,22 +26,19 @@ pub struct InvalidId {
 }
 
 impl SandboxId {
-    /// Checks `text` against the rule.
+    /// Parses an identifier.
     ///
     /// # Errors
-    /// [`InvalidId`] when it breaks it; the text in the error is shortened.
+    /// [`InvalidId`], with the text shortened, when it breaks [`ID_RULE`].
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let mut bytes = text.bytes();
-        let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
-        if first && rest && text.len() <= MAX_LENGTH {
+        if is_name(text, MAX_LENGTH, b"_.-") {
             Ok(Self(text.into()))
         } else {
             Err(InvalidId { text: text.chars().take(MAX_LENGTH + 1).collect() })
         }
     }
 
-    /// The identifier that stands for `number`: `i` and 19 lower-case letters and digits, which tell 98 bits of it.
+    /// Makes an identifier from `number`: `i` and 19 lower-case letters and digits, which encode 98 of its bits.
     pub fn of_number(mut number: u128) -> Self {
         let base = GENERATED_ALPHABET.len() as u128;
         let mut text = String::with_capacity(1 + GENERATED_SUFFIX);

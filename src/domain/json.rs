@@ -1,29 +1,28 @@
-//! Raw JSON, which is kept byte for byte, and which others have to read.
+//! Raw JSON of clients, which is kept byte for byte and which other clients have to read.
 //!
-//! A [`RawValue`] has JSON's grammar and no more: its texts may hold lone surrogates, which are no Unicode, its numbers may
-//! be larger than any that computers count with, it may be nested as deep as it is long. Many readers refuse a whole
-//! document for one such value. So none is let in ([`check`]), and one that is there already is mended on its way out
-//! ([`readable`]).
+//! A [`RawValue`] only follows JSON's grammar: its texts may hold lone surrogates, which are not Unicode, its numbers may
+//! be too large for a float, and it may be nested arbitrarily deep. Many parsers reject a whole document for one such
+//! value. So [`check`] refuses them in requests, and [`readable`] repairs those that are in a store already.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// How many arrays and objects may stand in each other: more than anybody means, and fewer than any reader takes.
+/// How deep arrays and objects may be nested: deeper than clients need, and less deep than any parser refuses.
 pub const MAX_DEPTH: usize = 31;
 
-/// Why not every reader takes a value.
+/// Why some parsers would reject a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Where in the value: `a[0].b`; empty: it is the value itself.
+    /// Where in the value, for example `a[0].b`; empty for the value itself.
     pub path: String,
     /// What is wrong there.
     pub problem: String,
 }
 
 impl Unreadable {
-    /// The path, when the value stands at `field`.
+    /// The path, for a value that is at `field`.
     pub fn path_below(&self, field: &str) -> String {
         match self.path.as_bytes().first() {
             None | Some(b'[') => format!("{field}{}", self.path),
@@ -32,11 +31,11 @@ impl Unreadable {
     }
 }
 
-/// Checks that every reader takes `raw`, and that all read the same.
+/// Checks that every parser accepts `raw`, and that all read the same.
 ///
 /// # Errors
-/// The first place at which there is a text that is not Unicode, a number that is not finite, a name that an object has
-/// twice, or more than [`MAX_DEPTH`] levels.
+/// The first text that is not Unicode, number that is not finite, duplicate name in an object, or value that is more than
+/// [`MAX_DEPTH`] levels deep.
 pub fn check(raw: &RawValue) -> Result<(), Unreadable> {
     let mut reader = serde_json::Deserializer::from_str(raw.get());
     let mut track = serde_path_to_error::Track::new();
@@ -44,10 +43,10 @@ pub fn check(raw: &RawValue) -> Result<(), Unreadable> {
         .deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track));
     checked.map_err(|error| {
         let (path, text) = (track.path().to_string(), error.to_string());
-        // A name that is no text itself is told of by the object that it stands in.
+        // If a name itself is not Unicode, the path ends at its object.
         let path = path.trim_end_matches('?').trim_end_matches('.').to_owned();
         let problem = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-        // The grammar was right: what the parser cannot read all the same is one of these two.
+        // The grammar is right, so a syntax error can only be one of these two.
         let problem = match error.is_syntax() {
             true if problem.contains("out of range") => "a number has to be finite",
             true => "a text has to be Unicode, so that none of \\ud800 to \\udfff stands alone",
@@ -58,12 +57,12 @@ pub fn check(raw: &RawValue) -> Result<(), Unreadable> {
     })
 }
 
-/// Takes any value that is fit to be read by others, and keeps nothing of it.
+/// Reads and discards any value that every parser accepts.
 #[derive(Clone, Copy)]
 struct Strict {
-    /// How many levels may still follow.
+    /// How many more levels are allowed.
     levels: usize,
-    /// Whether another value stands under the same name.
+    /// Whether the object had the same name before.
     twice: bool,
 }
 
@@ -87,6 +86,10 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
+macro_rules! accept {
+    ($($visit:ident($type:ty))+) => { $(fn $visit<E>(self, _: $type) -> Result<(), E> { Ok(()) })+ };
+}
+
 impl<'de> Visitor<'de> for Strict {
     type Value = ();
 
@@ -98,25 +101,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
+    accept! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let below = self.below()?;
@@ -133,9 +118,8 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// `raw` as every reader takes it. What is wrong in it is replaced: half a character by U+FFFD, a number that is not finite
-/// by its digits as a text, and what lies deeper than [`MAX_DEPTH`] by its JSON as a text. Everything else stays as it was
-/// written.
+/// Returns `raw` in a form that every parser accepts. A lone surrogate is replaced by U+FFFD, a number that is not finite by
+/// its digits as a text, and a value below [`MAX_DEPTH`] by its JSON as a text. Everything else stays byte for byte.
 pub fn readable(raw: &RawValue) -> Cow<'_, RawValue> {
     let mut mender = Mender { json: raw.get(), mended: String::new(), done: 0 };
     mender.mend();
@@ -143,14 +127,14 @@ pub fn readable(raw: &RawValue) -> Cow<'_, RawValue> {
         return Cow::Borrowed(raw);
     }
     mender.mended.push_str(&mender.json[mender.done..]);
-    // One value has taken the place of another. Were that not JSON, null would be.
+    // Each replacement is a valid value; null is a fallback that is never needed.
     RawValue::from_string(mender.mended).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned)
 }
 
-/// Goes once over valid JSON.
+/// Repairs valid JSON in one pass.
 struct Mender<'a> {
     json: &'a str,
-    /// What has become of `json[..done]`.
+    /// The repaired form of `json[..done]`.
     mended: String,
     done: usize,
 }
@@ -180,7 +164,7 @@ impl Mender<'_> {
         }
     }
 
-    /// Mends the text that begins at `at`; where it ends.
+    /// Repairs the text that begins at `at`, and returns its end.
     fn mend_text(&mut self, at: usize) -> usize {
         let mut at = at + 1;
         while let Some(byte) = self.byte(at) {
@@ -198,7 +182,7 @@ impl Mender<'_> {
         at
     }
 
-    /// Mends the number that begins at `at`; where it ends.
+    /// Repairs the number that begins at `at`, and returns its end.
     fn mend_number(&mut self, at: usize) -> usize {
         let rest = &self.json[at..];
         let length = rest.find(|letter: char| !matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
@@ -209,7 +193,7 @@ impl Mender<'_> {
         end
     }
 
-    /// Where the array or object ends that begins at `at`.
+    /// Returns the end of the array or object that begins at `at`.
     fn end_of(&self, mut at: usize) -> usize {
         let (mut depth, mut in_text) = (0_usize, false);
         while let Some(byte) = self.byte(at) {
@@ -226,7 +210,7 @@ impl Mender<'_> {
         self.json.len()
     }
 
-    /// What `\uXXXX` at `at` stands for.
+    /// Returns the code unit of a `\uXXXX` at `at`.
     fn code_unit(&self, at: usize) -> Option<u16> {
         let digits = self.json.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
@@ -306,7 +290,7 @@ mod tests {
         assert!(check(&raw(&mended(&deepest))).is_ok());
     }
 
-    /// JSON of every kind, fit to be read or not. Names differ: of one that stands twice, nothing is to be mended.
+    /// Any JSON without duplicate names, which are not repaired.
     fn any_json() -> impl Strategy<Value = String> {
         let text = prop_oneof![
             Just(r#"\ud83d\ude00"#.to_owned()),

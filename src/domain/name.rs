@@ -1,4 +1,4 @@
-//! The names of containers ([design: labels](crate::design::engine::labels)).
+//! The names of containers; see [design: labels](crate::design::engine::labels).
 
 use std::fmt::Write;
 
@@ -6,47 +6,47 @@ use sha1::{Digest, Sha1};
 
 use super::id::SandboxId;
 
-/// The prefix that names do not tell.
+/// The prefix that is left out of names.
 const DEFAULT_PREFIX: &str = "sandglass";
 
-/// Up to this length, a prefix stands in a name as a whole.
-const WHOLE: usize = 40;
-/// So much is left of a longer one, in front of its hash.
+/// The longest encoded prefix that is not cut.
+const LONGEST: usize = 40;
+/// The length of a cut prefix, without its hash.
 const BEGINNING: usize = 24;
-/// Bytes of the hash: enough that nobody meets two prefixes with the same ones.
+/// Bytes of the hash, enough to make a collision improbable.
 const HASH: usize = 10;
 
-/// The name of a sandbox's container: `sandglass-{id}`, or `sandglass.{prefix}.{id}` where the prefix is not the default one.
-/// No other prefix and id give the same name.
+/// The name of a sandbox's container: `sandglass-{id}`, or `sandglass.{prefix}.{id}` under another prefix than the default.
+/// Names are unique per prefix and id.
 pub fn container_name(prefix: &str, id: &SandboxId) -> String {
-    if prefix == DEFAULT_PREFIX { unprefixed(id) } else { format!("sandglass.{}.{id}", told(prefix)) }
+    if prefix == DEFAULT_PREFIX { unprefixed(id) } else { format!("sandglass.{}.{id}", encoded(prefix)) }
 }
 
-/// The name that earlier versions gave, whatever the prefix.
+/// The name that earlier versions gave under every prefix.
 pub fn unprefixed(id: &SandboxId) -> String {
     format!("sandglass-{id}")
 }
 
-/// The prefix in characters that the engine takes for a name, without a dot: the first dot after it ends it. A dot becomes
-/// `_d`, a colon `_c`, and an underscore `__`. A long prefix is cut and hashed, which makes it longer than any whole one.
-fn told(prefix: &str) -> String {
-    let mut told = String::with_capacity(WHOLE);
+/// Encodes a prefix in the characters of container names, without a dot, which ends it: a dot becomes `_d`, a colon `_c`, and
+/// an underscore `__`. A long prefix is cut and hashed, which makes it longer than any prefix that is not.
+fn encoded(prefix: &str) -> String {
+    let mut encoded = String::with_capacity(LONGEST);
     for character in prefix.chars() {
         match character {
-            '.' => told.push_str("_d"),
-            ':' => told.push_str("_c"),
-            '_' => told.push_str("__"),
-            other => told.push(other),
+            '.' => encoded.push_str("_d"),
+            ':' => encoded.push_str("_c"),
+            '_' => encoded.push_str("__"),
+            other => encoded.push(other),
         }
     }
-    if told.len() > WHOLE {
-        told.truncate(BEGINNING);
+    if encoded.len() > LONGEST {
+        encoded.truncate(BEGINNING);
         for byte in &Sha1::digest(prefix)[..HASH] {
-            // Writing to a text cannot fail.
-            let _ = write!(told, "{byte:02x}");
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "{byte:02x}");
         }
     }
-    told
+    encoded
 }
 
 #[cfg(test)]

@@ -5,18 +5,18 @@ use std::time::Duration;
 /// How retries of one kind are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The longest first wait.
+    /// The longest wait after the first failure.
     pub first: Duration,
-    /// The longest wait at all.
+    /// The longest wait after any failure.
     pub most: Duration,
 }
 
 impl Backoff {
-    /// For work on the container engine, and for the store.
+    /// The backoff for the container engine and the store.
     pub const STANDARD: Self = Self { first: Duration::from_millis(500), most: Duration::from_secs(60) };
 
-    /// The wait before the next try after `failures` failed ones: doubled each time up to `most`, of which `jitter`
-    /// (0 to 1) decides the upper half, so that a thousand failures of the same second do not come back in one.
+    /// Returns the wait before the next attempt after `failures` failures in a row. It doubles with each one up to `most`,
+    /// and `jitter` (0 to 1) scales it between a half and all, so that a thousand failures of one second spread out.
     pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         doubled.min(self.most).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)

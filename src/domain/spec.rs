@@ -1,4 +1,4 @@
-//! What a new sandbox is made from: the merged and validated outcome of a template and a request.
+//! What a new sandbox is made from, merged from a template and a request and validated.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::leaf::{AbsolutePath, Cpus, HttpPath, MemoryMb, Pids, Port, checked};
 
-/// What a container may use. `None` leaves a resource to the engine's own limit.
+/// What a container may use. `None` sets no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Limits {
@@ -33,7 +33,7 @@ pub enum Readiness {
     #[default]
     #[serde(rename = "none")]
     Started,
-    /// When this container port takes a TCP connection; it is one of `ports`.
+    /// When this container port, one of `ports`, accepts a TCP connection.
     Tcp(#[serde(deserialize_with = "checked::<Port, _>")] u16),
     /// When a GET of this path on this container port answers with a status below 400.
     Http {
@@ -65,24 +65,24 @@ fn read_only() -> bool {
     true
 }
 
-/// Everything the runtime needs to make a container.
+/// What the engine needs to make a container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartSpec {
     /// The image's reference.
     pub image: String,
-    /// The command; `None` takes the image's own.
+    /// The command; `None` runs the image's own.
     pub command: Option<Vec<String>>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// TCP ports of the container that are reached from outside.
+    /// The container's TCP ports that can be reached from outside.
     pub ports: Vec<u16>,
-    /// What it may use.
+    /// The limits of its resources.
     pub limits: Limits,
-    /// Whether the engine's init is its first process: it hands signals on and reaps what others leave.
+    /// Whether the engine's init is its first process, which forwards signals and reaps orphaned processes.
     pub init: bool,
-    /// Whether a process may gain privileges that its parent does not have, as `sudo` does.
+    /// Whether its processes may gain privileges, as `sudo` does.
     pub privilege_escalation: bool,
-    /// Host directories it may see.
+    /// The host's directories that it sees.
     pub mounts: Vec<Mount>,
     /// When it counts as ready.
     pub readiness: Readiness,
@@ -91,7 +91,7 @@ pub struct StartSpec {
 }
 
 impl StartSpec {
-    /// The port that readiness asks although it is not among `ports`. It is asked from the host, so it has to be published.
+    /// The port of the readiness probe, if it is not one of `ports`. Probes come from outside, so their port must be.
     pub fn unpublished_probe(&self) -> Option<u16> {
         match self.readiness {
             Readiness::Started => None,

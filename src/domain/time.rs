@@ -1,9 +1,8 @@
-//! Time as the domain knows it: always an argument, never read here.
+//! Time in the domain, which never reads a clock: time is always an argument.
 //!
 //! Deadlines are [`Moment`]s of a monotonic clock, so that a wall clock that jumps and a host that sleeps end no
-//! sandbox ([design: clocks](crate::design::time::clocks)). Epoch seconds are for people and for the store; [`Now`]
-//! converts between the two with one fixed offset, so the same moment always has the same wall-clock time, to the last
-//! digit.
+//! sandbox (see [design: clocks](crate::design::time::clocks)). Epoch seconds are for people and for the store; [`Now`] converts between the two with one
+//! fixed offset, so the same moment always has the same wall-clock time, to the last digit.
 
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ pub type EpochSeconds = f64;
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// A point in monotonic time, in nanoseconds since the process's clock began. Rehydrated sandboxes have moments before
-/// that, which are negative. Arithmetic saturates: a timeout of centuries is "far away", never an overflow.
+/// A point in monotonic time, in nanoseconds since the process's clock began. Restored sandboxes have moments before that,
+/// which are negative. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(i64);
 
@@ -31,47 +30,47 @@ impl Moment {
         self.0
     }
 
-    /// This moment and `duration` more.
+    /// Returns the moment `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
-    /// This moment less `duration`.
+    /// Returns the moment `duration` earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns how long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// One reading of both clocks: the monotonic moment, and what turns moments into wall-clock time.
+/// One reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The monotonic reading: what deadlines are compared with.
+    /// The monotonic reading, which deadlines are compared with.
     pub moment: Moment,
     /// Nanoseconds to add to a moment to get nanoseconds since the Unix epoch.
     pub epoch_offset: i64,
 }
 
 impl Now {
-    /// The wall-clock time of this reading.
+    /// Returns the wall-clock time of this reading.
     pub fn wall(&self) -> EpochSeconds {
         self.wall_at(self.moment)
     }
 
-    /// The wall-clock time of `moment`.
+    /// Returns the wall-clock time of `moment`.
     pub fn wall_at(&self, moment: Moment) -> EpochSeconds {
         moment.0.saturating_add(self.epoch_offset) as f64 / NANOS_PER_SECOND
     }
 
-    /// The moment at which the wall clock shows (or showed) `wall`.
+    /// Returns the moment at which the wall clock shows `wall`.
     pub fn moment_at(&self, wall: EpochSeconds) -> Moment {
-        // A float-to-integer cast saturates, and sends NaN to 0: no stored time can make this panic.
+        // A float-to-integer cast saturates and maps NaN to 0, so no stored time makes this panic.
         Moment(((wall * NANOS_PER_SECOND) as i64).saturating_sub(self.epoch_offset))
     }
 }

@@ -1,10 +1,9 @@
-//! The public words for what a sandbox is, why it ended, and what resets its clock
-//! ([design: lifecycle](crate::design::lifecycle)). Each is spelled the same in records, answers, metrics and logs.
+//! The public words for a sandbox's status, the reason of its end, and its activity (see
+//! [design: lifecycle](crate::design::lifecycle)). Each has the same spelling in records, answers, metrics and logs.
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose variants have one fixed spelling everywhere.
-/// A word is a `tt`: as a `literal` it would be hidden from the derives, which then take the variant's name.
+/// Declares an enum whose variants each have one spelling. A word is a `tt`, since derives cannot see into a `literal`.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident, $rule:literal { $($(#[$doc:meta])* $variant:ident = $word:tt,)+ }) => {
         $(#[$meta])*
@@ -14,7 +13,7 @@ macro_rules! words {
         impl $name {
             /// Every value, in the order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-            /// What error messages say about the values that are taken.
+            /// The accepted words, for error messages.
             pub const RULE: &'static str = $rule;
 
             /// The word for this value.
@@ -22,7 +21,7 @@ macro_rules! words {
                 match self { $(Self::$variant => $word,)+ }
             }
 
-            /// The value that `word` stands for.
+            /// The value of `word`.
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
@@ -37,45 +36,45 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a sandbox is in its life: the seven persisted and public names.
+    /// The status of a sandbox.
     Status, "one of pending, running, paused, failed, succeeded, terminating, terminated" {
-        /// Recorded, its container is being made.
+        /// It is recorded, and its container is being started.
         Pending = "pending",
         /// Its container runs.
         Running = "running",
         /// Its container is frozen, and its idle clock stands still.
         Paused = "paused",
-        /// It did not start, or its container ended badly.
+        /// It did not start, or its container exited with another code than 0.
         Failed = "failed",
-        /// Its container ended by itself with exit code 0.
+        /// Its container exited with code 0.
         Succeeded = "succeeded",
-        /// On its way out: the intent is recorded, the removal is tried until it is done.
+        /// Its end is recorded, and its container is being removed.
         Terminating = "terminating",
-        /// Gone.
+        /// Its container is removed.
         Terminated = "terminated",
     }
 }
 
 words! {
-    /// Why a sandbox ended: recorded, logged, counted, and kept on the tombstone.
+    /// Why a sandbox ended.
     EndReason, "one of idle, expired, requested, exited, oom_killed, start_failed, vanished, unresponsive, orphaned" {
-        /// Nobody used it for its idle timeout.
+        /// It was not used for its idle timeout.
         Idle = "idle",
-        /// Its active timeout passed, and its rule is `terminate`.
+        /// It reached its active timeout, with [`OnTimeout::Terminate`].
         Expired = "expired",
-        /// Somebody asked for it.
+        /// A client ended it.
         Requested = "requested",
         /// Its container ended by itself; the exit code says how.
         Exited = "exited",
-        /// The kernel killed it for memory.
+        /// The kernel killed its main process for memory.
         OomKilled = "oom_killed",
         /// Its container could not be started or did not become ready.
         StartFailed = "start_failed",
-        /// Its container is gone, and Sandglass did not remove it.
+        /// Somebody else removed its container.
         Vanished = "vanished",
-        /// It owed a heartbeat and did not send it in time.
+        /// It missed a heartbeat.
         Unresponsive = "unresponsive",
-        /// A container of ours without a sandbox.
+        /// It was a container of ours without a record.
         Orphaned = "orphaned",
     }
 }
@@ -83,7 +82,7 @@ words! {
 words! {
     /// What happens when the active timeout passes.
     OnTimeout, "one of deactivate, terminate, pause" {
-        /// It stays up and reports itself inactive; only the idle rule removes it.
+        /// It stays up and reports itself inactive; only the idle timeout ends it.
         Deactivate = "deactivate",
         /// It is terminated.
         Terminate = "terminate",
@@ -93,7 +92,7 @@ words! {
 }
 
 words! {
-    /// What counts as use and resets the idle clock.
+    /// What counts as activity and resets the idle clock.
     ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold" {
         /// It was created or became ready.
         Create = "create",
@@ -101,7 +100,7 @@ words! {
         Ping = "ping",
         /// A ping among many in one request.
         Batch = "batch",
-        /// The active timeout was moved.
+        /// A keep-alive moved the active timeout.
         KeepAlive = "keep_alive",
         /// A create found it alive.
         Reuse = "reuse",

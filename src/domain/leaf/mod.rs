@@ -1,8 +1,8 @@
-//! Single values that check themselves while they are read. The configuration and requests are read with the same types,
-//! so a value breaks the same rule, in the same words, wherever it stands.
+//! Single values that serde checks while it reads them. The configuration and requests use the same types, and so the same
+//! rules and messages.
 //!
-//! A leaf is read with serde and then gives its [`Plain`](Leaf::Plain) value, which is what the rest of the program works
-//! with. [`checked`] does both for a field: `#[serde(deserialize_with = "checked::<Timeout, _>")] timeout: Duration`.
+//! The rest of the program works with a leaf's [`Plain`](Leaf::Plain) value. [`checked`] reads a field as a leaf and keeps
+//! the plain value: `#[serde(deserialize_with = "checked::<Timeout, _>")] timeout: Duration`.
 
 mod number;
 mod seconds;
@@ -17,19 +17,19 @@ pub use seconds::{Grace, Seconds, Timeout};
 pub use text::{AbsolutePath, EnvName, HttpPath, ImageRef, Text};
 pub(crate) use text::{is_name, text_leaf};
 
-/// A value that has kept its rule since it was read.
+/// A value that was checked when it was read.
 pub trait Leaf {
-    /// The value without its rule.
+    /// The type of the value without its rule.
     type Plain;
 
-    /// Takes the value out.
+    /// Unwraps the value.
     fn plain(self) -> Self::Plain;
 }
 
 /// Reads a field as an `L` and keeps its plain value.
 ///
 /// # Errors
-/// The rule that the value breaks, as a sentence without a subject: "must be …".
+/// The rule that the value breaks, for example "must be 1 to 65535".
 pub fn checked<'de, L, D>(deserializer: D) -> Result<L::Plain, D::Error>
 where
     L: Leaf + Deserialize<'de>,

@@ -7,11 +7,11 @@ use serde::{
 
 use super::Leaf;
 
-/// A whole number from `MIN` to `MAX`. Whether it is written as 80 or as 80.0 is the same to JSON, and to many encoders.
+/// A whole number from `MIN` to `MAX`. It may be written as 80 or as 80.0, which JSON and many encoders do not tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole<T, const MIN: u64, const MAX: u64>(T);
 
-/// Memory in MiB. The engine takes no less than 6.
+/// Memory in MiB. The engine accepts no less than 6.
 pub type MemoryMb = Whole<u64, 6, { 1 << 24 }>;
 /// Processes and threads.
 pub type Pids = Whole<u64, 1, { 1 << 22 }>;
@@ -19,7 +19,7 @@ pub type Pids = Whole<u64, 1, { 1 << 22 }>;
 pub type Port = Whole<u16, 1, 65_535>;
 
 impl<T, const MIN: u64, const MAX: u64> Whole<T, MIN, MAX> {
-    /// The smallest and the largest.
+    /// The smallest and the largest number.
     pub const RANGE: (u64, u64) = (MIN, MAX);
 }
 
@@ -37,7 +37,7 @@ impl<'de, T: TryFrom<u64>, const MIN: u64, const MAX: u64> Deserialize<'de> for 
         if number.fract() != 0.0 {
             return Err(D::Error::invalid_value(Unexpected::Float(number), &"a whole number"));
         }
-        // Every range ends far below the numbers that a float cannot count.
+        // Every range ends far below the whole numbers that a float cannot represent.
         let fits = (MIN as f64..=MAX as f64).contains(&number);
         let number = Some(number as u64).filter(|_| fits).and_then(|number| T::try_from(number).ok());
         number.map(Self).ok_or_else(|| D::Error::custom(format_args!("must be {MIN} to {MAX}")))
@@ -49,7 +49,7 @@ impl<'de, T: TryFrom<u64>, const MIN: u64, const MAX: u64> Deserialize<'de> for 
 pub struct Cpus(f64);
 
 impl Cpus {
-    /// The fewest and the most.
+    /// The fewest and the most cores.
     pub const RANGE: (f64, f64) = (0.01, 1024.0);
 }
 
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Cpus {
     }
 }
 
-/// Ports, none of them twice.
+/// Ports without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<Port>")]
 pub struct Ports(Vec<u16>);

@@ -11,26 +11,26 @@ use super::Leaf;
 
 const TEN_YEARS: u64 = 315_360_000_000;
 
-/// A duration from `MIN` to `MAX` milliseconds. It is written as a number of seconds, which may have a fraction, or as a
-/// text with units, such as "1h 30m" or "500ms".
+/// A duration from `MIN` to `MAX` milliseconds, written as a number of seconds, which may have a fraction, or as a text
+/// with units, such as "1h 30m" or "500ms".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds<const MIN: u64, const MAX: u64>(Duration);
 
-/// A duration that ends or repeats something: never zero, which would be "at once" or "all the time".
+/// A timeout or an interval, which must not be zero.
 pub type Timeout = Seconds<1, TEN_YEARS>;
-/// A duration that zero leaves out.
+/// A duration that may be zero, which turns off what it is for.
 pub type Grace = Seconds<0, TEN_YEARS>;
 
 impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
-    /// The shortest.
+    /// The shortest duration.
     pub const LEAST: Duration = Duration::from_millis(MIN);
-    /// The longest.
+    /// The longest duration.
     pub const MOST: Duration = Duration::from_millis(MAX);
 
-    /// Reads a text: a number of seconds, or a duration with units.
+    /// Parses a number of seconds, or a duration with units.
     ///
     /// # Errors
-    /// What it must be.
+    /// The rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, String> {
         match (text.parse(), humantime::parse_duration(text)) {
             (Ok(seconds), _) => Self::of(seconds),
@@ -40,12 +40,12 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
     }
 
     fn of(seconds: f64) -> Result<Self, String> {
-        // What is too long for a duration is too long for every range.
+        // A number that overflows a duration is beyond every range.
         let duration = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
         Self::within(duration)
     }
 
-    /// `None` stands for what is shorter than nothing.
+    /// Checks the range; `None` is a negative duration.
     fn within(duration: Option<Duration>) -> Result<Self, String> {
         if let Some(duration) = duration.filter(|duration| (Self::LEAST..=Self::MOST).contains(duration)) {
             return Ok(Self(duration));
@@ -55,7 +55,7 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
     }
 }
 
-/// How a duration may be written.
+/// How a duration may be written, for error messages.
 const WRITTEN: &str = "seconds (90) or a duration (\"1h 30m\")";
 
 impl<const MIN: u64, const MAX: u64> Leaf for Seconds<MIN, MAX> {

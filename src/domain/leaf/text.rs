@@ -1,6 +1,6 @@
 //! Texts with a rule.
 
-/// Declares a text that keeps a rule: its name and its plain type, the sentence that refuses a wrong one, and the check.
+/// Declares a checked text: its name, its plain type, its rule for error messages, and the check.
 macro_rules! text_leaf {
     ($($(#[$doc:meta])* $vis:vis $name:ident($plain:ty), $rule:expr, $check:expr;)+) => {$(
         $(#[$doc])*
@@ -9,7 +9,7 @@ macro_rules! text_leaf {
         $vis struct $name(String);
 
         impl $name {
-            /// What is said of a text that breaks the rule.
+            /// The rule, for error messages.
             $vis const RULE: &'static str = $rule;
         }
 
@@ -35,8 +35,8 @@ macro_rules! text_leaf {
 pub(crate) use text_leaf;
 
 text_leaf! {
-    /// An image's reference. The rule keeps flags, spaces and control characters away from the engine, which has the last
-    /// word.
+    /// An image's reference. The rule keeps flags, spaces and control characters away from the engine, which checks the
+    /// rest.
     pub ImageRef(String),
     "must be an image's reference: 1 to 255 letters, digits, '.', '_', '-', '/', ':' or '@', the first a letter or a digit",
     |text| is_name(text, 255, b"._-/:@");
@@ -48,15 +48,15 @@ text_leaf! {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
 
-    /// An argument of a command, or the value of an environment variable. C strings end at a NUL.
+    /// An argument of a command, or the value of an environment variable: a C string, which ends at a NUL.
     pub Text(String), "must be text without a NUL character", |text| !text.contains('\0');
 
-    /// An absolute path, on the host or in a container, that does not climb.
+    /// An absolute path without `..`, on the host or in a container.
     pub AbsolutePath(String), "must be an absolute path without '..'", |text| {
         text.starts_with('/') && !text.contains('\0') && text.split('/').all(|part| part != "..")
     };
 
-    /// The path of an HTTP request.
+    /// The path of an HTTP request, with its query.
     pub HttpPath(String), "must be a path that begins with '/' and has no spaces", |text| {
         text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
@@ -73,13 +73,13 @@ impl Text {
 }
 
 impl ImageRef {
-    /// The reference.
+    /// The reference as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether `text` has 1 to `longest` letters, digits and characters of `punctuation`, the first a letter or a digit.
+/// Whether `text` has 1 to `longest` letters, digits and characters of `punctuation`, and begins with a letter or a digit.
 pub(crate) fn is_name(text: &str, longest: usize, punctuation: &[u8]) -> bool {
     text.len() <= longest
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
