@@ -1,4 +1,4 @@
-//! The only place that reads clocks.
+//! Reads the clocks. No other module does.
 //!
 //! Deadlines are on tokio's monotonic clock, which tests can pause. The wall clock is read once, at the start, and then
 //! derived from the monotonic one: setting it, or a host that sleeps, moves no deadline and makes no answer contradict an

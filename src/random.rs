@@ -1,4 +1,4 @@
-//! The one place that random numbers come from.
+//! Generates random numbers. No other module does.
 
 use std::{cell::Cell, time::Duration};
 
@@ -13,8 +13,7 @@ thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// From here on, the jitter of this thread follows from `seed` and from how often something has failed: what a test has
-/// seen happens once more.
+/// Makes the jitter on this thread depend only on `seed` and the number of failures, so that a test can be repeated exactly.
 pub fn seed_jitter(seed: u64) {
     SEED.set(Some(seed));
 }
@@ -27,7 +26,7 @@ where
     rand::random()
 }
 
-/// So many random letters and digits.
+/// Random letters and digits.
 pub(crate) fn letters(count: usize) -> String {
     rand::rng().sample_iter(Alphanumeric).take(count).map(char::from).collect()
 }

@@ -1,4 +1,4 @@
-//! One thing that happened.
+//! Events of the feed.
 
 use std::sync::OnceLock;
 
@@ -7,11 +7,11 @@ use bytestring::ByteString;
 pub use crate::domain::sandbox::Change;
 use crate::domain::{Now, Sandbox, Status, sandbox::End};
 
-/// Texts up to this many bytes are kept for other readers. What is longer, since its owner had much to remember, each has
-/// written anew: the history is bounded in bytes, too.
+/// The longest text, in bytes, that is kept for other readers. Longer ones are written anew for each reader, so that the
+/// history is bounded in bytes, too.
 const KEPT_TEXT: usize = 4096;
 
-/// What a filter looks at besides the name: the status, and whether the container is gone.
+/// What filters examine besides the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The public status.
@@ -21,32 +21,32 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Where `sandbox` stands.
+    /// The standing of `sandbox`.
     pub fn of(sandbox: &Sandbox) -> Self {
         Self { status: sandbox.status(), gone: sandbox.is_gone() }
     }
 }
 
-/// One thing that happened, with the sandbox as it is after it.
+/// One change, with the sandbox after it.
 #[derive(Debug)]
-pub struct Event {
-    /// Its place in the order of all events of the epoch.
+pub struct FeedEvent {
+    /// Its number in the order of all events of the epoch.
     pub seq: u64,
-    /// When.
+    /// When it happened.
     pub at: Now,
-    /// What.
+    /// What changed.
     pub change: Change,
-    /// To which sandbox, as it now is.
+    /// The sandbox after the change.
     pub sandbox: Sandbox,
     text: OnceLock<ByteString>,
 }
 
-impl Event {
+impl FeedEvent {
     pub(super) fn new(seq: u64, at: Now, change: Change, sandbox: Sandbox) -> Self {
         Self { seq, at, change, sandbox, text: OnceLock::new() }
     }
 
-    /// Where the sandbox stood before; `None`: it was not known.
+    /// The sandbox's standing before; `None` if it was not known.
     pub fn before(&self) -> Option<Standing> {
         let now = Standing::of(&self.sandbox);
         match self.change {
@@ -60,19 +60,19 @@ impl Event {
         }
     }
 
-    /// Where it stands now; `None`: nothing is left of it.
+    /// Its standing now; `None` if it was forgotten.
     pub fn after(&self) -> Option<Standing> {
         (self.change != Change::Forgotten).then(|| Standing::of(&self.sandbox))
     }
 
-    /// The event as a text, written by `write` for the first who asks and shared by all others.
+    /// The event as a text, which `write` creates once for all readers.
     pub fn text(&self, write: impl FnOnce(&Self) -> ByteString) -> ByteString {
         if let Some(text) = self.text.get() {
             return text.clone();
         }
         let text = write(self);
         if text.len() <= KEPT_TEXT {
-            // Somebody else may have been faster, with the same text.
+            // Another reader may have been faster, with the same text.
             let _ = self.text.set(text.clone());
         }
         text

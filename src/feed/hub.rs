@@ -1,4 +1,4 @@
-//! The history that all readers share.
+//! The history of events, which all readers share.
 
 use std::{
     collections::VecDeque,
@@ -14,25 +14,24 @@ use std::{
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Change, Event};
+use super::event::{Change, FeedEvent};
 use crate::{
     domain::{Moment, Now, Sandbox},
     random,
     tasks::Tasks,
 };
 
-/// How long the feed goes on for a reader who comes back, after the last one left.
+/// How long the feed stays awake after the last reader has left, for readers that come back.
 const LINGER: Duration = Duration::from_secs(300);
-/// What waking one reader may cost of a second, at most: with many readers, what happens within a few milliseconds
-/// reaches them together.
+/// The minimum delay between wake-ups, per reader: with many readers, events of a few milliseconds are batched.
 const PACE: Duration = Duration::from_micros(50);
 const SLOWEST_PACE: Duration = Duration::from_millis(100);
 const EPOCH_LENGTH: usize = 12;
 
-/// A place in the order of events: the epoch, and the last event that was seen of it. Written `EPOCH:SEQ`.
+/// A position in the order of events, written `EPOCH:SEQ`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// An uninterrupted history has one name: it changes when the process starts, and when the feed has slept.
+    /// The name of an uninterrupted history. It changes when the process starts and when the feed has slept.
     pub epoch: Arc<str>,
     /// The last event seen; 0 for none.
     pub seq: u64,
@@ -47,8 +46,6 @@ impl fmt::Display for Position {
 impl FromStr for Position {
     type Err = &'static str;
 
-    /// # Errors
-    /// The rule, when it is no position.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const RULE: &str = "EPOCH:SEQ, as an earlier stream told them";
         let (epoch, seq) = text.split_once(':').ok_or(RULE)?;
@@ -60,22 +57,22 @@ impl FromStr for Position {
     }
 }
 
-/// As many readers as may be are here.
+/// The number of readers has reached this limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyReaders(pub usize);
 
-/// Where a new reader begins.
+/// A new reader's position.
 pub(super) struct Entrance {
     pub(super) at: Position,
-    /// The last event's number, as it changes.
+    /// Watches the number of the last event.
     pub(super) head: watch::Receiver<u64>,
-    /// Whether it goes on where it was.
+    /// Whether it continues at its earlier position.
     pub(super) resumed: bool,
     /// Whether the feed slept until now.
     pub(super) woken: bool,
 }
 
-/// The hub: events in, readers out. Cheap to publish to from any thread.
+/// The hub. Publishing is cheap on every thread.
 pub struct Feed {
     history: Mutex<History>,
     /// How many events a history keeps.
@@ -83,23 +80,23 @@ pub struct Feed {
     max_readers: usize,
     awake: AtomicBool,
     readers: AtomicUsize,
-    /// Rung by whoever publishes.
+    /// Notified by each publication.
     bell: Notify,
-    /// The last event's number, told to the readers.
+    /// The number of the last event, as told to the readers.
     head: watch::Sender<u64>,
 }
 
 struct History {
     epoch: Arc<str>,
-    /// Consecutive, the last of them with the number `head`.
-    events: VecDeque<Arc<Event>>,
+    /// Consecutive events; the last one has the number `head`.
+    events: VecDeque<Arc<FeedEvent>>,
     head: u64,
-    /// Since when nobody reads.
+    /// Since when there have been no readers.
     silent_since: Option<Moment>,
 }
 
 impl Feed {
-    /// A feed that sleeps. Its readers are woken by one of `tasks`.
+    /// A sleeping feed. One of `tasks` wakes its readers.
     pub fn start(capacity: usize, max_readers: usize, tasks: &Tasks) -> Arc<Self> {
         let history = History {
             epoch: random::letters(EPOCH_LENGTH).into(),
@@ -121,23 +118,23 @@ impl Feed {
         feed
     }
 
-    /// Whether somebody reads, or may come back: otherwise nothing needs to be told.
+    /// Whether there are readers, or some may come back. Otherwise nothing needs to be published.
     pub fn is_awake(&self) -> bool {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// How many read.
+    /// The number of readers.
     pub fn readers(&self) -> usize {
         self.readers.load(Ordering::Relaxed)
     }
 
-    /// How many events are kept for those who come back.
+    /// The number of events that are kept for readers that come back.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Tells that something has happened. Whoever publishes about the same sandbox has to do it from one place at a time,
-    /// as its actor does: the order here is the order of the calls.
+    /// Publishes an event. Events of one sandbox must not be published concurrently, since the order of calls is the order of
+    /// events.
     pub fn publish(&self, change: Change, sandbox: &Sandbox, at: Now) {
         if !self.is_awake() {
             return;
@@ -146,11 +143,11 @@ impl Feed {
         let oldest = {
             let mut history = self.history();
             history.head += 1;
-            let event = Event::new(history.head, at, change, sandbox);
+            let event = FeedEvent::new(history.head, at, change, sandbox);
             history.events.push_back(Arc::new(event));
             if history.events.len() > self.capacity { history.events.pop_front() } else { None }
         };
-        // What it holds is freed while others publish.
+        // Freed outside of the lock.
         drop(oldest);
         self.bell.notify_one();
     }
@@ -166,7 +163,7 @@ impl Feed {
         history.silent_since = None;
         let woken = !self.awake.swap(true, Ordering::SeqCst);
         if woken {
-            // What happened meanwhile is in no history: whoever was here before has to look anew.
+            // The events since it fell asleep are in no history, so earlier positions become invalid.
             history.epoch = random::letters(EPOCH_LENGTH).into();
         }
         let resumed = since.is_some_and(|since| {
@@ -177,7 +174,7 @@ impl Feed {
         Ok(Entrance { at, head: self.head.subscribe(), resumed, woken })
     }
 
-    /// Lets the feed fall asleep when nobody has read for a while. Called now and then.
+    /// Lets the feed fall asleep if it has had no readers for a while. Called regularly.
     pub fn tend(&self, now: Moment) {
         let mut history = self.history();
         if self.readers() > 0 || !self.is_awake() {
@@ -190,8 +187,8 @@ impl Feed {
         }
     }
 
-    /// Up to `most` events after `seq`, or how many of them are not here any more.
-    pub(super) fn after(&self, seq: u64, most: usize) -> Result<Vec<Arc<Event>>, u64> {
+    /// Up to `most` events after `seq`; the error is the number of events that were dropped after it.
+    pub(super) fn after(&self, seq: u64, most: usize) -> Result<Vec<Arc<FeedEvent>>, u64> {
         let history = self.history();
         let oldest = history.oldest();
         let Some(skip) = (seq + 1).checked_sub(oldest) else { return Err(oldest - (seq + 1)) };
@@ -199,7 +196,6 @@ impl Feed {
         Ok(history.events.range(skip..).take(most).cloned().collect())
     }
 
-    /// The last event's number.
     pub(super) fn head(&self) -> u64 {
         self.history().head
     }
@@ -215,13 +211,13 @@ impl Feed {
 
     fn pace(&self) -> Duration {
         let readers = u32::try_from(self.readers()).unwrap_or(u32::MAX);
-        // One reader hears of everything at once.
+        // A single reader is woken without delay.
         PACE.saturating_mul(readers.saturating_sub(1)).min(SLOWEST_PACE)
     }
 }
 
 impl History {
-    /// The number of the oldest event that is here, or of the next one.
+    /// The number of the oldest kept event, or of the next one.
     fn oldest(&self) -> u64 {
         self.head + 1 - self.events.len() as u64
     }
@@ -233,10 +229,10 @@ impl fmt::Debug for Feed {
     }
 }
 
-/// Tells the readers how far the feed is, for as long as the runtime lives.
+/// Tells the readers the number of the last event, indefinitely.
 async fn wake_readers(feed: Arc<Feed>) {
     loop {
-        // First of all: the one before this may have died with a ring of the bell that nobody was told of.
+        // Comes first: a predecessor may have died after it took a notification.
         feed.head.send_replace(feed.head());
         let pace = feed.pace();
         if !pace.is_zero() {

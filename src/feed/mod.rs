@@ -1,20 +1,20 @@
-//! The hub of the status stream ([design: stream](crate::design::stream)): what happens to sandboxes, in one order, for
-//! whoever watches.
+//! The hub of the status stream ([design: stream](crate::design::stream)): all changes of sandboxes, in one order,
+//! for all readers.
 //!
-//! - `event`: one thing that happened, with the sandbox as it is after it;
+//! - `event`: a change, with the sandbox after it;
 //! - `hub`: the bounded history that all readers share;
-//! - `reader`: one reader's place in it.
+//! - `reader`: a reader's position in it.
 //!
-//! There are no queues: a reader is a place in the one history, so that a thousand of them cost no more memory than one,
-//! resuming is beginning at an older place, and whoever reads too slowly finds its place gone and begins anew. Publishing
-//! puts an event at the end and rings a bell; waking the readers is done elsewhere, so that no actor waits for that.
+//! There are no queues. A reader is a position in the history, so a thousand readers need no more memory than one, a reader
+//! resumes at an older position, and a slow reader starts over once its position is gone. Publishing appends an event and
+//! notifies a task, which wakes the readers, so that no actor waits for them.
 //!
-//! A feed that nobody reads sleeps: nothing is remembered, and a ping costs one look at a flag.
+//! A feed without readers sleeps: it keeps no events, and a ping only checks a flag.
 
 mod event;
 mod hub;
 mod reader;
 
-pub use event::{Change, Event, Standing};
+pub use event::{Change, FeedEvent, Standing};
 pub use hub::{Feed, Position, TooManyReaders};
 pub use reader::{Read, Reader, Subscription};

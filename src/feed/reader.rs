@@ -1,41 +1,41 @@
-//! One reader's place in the history.
+//! A reader's position in the history.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::{
-    event::Event,
+    event::FeedEvent,
     hub::{Entrance, Feed, Position, TooManyReaders},
 };
 
-/// How many events a reader takes at once.
+/// The most events that a reader takes at once.
 const BATCH: usize = 64;
 
-/// A new reader, and how it begins.
+/// A new reader.
 #[derive(Debug)]
 pub struct Subscription {
     /// The reader.
     pub reader: Reader,
-    /// Whether it goes on where it was; otherwise it needs a snapshot first.
+    /// Whether it continues at its earlier position. Otherwise it needs a snapshot first.
     pub resumed: bool,
-    /// Whether the feed slept until now: those who publish have to be told that somebody listens.
+    /// Whether it has woken the feed, so that publishers have to be told.
     pub woken: bool,
 }
 
-/// What a reader gets.
+/// What a reader receives.
 #[derive(Debug)]
 pub enum Read {
     /// The next events, at least one, without a gap.
-    Events(Vec<Arc<Event>>),
-    /// It read too slowly, and some events are not here any more; it goes on after the last one, with a new snapshot.
+    Events(Vec<Arc<FeedEvent>>),
+    /// The reader was too slow and some events were dropped. It continues after the last event, with a new snapshot.
     Lagged {
-        /// How many it missed that nobody can give it any more.
+        /// The number of dropped events.
         missed: u64,
     },
 }
 
-/// Reads the feed from a place on. Dropping it leaves the feed.
+/// Reads the feed from a position on. Leaves the feed on drop.
 #[derive(Debug)]
 pub struct Reader {
     feed: Arc<Feed>,
@@ -44,10 +44,10 @@ pub struct Reader {
 }
 
 impl Feed {
-    /// A new reader, after `since` if the history reaches back so far, else from now on. Wakes the feed.
+    /// Adds a reader that begins after `since` if the history reaches back so far, else at the end. Wakes the feed.
     ///
     /// # Errors
-    /// [`TooManyReaders`].
+    /// [`TooManyReaders`] when the limit is reached.
     pub fn subscribe(self: &Arc<Self>, since: Option<&Position>) -> Result<Subscription, TooManyReaders> {
         let Entrance { at, head, resumed, woken } = self.enter(since)?;
         Ok(Subscription { reader: Reader { feed: self.clone(), at, head }, resumed, woken })
@@ -60,7 +60,7 @@ impl Reader {
         &self.at
     }
 
-    /// Waits for what comes next. Nothing is lost when it is dropped before it is done.
+    /// Waits for the next events. Cancel-safe.
     pub async fn next(&mut self) -> Read {
         loop {
             self.head.mark_unchanged();
@@ -72,7 +72,7 @@ impl Reader {
         }
     }
 
-    /// What is there already.
+    /// Takes the next events if there are any.
     pub fn take(&mut self) -> Option<Read> {
         match self.feed.after(self.at.seq, BATCH) {
             Ok(events) => {

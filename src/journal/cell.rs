@@ -1,4 +1,4 @@
-//! What a ping writes: one number, shared with the journal.
+//! The time of the last activity, which pings write and the journal reads.
 
 use std::sync::{
     Arc,
@@ -7,9 +7,9 @@ use std::sync::{
 
 use crate::domain::Moment;
 
-/// The last activity of one sandbox, and how much of it the store has. Its actor stores the first, the journal the second.
-/// A later activity is never lost, since whoever stores one asks [`super::Journal::generation`] afterwards whether a flush
-/// has begun since it last queued the sandbox.
+/// A sandbox's last activity, which its actor writes, and the last activity in the store, which the journal writes. No
+/// activity is lost: after writing one, the actor reads [`super::Journal::generation`] to find out whether a flush has begun
+/// since it last queued the sandbox.
 #[derive(Clone, Debug)]
 pub struct ActivityCell(Arc<Times>);
 
@@ -20,19 +20,19 @@ struct Times {
 }
 
 impl ActivityCell {
-    /// A cell that shows `latest`, of which the store has `stored`.
+    /// A cell with the last activity, and the last one in the store.
     pub fn new(latest: Moment, stored: Moment) -> Self {
         let [latest, stored] = [latest, stored].map(|moment| AtomicI64::new(moment.as_nanos()));
         Self(Arc::new(Times { latest, stored }))
     }
 
-    /// Shows `moment` from now on.
+    /// Sets the last activity.
     pub fn store(&self, moment: Moment) {
-        // Ordered against the generation counter, which is what makes the hand-over to a flush safe.
+        // The order relative to the generation counter makes the hand-over to a flush safe.
         self.0.latest.store(moment.as_nanos(), Ordering::SeqCst);
     }
 
-    /// What it shows.
+    /// The last activity.
     pub fn load(&self) -> Moment {
         Moment::from_nanos(self.0.latest.load(Ordering::SeqCst))
     }
@@ -42,7 +42,7 @@ impl ActivityCell {
         Moment::from_nanos(self.0.stored.load(Ordering::Acquire))
     }
 
-    /// The store has `moment`. Only the journal's writer says so, in the order of its commits.
+    /// Sets the last activity in the store. Called by the journal's writer, in the order of its commits.
     pub(super) fn set_stored(&self, moment: Moment) {
         self.0.stored.store(moment.as_nanos(), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What waits to be written: the newest state of each sandbox, and who waits for it.
+//! The pending writes: the newest state of each sandbox, and the tickets that wait for it.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,7 @@ use crate::{
     ports::store::Write,
 };
 
-/// Resolves when the store has what it was given for. It waits as long as the store is down. Once resolved it stays so, and
-/// may be asked again.
+/// Resolves when the store has the write; waits while the store is down. Can be polled again once resolved.
 #[derive(Debug)]
 pub struct Ticket(State);
 
@@ -35,7 +34,7 @@ impl Ticket {
 }
 
 impl Future for Ticket {
-    /// Whether it is stored: false once the journal has stopped for good, which leaves it to the next start.
+    /// Whether the write is stored; false if the journal has stopped before.
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
@@ -50,7 +49,7 @@ impl Future for Ticket {
     }
 }
 
-/// The most entries of one commit. However much waits, a commit stays small enough to be done within the store's time.
+/// The most entries of one commit, so that it completes within the store's timeout.
 const BATCH: usize = 5_000;
 
 /// How a sandbox's newest state is to be written.
@@ -66,30 +65,30 @@ struct Entry {
     sandbox: Sandbox,
     cell: ActivityCell,
     kind: Kind,
-    /// Since when something of it waits.
+    /// Since when it has been waiting.
     since: Moment,
     waiting: Vec<oneshot::Sender<()>>,
-    /// The last activity that is being written.
+    /// The last activity in the commit that is under way.
     written: Moment,
 }
 
-/// What is to be written next. In the order of ids: a history that is played again is the same to the last step.
+/// The pending writes, sorted by id so that tests can be repeated exactly.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     transitions: BTreeMap<SandboxId, Entry>,
     touched: BTreeMap<SandboxId, Entry>,
-    /// Writes that belong to no sandbox of ours, in their order.
+    /// Writes that belong to no sandbox, in their order.
     others: Vec<(Write, oneshot::Sender<()>)>,
-    /// How many times the touched sandboxes were taken.
+    /// How many batches were taken.
     generation: u64,
-    /// How much was taken and is neither written nor put back: a store that hangs has it, and may never take it.
+    /// How many writes were taken and are neither written nor put back.
     under_way: usize,
     pub(super) closed: bool,
-    /// Whether activity came after the end, which is not written any more.
+    /// Whether there was activity after the end, which is not written any more.
     pub(super) missed: bool,
 }
 
-/// What one commit carries.
+/// The content of one commit.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     entries: BTreeMap<SandboxId, Entry>,
@@ -109,12 +108,12 @@ impl Inbox {
         let (sender, ticket) = Ticket::new();
         let id = sandbox.id().clone();
         let mut entry = Entry::new(sandbox, cell, kind, since);
-        // A transition carries the newest activity along.
+        // A transition includes the newest activity.
         self.touched.remove(&id);
         if let Some(older) = self.transitions.remove(&id) {
             entry.since = older.since;
             entry.waiting = older.waiting;
-            // Whoever no longer waits is not remembered either: memory is bounded also while nothing is written.
+            // Dropped tickets are removed, so that memory is bounded while nothing can be written.
             entry.waiting.retain(|sender| !sender.is_closed());
         }
         if !self.closed {
@@ -124,12 +123,12 @@ impl Inbox {
         ticket
     }
 
-    /// Queues a sandbox whose cell has moved. Returns the generation that it is queued in: a coming flush reads its cell for
-    /// as long as that is the current one.
+    /// Queues a sandbox whose cell has changed and returns the current generation. As long as that does not change, the next
+    /// flush will read the cell.
     pub(super) fn touch(&mut self, sandbox: &Sandbox, cell: &ActivityCell, since: Moment) -> u64 {
         let id = sandbox.id();
         self.missed |= self.closed;
-        // A transition that still waits reads the same cell when it is written.
+        // A pending transition reads the same cell when it is written.
         if !self.closed && !self.transitions.contains_key(id) {
             let entry = || Entry::new(sandbox.clone(), cell.clone(), Kind::Put, since);
             self.touched.entry(id.clone()).or_insert_with(entry);
@@ -153,16 +152,15 @@ impl Inbox {
         !self.touched.is_empty()
     }
 
-    /// What is to be written next, at most [`BATCH`] of it: transitions first, the touched sandboxes only when their time
-    /// has come. Begins a new generation.
+    /// Takes at most [`BATCH`] entries: transitions first, and touched sandboxes if a flush is due. Begins a new generation.
     pub(super) fn take(&mut self, with_touched: bool, generation: &AtomicU64) -> Batch {
         let mut entries = take_some(&mut self.transitions, BATCH);
         if with_touched {
             entries.extend(take_some(&mut self.touched, BATCH - entries.len()));
         }
         let others = self.others.len().min(BATCH);
-        // Every entry that is taken is about to be read: who moves its cell from now on has to queue again. The counter
-        // moves before the cells are read, so whoever still saw the old one has moved the cell before.
+        // An actor that changes its cell from now on has to queue again. The counter changes before the cells are read, so an
+        // actor that still reads the old value has changed its cell before.
         self.generation += 1;
         generation.store(self.generation, Ordering::SeqCst);
         let batch = Batch { entries, others: self.others.drain(..others).collect() };
@@ -170,12 +168,12 @@ impl Inbox {
         batch
     }
 
-    /// The store has what was taken last.
+    /// Notes that the last batch is written.
     pub(super) fn written(&mut self) {
         self.under_way = 0;
     }
 
-    /// Takes back what could not be written. What has come since is newer and stays; it inherits who waits.
+    /// Puts back a batch that could not be written. Newer states replace those in it and inherit their tickets.
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.under_way = 0;
         for (id, older) in batch.entries {
@@ -194,23 +192,23 @@ impl Inbox {
         self.others.extend(newer);
     }
 
-    /// Whether anything is left of a turn that took as much as a batch holds.
+    /// Whether another batch can be taken.
     pub(super) fn has_more(&self, with_touched: bool) -> bool {
         self.has_transitions() || (with_touched && self.has_touched())
     }
 
-    /// When the oldest thing that waits began to.
+    /// Since when the oldest entry has been waiting.
     pub(super) fn oldest(&self) -> Option<Moment> {
         self.transitions.values().chain(self.touched.values()).map(|entry| entry.since).min()
     }
 
-    /// How many things the store does not have yet.
+    /// The number of writes that the store does not have yet.
     pub(super) fn len(&self) -> usize {
         self.transitions.len() + self.touched.len() + self.others.len() + self.under_way
     }
 }
 
-/// Takes up to `most` entries out, all at once where that is all of them.
+/// Takes up to `most` entries.
 fn take_some(entries: &mut BTreeMap<SandboxId, Entry>, most: usize) -> BTreeMap<SandboxId, Entry> {
     if entries.len() <= most {
         return std::mem::take(entries);
@@ -223,25 +221,25 @@ impl Batch {
         self.entries.is_empty() && self.others.is_empty()
     }
 
-    /// When the oldest thing in it began to wait.
+    /// Since when its oldest entry has been waiting.
     pub(super) fn oldest(&self) -> Option<Moment> {
         self.entries.values().map(|entry| entry.since).min()
     }
 
-    /// The writes. Other members' come first: they belong to the past.
+    /// The writes. Those that belong to no sandbox come first, since they are about the past.
     pub(super) fn writes(&mut self, now: &Now, flush_interval: Duration) -> Vec<Write> {
         let others = self.others.iter().map(|(write, _)| write.clone());
         others.chain(self.entries.values_mut().map(|entry| entry.write(now, flush_interval))).collect()
     }
 
-    /// Tells everyone who waits that it is stored.
+    /// Resolves all tickets.
     pub(super) fn stored(self) {
         let waiting = self.entries.into_values().flat_map(|entry| {
             entry.cell.set_stored(entry.written);
             entry.waiting
         });
         for sender in waiting.chain(self.others.into_iter().map(|(_, sender)| sender)) {
-            // Whoever no longer waits does not need to know.
+            // The ticket may have been dropped.
             let _ = sender.send(());
         }
     }

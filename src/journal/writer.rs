@@ -1,4 +1,4 @@
-//! The task that writes.
+//! The journal and its task.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ use crate::{
     tasks::Tasks,
 };
 
-/// A store that is down is asked again soon: everything waits for it.
+/// Retries are frequent, since everything waits for the store.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2) };
 
 /// Whether the store takes writes.
@@ -37,25 +37,25 @@ pub enum StoreHealth {
     Up,
     /// Commits fail.
     Down {
-        /// Since when.
+        /// Since when they have failed.
         since: EpochSeconds,
-        /// What the store says.
+        /// The store's error.
         error: String,
     },
-    /// Another supervisor holds the prefix: nothing is written any more.
+    /// Another supervisor holds the lease: nothing is written any more.
     Lost {
-        /// Who, in words.
+        /// A description of it.
         holder: String,
     },
 }
 
-/// What became of a write, for whoever asked for what it records.
+/// The outcome of a write, for the caller whose request it records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The store has it.
     Stored,
-    /// The store is down: pings and deadlines go on in memory ([design: outage](crate::design::persistence::outage)),
-    /// and it is written as soon as possible.
+    /// The store is down: pings and deadlines continue in memory, and the write follows as soon as possible
+    /// ([design: outage](crate::design::persistence::outage)).
     InMemory,
     /// It will never be written: another supervisor is in charge, or this one has stopped.
     Refused,
@@ -68,7 +68,7 @@ impl StoreHealth {
     }
 }
 
-/// The one writer. Cheap to clone.
+/// The writer. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {
     shared: Arc<Shared>,
@@ -77,13 +77,12 @@ pub struct Journal {
 struct Shared {
     inbox: Mutex<Inbox>,
     wake: Notify,
-    /// Moves whenever queued sandboxes are taken to be written; the actors compare it to see whether they have to queue
-    /// again.
+    /// Changes whenever a batch is taken; actors compare it to find out whether they have to queue again.
     generation: AtomicU64,
     flush_interval: Duration,
     health: watch::Sender<StoreHealth>,
     reverted: Notify,
-    /// Set when the lease is lost: stop writing and terminating at once
+    /// Cancelled when the lease is lost: writing and terminating must stop at once
     /// ([design: lease](crate::design::persistence::lease)).
     lost: CancellationToken,
     closing: CancellationToken,
@@ -93,8 +92,8 @@ struct Shared {
 }
 
 impl Journal {
-    /// Starts the writer among `tasks`. Activity is on its way to the store within three quarters of `flush_interval`, which
-    /// leaves a quarter for the write itself.
+    /// Starts the writer as one of `tasks`. It flushes activity every three quarters of `flush_interval`, which leaves a quarter
+    /// for the write.
     pub fn start(
         store: Arc<dyn Store>,
         flush_interval: Duration,
@@ -136,44 +135,44 @@ impl Journal {
         ticket
     }
 
-    /// Writes something that belongs to no sandbox of ours.
+    /// Writes something that belongs to no sandbox.
     pub fn write(&self, write: Write) -> Ticket {
         let ticket = self.inbox().other(write);
         self.shared.wake.notify_one();
         ticket
     }
 
-    /// Queues a sandbox whose cell has moved for the next flush, and returns the generation it is queued in. Needed again
-    /// once [`Self::generation`] is another one, and after each transition.
+    /// Queues a sandbox whose cell has changed for the next flush and returns the current generation. Has to be repeated once
+    /// [`Self::generation`] differs, and after each transition.
     pub fn touch(&self, sandbox: &Sandbox, cell: &ActivityCell) -> u64 {
         let since = self.moment();
         self.inbox().touch(sandbox, cell, since)
     }
 
-    /// The current generation. Read it after storing into the cell: if it is the one in which the sandbox was queued, the
-    /// coming flush still reads the cell.
+    /// The current generation. If it is the one in which the sandbox was queued, when read after a change of the cell, the next
+    /// flush will read that change.
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::SeqCst)
     }
 
-    /// Whether activity at `moment` may be acknowledged before the store has it: only if the store has activity of at most
-    /// a flush interval before it. That is what a restart adds to idle deadlines, so no crash can break the promise. While
-    /// the store is down there is nothing to wait for.
+    /// Whether activity at `moment` may be acknowledged before it is written: if the store's last activity is at most a flush
+    /// interval older. A restart adds that interval to idle deadlines, so a crash cannot break the promise. Also true while
+    /// the store is down.
     pub fn covers(&self, cell: &ActivityCell, moment: Moment) -> bool {
         cell.stored().plus(self.shared.flush_interval) >= moment || self.shared.is_down()
     }
 
-    /// The store may have lost what it had of this sandbox: nothing covers its activity before it is written again.
+    /// Notes that the store may have lost this sandbox: nothing covers its activity before it is written again.
     pub fn distrust(&self, cell: &ActivityCell) {
         cell.set_stored(Moment::DISTANT_PAST);
     }
 
-    /// The store's health, and its changes.
+    /// Watches the store's health.
     pub fn health(&self) -> watch::Receiver<StoreHealth> {
         self.shared.health.subscribe()
     }
 
-    /// Waits until `ticket` resolves, or the store is known to be down.
+    /// Waits until `ticket` resolves or the store is known to be down.
     pub async fn outcome(&self, ticket: &mut Ticket) -> WriteOutcome {
         let mut health = self.health();
         tokio::select! {
@@ -186,12 +185,12 @@ impl Journal {
         }
     }
 
-    /// Resolves when the store is found to have lost what it had: everything that lives has to be written again.
+    /// Resolves when the store has lost its data, so that every living sandbox has to be written again.
     pub async fn reverted(&self) {
         self.shared.reverted.notified().await;
     }
 
-    /// Tells the journal whether the store still has what was written to it.
+    /// Tells the journal whether the store still has its data.
     pub fn report_data(&self, state: DataState) {
         self.shared.report_data(state);
     }
@@ -206,25 +205,25 @@ impl Journal {
         self.shared.lease_lost(holder);
     }
 
-    /// Tells the journal how the store answered to somebody else: it may be down while nothing is to be written.
+    /// Tells the journal how the store answered another call: it may be down while nothing is being written.
     pub fn report_answer(&self, answer: Result<(), &str>) {
         match answer {
             Err(problem) => self.shared.went_down(problem),
-            // What waits is written next, and then its writer says so.
+            // The next commit will tell.
             Ok(()) if self.inbox().len() == 0 => _ = self.shared.came_up(),
             Ok(()) => {}
         }
     }
 
-    /// How much waits, and for how many seconds the oldest of it.
+    /// The number of pending writes, and the age of the oldest in seconds.
     pub fn backlog(&self) -> (usize, f64) {
         let inbox = self.inbox();
         let age = inbox.oldest().map_or(Duration::ZERO, |oldest| self.moment().since(oldest));
         (inbox.len(), age.as_secs_f64())
     }
 
-    /// Writes everything and stops; what comes later is not taken any more. Gives up after `within` when the store is
-    /// down, and returns how many writes are then missing.
+    /// Writes everything and stops; later writes are ignored. Gives up after `within` if the store is down, and returns the
+    /// number of writes that are then missing.
     pub async fn close(&self, within: Duration) -> usize {
         self.shared.closing.cancel();
         let _ = tokio::time::timeout(within, self.shared.done.cancelled()).await;
@@ -233,7 +232,7 @@ impl Journal {
         inbox.len()
     }
 
-    /// Whether there was activity after [`Self::close`], which the store will never have.
+    /// Whether there was activity after [`Self::close`], which is never written.
     pub fn has_missed(&self) -> bool {
         self.inbox().missed
     }
@@ -264,7 +263,7 @@ impl Shared {
         });
     }
 
-    /// For how many seconds it had been down, if it had. A lease that is lost stays lost, whatever was under way.
+    /// Returns for how many seconds the store was down, if it was. A lost lease stays lost.
     fn came_up(&self) -> Option<f64> {
         let mut down_since = None;
         self.health.send_if_modified(|health| {
@@ -281,7 +280,7 @@ impl Shared {
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // Nothing that holds the lock can panic half-way through a change.
+        // No change under the lock can panic halfway.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -298,8 +297,8 @@ impl Shared {
     }
 }
 
-/// What was taken out to be written. Unless it is finished, it goes back, also when the writer dies with it. When the lease
-/// is lost it will never be written, and whoever waits for it is told so.
+/// A batch that is being written. Unless it is finished, its drop puts it back, also if the writer panics. If the lease is
+/// lost, dropping it instead resolves its tickets: it will never be written.
 struct UnderWay<'a> {
     shared: &'a Shared,
     batch: Batch,
@@ -312,7 +311,7 @@ impl<'a> UnderWay<'a> {
         Self { shared, batch, written: false }
     }
 
-    /// The store has it.
+    /// Notes that the batch is written.
     fn finish(mut self) -> Batch {
         self.written = true;
         std::mem::take(&mut self.batch)
@@ -341,8 +340,7 @@ impl Writer {
         self.shared.done.cancel();
     }
 
-    /// Writes until the journal is closed or the lease lost. Should it panic, nothing is lost: what it had taken is put
-    /// back, and its successor goes on with that.
+    /// Writes until the journal is closed or the lease is lost. If it panics, its batch is put back for its successor.
     async fn write(&self, flush_every: Duration) {
         let mut flush = tokio::time::interval_at(Instant::now() + flush_every, flush_every);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -362,23 +360,17 @@ impl Writer {
                 if !self.commit(batch).await {
                     return;
                 }
-                // A batch is bounded; what is left of this turn follows at once.
                 if !self.shared.inbox().has_more(due) {
                     break;
                 }
             }
-            if closing && !self.anything_waits() {
+            if closing && !self.shared.inbox().has_more(true) {
                 return;
             }
         }
     }
 
-    fn anything_waits(&self) -> bool {
-        let inbox = self.shared.inbox();
-        inbox.has_transitions() || inbox.has_touched()
-    }
-
-    /// Writes a batch, however long it takes; newer states replace those in it meanwhile. False: the lease is lost.
+    /// Writes a batch, retrying indefinitely; newer states replace those in it meanwhile. Returns false if the lease is lost.
     async fn commit(&self, mut under_way: UnderWay<'_>) -> bool {
         let mut failures = 0;
         loop {

@@ -1,4 +1,4 @@
-//! The seam to the container engine.
+//! The interface to the container engine.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,24 +14,24 @@ use crate::domain::{
     spec::{Readiness, StartSpec},
 };
 
-/// Which container: whose it is, and what is known of it. Labels alone prove nothing, since an image that was made of a
-/// container carries them on into every container of that image.
+/// Identifies a container by its owner and what is known of it. Labels alone prove nothing: an image that was made from a
+/// container passes its labels on to every container of that image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerRef {
     /// The sandbox it belongs to.
     pub sandbox: SandboxId,
-    /// The engine's id for it, from a record or from a container that names itself. With it, no other container is meant;
-    /// without it, one is looked for that carries the owner's labels, and is called as its record says or, where no record
-    /// tells, as its own labels say.
+    /// The engine's id, from a record or from a listing. If it is missing, the container is searched for by the owner's
+    /// labels, together with the recorded name or, without a record, the name in the container's own labels.
     pub container_id: Option<String>,
-    /// What the record calls it. It counts only without an id.
+    /// The name in the record; used only without an id.
     pub name: Option<String>,
-    /// Whose labels it carries.
+    /// Decides which labels it carries.
     pub owner: Owner,
 }
 
 impl ContainerRef {
-    /// A sandbox's own container: one that was taken over carries the reference system's labels.
+    /// The container that a sandbox's record describes. If the record was taken over, the container carries the reference
+    /// system's labels.
     pub fn of(sandbox: &Sandbox) -> Self {
         let details = &sandbox.details;
         let owner = if details.taken_over {
@@ -47,7 +47,7 @@ impl ContainerRef {
         }
     }
 
-    /// The container of a sandbox that has no record: the one whose labels name it.
+    /// The container of a sandbox without a record, found by its labels.
     pub fn by_labels(sandbox: SandboxId, owner: Owner) -> Self {
         Self { sandbox, container_id: None, name: None, owner }
     }
@@ -56,141 +56,141 @@ impl ContainerRef {
 /// Whose labels a container carries ([design: ours only](crate::design::engine::ours_only)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Ours: `sandglass.prefix` and `sandglass.id`; and `sandglass.container`, the name of the container that they were
-    /// given to.
+    /// Sandglass's: `sandglass.prefix`, `sandglass.id`, and `sandglass.container`, which is the name of the container that
+    /// the labels were made for.
     Sandglass,
-    /// The reference system's, of a record that was taken over: `owner=executor_manager` and this `task_id`.
+    /// The reference system's: `owner=executor_manager` and `task_id`. Its record was taken over.
     Reference {
-        /// The label's value.
+        /// The value of the label `task_id`.
         task_id: String,
     },
 }
 
-/// What a container's labels tell of its sandbox: enough to rebuild a record without the store
+/// What a container's labels tell about its sandbox: enough to rebuild a record without the store
 /// ([design: labels](crate::design::engine::labels)).
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Labels {
-    /// When the sandbox was asked for.
+    /// When the sandbox was requested.
     pub created_at: Option<EpochSeconds>,
     /// The template's name.
     pub template: Option<String>,
-    /// The rules that it lives by.
+    /// The rules of its life.
     pub rules: Spelling,
-    /// When the container counts as ready; `None`: as soon as it runs.
+    /// When the container counts as ready; `None` means as soon as it runs.
     pub readiness: Option<Readiness>,
     /// How long it may take to become ready.
     pub ready_timeout: Option<Duration>,
 }
 
-/// A new container.
+/// A request for a new container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// The sandbox's identifier.
     pub id: SandboxId,
     /// The container's name.
     pub name: String,
-    /// What it is made from.
+    /// What to create it from.
     pub spec: StartSpec,
-    /// What its labels shall tell.
+    /// What its labels will tell.
     pub labels: Labels,
 }
 
-/// A container as a look at it found it.
+/// A container as it was inspected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspected {
     /// What it is doing.
     pub state: ContainerState,
-    /// Whether the kernel killed a process of it for want of memory since it was last started.
+    /// Whether the kernel has killed one of its processes for lack of memory since it was last started.
     pub oom_killed: bool,
-    /// Its id and where it is reached.
+    /// Its id and addresses.
     pub started: Started,
     /// Its name.
     pub name: String,
     /// Its image's reference.
     pub image: Option<String>,
-    /// What its labels tell; all empty on the reference system's.
+    /// What its labels tell; empty for the reference system's.
     pub labels: Labels,
 }
 
-/// Why a container with our labels is not ours. Of the reference system's containers, this is not known.
+/// Why a container with this supervisor's labels does not belong to it. Unknown for the reference system's containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stranger {
-    /// Its labels name another container: they came with an image that was made of that one.
+    /// Its labels name another container: it inherited them through an image that was made from that one.
     Copy,
-    /// A supervisor with another store made it, and may live: this host's lock says nothing of it.
+    /// A supervisor with another store created it and may still run, beyond the reach of this host's lock.
     OfAnotherStore,
 }
 
 /// A container as a listing shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
-    /// Whose it is by its labels, with its id. Of the reference system's containers, the sandbox is the one named like
-    /// the `task_id`; a record may know it under another name.
+    /// Its owner by its labels, and its id. For the reference system's containers, the sandbox id is the `task_id`; a record
+    /// may know the container under another one.
     pub container: ContainerRef,
-    /// What it is doing; a listing shows no exit code.
+    /// What it is doing, without an exit code.
     pub state: ContainerState,
     /// Its name.
     pub name: String,
     /// Its image's reference.
     pub image: Option<String>,
-    /// What its labels tell; all empty on the reference system's.
+    /// What its labels tell; empty for the reference system's.
     pub labels: Labels,
-    /// Where its ports are reached, as in [`Started`].
+    /// The addresses of its ports, as in [`Started`].
     pub ports: BTreeMap<String, String>,
-    /// When the engine made it; in whole seconds, where the engine shows no more.
+    /// When the engine created it. Docker tells whole seconds.
     pub created_at: EpochSeconds,
-    /// Why it is not ours although it carries our labels, unless a record names its id.
+    /// Why it does not belong to this supervisor despite its labels. Does not apply if a record names its id.
     pub stranger: Option<Stranger>,
 }
 
-/// What an engine tells of the end of a container that has stopped.
+/// What an engine knows about the end of a container that has stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EndAccount {
-    /// Whether the engine was up when the container ended, and stayed so: it ended by itself, or somebody stopped it. If
-    /// not, nobody can know: the engine may have stopped it as it went away, or as it came back.
+    /// Whether the engine was up when the container ended, and stayed up. Otherwise the engine itself may have stopped the
+    /// container when it went away or came back.
     pub stayed_up: bool,
-    /// Whether the kernel killed a process of it for want of memory at that time, by the engine's events: that word may
-    /// come after the end, and then a look at the container does not have it.
+    /// Whether the engine's events say that the kernel killed one of its processes for lack of memory at that time. Such an
+    /// event may follow the end, in which case an inspection does not show it.
     pub out_of_memory: bool,
-    /// The end of what it wrote: at most 20 lines and 4 KiB. `None`: nothing, or nobody has kept it.
+    /// The end of its output: at most 20 lines and 4 KiB. `None` if there is none or it was not kept.
     pub last_output: Option<String>,
 }
 
-/// Something that happened to a container of ours, whoever did it.
+/// Something that happened to one of this supervisor's containers, regardless of the cause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerEvent {
-    /// When, by the engine's clock.
+    /// When it happened, by the engine's clock.
     pub at: EpochSeconds,
-    /// To which one, by its labels, with its id; as in [`Listed`].
+    /// The container, as in [`Listed`].
     pub container: ContainerRef,
-    /// What.
+    /// What happened.
     pub kind: ContainerEventKind,
-    /// As in [`Listed`].
+    /// Why it is not this supervisor's, as in [`Listed`].
     pub stranger: Option<Stranger>,
 }
 
 /// What happened to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerEventKind {
-    /// It runs now.
+    /// It was started.
     Started,
     /// It was frozen.
     Paused,
     /// It was thawed.
     Unpaused,
-    /// The kernel killed a process of it for want of memory. If that was its only one, it died: just before or just
-    /// after this, in either order.
+    /// The kernel killed one of its processes for lack of memory. If that was the main process, `Died` comes just before or
+    /// just after this.
     OutOfMemory,
     /// Its process has ended.
     Died {
-        /// With which code, if the engine tells.
+        /// The process's exit code, if the engine tells it.
         exit_code: Option<i64>,
     },
     /// It was removed.
     Destroyed,
 }
 
-/// Why the engine did not do what it was asked for.
+/// Why a call to the engine failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// The engine cannot be reached.
@@ -204,17 +204,18 @@ pub enum RuntimeError {
     Cancelled,
 }
 
-/// A container engine. Implementations bound their concurrency and the time of each call, and check exactly the container
-/// they are about to touch against all that the [`ContainerRef`] tells: what is not ours is never stopped, paused or removed
-/// ([design: ours only](crate::design::engine::ours_only)).
+/// A container engine.
+///
+/// Implementations limit their concurrency and the time of each call. Before they stop, pause or remove a container, they
+/// check that it matches its [`ContainerRef`] ([design: ours only](crate::design::engine::ours_only)).
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// Pulls the image if it is missing, creates the container with its labels, starts it and waits until it is ready.
-    /// `cancel` breaks this off between two calls to the engine, or in a pull or a wait: never in the middle of a
-    /// creation, so that when this returns, no container of it can appear any more. `progress` is told of each phase.
+    /// `progress` is called at each phase. `cancel` interrupts a pull or a wait, but never a creation: once this has
+    /// returned, no container of this start can appear.
     ///
     /// # Errors
-    /// What has been created by then may be left behind: the caller removes it.
+    /// A failed start may leave a container behind, which the caller removes.
     async fn start(
         &self,
         start: &Start,
@@ -222,91 +223,90 @@ pub trait Runtime: Send + Sync + 'static {
         progress: &(dyn Fn(StartProgress) + Send + Sync),
     ) -> Result<Started, RuntimeError>;
 
-    /// Looks at a sandbox's container. `None`: the engine answered that there is none.
+    /// Inspects a container. Returns `None` only if the engine answered that it does not exist.
     ///
     /// # Errors
-    /// An error is never "none".
+    /// When the engine did not answer, or not conclusively.
     async fn inspect(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError>;
 
-    /// Who else is in charge of these containers, in words, if that is known without touching any. It is not known while the
-    /// engine is away.
+    /// Describes the other supervisor that is in charge of these containers, if there is one. Unknown while the engine is
+    /// unreachable.
     async fn in_charge(&self) -> Option<String> {
         None
     }
 
-    /// Takes charge, for a supervisor that holds the lease of `store`, which is told by its id: from here on, new containers
-    /// tell that id. Before the engine has answered, no container is touched, and when it does, somebody else may be found in
-    /// charge ([`Runtime::usurped`]); an engine that is away is not waited for.
+    /// Takes charge, for a supervisor that holds the lease of the store with the id `store`. New containers carry that id
+    /// from here on. Does not wait for an unreachable engine: when it returns, another supervisor may turn out to be in
+    /// charge ([`Runtime::usurped`]). No container is touched before.
     ///
     /// # Errors
-    /// Who else is in charge, in words.
+    /// A description of the other supervisor that is in charge.
     async fn take_charge(&self, _store: &str) -> Result<(), String> {
         Ok(())
     }
 
-    /// Resolves when somebody else is found in charge after [`Runtime::take_charge`], with who that is. From then on, no
-    /// container is touched.
+    /// Resolves with a description of another supervisor when one is found in charge after [`Runtime::take_charge`]. No
+    /// container is touched from then on.
     async fn usurped(&self) -> String {
         std::future::pending().await
     }
 
-    /// Lets somebody else take charge.
+    /// Lets another supervisor take charge.
     fn leave(&self) {}
 
-    /// Waits until a running container that was looked at is ready by its labels, as the start that was interrupted would
-    /// have. One whose labels ask for nothing is ready.
+    /// Waits until an inspected, running container is ready by its labels, as its interrupted start would have. Without such
+    /// labels it is ready at once.
     ///
     /// # Errors
-    /// [`RuntimeError::Unreachable`] when the engine is; anything else: it is not ready within its time, or has ended.
+    /// [`RuntimeError::Unreachable`] when the engine is; any other error when the container is not ready in time or has ended.
     async fn await_ready(&self, found: &Inspected) -> Result<(), RuntimeError>;
 
-    /// Tells how a container that has stopped came to its end. This takes about two seconds: an engine that is on its way
-    /// out has gone by then, and who restarts a container by hand has started it. What cannot be had is not in the answer.
+    /// Tells how a stopped container ended, as far as that can be found out. Takes about two seconds: by then, an engine that
+    /// is shutting down is gone, and a container that is being restarted by hand runs.
     async fn account_of_end(&self, container: &ContainerRef) -> EndAccount;
 
-    /// Starts a container that has stopped, with its files as they are, waits until it is ready by its labels, and freezes
-    /// it if it shall be `frozen`. One that runs already counts as started. `None`: the engine answered that there is none.
+    /// Starts a stopped container with its files, waits until it is ready by its labels, and freezes it if `frozen`. Succeeds
+    /// if it already runs. Returns `None` only if the engine answered that it does not exist.
     ///
     /// # Errors
-    /// When it does not run now, or is not frozen, or not ready in time.
+    /// When the container is not running, frozen or ready as requested.
     async fn restart(&self, container: &ContainerRef, frozen: bool) -> Result<Option<Started>, RuntimeError>;
 
-    /// Freezes the container. One that is frozen already counts as done.
+    /// Freezes the container. Succeeds if it is already frozen.
     ///
     /// # Errors
-    /// When it is not frozen now.
+    /// When the container is not frozen.
     async fn pause(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
 
-    /// Thaws the container. One that runs already counts as done.
+    /// Thaws the container. Succeeds if it already runs.
     ///
     /// # Errors
-    /// When it does not run now.
+    /// When the container does not run.
     async fn resume(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
 
-    /// Stops the container with the configured grace, kills it if it does not end, and removes it with its anonymous
-    /// volumes. One that is gone already counts as done, and so does a foreign one under its name, which is left alone.
+    /// Stops the container, kills it after the configured grace, and removes it with its anonymous volumes. Succeeds if it is
+    /// already gone, also if a foreign container has its name, which is left alone.
     ///
     /// # Errors
-    /// When it is not confirmed gone.
+    /// When the container is not confirmed to be gone.
     async fn remove(&self, container: &ContainerRef) -> Result<(), RuntimeError>;
 
-    /// All containers that carry our labels (of this supervisor's prefix) or the reference system's, whatever they are
-    /// doing. One whose labels name no valid sandbox id is left out.
+    /// Lists all containers with this supervisor's or the reference system's labels, in any state, except those whose labels
+    /// name no valid sandbox id.
     ///
     /// # Errors
-    /// A listing that fails is an error, never a short list.
+    /// When the listing is not complete.
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError>;
 
-    /// What happens to those containers, in the engine's order: with `since`, from that time on (inclusive) as far as
-    /// the engine remembers; without, from the moment of the connection on, which is the first poll's. An idle stream
-    /// stays open.
+    /// Streams what happens to those containers, in the engine's order, from `since` on (inclusive) as far as the engine
+    /// remembers, or from the first poll on. An idle stream stays open.
     ///
-    /// An `Err`, or the end, means that it broke: the caller connects again with the last event's time, and sees that
-    /// event once more. An engine forgets, and drops events without a word for one who reads too slowly, so that only a
-    /// look at the containers closes a gap for certain.
+    /// After an error, or at its end, the stream is broken: the caller connects again with the time of the last event, and
+    /// receives that event once more. Engines forget events and silently drop them for slow readers, so only a listing
+    /// closes a gap reliably.
     fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>>;
 
-    /// One cheap round trip: does the engine answer?
+    /// Checks in one cheap round trip that the engine answers.
     ///
     /// # Errors
     /// When it does not.

@@ -1,4 +1,4 @@
-//! The seam to persistence.
+//! The interface to persistence.
 
 use std::time::Duration;
 
@@ -6,104 +6,103 @@ use async_trait::async_trait;
 
 use crate::domain::{EpochSeconds, SandboxId};
 
-/// One change to the store. Changes to the same sandbox are applied in the order they are given.
+/// One change to the store. Changes are applied in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// A sandbox that lives: its record, without expiry, and its place in the active set.
+    /// Writes the record of a living sandbox, without expiry, and its member of the active set.
     Put {
-        /// Whose.
+        /// The sandbox.
         id: SandboxId,
         /// The record, JSON.
         record: Vec<u8>,
         /// Its last activity: the active set's score.
         last_activity: EpochSeconds,
     },
-    /// A sandbox that ended: out of the active set, its record readable as a tombstone for `retention`.
+    /// Removes an ended sandbox from the active set and keeps its record as a tombstone for `retention`.
     Bury {
-        /// Whose.
+        /// The sandbox.
         id: SandboxId,
         /// The record, JSON.
         record: Vec<u8>,
         /// How long the tombstone stays.
         retention: Duration,
     },
-    /// A member of the active set that has no sandbox leaves the set; a record, if one is there, is left as it is. The
-    /// member is given as the bytes that it was read as, which may be no valid id.
+    /// Removes a member without a sandbox from the active set. Its record, if there is one, is kept.
     Deactivate {
-        /// The member.
+        /// The bytes of the member, which need not be a valid id.
         member: Vec<u8>,
     },
-    /// Bytes that cannot be understood are kept, with the reason. A later one for the same member replaces it.
+    /// Keeps bytes that cannot be understood. Replaces an earlier entry of the same member.
     Quarantine {
-        /// The member of the active set that they belong to.
+        /// The member of the active set that the bytes belong to.
         member: Vec<u8>,
         /// The bytes as they were read.
         bytes: Vec<u8>,
-        /// Why.
+        /// Why they are not understood.
         reason: String,
-        /// When.
+        /// When that was noticed.
         at: EpochSeconds,
     },
 }
 
-/// What stands where a member's record should be.
+/// What is stored as a member's record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// A record's bytes.
     Record(Vec<u8>),
-    /// A successful read said that there is none.
+    /// Nothing, by a successful read.
     Nothing,
-    /// Something that is no record at all, for example a key of another type.
+    /// Something other than a record, described in words: for example a key of another type.
     Foreign(String),
 }
 
 /// A member of the active set, or a tombstone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// The member as it stands in the set: bytes, since a foreign writer may have put anything there.
+    /// The member's bytes, which need not be a valid id: other programs can write to the store, too.
     pub member: Vec<u8>,
-    /// The set's score: for a member of the active set its last activity, for a tombstone the time it expires.
+    /// The time of the last activity for a member of the active set, the time of expiry for a tombstone.
     pub score: EpochSeconds,
-    /// Its record.
+    /// What is stored as its record.
     pub found: Found,
 }
 
-/// One page of a set, in no particular order. A member may occur on more than one page, but none is left out.
+/// One page of a set, in no particular order. A member may be on several pages, but none is left out.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Page {
-    /// The members with their records, read in pipelines.
+    /// The members with their records.
     pub entries: Vec<Stored>,
-    /// Where the next page begins; `None`: this was the last one.
+    /// Where the next page begins; `None` after the last one.
     pub next: Option<Cursor>,
 }
 
-/// A place in a set, opaque to everyone but the adapter that gave it.
+/// A place in a set, opaque to callers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cursor(pub Vec<u8>);
 
-/// Bytes in quarantine.
+/// An entry of the quarantine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
-    /// The member that they belong to.
+    /// The member that the bytes belong to.
     pub member: Vec<u8>,
     /// The bytes as they were read.
     pub bytes: Vec<u8>,
-    /// Why they are there.
+    /// Why they are not understood.
     pub reason: String,
-    /// Since when.
+    /// When that was noticed.
     pub at: EpochSeconds,
 }
 
-/// Why the store did not do what it was asked for. None of these is ever taken for "nothing there".
+/// Why a call to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, answered with an error, or took too long: worth trying again.
+    /// It cannot be reached, answered with an error, or took too long. The call can be retried.
     #[error("{0}")]
     Unavailable(String),
-    /// Somebody else supervises this prefix. Nothing was written.
+    /// Another supervisor holds the lease. Nothing was written.
     #[error("the store is held by another supervisor: {holder}")]
     Held {
-        /// Who, in words for people.
+        /// A description of that supervisor.
         holder: String,
     },
 }
@@ -111,126 +110,127 @@ pub enum StoreError {
 /// Whether the store still has what was written to it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataState {
-    /// As far as anyone can tell.
+    /// It has, as far as can be told.
     Kept,
-    /// It came back empty, or as it was some time ago: everything that lives has to be written again. Said once.
+    /// It came back empty or with old data, so every living sandbox has to be written again. Returned once.
     Reverted,
 }
 
-/// How the supervisor before this one stopped.
+/// How the previous supervisor stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastStop {
-    /// It crashed, lost the lease, could not write everything, or there was none.
+    /// It crashed, lost the lease or could not write everything; or there was none.
     Unclean,
-    /// It had written everything when it gave the lease back.
+    /// It wrote everything before it released the lease.
     Clean {
-        /// For how long nobody has been there to answer.
+        /// How long ago it stopped answering requests.
         ago: Duration,
     },
 }
 
-/// A sandbox store. Implementations reconnect by themselves and bound every call in time.
+/// A sandbox store. Implementations reconnect by themselves and limit the time of each call.
+///
+/// Every call can fail with [`StoreError::Unavailable`]. Only the holder of the lease can write.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Takes the lease: from here on, this process alone supervises the prefix
-    /// ([design: lease](crate::design::persistence::lease)). Called before anything is read or written. A holder that
-    /// is known to be dead is replaced at once, one that may live is waited for long enough to see whether it renews.
-    /// Tells how the last one stopped, once: the note of a clean stop is gone with this.
+    /// ([design: lease](crate::design::persistence::lease)). Called before anything is read or written.
+    /// Replaces a holder that is known to be dead at once; watches any other one until it renews its lease or the lease runs
+    /// out. Returns how the previous holder stopped and deletes its note of a clean stop.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when a living supervisor holds it.
+    /// [`StoreError::Held`] when a living supervisor holds the lease.
     async fn acquire(&self) -> Result<LastStop, StoreError>;
 
-    /// [`Store::acquire`] for a standby, which asks again and again, several times a second: it is cheap, never watches
-    /// anyone, and does not disturb the holder. A lease that was given back, or that ran out while it was looked at, is
-    /// taken at once. One that is missing for another reason, for example because the store lost its data, is its holder's
-    /// for as long as a lease lives: it still has everything in memory.
+    /// [`Store::acquire`] for a standby, which calls it several times a second: it is cheap and never waits for a holder.
+    /// Takes a lease at once that was released or has run out. If the lease is missing for another reason, for example
+    /// because the store lost its data, the holder keeps the right to it for a lease's time to live, since it still has
+    /// everything in memory.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when somebody holds it, or may come back for it.
+    /// [`StoreError::Held`] when a supervisor holds the lease or may come back for it.
     async fn try_acquire(&self) -> Result<LastStop, StoreError>;
 
-    /// What tells this store from every other one: made once, and kept in it. Asked for after the lease was taken. A store
-    /// that loses its data while the lease is held keeps its id; one that loses it otherwise is another store.
+    /// The store's unique id, which is generated once and stored in it. Called after the lease was taken. A store that loses
+    /// its data while the lease is held keeps its id; otherwise it becomes another store.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn id(&self) -> Result<String, StoreError>;
 
-    /// Keeps the lease; called at a third of its time to live or more often. Tells whether the store has kept what was
-    /// written.
+    /// Renews the lease; called at least at a third of its time to live. Returns whether the store still has its data.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when it is lost.
+    /// [`StoreError::Held`] when the lease is lost.
     async fn renew(&self) -> Result<DataState, StoreError>;
 
-    /// Gives the lease back, if this process holds it.
+    /// Releases the lease, if this process holds it.
     ///
     /// # Errors
-    /// As every call; the lease then runs out by itself.
+    /// [`StoreError`]; the lease then runs out by itself.
     async fn release(&self) -> Result<(), StoreError>;
 
-    /// [`Store::release`] after everything was written, with a note that says so: the next one to take the lease is told
-    /// [`LastStop::Clean`]. `silent_for` is for how long nobody has been answered already.
+    /// Releases the lease after everything was written, with a note that makes the next [`Store::acquire`] return
+    /// [`LastStop::Clean`]. `silent_for` is how long ago this supervisor stopped answering requests.
     ///
     /// # Errors
-    /// As every call; the lease then runs out by itself, and the note may be missing.
+    /// [`StoreError`]; the lease then runs out by itself, and the note may be missing.
     async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError>;
 
-    /// Applies all of `batch` in one round trip, durably, or none of it. Only the holder of the lease can write. Tells
-    /// whether the store has kept what was written before.
+    /// Applies `batch` durably, as a whole or not at all, in one round trip. Returns whether the store still has what was
+    /// written before.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: it may or may not have been applied; writing it again is harmless.
+    /// After [`StoreError::Unavailable`] the batch may or may not have been applied; it is safe to repeat it.
     async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError>;
 
-    /// One member of the active set with its record, in one round trip. `None`: it is not in the set, whatever record there
-    /// may be.
+    /// Reads one member of the active set with its record, in one round trip. Returns `None` if it is not in the set, even if
+    /// it has a record.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError>;
 
-    /// A page of the active set with its records; about `limit` members.
+    /// Reads a page of the active set with its records; about `limit` members.
     ///
     /// # Errors
-    /// As every call. A page is read completely or not at all.
+    /// When the page cannot be read completely.
     async fn active(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
-    /// A page of the tombstones that have not expired.
+    /// Reads a page of the tombstones that have not expired.
     ///
     /// # Errors
-    /// As every call.
+    /// When the page cannot be read completely.
     async fn tombstones(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
-    /// All that is in quarantine.
+    /// Reads all entries of the quarantine.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError>;
 
-    /// Which of these have lost their record or their place in the active set, for example to an eviction: one round trip for
-    /// a thousand of them. Asked of sandboxes that live; one that ends meanwhile may be among the lost.
+    /// Returns those of `ids` that have no record or are not in the active set, for example after an eviction. One round trip
+    /// is enough for a thousand ids.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError>;
 
-    /// What in the store's own settings may lose records, in words for its operator; empty: nothing that is known.
+    /// Describes settings of the store that may lose records, for its operator.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn hazards(&self) -> Result<Vec<String>, StoreError>;
 
-    /// How much of the grace after a restart was used up by runs that did not outlive it; asked by the holder of the lease.
+    /// How much of the grace after a restart was used up by runs that did not outlive it.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn grace_spent(&self) -> Result<Duration, StoreError>;
 
-    /// Notes how much of the grace is used up; zero when a run has outlived it. Only the holder of the lease can.
+    /// Notes how much of the grace is used up; zero when a run has outlived it.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`].
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError>;
 }

@@ -1,12 +1,10 @@
-//! Work that a cancelled start leaves.
-
-use std::future::Future;
+//! Work that cancelling a start interrupts.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::runtime::RuntimeError;
 
-/// Awaits `work`, unless `cancel` comes first. For work that may be dropped anywhere.
+/// Awaits `work` until `cancel` drops it.
 pub(super) async fn unless_cancelled<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, RuntimeError>>,

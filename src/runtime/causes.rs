@@ -1,6 +1,6 @@
-//! Errors in words.
+//! Error messages with their causes.
 
-/// An error and what caused it; HTTP clients hide the one line that says why in the innermost one.
+/// Joins the messages of an error and its sources. HTTP clients tell the actual reason only in the innermost source.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,5 @@
-//! Whose a container is by its labels ([design: ours only](crate::design::engine::ours_only)), the same for all engines.
+//! Decides by its labels to whom a container belongs ([design: ours only](crate::design::engine::ours_only)); the same
+//! for all engines.
 
 use super::labels::{self, LabelMap};
 use crate::{
@@ -8,39 +9,39 @@ use crate::{
 
 const PREFIX: &str = "sandglass.prefix";
 const ID: &str = "sandglass.id";
-/// The name of the container that the labels were given to. Images that are made of a container pass its labels on, and this
-/// tells its copies from it. Earlier versions did not write it.
+/// The name of the container that the labels were made for. Images that are made from a container pass its labels on; this
+/// label distinguishes the original from its copies. Earlier versions did not write it.
 const CONTAINER: &str = "sandglass.container";
-/// The id of the store whose supervisor made it, and how far the lock reached that this supervisor held.
+/// The id of the creating supervisor's store, and the reach of the lock that it held.
 const STORE: &str = "sandglass.store";
 const DOMAIN: &str = "sandglass.domain";
-/// The ports that are reached at the container's own address, joined by commas; empty if its ports are published.
+/// The ports that are reached at the container's own address, separated by commas; empty if its ports are published.
 pub(super) const PORTS: &str = "sandglass.ports";
-/// Which of the ports `base_url` speaks of; engines keep ports in no order.
+/// The port in `base_url`. Engines do not keep the order of ports.
 pub(super) const BASE_PORT: &str = "sandglass.base_port";
 
 /// The reference system's labels.
 const REFERENCE_OWNER: (&str, &str) = ("owner", "executor_manager");
 const REFERENCE_TASK: &str = "task_id";
 
-/// What new containers tell of their supervisor.
+/// What new containers tell about their supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     /// The id of its store.
     pub(super) store: String,
-    /// How far its lock reaches; `None`: nowhere.
+    /// The reach of its lock; `None` if it excludes nobody.
     pub(super) domain: Option<String>,
 }
 
-/// What tells one supervisor's containers from those of others.
+/// Distinguishes one supervisor's containers from those of others.
 pub(super) struct Identity<'a> {
     pub(super) prefix: &'a str,
-    /// `None`: it has not taken charge, or keeps nobody out.
+    /// `None` if it has not taken charge, or has no lock.
     pub(super) origin: Option<Origin>,
 }
 
 impl Identity<'_> {
-    /// All labels of a new container, of which `own_ports` are reached at its own address.
+    /// All labels of a new container; `own_ports` is the value of [`PORTS`].
     pub(super) fn labels(&self, start: &Start, own_ports: String) -> LabelMap {
         let origin = self.origin.as_ref();
         let pairs = [
@@ -52,12 +53,12 @@ impl Identity<'_> {
             (PORTS, Some(own_ports)),
             (BASE_PORT, start.spec.ports.first().map(u16::to_string)),
         ];
-        // The image may have been made of a sandbox's container, whose labels would fill the gaps.
+        // A missing label would be inherited if the image was made from another sandbox's container.
         let pairs = pairs.map(|(key, value)| (key.to_owned(), value.unwrap_or_default()));
         pairs.into_iter().chain(labels::write(start.labels.clone())).collect()
     }
 
-    /// The labels that make a container the one of `container`.
+    /// The labels that a container must have to match `container`.
     pub(super) fn proof(&self, container: &ContainerRef) -> [(&'static str, String); 2] {
         match &container.owner {
             Owner::Sandglass => [(PREFIX, self.prefix.to_owned()), (ID, container.sandbox.as_str().to_owned())],
@@ -67,19 +68,19 @@ impl Identity<'_> {
         }
     }
 
-    /// Whether these labels make a container the one of `container`.
+    /// Whether these labels match `container`.
     pub(super) fn proven(&self, container: &ContainerRef, labels: &LabelMap) -> bool {
         self.proof(container).iter().all(|(key, value)| labels.get(*key) == Some(value))
     }
 
-    /// The labels that our containers have in common, and those that the reference system's have, as `KEY=VALUE` or `KEY`.
-    /// Engines show containers that carry all labels of a filter, so that each set needs a call of its own.
+    /// The common labels of our containers and those of the reference system's, as `KEY=VALUE` or `KEY`. Engines filter for
+    /// containers that have all given labels, so each set needs a call of its own.
     pub(super) fn common_labels(&self) -> [Vec<String>; 2] {
         let (owner, value) = REFERENCE_OWNER;
         [vec![format!("{PREFIX}={}", self.prefix)], vec![format!("{owner}={value}"), REFERENCE_TASK.to_owned()]]
     }
 
-    /// The container with this id and these labels; `None`: it belongs to nobody here, or to no sandbox that could exist.
+    /// The container with this id and these labels, if they name a valid sandbox of ours or of the reference system's.
     pub(super) fn claim(&self, container_id: &str, labels: &LabelMap) -> Option<ContainerRef> {
         let get = |key: &str| labels.get(key).map(String::as_str);
         let (name, owner) = if get(PREFIX) == Some(self.prefix) {
@@ -97,8 +98,8 @@ impl Identity<'_> {
         Some(ContainerRef { sandbox, container_id: Some(container_id.to_owned()), name: None, owner })
     }
 
-    /// Whether the container of this name with these labels can be the one that `container` means without an id. One that
-    /// another store's supervisor made has the same name when two share an engine and a prefix.
+    /// Whether `container`, which has no id, can mean the container with this name and these labels. If two supervisors share
+    /// an engine and a prefix, the other one's container may have the same name.
     pub(super) fn is_meant(&self, container: &ContainerRef, name: &str, labels: &LabelMap) -> bool {
         match &container.name {
             Some(recorded) => name == recorded && !self.is_of_another_store(labels),
@@ -106,7 +107,7 @@ impl Identity<'_> {
         }
     }
 
-    /// Why the container of this name with these labels, which are those of `container`, is not ours.
+    /// Why the container with this name and these labels is not ours, although the labels match `container`.
     pub(super) fn stranger(&self, container: &ContainerRef, name: &str, labels: &LabelMap) -> Option<Stranger> {
         if container.owner != Owner::Sandglass {
             None
@@ -117,8 +118,8 @@ impl Identity<'_> {
         }
     }
 
-    /// Whether the supervisor of another store made it, and may live. One that this host's lock would exclude does not: its
-    /// store was lost. Earlier versions did not tell the store.
+    /// Whether a supervisor with another store created it and may still run. If this host's lock would exclude that
+    /// supervisor, it does not run: its store was lost. Earlier versions did not write this label.
     fn is_of_another_store(&self, labels: &LabelMap) -> bool {
         let Some(Origin { store, domain }) = &self.origin else { return false };
         let told = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
@@ -126,8 +127,8 @@ impl Identity<'_> {
     }
 }
 
-/// Whether these labels name another container than the one of this name, which carries them. Before they did, every
-/// container was called after its sandbox alone.
+/// Whether these labels, found on the container `name`, were made for another one. Earlier versions named every container
+/// after its sandbox alone and wrote no [`CONTAINER`].
 fn is_copied(name: &str, labels: &LabelMap, sandbox: &SandboxId) -> bool {
     match labels.get(CONTAINER) {
         Some(named) => name != named,

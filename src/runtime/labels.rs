@@ -1,5 +1,5 @@
-//! What a container's labels tell of its sandbox ([design: labels](crate::design::engine::labels)), as text: one codec
-//! for all engines.
+//! The codec for what a container's labels tell about its sandbox ([design: labels](crate::design::engine::labels));
+//! the same for all engines.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,13 +18,13 @@ pub(super) type LabelMap = HashMap<String, String>;
 const CREATED_AT: &str = "sandglass.created_at";
 const TEMPLATE: &str = "sandglass.template";
 const ON_TIMEOUT: &str = "sandglass.on_timeout";
-/// `tcp:PORT` or `http:PORT:PATH`; empty on one that is ready as soon as it runs.
+/// `tcp:PORT` or `http:PORT:PATH`; empty if the container is ready as soon as it runs.
 const READY: &str = "sandglass.ready";
 const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 
 const NO_TIMEOUT: &str = "none";
 
-/// The pairs that [`read`] understands; a label without a value is written empty.
+/// Encodes what [`read`] decodes; a missing value is written as an empty text.
 pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
     let pairs = [
         (CREATED_AT, labels.created_at.map(|at| at.to_string())),
@@ -36,8 +36,8 @@ pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
     pairs.map(|(key, value)| (key, value.unwrap_or_default()))
 }
 
-/// What the labels of a container of `owner` tell; the reference system's tell nothing. A label that does not parse counts
-/// as missing: the configuration's value then applies, while a guess might end a sandbox early.
+/// Decodes the labels of a container of `owner`. A label that does not parse counts as missing, so that the configuration's
+/// value applies: a guess might end a sandbox early.
 pub(super) fn read(owner: &Owner, labels: &LabelMap) -> Labels {
     if *owner != Owner::Sandglass {
         return Labels::default();
@@ -104,7 +104,7 @@ fn seconds(timeout: Duration) -> String {
     timeout.as_secs_f64().to_string()
 }
 
-/// A positive number of seconds; a timeout of 0 is refused everywhere, so it is no timeout here either.
+/// Parses a positive number of seconds. A timeout of 0 is invalid everywhere.
 fn duration(text: &str) -> Option<Duration> {
     text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|timeout| !timeout.is_zero())
 }

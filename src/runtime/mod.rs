@@ -1,12 +1,11 @@
-//! Container engines behind the runtime port.
+//! Implementations of the runtime port.
 //!
-//! - [`docker`]: the Docker Engine, over its socket;
-//! - [`memory`]: containers that exist only on paper, with named failure points, for tests and benchmarks.
+//! - [`docker`]: the Docker Engine;
+//! - [`memory`]: containers that exist only in memory, with named failure points, for tests and benchmarks.
 //!
 //! Both pass the same contract (`tests/adapters/runtime_contract.rs`, `runtime_watch.rs`).
 //!
-//! What every engine needs is beside them: labels as text (`labels`), whose a container is (`identity`), when it is ready
-//! (`readiness`).
+//! They share the codec of labels (`labels`), the rules of ownership (`identity`) and the readiness probes (`readiness`).
 
 mod cancel;
 mod causes;

@@ -1,4 +1,4 @@
-//! When a started container counts as ready.
+//! Probes whether a started container is ready.
 
 use std::time::Duration;
 
@@ -13,34 +13,34 @@ use crate::{
     ports::runtime::{RuntimeError, Started},
 };
 
-/// Between two probes.
+/// The pause between two probes.
 const POLL: Duration = Duration::from_millis(75);
-/// Every so many probes, the container itself is looked at: one that has ended will never be ready.
-const PROBES_PER_LOOK: u32 = 8;
+/// After this many probes, the container itself is inspected: if it has ended, it will never be ready.
+const PROBES_PER_INSPECTION: u32 = 8;
 /// How long one probe may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a fresh connection has to stay open to count as taken.
+/// How long a new connection has to stay open to count as accepted.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// Why a container did not become ready.
 #[derive(Debug)]
 pub(super) enum NotReady {
-    /// It lives, and was not ready in time, in words.
+    /// It still runs, but was not ready in time; with a message.
     InTime(String),
-    /// It has ended, or nobody knows, by the word of the engine.
+    /// It has ended, or the engine could not tell.
     Ended(RuntimeError),
 }
 
-/// Asks containers whether they are ready.
+/// Sends readiness probes to containers.
 #[derive(Clone)]
 pub(super) struct Probe(reqwest::Client);
 
 impl Probe {
     pub(super) fn new() -> Result<Self, RuntimeError> {
         reqwest::Client::builder()
-            // A proxy of the environment knows nothing of containers' ports.
+            // Proxies from the environment do not reach containers' ports.
             .no_proxy()
-            // A redirect is an answer; where it leads is not the container's doing.
+            // A redirect is an answer; its target may be another server.
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .timeout(PROBE_LIMIT)
@@ -51,8 +51,8 @@ impl Probe {
             })
     }
 
-    /// Waits until the container is ready, for at most `limit`. `alive` asks the engine whether it still runs: now and then,
-    /// and before it is given up.
+    /// Waits at most `limit` until the container is ready. Calls `alive` now and then, and after `limit`, to find out whether
+    /// the container still runs.
     pub(super) async fn until_ready<F>(
         &self,
         readiness: &Readiness,
@@ -76,7 +76,7 @@ impl Probe {
         let ready = self.poll(readiness, address, &alive, &mut reason);
         let outcome = match timeout(limit, ready).await {
             Ok(outcome) => outcome,
-            // It may have ended since the last look, and then that is the reason.
+            // If it has ended since the last inspection, that is the reason.
             Err(_elapsed) => match alive().await {
                 Ok(()) => {
                     let message = format!("the container was not ready within {limit:?}: port {port}: {reason}");
@@ -107,7 +107,7 @@ impl Probe {
                 Ok(()) => break,
                 Err(why) => *reason = why,
             }
-            if round % PROBES_PER_LOOK == 0 {
+            if round % PROBES_PER_INSPECTION == 0 {
                 alive().await?;
             }
             sleep(POLL).await;
@@ -115,7 +115,7 @@ impl Probe {
         Ok(())
     }
 
-    /// The error says why it is not ready yet.
+    /// Probes once; the error says why the container is not ready.
     async fn http(&self, address: &str, path: &str) -> Result<(), String> {
         match self.0.get(format!("http://{address}{path}")).send().await {
             Ok(answer) if answer.status().as_u16() < 400 => Ok(()),
@@ -125,8 +125,8 @@ impl Probe {
     }
 }
 
-/// Docker's proxy takes every connection to a published port and only then dials the container; when nobody listens
-/// there, it hangs up at once. So a connection counts only if it stays open a moment, or if bytes arrive on it.
+/// Probes once. Docker's proxy accepts every connection to a published port before it dials the container, and closes it if
+/// nothing listens there. So a connection counts only if it stays open for a moment or if bytes arrive.
 async fn tcp(address: &str) -> Result<(), String> {
     let connection = match timeout(PROBE_LIMIT, TcpStream::connect(address)).await {
         Ok(Ok(connection)) => connection,

@@ -8,7 +8,7 @@ use super::directory::Sandboxes;
 use crate::{
     actor::Entry,
     domain::{Sandbox, SandboxId, Status},
-    feed::{Event, Standing},
+    feed::{FeedEvent, Standing},
 };
 
 /// How many sandboxes are asked at the same time.
@@ -33,7 +33,7 @@ impl Filter {
 
     /// Whether an event is of interest: the sandbox is wanted now, or was before it. What an earlier appearance of a
     /// sandbox was, nobody knows.
-    pub fn concerns(&self, event: &Event) -> bool {
+    pub fn concerns(&self, event: &FeedEvent) -> bool {
         let wanted = |standing| self.wants_standing(standing);
         let standing = event.after().is_some_and(wanted) || event.before().is_none_or(wanted);
         standing && self.wants_name_of(&event.sandbox)

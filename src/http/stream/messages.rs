@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{ActivitySource, EpochSeconds, Sandbox, Status, sandbox::StartProgress},
-    feed::{Change, Event},
+    feed::{Change, FeedEvent},
     http::{
         activity::BatchResult,
         answers::{SANDBOX_CAPACITY, SandboxAnswer},
@@ -168,7 +168,7 @@ impl<'a> From<&'a StartProgress> for Progress<'a> {
 
 impl<'a> Message<'a> {
     /// What an event says.
-    pub(super) fn of(event: &'a Event) -> Self {
+    pub(super) fn of(event: &'a FeedEvent) -> Self {
         let (mut from, mut source, mut progress) = (None, None, None);
         let change = match &event.change {
             Change::Appeared => ChangeWord::Appeared,

@@ -8,7 +8,7 @@ use tokio::{task::yield_now, time::timeout};
 
 use super::messages::{Message, answers};
 use crate::{
-    feed::{Event, Position, Read, Reader, Subscription},
+    feed::{FeedEvent, Position, Read, Reader, Subscription},
     http::{
         connection::{Held, Link},
         error::ApiError,
@@ -200,6 +200,6 @@ impl StreamSession {
 }
 
 /// Written once, for all readers.
-fn tell_event(event: &Event) -> Frame {
+fn tell_event(event: &FeedEvent) -> Frame {
     Frame { kind: "event", text: event.text(|event| Message::of(event).text()), seq: Some(event.seq) }
 }

@@ -1,4 +1,4 @@
-//! The port's calls: each is one line here and one file beside this.
+//! Implements the port; each call has a file of its own.
 
 use std::sync::Arc;
 
@@ -26,15 +26,15 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Prepares everything and contacts nobody: the first call connects, so a supervisor starts while Docker is down.
+    /// Creates a client. The first call connects, so that a supervisor can start while Docker is down.
     ///
     /// # Errors
-    /// [`RuntimeError::Failed`] when the host's address is of no kind that is supported, or a certificate for it is missing.
+    /// [`RuntimeError::Failed`] when the host's address is not supported or a certificate for it is missing.
     pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
         Self::connect_with(settings, None)
     }
 
-    /// The same for one who takes charge by `lock`. Without a lock, everybody is in charge.
+    /// [`Docker::connect`] for a supervisor that takes charge by `lock`. Without a lock, no other supervisor is excluded.
     ///
     /// # Errors
     /// As [`Docker::connect`].

@@ -1,4 +1,4 @@
-//! Creating a container, so that none is left over: not by a late answer, nor by a caller that went away.
+//! Creates containers and leaves none behind, even if the engine answers late or the caller is dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
 
 const CREATE: &str = "create the container";
 
-/// A create is waited for this many call timeouts. A busy engine creates late, and a late container is better used
-/// than removed.
+/// How many call timeouts to wait for a create. A busy engine creates late, and using a late container is better than
+/// removing it.
 const PATIENCE: u32 = 3;
 
-/// After a create whose answer was lost, its container may show up for this long.
+/// How long to look for the container of a create whose answer was lost.
 const SETTLE: Duration = Duration::from_secs(1);
 const SETTLE_POLL: Duration = Duration::from_millis(100);
 
 impl Docker {
-    /// Creates the container and returns its id. A left-over of the same sandbox that holds the name is removed first.
+    /// Creates the container and returns its id. Removes a left-over of the same sandbox that has the name.
     pub(super) async fn create(&self, start: &Start, cancel: &CancellationToken) -> Result<String, RuntimeError> {
         match self.create_once(start, cancel).await? {
             Ok(id) => return Ok(id),
@@ -40,8 +40,8 @@ impl Docker {
         }
     }
 
-    /// One create. The request runs in a task of its own, so nothing that happens to the caller cuts it off half way.
-    /// The outer error: it was not sent.
+    /// Sends one create. The request runs in a task of its own, so that dropping the caller does not interrupt it. The outer
+    /// error means that it was not sent.
     async fn create_once(
         &self,
         start: &Start,
@@ -57,15 +57,15 @@ impl Docker {
         Ok(match timeout(limit, receiver).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_closed)) => Err(CallError::Broken("the call was given up".to_owned())),
-            // The receiver is dropped with this: should the container appear yet, the task removes it.
+            // This drops the receiver: if the container still appears, the task removes it.
             Err(_elapsed) => Err(CallError::TimedOut(limit)),
         })
     }
 
-    /// Makes way under the name of `start`, if what holds it is a left-over of the same sandbox.
+    /// Removes the container that has the name of `start` if it is a left-over of the same sandbox.
     async fn clear_name(&self, start: &Start, conflict: &RuntimeError) -> Result<(), RuntimeError> {
         let holder = self.inspect_by_id(&start.name).await.map_err(|error| error.during("see who holds the name"))?;
-        // None: it has gone meanwhile, or is on its way in or out. Another create tells.
+        // It is gone, or about to come or go: another create will tell.
         let Some(holder) = holder else { return Ok(()) };
         let mut left_over = ContainerRef::by_labels(start.id.clone(), Owner::Sandglass);
         if !self.owns(&holder, &left_over) {
@@ -80,13 +80,13 @@ impl Docker {
         self.terminate(&left_over).await
     }
 
-    /// What a failed create is told as. If its answer was lost, its container may be about to appear: the caller's
-    /// removal has to find it, so it is looked for a little while.
+    /// The error of a failed create. If the answer was lost, the container may be about to appear, and the caller's removal
+    /// has to find it: so this first waits for it a little.
     async fn failed(&self, start: &Start, error: CallError) -> RuntimeError {
         if error.is_ambiguous() {
             let container = ContainerRef::by_labels(start.id.clone(), Owner::Sandglass);
             let settled = timeout(SETTLE, async {
-                // Found, or the engine is down and creates nothing: either ends the wait.
+                // An error ends the wait, too: an engine that is down creates nothing.
                 while self.candidates(&container).await.is_ok_and(|found| found.is_empty()) {
                     tokio::time::sleep(SETTLE_POLL).await;
                 }
@@ -102,7 +102,7 @@ impl Docker {
     }
 }
 
-/// Creates, and hands the outcome to whoever waits for it. When nobody does any more, what was created is removed.
+/// Creates a container and sends the outcome. If the receiver is gone, removes the container.
 async fn create_or_discard(
     engine: Arc<Engine>,
     name: String,

@@ -1,11 +1,10 @@
-//! How a container ended: by itself while the engine stayed up, or with the engine
-//! ([design: engine restart](crate::design::engine::engine_restart)). And what it wrote last.
+//! Finds out whether a container ended by itself while the engine stayed up, or with the engine
+//! ([design: engine restart](crate::design::engine::engine_restart)); and what it wrote last.
 //!
-//! An engine that goes away stops its containers, and one that was killed does so when it comes back: to a look, both are
-//! containers that ended with exit code 143 like any that somebody has stopped. What tells them apart is the engine's
-//! memory of events, which goes with its process. An engine that remembers the end of a container, and something before
-//! it that only an engine in service does, was up when the container ended. If it then stays up for a while, the end was
-//! not part of its own.
+//! An engine stops its containers when it shuts down, or, after it was killed, when it comes back. By inspection, these
+//! containers look like any that somebody stopped: exit code 143. The engine's memory of events, which ends with its process,
+//! distinguishes them. An engine that remembers the end of a container, and before it an event that only happens in service,
+//! was up when the container ended. If it stays up for a while after, it did not end the container by shutting down.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,60 +15,60 @@ use bollard::{
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Docker, error::CallError, find::Look};
+use super::{Docker, error::CallError, find::Search};
 use crate::ports::runtime::{ContainerRef, EndAccount};
 
-/// How long an engine has to stay up after an end. When a host goes down, containers may be ended shortly before their
-/// engine is; and a container that is restarted by hand is started within this time.
+/// How long an engine has to stay up after an end. When a host shuts down, containers may end shortly before their engine.
+/// A restart by hand also starts the container within this time.
 const MOMENT: Duration = Duration::from_secs(2);
-/// What an engine remembers, it tells at once: after so much silence, that was all.
+/// How long to wait for the next remembered event: an engine sends them all at once.
 const ALL_TOLD: Duration = Duration::from_millis(300);
-/// How long a stream whose engine has gone may take to break.
+/// How long a stream may take to break after its engine is gone.
 const BREAKS_WITHIN: Duration = Duration::from_millis(50);
-/// How long before an end the kernel must have killed a process for the two to be one.
+/// The kernel's kill counts as the cause of an end that follows within this time.
 const OOM_WINDOW_NANOS: i64 = 2_000_000_000;
 
-/// How much of a container's output is kept when it has ended.
+/// How much of a container's output to keep when it has ended.
 const LINES: &str = "20";
 const BYTES: usize = 4096;
 
-/// What happens to containers only when an engine in service is asked for it, never while it starts.
+/// Events that happen only on request of a client, never while an engine starts.
 const IN_SERVICE: [&str; 6] = ["create", "attach", "commit", "exec_create", "pause", "top"];
 
 impl Docker {
-    /// What the engine remembers of the container's end. Whatever goes wrong on the way proves nothing.
+    /// Asks the engine what it remembers of the container's end. A failure proves nothing and returns the default.
     pub(super) async fn account(&self, container: &ContainerRef) -> EndAccount {
-        let Ok(Look::Ours(found)) = self.find(container).await else { return EndAccount::default() };
+        let Ok(Search::Ours(found)) = self.find(container).await else { return EndAccount::default() };
         let Some(id) = found.id else { return EndAccount::default() };
         let _lane = self.engine.pool.account().await;
         let until = Instant::now() + MOMENT;
-        let mut messages = self.remembered();
-        let mut memory = Memory::of(id);
+        let mut messages = self.all_events();
+        let mut evidence = Evidence::of(id);
         loop {
-            let wait = if memory.may_prove() { until } else { until.min(Instant::now() + ALL_TOLD) };
+            let wait = if evidence.in_service { until } else { until.min(Instant::now() + ALL_TOLD) };
             match timeout_at(wait, messages.next()).await {
-                Ok(Some(Ok(message))) => memory.note(&message),
-                // Its engine has gone, or cannot be asked.
+                Ok(Some(Ok(message))) => evidence.note(&message),
+                // The engine is gone or cannot be asked.
                 Ok(Some(Err(_)) | None) => return EndAccount::default(),
                 Err(_elapsed) => break,
             }
         }
-        // An engine that goes away takes no new calls first. Where something else keeps its socket open meanwhile, the
-        // next engine answers, and then the stream is broken.
-        if !memory.proves() || self.engine.ping().await.is_err() {
+        // An engine that shuts down first stops taking calls. If something else keeps its socket open, the next engine
+        // answers, and then the stream is broken.
+        if evidence.ended.is_none() || self.engine.ping().await.is_err() {
             return EndAccount::default();
         }
         match timeout(BREAKS_WITHIN, messages.next()).await {
             Ok(Some(Err(_)) | None) => EndAccount::default(),
             Ok(Some(Ok(_))) | Err(_) => {
-                let last_output = self.last_output(&memory.id, LINES, BYTES).await;
-                EndAccount { stayed_up: true, out_of_memory: memory.out_of_memory(), last_output }
+                let last_output = self.last_output(&evidence.id, LINES, BYTES).await;
+                EndAccount { stayed_up: true, out_of_memory: evidence.out_of_memory(), last_output }
             }
         }
     }
 
-    /// The last lines that the container wrote, of which the end counts if they are longer than this. `None`: it wrote
-    /// nothing, or its log cannot be had, as with a driver that keeps none: it only explains something else.
+    /// The last `lines` of the container's output, at most `bytes` from its end. `None` if there is no output, or if it cannot
+    /// be read, as with a log driver that keeps none.
     pub(super) async fn last_output(&self, id: &str, lines: &str, bytes: usize) -> Option<String> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(lines).build();
         let read = self.engine.call(|docker| async move {
@@ -77,7 +76,7 @@ impl Docker {
             let mut parts = std::pin::pin!(docker.logs(id, Some(options)));
             while let Some(part) = parts.next().await {
                 text.extend_from_slice(&part?.into_bytes());
-                // A line may be as long as it likes.
+                // Lines are of any length.
                 if text.len() > 4 * bytes {
                     text.drain(..text.len() - 2 * bytes);
                 }
@@ -87,25 +86,26 @@ impl Docker {
         end_of(&read.await.ok()?, bytes)
     }
 
-    /// Everything that the engine remembers of containers, and what happens from now on.
-    fn remembered(&self) -> BoxStream<'static, Result<EventMessage, CallError>> {
+    /// Streams all remembered events of containers, and then the new ones.
+    fn all_events(&self) -> BoxStream<'static, Result<EventMessage, CallError>> {
         let filters = HashMap::from([("type", vec!["container"])]);
         let options = EventsOptionsBuilder::default().filters(&filters).since("0").build();
         self.engine.clone().stream(move |client| client.events(Some(options)))
     }
 }
 
-/// What was told of one container's end, in the engine's order.
-struct Memory {
+/// What the engine's events, noted in their order, tell about one container's end.
+struct Evidence {
     id: String,
+    /// Whether an event has shown that the engine is in service.
     in_service: bool,
-    /// When it ended, in the engine's nanoseconds, if something before that showed that the engine was in service.
+    /// When the container ended, in the engine's nanoseconds, if the engine was in service before.
     ended: Option<i64>,
-    /// When the kernel last killed a process of it.
+    /// When the kernel last killed one of its processes.
     oom: Option<i64>,
 }
 
-impl Memory {
+impl Evidence {
     fn of(id: String) -> Self {
         Self { id, in_service: false, ended: None, oom: None }
     }
@@ -120,31 +120,21 @@ impl Memory {
             "start" if is_it => {
                 (self.in_service, self.ended, self.oom) = (true, None, None);
             }
-            // Some are followed by what was executed.
+            // Some actions are followed by a colon and the command.
             _ => self.in_service |= IN_SERVICE.contains(&action.split(':').next().unwrap_or_default()),
         }
     }
 
-    /// Whether the end that is missing may still be told.
-    fn may_prove(&self) -> bool {
-        self.in_service
-    }
-
-    fn proves(&self) -> bool {
-        self.ended.is_some()
-    }
-
-    /// The kernel's word may come after the end that it is about.
+    /// Whether the kernel's kill caused the end. The event of the kill may come after that of the end.
     fn out_of_memory(&self) -> bool {
         self.ended.zip(self.oom).is_some_and(|(ended, oom)| oom >= ended - OOM_WINDOW_NANOS)
     }
 }
 
-/// The end of an output as a text of at most so many bytes: what is no UTF-8 is replaced. `None`: nothing but space.
+/// The end of `output` as a text of at most `bytes`, with invalid UTF-8 replaced. `None` if it is blank.
 fn end_of(output: &[u8], bytes: usize) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let text = text.trim();
-    // Whole characters only, from the end: what comes last tells most.
     let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= bytes)?;
     Some(text[from..].to_owned())
 }
@@ -155,36 +145,46 @@ mod tests {
 
     use super::*;
 
-    fn memory(events: &[(&str, &str, i64)]) -> Memory {
-        let mut memory = Memory::of("it".to_owned());
+    fn evidence(events: &[(&str, &str, i64)]) -> Evidence {
+        let mut evidence = Evidence::of("it".to_owned());
         for (id, action, seconds) in events {
-            memory.note(&EventMessage {
+            evidence.note(&EventMessage {
                 action: Some((*action).to_owned()),
                 actor: Some(EventActor { id: Some((*id).to_owned()), attributes: None }),
                 time_nano: Some(seconds * 1_000_000_000),
                 ..Default::default()
             });
         }
-        memory
+        evidence
     }
 
     #[test]
     fn an_end_is_proved_only_by_what_an_engine_in_service_did_before_it() {
-        assert!(memory(&[("it", "start", 1), ("it", "kill", 5), ("it", "die", 5)]).proves());
-        assert!(memory(&[("other", "exec_create: /bin/health", 1), ("it", "die", 5)]).proves());
-        // This is what an engine does that finds containers of the one before, which was killed.
-        assert!(!memory(&[("it", "kill", 5), ("it", "unpause", 5), ("it", "die", 5), ("other", "start", 6)]).proves());
-        assert!(!memory(&[("other", "destroy", 5), ("it", "die", 5), ("other", "create", 6)]).proves());
-        assert!(!memory(&[("it", "start", 1), ("it", "die", 2), ("it", "start", 2)]).proves(), "it was started since");
-        assert!(!memory(&[]).proves());
+        assert!(evidence(&[("it", "start", 1), ("it", "kill", 5), ("it", "die", 5)]).ended.is_some());
+        assert!(evidence(&[("other", "exec_create: /bin/health", 1), ("it", "die", 5)]).ended.is_some());
+        // An engine does this when it starts and finds containers of a predecessor that was killed.
+        assert!(
+            evidence(&[("it", "kill", 5), ("it", "unpause", 5), ("it", "die", 5), ("other", "start", 6)])
+                .ended
+                .is_none()
+        );
+        assert!(evidence(&[("other", "destroy", 5), ("it", "die", 5), ("other", "create", 6)]).ended.is_none());
+        assert!(
+            evidence(&[("it", "start", 1), ("it", "die", 2), ("it", "start", 2)]).ended.is_none(),
+            "it was started since"
+        );
+        assert!(evidence(&[]).ended.is_none());
     }
 
     #[test]
     fn the_kernels_word_counts_when_it_is_about_this_end() {
-        assert!(memory(&[("it", "start", 1), ("it", "oom", 9), ("it", "die", 9)]).out_of_memory());
-        assert!(memory(&[("it", "start", 1), ("it", "die", 9), ("it", "oom", 10)]).out_of_memory(), "it came late");
-        assert!(!memory(&[("it", "start", 1), ("it", "oom", 3), ("it", "die", 9)]).out_of_memory(), "it was a child's");
-        assert!(!memory(&[("it", "start", 1), ("other", "oom", 9), ("it", "die", 9)]).out_of_memory());
+        assert!(evidence(&[("it", "start", 1), ("it", "oom", 9), ("it", "die", 9)]).out_of_memory());
+        assert!(evidence(&[("it", "start", 1), ("it", "die", 9), ("it", "oom", 10)]).out_of_memory(), "it came late");
+        assert!(
+            !evidence(&[("it", "start", 1), ("it", "oom", 3), ("it", "die", 9)]).out_of_memory(),
+            "it was a child's"
+        );
+        assert!(!evidence(&[("it", "start", 1), ("other", "oom", 9), ("it", "die", 9)]).out_of_memory());
     }
 
     #[test]

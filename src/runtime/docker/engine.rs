@@ -1,7 +1,6 @@
-//! Calls to the engine: each with a permit and a timeout, on a client that is made when it is needed.
+//! Calls the engine, with a permit and a timeout per call. The client is created on demand.
 
 use std::{
-    future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,22 +22,21 @@ use super::{
 };
 use crate::{host::EngineLock, ports::runtime::RuntimeError, runtime::identity::Identity};
 
-/// How long a start waits for an engine that does not say which one it is.
+/// How long a start waits for the engine's id.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection to the engine. "Connection" is a figure of speech: each call opens a socket of its own, and what is
-/// kept is the API version that was agreed on. It is forgotten when a call finds the engine unreachable or silent, so
-/// an engine that comes back as another version, or as another engine, is asked again.
+/// The engine. Each call opens a socket of its own; the client only keeps the negotiated API version and the engine's id. It
+/// is dropped when the engine is unreachable or silent, since another version or another engine may come back.
 pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) pool: Pool,
-    /// `None`: nobody is kept out.
+    /// `None` if no other supervisor is excluded.
     charge: Option<Charge>,
     host: Host,
     client: Mutex<Option<Connected>>,
 }
 
-/// A client, and the id of the engine that it was made for, where somebody is kept out.
+/// A client and the id of its engine; the id is empty if no other supervisor is excluded.
 #[derive(Clone)]
 struct Connected {
     client: bollard::Docker,
@@ -52,12 +50,11 @@ impl Engine {
         Ok(Self { pool, settings, charge, host, client: Mutex::new(None) })
     }
 
-    /// Where it is.
     pub(super) fn host(&self) -> &Host {
         &self.host
     }
 
-    /// One call within the usual timeout, once there is a permit for it. It may be dropped at any time.
+    /// Waits for a permit and makes one call within the usual timeout. Can be dropped at any time.
     pub(super) async fn call<T, F>(&self, request: impl FnOnce(bollard::Docker) -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Error>>,
@@ -66,7 +63,7 @@ impl Engine {
         self.call_with(permit, self.settings.call_timeout, request).await
     }
 
-    /// One call within `limit`, under a permit that was got before; it is given back when the call ends.
+    /// Makes one call within `limit`, and then gives back the permit.
     pub(super) async fn call_with<T, F>(
         &self,
         _permit: Permit<'_>,
@@ -85,7 +82,7 @@ impl Engine {
         outcome
     }
 
-    /// One call without a permit or a timeout, for those that bring their own bounds: pulls and creates.
+    /// Makes one call without a permit or a timeout, for pulls and creates, which have their own limits.
     pub(super) async fn unbounded<T, F>(&self, request: impl FnOnce(bollard::Docker) -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Error>>,
@@ -96,8 +93,8 @@ impl Engine {
         outcome
     }
 
-    /// A stream without a permit, since it may stay open for ever. Only its opening is bounded, by the time of a call:
-    /// the engine answers at once that there will be something to read, and after that, silence is no failure.
+    /// Opens a stream without a permit, since it may stay open indefinitely. Only its opening has a timeout: the engine sends
+    /// the response's head at once, and silence after that is no failure.
     pub(super) fn stream<T, S>(
         self: Arc<Self>,
         request: impl FnOnce(bollard::Docker) -> S + Send + 'static,
@@ -111,7 +108,7 @@ impl Engine {
                 Ok(client) => client,
                 Err(error) => return stream::once(ready(Err(error))).left_stream(),
             };
-            // The library counts in whole seconds, and rounds down.
+            // The library rounds down to whole seconds.
             let limit = Duration::from_secs(self.settings.call_timeout.as_secs().saturating_add(1));
             let engine = Arc::clone(&self);
             let items = request(client.with_timeout(limit)).map(move |item| {
@@ -122,13 +119,13 @@ impl Engine {
                 self.note(&item);
                 item
             });
-            // An engine that goes away may end it without a word.
+            // An engine that shuts down may end the stream without an error.
             items.chain(stream::once(async move { engine.forget_client() }).filter_map(|()| ready(None))).right_stream()
         };
         stream::once(open).flatten().boxed()
     }
 
-    /// Does it answer? Asked beside the pool: the truth is wanted most when all permits are stuck in a hanging engine.
+    /// Checks that the engine answers. Takes no permit: this matters most when a hanging engine holds them all.
     pub(super) async fn ping(&self) -> Result<(), RuntimeError> {
         match self.call_with(None, self.settings.call_timeout, |docker| async move { docker.ping().await }).await {
             Ok(_) => Ok(()),
@@ -137,20 +134,17 @@ impl Engine {
         }
     }
 
-    /// The client, made and its API version agreed on if there is none. Two calls may both find none and both make
-    /// one: that costs a round trip, while a lock would line up every caller behind an engine that does not answer.
     async fn client(&self) -> Result<bollard::Docker, CallError> {
         self.connected().await.map(|connected| connected.client)
     }
 
-    /// By what this supervisor's containers are told from others.
     pub(super) fn identity(&self) -> Identity<'_> {
         Identity { prefix: &self.settings.prefix, origin: self.charge.as_ref().and_then(Charge::origin) }
     }
 
     pub(super) async fn in_charge(&self) -> Option<String> {
         let charge = self.charge.as_ref()?;
-        // An engine that is away is asked when it is back.
+        // If the engine is unreachable, the next client asks it.
         let engine = timeout(PATIENCE, self.id()).await.ok()?.ok()?;
         charge.holder(&engine).await
     }
@@ -159,7 +153,7 @@ impl Engine {
         let Some(charge) = &self.charge else { return Ok(()) };
         charge.set_store(Some(store.to_owned()));
         let Ok(Ok(engine)) = timeout(PATIENCE, self.id()).await else {
-            // The next client finds out.
+            // The next client takes charge.
             self.forget_client();
             return Ok(());
         };
@@ -179,27 +173,26 @@ impl Engine {
         }
     }
 
-    /// The engine's id. Empty where nobody is kept out.
     async fn id(&self) -> Result<String, CallError> {
         self.connected().await.map(|connected| connected.engine_id)
     }
 
+    /// The client; creates one if there is none. Two calls may both create one, which costs a round trip, while a lock would
+    /// queue every caller behind an engine that does not answer.
     async fn connected(&self) -> Result<Connected, CallError> {
         let known = self.slot().clone();
         if let Some(connected) = known {
             return Ok(connected);
         }
         let fresh = self.host.client().map_err(|error| CallError::new(&self.host, error))?;
-        let limit = self.settings.call_timeout;
-        let negotiated = match timeout(limit, fresh.negotiate_version()).await {
-            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error))?,
-            Err(_elapsed) => return Err(self.silent(limit)),
-        };
+        let negotiated = self.answered(fresh.negotiate_version()).await?;
         let version = negotiated.client_version();
         let client = adjust_requests(negotiated, version);
         let mut engine_id = String::new();
         if let Some(charge) = &self.charge {
-            engine_id = self.ask_for_id(&client).await?;
+            // An engine without an id is identified by its address.
+            let id = self.answered(client.info()).await?.id.filter(|id| !id.is_empty());
+            engine_id = id.unwrap_or_else(|| self.host.to_string());
             charge.admit(&engine_id).await?;
         }
         tracing::debug!(host = %self.host, api_version = %version, engine_id, "connected to the container engine");
@@ -208,22 +201,21 @@ impl Engine {
         Ok(connected)
     }
 
-    async fn ask_for_id(&self, client: &bollard::Docker) -> Result<String, CallError> {
+    /// Awaits a call of a new client; an engine that does not answer it counts as unreachable.
+    async fn answered<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, CallError> {
         let limit = self.settings.call_timeout;
-        let info = match timeout(limit, client.info()).await {
-            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error))?,
-            Err(_elapsed) => return Err(self.silent(limit)),
-        };
-        // One that has none is told by its address.
-        Ok(info.id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.host.to_string()))
+        match timeout(limit, call).await {
+            Ok(outcome) => outcome.map_err(|error| CallError::new(&self.host, error)),
+            Err(_elapsed) => Err(self.silent(limit)),
+        }
     }
 
-    /// The next call asks the engine anew which one it is.
+    /// Has the next call create a client.
     fn forget_client(&self) {
         *self.slot() = None;
     }
 
-    /// Forgets the client after an error that tells of no living connection, or of an engine of another version.
+    /// Forgets the client after an error that shows a dead connection or another API version.
     fn note<T>(&self, outcome: &Result<T, CallError>) {
         let stale = match outcome {
             Err(CallError::Unreachable { .. } | CallError::TimedOut(_)) => true,

@@ -1,4 +1,4 @@
-//! Unreachable or failed: what a call's error means.
+//! Classifies errors of calls: unreachable or failed.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::{ports::runtime::RuntimeError, runtime::causes::with_causes};
 
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
-/// What a proxy before the engine answers while the engine is away.
+/// The answers of a proxy in front of an engine that is down.
 const BAD_GATEWAY: u16 = 502;
 const UNAVAILABLE: u16 = 503;
 const GATEWAY_TIMEOUT: u16 = 504;
 
-/// What an engine that speaks TLS answers to a plain request; no call has reached it then.
+/// The answer of a TLS server to a plain request, which never reaches the engine.
 const WANTS_TLS: &str = "HTTP request to an HTTPS server";
 
-/// Why a call did not do what it was for, before it is told to anybody.
+/// Why a call failed, before it becomes an error of the port.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// No answer, since there is no connection. `sent`: the request may have reached the engine before it broke.
+    /// The connection failed. With `sent`, the request may have reached the engine before.
     #[error("{message}")]
     Unreachable { message: String, sent: bool },
-    /// The engine's answer.
+    /// The engine answered with an error.
     #[error("{message}")]
     Refused { status: u16, message: String },
-    /// No answer in time.
+    /// The engine did not answer in time.
     #[error("the engine did not answer within {0:?}")]
     TimedOut(Duration),
-    /// Anything else, such as an answer that cannot be read.
+    /// Anything else, such as an unreadable answer.
     #[error("{0}")]
     Broken(String),
 }
@@ -62,12 +62,10 @@ impl CallError {
         }
     }
 
-    /// The engine says that there is none.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: NOT_FOUND, .. })
     }
 
-    /// The engine says that something is in the way.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: CONFLICT, .. })
     }
@@ -76,12 +74,12 @@ impl CallError {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// The engine may still do, or have done, what it was asked for.
+    /// Whether the engine may have executed the call, or may still do so.
     pub(super) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Unreachable { sent: true, .. } | Self::TimedOut(_) | Self::Broken(_))
     }
 
-    /// For the caller: `deed` finishes "failed to …".
+    /// Converts to an error of the port; `deed` completes "failed to …".
     pub(super) fn during(self, deed: &str) -> RuntimeError {
         match self {
             Self::Unreachable { message, .. } => RuntimeError::Unreachable(message),

@@ -1,4 +1,4 @@
-//! What happens to the containers of ours ([design: events](crate::design::engine::events)).
+//! Streams events of this supervisor's containers ([design: events](crate::design::engine::events)).
 
 use std::collections::HashMap;
 
@@ -14,9 +14,8 @@ use crate::{
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
 impl Docker {
-    /// One stream for both owners' containers, and the labels are compared here: an engine cannot ask for "these labels
-    /// or those", and of two streams one may be behind the other when they break, so that no single time would tell
-    /// where to go on.
+    /// Opens one stream for both owners' containers and compares the labels here. Engines cannot filter for "these labels or
+    /// those", and two streams could break at different positions, so that no single time would tell where to resume.
     pub(super) fn event_stream(
         &self,
         since: Option<EpochSeconds>,
@@ -40,10 +39,10 @@ impl Docker {
             .boxed()
     }
 
-    /// The event in the port's words, if it is about a container of ours.
+    /// Converts an event that is about one of this supervisor's containers.
     fn event(&self, message: EventMessage) -> Option<ContainerEvent> {
         let actor = message.actor?;
-        // An event carries its container's labels among its own attributes.
+        // They include the container's labels.
         let attributes = actor.attributes.unwrap_or_default();
         let kind = match message.action.as_deref()? {
             "start" => Kind::Started,
@@ -62,15 +61,15 @@ impl Docker {
     }
 }
 
-/// Rounded down to whole microseconds, which a float holds exactly enough to find them again: an event's time must
-/// never name a moment after it, or resuming from it would miss it.
+/// The event's time, rounded down to whole microseconds, which survive the conversion to a float and back. A time after the
+/// event would make a resumed stream miss it.
 fn at(nanos: Option<i64>, seconds: Option<i64>) -> Option<EpochSeconds> {
     let whole = || seconds.map(|seconds| seconds.saturating_mul(MICROS_PER_SECOND));
     let micros = nanos.map(|nanos| nanos.div_euclid(1000)).or_else(whole)?;
     Some(micros as f64 / MICROS_PER_SECOND as f64)
 }
 
-/// The time as the engine takes it: seconds, and all nine digits of the nanoseconds.
+/// Formats a time for the engine: seconds and nine digits of nanoseconds.
 fn timestamp(at: EpochSeconds) -> String {
     let micros = ((at * MICROS_PER_SECOND as f64).round() as i64).max(0);
     format!("{}.{:06}000", micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND)

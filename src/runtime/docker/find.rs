@@ -1,4 +1,5 @@
-//! Finding the container that is ours, and no other ([design: ours only](crate::design::engine::ours_only)).
+//! Finds the container that a [`ContainerRef`] means, and no other
+//! ([design: ours only](crate::design::engine::ours_only)).
 
 use std::collections::HashMap;
 
@@ -13,31 +14,30 @@ use crate::{
     runtime::labels::LabelMap,
 };
 
-/// The shortest id that Docker's own tools print. Anything shorter, or with other digits, may be a name.
+/// The length of the shortest id that Docker's tools print. A shorter text may be a name.
 const SHORT_ID: usize = 12;
 
-/// What a look at one container found.
-pub(super) enum Look {
-    /// It is there and carries the labels.
+/// The result of a search.
+pub(super) enum Search {
+    /// It exists and matches.
     Ours(Box<ContainerInspectResponse>),
-    /// It is there and is somebody else's.
+    /// A container exists that does not match.
     Foreign,
-    /// The engine answered that there is none.
+    /// The engine answered that it does not exist.
     Missing,
 }
 
 impl Docker {
-    /// Looks at exactly the container `id` and compares its labels with what `container` claims.
-    pub(super) async fn look(&self, id: &str, container: &ContainerRef) -> Result<Look, CallError> {
+    /// Inspects exactly the container `id` and compares it with `container`.
+    pub(super) async fn check(&self, id: &str, container: &ContainerRef) -> Result<Search, CallError> {
         match self.inspect_by_id(id).await? {
-            None => Ok(Look::Missing),
-            Some(found) if self.owns(&found, container) => Ok(Look::Ours(Box::new(found))),
-            Some(_) => Ok(Look::Foreign),
+            None => Ok(Search::Missing),
+            Some(found) if self.owns(&found, container) => Ok(Search::Ours(Box::new(found))),
+            Some(_) => Ok(Search::Foreign),
         }
     }
 
-    /// The ids that `container` may stand for: its own, else all that carry its labels under the right name, the likeliest
-    /// first.
+    /// The ids that `container` may mean, the likeliest first: its own, or those of all containers with its labels and name.
     pub(super) async fn candidates(&self, container: &ContainerRef) -> Result<Vec<String>, CallError> {
         match known_id(container) {
             Some(id) => Ok(vec![id.to_owned()]),
@@ -45,20 +45,20 @@ impl Docker {
         }
     }
 
-    /// The first candidate that is ours; [`Look::Foreign`] when only a foreign one is there.
-    pub(super) async fn find(&self, container: &ContainerRef) -> Result<Look, CallError> {
-        let mut found = Look::Missing;
+    /// The first candidate that matches; [`Search::Foreign`] if there are only others.
+    pub(super) async fn find(&self, container: &ContainerRef) -> Result<Search, CallError> {
+        let mut found = Search::Missing;
         for id in self.candidates(container).await? {
-            match self.look(&id, container).await? {
-                Look::Missing => {}
-                Look::Foreign => found = Look::Foreign,
-                ours @ Look::Ours(_) => return Ok(ours),
+            match self.check(&id, container).await? {
+                Search::Missing => {}
+                Search::Foreign => found = Search::Foreign,
+                ours @ Search::Ours(_) => return Ok(ours),
             }
         }
         Ok(found)
     }
 
-    /// The container `reference`, which is an id, or a name where nothing but its holder is asked for.
+    /// Inspects a container by its id, or by its name to find out who has that name.
     pub(super) async fn inspect_by_id(&self, reference: &str) -> Result<Option<ContainerInspectResponse>, CallError> {
         match self.engine.call(|docker| async move { docker.inspect_container(reference, None).await }).await {
             Ok(found) => Ok(Some(found)),
@@ -84,15 +84,15 @@ impl Docker {
         Ok(found.into_iter().filter_map(|summary| summary.id).collect())
     }
 
-    /// The containers that carry all of these labels, whatever they are doing.
+    /// The containers with all of these labels, in any state.
     pub(super) async fn summaries(&self, labels: Vec<String>) -> Result<Vec<ContainerSummary>, CallError> {
         let filters = HashMap::from([("label".to_owned(), labels)]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.engine.call(|docker| async move { docker.list_containers(Some(options)).await }).await
     }
 
-    /// Whether the container that was found is the one of `container`: by its labels, and by its id (the engine takes a name
-    /// for an id, too), or where none is known by its name.
+    /// Whether `found` matches `container` by its labels and its id, or by its labels and its name if the id is unknown. The id
+    /// is compared since the engine also accepts names.
     pub(super) fn owns(&self, found: &ContainerInspectResponse, container: &ContainerRef) -> bool {
         let identity = self.engine.identity();
         labels_of(found).is_some_and(|labels| {
@@ -105,7 +105,7 @@ impl Docker {
     }
 }
 
-/// The id that `container` tells, if the engine can take it for nothing else.
+/// The id of `container`, if the engine cannot mistake it for a name.
 fn known_id(container: &ContainerRef) -> Option<&str> {
     container.container_id.as_deref().filter(|id| is_id(id))
 }
@@ -115,7 +115,7 @@ pub(super) fn name_of(found: &ContainerInspectResponse) -> &str {
     found.name.as_deref().unwrap_or_default().trim_start_matches('/')
 }
 
-/// The container's own name: links of other containers are shown as further ones, such as `/other/alias`.
+/// The container's own name. Links of other containers appear as further names, such as `/other/alias`.
 pub(super) fn own_name(names: &[String]) -> &str {
     let mut names = names.iter().map(|name| name.trim_start_matches('/'));
     names.find(|name| !name.contains('/')).unwrap_or_default()
@@ -125,12 +125,12 @@ pub(super) fn labels_of(found: &ContainerInspectResponse) -> Option<&LabelMap> {
     found.config.as_ref().and_then(|config| config.labels.as_ref())
 }
 
-/// Whether `text` can only be an id. A record may hold anything, and what is no id would become part of a path.
+/// Whether `text` can only be an id. A record may contain any text, which becomes part of a request's path.
 fn is_id(text: &str) -> bool {
     text.len() >= SHORT_ID && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What lives before what has ended, and the newest first.
+/// Orders living containers after ended ones, and newer after older ones.
 fn likelihood(summary: &ContainerSummary) -> (bool, i64) {
     let lives = matches!(
         summary.state,

@@ -1,74 +1,61 @@
 //! Pause and resume.
 
-use bollard::models::ContainerInspectResponse;
+use bollard::{errors::Error, models::ContainerInspectResponse};
 
-use super::{Docker, find::Look, view};
+use super::{Docker, find::Search, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},
 };
 
 impl Docker {
-    /// Freezes the container.
     pub(super) async fn freeze(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
-        let id = match self.ours(container, "pause").await? {
-            (_, Container::Paused) => return Ok(()),
-            (id, Container::Running) => id,
-            (_, other) => return Err(not_alive("pause", other)),
-        };
-        let id = id.as_str();
-        let outcome = self.engine.call(|docker| async move { docker.pause_container(id).await }).await;
-        self.settle(container, "pause", Container::Paused, outcome.map_err(|error| error.during("pause the container")))
-            .await
+        let call = |docker: bollard::Docker, id: String| async move { docker.pause_container(&id).await };
+        self.turn(container, "pause", Container::Running, Container::Paused, call).await
     }
 
-    /// Thaws the container.
     pub(super) async fn thaw(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
-        let id = match self.ours(container, "resume").await? {
-            (_, Container::Running) => return Ok(()),
-            (id, Container::Paused) => id,
-            (_, other) => return Err(not_alive("resume", other)),
-        };
-        let id = id.as_str();
-        let outcome = self.engine.call(|docker| async move { docker.unpause_container(id).await }).await;
-        self.settle(
-            container,
-            "resume",
-            Container::Running,
-            outcome.map_err(|error| error.during("resume the container")),
-        )
-        .await
+        let call = |docker: bollard::Docker, id: String| async move { docker.unpause_container(&id).await };
+        self.turn(container, "resume", Container::Paused, Container::Running, call).await
     }
 
-    /// After a failure, what counts is what the container does now: somebody else may have done the same, or the call
-    /// took longer than its timeout.
-    async fn settle(
+    /// Turns the container from one state into another by `call`. After a failure, its state decides: somebody else may have
+    /// done the same, or the call may have taken longer than its timeout.
+    async fn turn<F: Future<Output = Result<(), Error>>>(
         &self,
         container: &ContainerRef,
         deed: &str,
-        wanted: Container,
-        outcome: Result<(), RuntimeError>,
+        from: Container,
+        to: Container,
+        call: impl FnOnce(bollard::Docker, String) -> F,
     ) -> Result<(), RuntimeError> {
+        let id = match self.ours(container, deed).await? {
+            (_, state) if state == to => return Ok(()),
+            (id, state) if state == from => id,
+            (_, other) => return Err(not_alive(deed, other)),
+        };
+        let outcome = self.engine.call(|docker| call(docker, id)).await;
+        let outcome = outcome.map_err(|error| error.during(&format!("{deed} the container")));
         let Err(RuntimeError::Failed(message)) = outcome else { return outcome };
         match self.ours(container, deed).await {
-            Ok((_, state)) if state == wanted => Ok(()),
+            Ok((_, state)) if state == to => Ok(()),
             _ => Err(RuntimeError::Failed(message)),
         }
     }
 
-    /// The full id of the sandbox's container, and what it does.
+    /// The full id of the sandbox's container, and its state.
     async fn ours(&self, container: &ContainerRef, deed: &str) -> Result<(String, Container), RuntimeError> {
         match self.find(container).await.map_err(|error| error.during(&format!("{deed} the container")))? {
-            Look::Ours(found) => Ok((full_id(&found)?, view::state(&found))),
-            Look::Foreign => Err(RuntimeError::Failed(format!(
+            Search::Ours(found) => Ok((full_id(&found)?, view::state(&found))),
+            Search::Foreign => Err(RuntimeError::Failed(format!(
                 "failed to {deed} the container: by its labels it is not ours, so it was left alone"
             ))),
-            Look::Missing => Err(RuntimeError::Failed(format!("failed to {deed} the container: there is none"))),
+            Search::Missing => Err(RuntimeError::Failed(format!("failed to {deed} the container: there is none"))),
         }
     }
 }
 
-/// The id that every later call uses: no other container can be meant by it.
+/// The full id, which no other container can have.
 pub(super) fn full_id(found: &ContainerInspectResponse) -> Result<String, RuntimeError> {
     found.id.clone().ok_or_else(|| RuntimeError::Failed("the engine showed a container without its id".to_owned()))
 }

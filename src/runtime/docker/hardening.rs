@@ -1,4 +1,4 @@
-//! The body of a create: what a container may do, which is little ([design: hardening](crate::design::engine::hardening)).
+//! The body of a create, which restricts what a container may do ([design: hardening](crate::design::engine::hardening)).
 
 use std::collections::HashMap;
 
@@ -9,17 +9,16 @@ use bollard::models::{
 use super::{reach::key, settings::Ports};
 use crate::domain::spec::{self, Limits, StartSpec};
 
-/// What is left after all capabilities are dropped: enough for a package manager and a web server that change their
-/// user and own their files, and nothing that reaches beyond the container.
+/// The capabilities that a container keeps: enough for a package manager or a web server that changes its user and owns its
+/// files, and none that reaches beyond the container.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "NET_BIND_SERVICE", "KILL"];
 
-/// The engine's log files, per container: 3 of 10 MB at most.
+/// Limits the engine's log files of a container to 3 of 10 MB.
 const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 
 const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
 const NANOS_PER_CPU: f64 = 1e9;
 
-/// What to create for `spec`, with these labels.
 pub(super) fn body(spec: &StartSpec, ports: &Ports, labels: HashMap<String, String>) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.clone()),
@@ -40,7 +39,7 @@ fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
         memory,
-        // The same again: memory and swap together, so that there is no swap beyond the limit.
+        // The sum of memory and swap, so that there is no swap.
         memory_swap: memory,
         nano_cpus: nano_cpus(spec.limits),
         pids_limit: spec.limits.pids.map(clamp),
@@ -53,20 +52,20 @@ fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
         port_bindings: Some(ports.bindings(&spec.ports)),
         publish_all_ports: Some(false),
         mounts: Some(spec.mounts.iter().map(bind).collect()),
-        // Whether a container lives is Sandglass's decision alone.
+        // Only Sandglass decides whether a container runs.
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),
         ..Default::default()
     }
 }
 
-/// Left out where privileges may be gained, so that a rule of the engine's own counts.
+/// Empty where processes may gain privileges, so that the engine's default applies.
 fn security_options(spec: &StartSpec) -> Vec<String> {
     if spec.privilege_escalation { Vec::new() } else { vec!["no-new-privileges:true".to_owned()] }
 }
 
-/// A bind mount with its paths apart, not joined by colons: no path can then smuggle in another one, and a source that
-/// is missing is an error instead of a fresh directory of root's.
+/// A bind mount with separate paths, not joined by colons: so no path can contain another one, and a missing source is an
+/// error instead of a new directory that belongs to root.
 fn bind(mount: &spec::Mount) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
@@ -78,7 +77,7 @@ fn bind(mount: &spec::Mount) -> Mount {
 }
 
 fn nano_cpus(limits: Limits) -> Option<i64> {
-    // A float-to-integer cast saturates; what is no sensible share, the engine refuses.
+    // The cast saturates, and the engine rejects an absurd share.
     limits.cpus.map(|cpus| (cpus * NANOS_PER_CPU).round() as i64)
 }
 

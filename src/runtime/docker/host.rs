@@ -1,4 +1,4 @@
-//! Where the engine is, and a client for it.
+//! The engine's address, and a client for it.
 
 use std::{
     fmt, fs, io,
@@ -12,16 +12,15 @@ use crate::ports::runtime::RuntimeError;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The files for TLS, as the Docker client calls them.
+/// The files for TLS, named as by the Docker client.
 const CA: &str = "ca.pem";
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
 
-/// The header with the login for a registry.
+/// The header with a registry's login.
 const LOGIN: &str = "X-Registry-Auth";
 
-/// The library's own bound on a call, in seconds. Each call is bounded much closer by ours; this one only keeps an
-/// abandoned create from waiting for ever.
+/// The library's own timeout of a call, in seconds. Ours is much shorter; this one only ends abandoned creates.
 const OUTER_TIMEOUT_SECONDS: u64 = 3600;
 
 /// The engine's address.
@@ -33,10 +32,8 @@ pub(super) enum Host {
 }
 
 impl Host {
-    /// The configured address, else that of `DOCKER_HOST`, else the usual socket.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Failed`] when it is of no kind that is supported, or when certificates for it cannot be read.
+    /// The configured address, else that of `DOCKER_HOST`, else the default socket. Fails if the address is not supported or
+    /// its certificates cannot be read.
     pub(super) fn resolve(settings: &Settings) -> Result<Self, RuntimeError> {
         let environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let host = match settings.host.as_deref().or(environment.as_deref()) {
@@ -65,7 +62,7 @@ impl Host {
         }
     }
 
-    /// The host's name or address, for what else is reached there.
+    /// The host's name or address, at which published ports are reached, too.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Unix(_) => "127.0.0.1",
@@ -76,8 +73,7 @@ impl Host {
         }
     }
 
-    /// A client that opens a connection per call and asks for no particular API version yet. A missing socket is an
-    /// error here already.
+    /// A client that opens a connection per call, before the API version is negotiated. Fails if the socket is missing.
     pub(super) fn client(&self) -> Result<bollard::Docker, Error> {
         match self {
             Self::Unix(path) => bollard::Docker::connect_with_unix(path, OUTER_TIMEOUT_SECONDS, API_DEFAULT_VERSION),
@@ -110,8 +106,8 @@ fn unsupported(address: &str) -> RuntimeError {
     ))
 }
 
-/// The authority's certificate has to be there. The client's own and its key may both be missing: an engine that asks for
-/// them refuses the connection. They are read anew for each connection, so that they can be renewed meanwhile.
+/// Checks that the authority's certificate is readable, and the client's certificate and key unless both are missing. They
+/// are read again for each connection, so that they can be renewed.
 fn check_certificates(directory: &Path) -> Result<(), RuntimeError> {
     let read = |name| fs::read(directory.join(name)).map(|_| ());
     let (certificate, key) = (read(CERTIFICATE), read(KEY));
@@ -136,19 +132,19 @@ fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Mends in each request what the library leaves undone.
+/// Corrects each request of the library.
 ///
-/// - It asks for `version` of the API in its path. The library negotiates a version but leaves it out of its paths, and an
-///   engine that is asked for none answers with its newest, whatever that one changed.
-/// - The login for a registry is in the alphabet of base64 that the engine reads. The library writes it in the other one,
-///   and what an engine cannot read, it silently takes for no login. It is also marked as not to be printed.
+/// - Adds the API version to the path. The library negotiates a version but does not send it, and engines then use their
+///   newest one.
+/// - Converts a registry's login to the base64 alphabet that the engine reads; it silently ignores a login in the library's
+///   alphabet. Also marks the header as sensitive.
 pub(super) fn adjust_requests(client: bollard::Docker, version: ClientVersion) -> bollard::Docker {
     let prefix = format!("/v{version}");
     client.with_request_modifier(move |mut request: BollardRequest| {
         let path = request.uri().path();
         if !path.starts_with("/v1.") {
             let uri = request.uri().to_string();
-            // The authority of a socket's address is the socket's path in hexadecimal digits: it holds no slash.
+            // A socket's authority is its path in hexadecimal digits, without a slash.
             let at = uri.find("://").and_then(|scheme| uri[scheme + 3..].find('/').map(|slash| scheme + 3 + slash));
             if let Some(Ok(pinned)) = at.map(|at| format!("{}{prefix}{}", &uri[..at], &uri[at..]).parse()) {
                 *request.uri_mut() = pinned;
@@ -164,7 +160,7 @@ pub(super) fn adjust_requests(client: bollard::Docker, version: ClientVersion) -
     })
 }
 
-/// Base64 in the alphabet for URLs.
+/// Converts base64 to the alphabet for URLs.
 fn for_urls(base64: &[u8]) -> Vec<u8> {
     let letter = |byte: &u8| match byte {
         b'+' => b'-',

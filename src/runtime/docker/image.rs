@@ -1,4 +1,4 @@
-//! Images: is it here, and if not, pull it.
+//! Pulls missing images.
 
 use std::{collections::HashMap, pin::pin, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::{
     runtime::cancel::unless_cancelled,
 };
 
-/// Progress is told at most this often: an engine reports every few kilobytes of each layer.
+/// The minimum time between two reports of progress. Engines report every few kilobytes of each layer.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 const BYTES_PER_MEGABYTE: f64 = 1e6;
 
 impl Docker {
-    /// Makes sure that the image is here. A pull is broken off by `cancel`.
+    /// Pulls the image if it is missing; `cancel` interrupts the pull.
     pub(super) async fn ensure_image(
         &self,
         image: &str,
@@ -35,7 +35,7 @@ impl Docker {
         progress(StartProgress::Pulling { status: "waiting for its turn".to_owned() });
         unless_cancelled(cancel, async {
             let _lane = self.engine.pool.pull().await;
-            // Somebody else may have pulled it while this one waited.
+            // Another start may have pulled it meanwhile.
             if self.has_image(image).await? { Ok(()) } else { self.pull(image, progress).await }
         })
         .await
@@ -81,15 +81,16 @@ impl Docker {
     }
 }
 
-/// How much of each layer is here.
+/// The progress of a pull.
 #[derive(Default)]
 struct Layers {
+    /// By layer: the bytes that are here, and all.
     bytes: HashMap<String, (i64, i64)>,
     told: Option<Instant>,
 }
 
 impl Layers {
-    /// Takes one report; what to tell of it, if it is time to tell anything.
+    /// Notes a report of the engine and returns a summary if one is due.
     fn note(&mut self, report: CreateImageInfo) -> Option<String> {
         let status = report.status.unwrap_or_default();
         let detail = report.progress_detail.unwrap_or_default();
@@ -116,14 +117,13 @@ impl Layers {
     }
 }
 
-/// The reference with its tag: a pull without one would fetch every tag there is.
+/// Adds the default tag: a pull without a tag would fetch all tags.
 fn with_tag(image: &str) -> String {
     let name = image.rsplit_once('/').map_or(image, |(_, name)| name);
     if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
-/// Whether `image` can be part of a path without becoming another one. Whether it is allowed has been decided before;
-/// whether it exists, the engine says.
+/// Whether `image` is safe as a part of a request's path.
 fn is_reference(image: &str) -> bool {
     let component = |part: &str| part.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
     image.split('/').all(component)

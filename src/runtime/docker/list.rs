@@ -1,4 +1,4 @@
-//! All containers of ours, without a look at each of them.
+//! Lists containers without inspecting each.
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
 
@@ -14,7 +14,7 @@ impl Docker {
     pub(super) async fn listing(&self) -> Result<Vec<Listed>, RuntimeError> {
         let [ours, theirs] = self.engine.identity().common_labels();
         let mut listed = self.listed(ours).await?;
-        // One that carries both sets of labels is ours, and is listed as that already.
+        // A container with both sets of labels is ours and is listed already.
         listed.extend(self.listed(theirs).await?.into_iter().filter(|one| one.container.owner != Owner::Sandglass));
         Ok(listed)
     }
@@ -24,7 +24,7 @@ impl Docker {
         Ok(found.into_iter().filter_map(|summary| self.summarized(summary)).collect())
     }
 
-    /// The summary in the port's words, if it is of a container of ours.
+    /// Converts the summary, if its labels name a valid sandbox.
     fn summarized(&self, summary: ContainerSummary) -> Option<Listed> {
         let ports = reach::listed(&summary, self.engine.host());
         let (identity, labels) = (self.engine.identity(), summary.labels.unwrap_or_default());
@@ -43,7 +43,6 @@ impl Docker {
     }
 }
 
-/// What the container is doing.
 fn state(state: Option<State>) -> Container {
     match state {
         Some(State::RUNNING | State::RESTARTING | State::STOPPING) => Container::Running,

@@ -1,36 +1,35 @@
-//! The Docker Engine behind the runtime port ([design: engine](crate::design::engine)).
+//! Implements the runtime port with the Docker Engine ([design: engine](crate::design::engine)).
 //!
-//! Three rules run through all of it:
+//! Three rules hold throughout:
 //!
-//! - **Ours only.** Before a container is touched, exactly that container is inspected and its labels are compared
-//!   ([`find`]), and its name where nobody knows its id: images pass labels on to containers of others. Labels cannot
-//!   change while a container lives and ids are never given twice, so one look covers the whole of one deed.
-//! - **Bounded.** Every call has a timeout ([`engine`]) and holds one of `concurrency` permits ([`pool`]); removals
-//!   and pulls pass lanes of their own, so that neither starves a create. Only the stream of events holds none and may
-//!   be silent for ever.
-//! - **A create is never left half done.** It runs in a task of its own, which removes what it made when nobody waits
-//!   for it any more ([`create`]).
+//! - **Ours only.** Before a container is touched, it is inspected and its labels are compared ([`find`]), and its name if
+//!   its id is unknown, since images pass labels on to other containers. Labels never change and ids are never reused, so
+//!   one inspection per operation is enough.
+//! - **Bounded.** Every call has a timeout ([`engine`]) and holds one of `concurrency` permits ([`pool`]). Removals and pulls
+//!   have further limits, so that they never starve a create. Only the stream of events has neither.
+//! - **A create is never left half done.** It runs in a task of its own, which removes the container if the caller is gone
+//!   ([`create`]).
 //!
-//! | file | idea |
+//! | file | content |
 //! |---|---|
 //! | [`settings`], [`adapter`] | the settings, and the port's calls |
-//! | [`host`] | where the engine is, and a client for it |
+//! | [`host`] | the engine's address, and a client for it |
 //! | [`engine`] | calls with timeouts, the API version, reconnects |
 //! | [`error`] | unreachable or failed |
-//! | [`pool`] | the lanes |
+//! | [`pool`] | limits of concurrency |
 //! | [`charge`] | one supervisor per engine and prefix |
-//! | [`find`] | the container that is ours, by its labels (`runtime::identity`) |
-//! | [`view`] | an inspected container in the port's words |
-//! | [`list`], [`events`] | all containers of ours, and what happens to them |
+//! | [`find`] | finds the container that is meant, by its labels (`runtime::identity`) |
+//! | [`view`] | converts an inspected container |
+//! | [`list`], [`events`] | lists containers, and streams their events |
 //! | [`hardening`] | the body of a create |
-//! | [`reach`] | networks, ports, and where they are reached |
+//! | [`reach`] | networks, ports and their addresses |
 //! | [`registry`] | logins for registries |
-//! | [`image`], [`create`], [`start`] | the way up |
-//! | [`freeze`], [`termination`] | pause and resume, the way down |
-//! | [`end`], [`restart`] | how a container ended that nobody here has ended, and how it is started again |
+//! | [`image`], [`create`], [`start`] | the steps of a start |
+//! | [`freeze`], [`termination`] | pause and resume, removal |
+//! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
-//! Unless the settings say otherwise, published ports are bound to the loopback address of the engine's host, so an engine
-//! on another machine can be supervised, but readiness probes and `base_url` need it on this one.
+//! By default, ports are published on the loopback address of the engine's host. An engine on another machine can be
+//! supervised, but then readiness probes and `base_url` need another setting.
 
 mod adapter;
 mod charge;

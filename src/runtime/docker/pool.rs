@@ -1,28 +1,27 @@
-//! The lanes that keep 1,000 removals from starving one create
+//! Limits of concurrency, so that 1,000 removals do not starve one create
 //! ([design: bounded calls](crate::design::engine::bounded_calls)).
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A place in a lane, given back on drop. The semaphores are never closed, so there is always one inside.
+/// A permit, given back on drop. Always `Some`, since the semaphores are never closed.
 pub(super) type Permit<'a> = Option<SemaphorePermit<'a>>;
 
-/// How many accounts of ends are taken at once: each has an open file.
+/// How many ends may be investigated at once; each keeps a file open.
 const ACCOUNTS: usize = 32;
 
-/// What bounds the calls that are on their way at once.
+/// The semaphores.
 pub(super) struct Pool {
-    /// One permit per call. A stop holds its one for as long as the container takes to end, up to the grace time:
-    /// that is what a daemon is busy with, too. Waits for readiness and between polls hold none.
+    /// One permit per call. A stop holds its permit until the container has ended, which keeps the engine busy for as long.
+    /// Waiting for readiness or between polls takes none.
     calls: Semaphore,
-    /// Removals in progress: fewer than there are calls, so the rest is free for everybody else at any time.
+    /// Removals in progress: fewer than calls, so that some calls are always left for others.
     removals: Semaphore,
-    /// Pulls in progress. They take minutes and mostly wait for the network: counted beside the calls, not among them,
-    /// or a few slow ones would hold up every stop.
+    /// Pulls in progress. They take minutes, mostly for the network, and so are not among the calls: a few slow pulls would
+    /// delay every stop.
     pulls: Semaphore,
-    /// Accounts of ends in progress. Each keeps a stream open for two seconds, and hardly makes a call.
+    /// Investigations of ends in progress. Each keeps a stream open for two seconds and makes few calls.
     accounts: Semaphore,
-    /// Restarts in progress, each with the probes of its readiness: after an engine was away there are as many as
-    /// sandboxes.
+    /// Restarts in progress, including their readiness probes. After an outage of the engine, every sandbox may need one.
     restarts: Semaphore,
 }
 
@@ -39,27 +38,27 @@ impl Pool {
         }
     }
 
-    /// Waits for the right to make one call.
+    /// Waits for a permit for one call.
     pub(super) async fn call(&self) -> Permit<'_> {
         self.calls.acquire().await.ok()
     }
 
-    /// Waits for the right to remove one container; each of its calls needs a permit besides.
+    /// Waits for a permit for one removal; each of its calls needs its own.
     pub(super) async fn removal(&self) -> Permit<'_> {
         self.removals.acquire().await.ok()
     }
 
-    /// Waits for the right to take one account of an end.
+    /// Waits for a permit to investigate one end.
     pub(super) async fn account(&self) -> Permit<'_> {
         self.accounts.acquire().await.ok()
     }
 
-    /// Waits for the right to start one container again; each of its calls needs a permit besides.
+    /// Waits for a permit for one restart; each of its calls needs its own.
     pub(super) async fn restart(&self) -> Permit<'_> {
         self.restarts.acquire().await.ok()
     }
 
-    /// Waits for the right to pull one image.
+    /// Waits for a permit for one pull.
     pub(super) async fn pull(&self) -> Permit<'_> {
         self.pulls.acquire().await.ok()
     }

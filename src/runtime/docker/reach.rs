@@ -1,4 +1,4 @@
-//! Ports: on which network a container is, what of it is published, and where that is reached.
+//! Networks, published ports, and the addresses at which they are reached.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::runtime::identity::PORTS;
 
-/// What that network is called in a container that is on it.
+/// The default network's name in an inspected container.
 const BRIDGE: &str = "bridge";
 
 impl Ports {
-    /// What the label of a new container tells of its ports: those that are reached at its own address. It is there in any
-    /// case, since a container inherits its image's labels, and that image may have been made from another sandbox.
+    /// The value of the label for the ports that are reached at a new container's own address. Empty rather than missing if
+    /// there are none: a missing label would be inherited if the image was made from another sandbox's container.
     pub(super) fn label(&self, ports: &[u16]) -> String {
         match self.reach {
             Reach::Published(_) => String::new(),
@@ -30,7 +30,7 @@ impl Ports {
         }
     }
 
-    /// What a new container publishes: each port on a free one of the engine's choice.
+    /// The port bindings of a new container; the engine chooses free ports of the host.
     pub(super) fn bindings(&self, ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
         let Reach::Published(address) = self.reach else { return HashMap::new() };
         let binding = PortBinding { host_ip: Some(address.to_string()), host_port: Some(String::new()) };
@@ -38,14 +38,14 @@ impl Ports {
     }
 }
 
-/// Where the TCP ports of a container are reached: `{"80": "127.0.0.1:32768"}`. While it does not run, it has none. How,
-/// the container tells and not the settings, which may have changed since it was made.
+/// The addresses of a container's TCP ports: `{"80": "127.0.0.1:32768"}`; none while it does not run. Reads them from the
+/// container, since the settings may have changed since it was created.
 pub(super) fn addresses(found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, String> {
     let published = published(found, host);
     if published.is_empty() { own_addresses(found) } else { published }
 }
 
-/// The same of a container as a listing shows it, which is all that this needs of one.
+/// [`addresses`] of a listed container.
 pub(super) fn listed(summary: &ContainerSummary, host: &Host) -> BTreeMap<String, String> {
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in summary.ports.iter().flatten().filter(|port| port.typ == Some(PortSummaryTypeEnum::TCP)) {
@@ -67,7 +67,7 @@ pub(super) fn listed(summary: &ContainerSummary, host: &Host) -> BTreeMap<String
     addresses(&shown, host)
 }
 
-/// By its address on the network that it was made on; which ports it has, its label tells.
+/// The ports from the container's label, at its address on the network that it was created on.
 fn own_addresses(found: &ContainerInspectResponse) -> BTreeMap<String, String> {
     let mode = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
     let network = mode.filter(|mode| *mode != DEFAULT_NETWORK).unwrap_or(BRIDGE);
@@ -84,7 +84,7 @@ fn own_addresses(found: &ContainerInspectResponse) -> BTreeMap<String, String> {
     ports.map(|port| (port.to_owned(), format!("{address}:{port}"))).collect()
 }
 
-/// A port as the engine writes it.
+/// The engine's notation of a port.
 pub(super) fn key(port: u16) -> String {
     format!("{port}/tcp")
 }
@@ -111,8 +111,8 @@ fn published(found: &ContainerInspectResponse, host: &Host) -> BTreeMap<String, 
     ports
 }
 
-/// Where a binding is reached: one to every address by the name that the engine itself is reached by. Bindings to IPv6
-/// addresses are the doubles of IPv4 ones.
+/// The address of a binding. A binding to all addresses is reached at the engine's host. Bindings to IPv6 addresses duplicate
+/// IPv4 ones and are left out.
 fn address(host_ip: &str, host_port: &str, host: &Host) -> Option<String> {
     match host_ip {
         "" | "0.0.0.0" => Some(format!("{}:{host_port}", host.name())),
@@ -144,7 +144,7 @@ mod tests {
         ContainerInspectResponse { network_settings, ..Default::default() }
     }
 
-    /// A container that was made on `network`, has this address there, and is labelled with these ports.
+    /// A container on `network` with this address and these labelled ports.
     fn on(network: &str, address: &str, ports: &str) -> ContainerInspectResponse {
         let name = if network == DEFAULT_NETWORK { BRIDGE } else { network };
         let endpoint = EndpointSettings { ip_address: Some(address.to_owned()), ..Default::default() };

@@ -1,5 +1,5 @@
-//! Credentials for registries that ask for a login: those of the configuration, else those of the Docker client, which
-//! keeps them in its `config.json` or has a helper program that knows them.
+//! Finds the login for a registry: in the configuration, else in the Docker client's `config.json` or by its credential
+//! helper.
 
 use std::{
     collections::BTreeMap,
@@ -25,18 +25,18 @@ use super::{
 
 /// The registry of images that name none.
 const HUB: &str = "docker.io";
-/// What the Docker client calls it in its configuration, and the engine in a login.
+/// Its name in the Docker client's configuration and in a login.
 const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
-/// What else it is called.
+/// Its other names.
 const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
-/// How many look-ups may be under way. A helper that hangs keeps its thread, and must not take all there are.
+/// How many look-ups may run at once. A hanging helper keeps its thread, so their number must be limited.
 const LOOKUPS: usize = 4;
 
-/// What a helper says when it knows no login, which is no failure.
+/// A helper's message when it has no login, which is no failure.
 const NOT_FOUND: &str = "credentials not found";
 
-/// Looks logins up. Cheap to clone.
+/// Looks up logins. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Keyring {
     logins: Arc<BTreeMap<String, Login>>,
@@ -45,25 +45,25 @@ pub(super) struct Keyring {
     limit: Duration,
 }
 
-/// What a look-up found.
+/// The result of a look-up.
 pub(super) struct Found {
     registry: String,
     source: Source,
-    /// What to show the registry; `None`: pull without a login.
+    /// `None` to pull without a login.
     pub(super) credentials: Option<DockerCredentials>,
 }
 
 enum Source {
     Settings,
     Client(PathBuf),
-    /// Nothing is there.
+    /// There is no login; with the file that was searched.
     Nowhere(Option<PathBuf>),
-    /// It could not be read, for this reason.
+    /// The look-up failed for this reason.
     Unreadable(PathBuf, String),
 }
 
 impl Keyring {
-    /// `limit` bounds one look-up.
+    /// `limit` is the timeout of one look-up.
     pub(super) fn new(registries: Registries, limit: Duration) -> Self {
         let logins = registries.logins.into_iter().map(|(name, login)| (canonical(&name).to_owned(), login)).collect();
         Self {
@@ -74,7 +74,7 @@ impl Keyring {
         }
     }
 
-    /// The login for the registry of `image`. That none can be had is no failure yet: most images need none.
+    /// Looks up the login for the registry of `image`. Never fails, since most images need no login.
     pub(super) async fn look_up(&self, image: &str) -> Found {
         let registry = registry_of(image).to_owned();
         if let Some(login) = self.logins.get(&registry) {
@@ -101,8 +101,8 @@ impl Keyring {
         Found { registry, source, credentials }
     }
 
-    /// Reads the client's configuration and runs the helper that it names. On a thread of its own and not on the
-    /// reactor's blocking ones: the program's end would wait for those, and so for a helper that hangs.
+    /// Reads the client's configuration and runs its helper. Uses a thread of its own: the program's end would wait for the
+    /// runtime's blocking threads, and so for a hanging helper.
     async fn ask_client(&self, file: Arc<Path>, address: String) -> Result<Option<DockerCredential>, String> {
         let late = || format!("no answer within {:?}", self.limit);
         let asked = async {
@@ -111,7 +111,7 @@ impl Keyring {
             let work = move || {
                 let answer = read(&file, &address);
                 drop(lookup);
-                // Nobody waits for a late answer.
+                // The receiver is gone if the answer is late.
                 let _ = sender.send(answer);
             };
             let spawned = thread::Builder::new().name("credentials".to_owned()).spawn(work);
@@ -123,8 +123,7 @@ impl Keyring {
 }
 
 impl Found {
-    /// What a pull that the registry refused for its login, or for the want of one, is told with. Empty for another
-    /// failure.
+    /// Advice for a pull that the registry refused for its login or the lack of one; empty for other failures.
     pub(super) fn advice(&self, error: &CallError) -> String {
         if !is_about_login(error) {
             return String::new();
@@ -147,8 +146,8 @@ impl Found {
     }
 }
 
-/// Whether the engine passes on a registry's refusal to let somebody in. It does so with all kinds of statuses, and in
-/// words; a registry calls an image that may not be seen one that does not exist.
+/// Whether an error is about the login. Engines pass on a registry's refusal with various statuses and messages. Registries
+/// say of an image that needs a login that it does not exist or that access is denied.
 fn is_about_login(error: &CallError) -> bool {
     const WORDS: [&str; 5] =
         ["unauthorized", "no basic auth credentials", "denied", "authentication required", "forbidden"];
@@ -162,7 +161,7 @@ fn is_about_login(error: &CallError) -> bool {
     }
 }
 
-/// The registry that an image's reference names: what stands before its first slash, if it looks like a host.
+/// The registry of an image: the text before the first slash, if it looks like a host.
 fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => canonical(host),
@@ -188,7 +187,7 @@ fn credentials(registry: &str, credential: DockerCredential) -> DockerCredential
     }
 }
 
-/// The Docker client's login for `address`. Blocks for as long as a helper takes.
+/// Reads the Docker client's login for `address`. Blocks while a helper runs.
 fn read(file: &Path, address: &str) -> Result<Option<DockerCredential>, String> {
     let open = match File::open(file) {
         Ok(open) => open,
@@ -199,7 +198,7 @@ fn read(file: &Path, address: &str) -> Result<Option<DockerCredential>, String> 
         Ok(credential) => Ok(Some(credential)),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
         Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains(NOT_FOUND) => Ok(None),
-        // What a helper writes may be the secret itself.
+        // The helper's output may contain the secret.
         Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Err(format!("{helper} failed")),
         Err(CredentialRetrievalError::HelperCommunicationError) => {
             Err("the credential helper that it names cannot be run; is it on the PATH?".to_owned())
@@ -246,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn the_settings_win_over_the_client_and_each_registry_has_its_own_login() {
         let directory = tempfile::tempdir().unwrap();
-        // The first is "client:secret" in base64, as `docker login` writes it.
+        // "client:secret" in base64, as `docker login` writes it.
         let config = r#"{"auths": {"https://index.docker.io/v1/": {"auth": "Y2xpZW50OnNlY3JldA=="},
             "ghcr.io": {"auth": "Y2xpZW50OnNlY3JldA=="}, "quay.io": {"identitytoken": "token"}}}"#;
         let keyring = keyring(&[("ghcr.io", "ours"), ("index.docker.io", "hub")], Some((&directory, config)));

@@ -1,6 +1,6 @@
-//! Starting a container again that has stopped, with its files.
+//! Starts a stopped container again, with its files.
 
-use super::{Docker, find::Look, freeze::full_id, view};
+use super::{Docker, find::Search, freeze::full_id, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError, Started},
@@ -9,14 +9,14 @@ use crate::{
 const RESTART: &str = "start the container again";
 
 impl Docker {
-    /// What runs already is only looked at; so is what is frozen, since an engine may have kept it.
+    /// Leaves a running or frozen container as it is: an engine may have kept it.
     pub(super) async fn start_again(
         &self,
         container: &ContainerRef,
         frozen: bool,
     ) -> Result<Option<Started>, RuntimeError> {
         let _lane = self.engine.pool.restart().await;
-        let Look::Ours(found) = self.find(container).await.map_err(|error| error.during(RESTART))? else {
+        let Search::Ours(found) = self.find(container).await.map_err(|error| error.during(RESTART))? else {
             return Ok(None);
         };
         let id = full_id(&found)?;

@@ -1,48 +1,49 @@
-//! How to reach Docker and how to treat it.
+//! Settings of the adapter.
 
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-/// The name under which an engine offers its own network.
+/// The name of the engine's default network.
 pub(super) const DEFAULT_NETWORK: &str = "default";
+
 /// How to reach Docker and how to treat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`; without it `DOCKER_HOST` counts, then
-    /// the usual socket.
+    /// `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`. Defaults to `DOCKER_HOST`, then to the
+    /// default socket.
     pub host: Option<String>,
-    /// Whether `tcp://` is spoken over TLS, as `https://` always is.
+    /// Whether `tcp://` uses TLS, as `https://` always does.
     pub tls: bool,
-    /// The directory of `ca.pem`, `cert.pem` and `key.pem` for TLS.
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem` for TLS.
     pub cert_path: PathBuf,
     /// The network of containers, and how their ports are reached.
     pub ports: Ports,
     /// The logins of registries.
     pub registries: Registries,
-    /// The value of the label `sandglass.prefix`: containers with another one are somebody else's.
+    /// The value of the label `sandglass.prefix`. Containers with another value belong to other supervisors.
     pub prefix: String,
-    /// How many calls may be on their way at once; at least 2, so that removals leave room for others.
+    /// How many calls may run at once; at least 2, so that removals leave room for others.
     pub concurrency: usize,
-    /// How long a container may take to end after SIGTERM, before SIGKILL; counted in whole seconds, rounded up.
+    /// The time between SIGTERM and SIGKILL, rounded up to whole seconds.
     pub stop_grace: Duration,
-    /// How long one call may take. A stop may take the grace time longer, a create three times as long.
+    /// The timeout of one call. For a stop, the grace is added; for a create, it is tripled.
     pub call_timeout: Duration,
-    /// How long one image's pull may take.
+    /// The timeout of a pull.
     pub pull_timeout: Duration,
 }
 
 /// How ports are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// As published on this address of the engine's host.
+    /// Published on this address of the engine's host.
     Published(Ipv4Addr),
-    /// At the container's own address on its network; nothing is published.
+    /// At the container's own address on its network, without publishing.
     Network,
 }
 
 /// The network of containers, and how their ports are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The network's name; `default` is the engine's own.
+    /// The network's name; `default` for the engine's default one.
     pub network: String,
     /// How ports are reached.
     pub reach: Reach,
@@ -59,7 +60,7 @@ impl Default for Ports {
 pub struct Login {
     /// The user.
     pub username: String,
-    /// The password, or a token in its place.
+    /// The password or a token.
     pub password: String,
 }
 
@@ -69,11 +70,11 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Where logins are found.
+/// Sources of logins.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Registries {
-    /// By the registry as images name it: `ghcr.io`, `registry.example.com:5000`, `docker.io`.
+    /// Logins by registry: `ghcr.io`, `registry.example.com:5000`, `docker.io`.
     pub logins: BTreeMap<String, Login>,
-    /// The directory of the Docker client's `config.json`; `None`: it is not read.
+    /// The directory of the Docker client's `config.json`, if that is to be read.
     pub client_config: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The way up: image, create, start, readiness; cancelled between any two of them.
+//! The steps of a start: image, create, start, readiness. It can be cancelled between any two of them.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::{
 
 /// The program that an engine runs as a container's first process.
 const INIT: &str = "docker-init";
-/// How long a container may take to become ready whose label does not say.
+/// The default for containers whose label does not tell how long they may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
-/// How much of a container's output a failure tells.
+/// How much of a container's output to add to the error of a failed start.
 const LOG_LINES: &str = "10";
 const LOG_BYTES: usize = 2000;
 
 impl Docker {
-    /// The whole start. What has been created when it fails stays for the caller to remove.
+    /// Runs all steps. If it fails, the caller removes the container.
     pub(super) async fn run_start(
         &self,
         start: &Start,
@@ -47,13 +47,13 @@ impl Docker {
         launched.await.map_err(|error| without_init(start, error.during("start the container")))
     }
 
-    /// Where its ports are reached; a container that has ended by now did not start.
+    /// The container's addresses. Fails if it has already ended.
     async fn addresses(&self, id: &str) -> Result<Started, RuntimeError> {
         let found = self.alive(id).await?;
         Ok(self.started(&found))
     }
 
-    /// Waits until the container is ready. No permit is held while waiting.
+    /// Waits until the container is ready, without holding a permit.
     async fn await_readiness(
         &self,
         readiness: &Readiness,
@@ -68,7 +68,7 @@ impl Docker {
         }
     }
 
-    /// The same by the labels of a container whose start was interrupted.
+    /// [`Self::await_readiness`] by the labels of a container whose start was interrupted.
     pub(super) async fn await_labelled_readiness(&self, found: &Inspected) -> Result<(), RuntimeError> {
         let Some(readiness) = &found.labels.readiness else { return Ok(()) };
         let limit = found.labels.ready_timeout.unwrap_or(READY_TIMEOUT);
@@ -79,7 +79,7 @@ impl Docker {
         self.alive(id).await.map(drop)
     }
 
-    /// The container, as long as it runs or is frozen; else why not.
+    /// Inspects the container; fails with the reason if it is neither running nor frozen.
     pub(super) async fn alive(&self, id: &str) -> Result<ContainerInspectResponse, RuntimeError> {
         let found = self.inspect_by_id(id).await.map_err(|error| error.during("inspect the container"))?;
         let Some(found) = found else {
@@ -93,15 +93,14 @@ impl Docker {
         Err(RuntimeError::Failed(format!("the container ended before it was ready ({code}{oom}){output}")))
     }
 
-    /// The end of what the container wrote, as the end of a message.
+    /// The end of the container's output, to append to a message.
     async fn told_output(&self, id: &str) -> String {
         let output = self.last_output(id, LOG_LINES, LOG_BYTES).await;
         output.map_or_else(String::new, |output| format!("; its last output: {output}"))
     }
 }
 
-/// The engine's init is looked for when a container is started, and an engine without one names it in its answer. What
-/// helps then is a setting.
+/// Adds advice to the error of an engine that has no init program.
 fn without_init(start: &Start, error: RuntimeError) -> RuntimeError {
     match error {
         RuntimeError::Failed(message) if start.spec.init && message.contains(INIT) => {

@@ -1,4 +1,4 @@
-//! The way down: stop with grace, remove by force, and be sure that it is gone
+//! Removes containers: stops them with grace, removes them by force, and confirms that they are gone
 //! ([design: termination](crate::design::engine::termination)).
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 use tokio::time::{sleep, timeout};
 
-use super::{Docker, error::CallError, find::Look, freeze::full_id, pool::Permit, view};
+use super::{Docker, error::CallError, find::Search, freeze::full_id, pool::Permit, view};
 use crate::{
     domain::sandbox::Container,
     ports::runtime::{ContainerRef, RuntimeError},
@@ -14,19 +14,19 @@ use crate::{
 
 const REMOVE: &str = "remove the container";
 
-/// Between two looks whether a container that is being removed is gone.
+/// The pause between two checks whether a container is gone.
 const POLL: Duration = Duration::from_millis(100);
 
 impl Docker {
-    /// Ends and removes the sandbox's container; without an id all that carry its labels.
+    /// Stops and removes the sandbox's container. Without an id, all candidates are removed.
     pub(super) async fn terminate(&self, container: &ContainerRef) -> Result<(), RuntimeError> {
         let mut lane = self.engine.pool.removal().await;
         let failed = |error: CallError| error.during(REMOVE);
         for candidate in self.candidates(container).await.map_err(failed)? {
-            let found = match self.look(&candidate, container).await.map_err(failed)? {
-                Look::Ours(found) => found,
-                Look::Missing => continue,
-                Look::Foreign => {
+            let found = match self.check(&candidate, container).await.map_err(failed)? {
+                Search::Ours(found) => found,
+                Search::Missing => continue,
+                Search::Foreign => {
                     tracing::warn!(
                         sandbox_id = %container.sandbox,
                         container_id = candidate,
@@ -36,7 +36,7 @@ impl Docker {
                 }
             };
             let id = full_id(&found)?;
-            // A frozen process takes no SIGTERM: the grace time would pass for nothing.
+            // A frozen process does not receive SIGTERM, so the grace would be useless.
             if view::state(&found) == Container::Running {
                 self.stop(&id).await?;
             }
@@ -46,8 +46,8 @@ impl Docker {
         Ok(())
     }
 
-    /// SIGTERM, and SIGKILL after the grace time; the engine answers when the container has ended. It is removed by
-    /// force next, so that only an engine that is gone ends the attempt here.
+    /// Sends SIGTERM, and SIGKILL after the grace, and waits for the end. Fails only if the engine is unreachable: the
+    /// removal by force comes next in any case.
     async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
         let grace = self.engine.settings.stop_grace;
         let seconds = i32::try_from(grace.as_secs() + u64::from(grace.subsec_nanos() > 0)).unwrap_or(i32::MAX);
@@ -68,8 +68,7 @@ impl Docker {
         }
     }
 
-    /// Kills what still runs and removes the container with its anonymous volumes. The answer tells whether somebody
-    /// else is at it already.
+    /// Kills and removes the container with its anonymous volumes. Returns the conflict if it is already being removed.
     async fn remove_by_force(&self, id: &str) -> Result<Option<CallError>, RuntimeError> {
         let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
         match self.engine.call(|docker| async move { docker.remove_container(id, Some(options)).await }).await {
@@ -80,7 +79,7 @@ impl Docker {
         }
     }
 
-    /// Looks until the engine says that there is no such container. Between two looks, other removals may go on.
+    /// Waits until the container is gone. Gives its permit to other removals between two checks.
     async fn confirm_gone<'a>(
         &'a self,
         id: &str,

@@ -1,4 +1,4 @@
-//! An inspected container in the port's words.
+//! Converts inspected containers.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Stat
 
 use super::{
     Docker,
-    find::{Look, labels_of, name_of},
+    find::{Search, labels_of, name_of},
     reach,
 };
 use crate::{
@@ -16,11 +16,11 @@ use crate::{
 };
 
 impl Docker {
-    /// A look at a sandbox's container. A foreign one is no container of it.
+    /// Inspects a sandbox's container. A foreign one counts as missing.
     pub(super) async fn view(&self, container: &ContainerRef) -> Result<Option<Inspected>, RuntimeError> {
         match self.find(container).await.map_err(|error| error.during("inspect the container"))? {
-            Look::Ours(found) => Ok(Some(self.inspected(&found, &container.owner))),
-            Look::Foreign | Look::Missing => Ok(None),
+            Search::Ours(found) => Ok(Some(self.inspected(&found, &container.owner))),
+            Search::Foreign | Search::Missing => Ok(None),
         }
     }
 
@@ -35,29 +35,26 @@ impl Docker {
         }
     }
 
-    /// The container's id and where it is reached.
     pub(super) fn started(&self, found: &ContainerInspectResponse) -> Started {
         let ports = reach::addresses(found, self.engine.host());
         Started { container_id: found.id.clone().unwrap_or_default(), base_url: base_url(found, &ports), ports }
     }
 }
 
-/// What the container is doing.
 pub(super) fn state(found: &ContainerInspectResponse) -> Container {
     let Some(state) = &found.state else { return Container::Stopped(None) };
     match state.status {
         Some(State::RUNNING | State::RESTARTING) => Container::Running,
         Some(State::PAUSED) => Container::Paused,
-        // It has never run: the exit code 0 that the engine shows here is nobody's.
+        // It has never run, so its exit code 0 means nothing.
         Some(State::CREATED) => Container::Stopped(None),
-        // Somebody is removing it, which nothing can stop: how its process ends says nothing.
+        // A removal cannot be stopped, and the exit code of its process means nothing.
         Some(State::REMOVING) => Container::Missing,
         _ => Container::Stopped(state.exit_code),
     }
 }
 
-/// `http://` and where the base port is reached: the labelled one, else the lowest, since the engine keeps ports in no
-/// order.
+/// `http://` and the address of the labelled base port, or of the lowest port if there is no label.
 fn base_url(found: &ContainerInspectResponse, ports: &BTreeMap<String, String>) -> Option<String> {
     let base = labels_of(found).and_then(|labels| labels.get(BASE_PORT));
     let address = base.and_then(|port| ports.get(port)).or_else(|| {

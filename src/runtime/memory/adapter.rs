@@ -1,4 +1,4 @@
-//! The port's calls, and what is set to go wrong in them.
+//! Implements the port, with injected faults.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,23 +26,22 @@ use crate::{
 /// The wall-clock time at which the default clock begins.
 const DEFAULT_EPOCH: EpochSeconds = 1_800_000_000.0;
 
-/// How long an account of an end takes.
+/// How long the investigation of an end takes.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// A point that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The step of a call.
+    /// The point.
     pub point: Point,
-    /// The sandbox that the call is about, if it is about one.
+    /// The sandbox of the call, if it has one.
     pub sandbox: Option<SandboxId>,
 }
 
-/// Is asked before and after each point's effect; a call that it does not let pass never goes on, since whoever made it is
-/// about to die.
+/// Called before and after each point's effect. If it returns false, the call never returns, as if its caller had crashed.
 pub type Gate = Arc<dyn Fn(&Call, When) -> bool + Send + Sync>;
 
-/// An engine in memory. Clones are the same engine: a test keeps one and gives away another.
+/// An engine in memory. Clones are the same engine, so a test can keep one.
 #[derive(Clone)]
 pub struct Memory {
     inner: Arc<Inner>,
@@ -51,7 +50,7 @@ pub struct Memory {
 struct Inner {
     containers: Mutex<Containers>,
     faults: Faults,
-    /// `None`: nobody wants to know.
+    /// `None` if calls are not logged.
     calls: Option<Mutex<Vec<Call>>>,
     gate: Option<Gate>,
 }
@@ -63,22 +62,22 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// An empty engine that notes all calls. Its wall clock begins at a fixed day and goes with tokio's time.
+    /// An empty engine that logs all calls. Its wall clock begins at a fixed time and follows tokio's clock.
     pub fn new() -> Self {
         Self::with_clock(tokio_wall_clock())
     }
 
-    /// The same with a wall clock of the caller's: by it, containers are made and events happen.
+    /// [`Memory::new`] with another wall clock, which dates containers and events.
     pub fn with_clock(now: WallClock) -> Self {
         Self::with(Some(Mutex::default()), now, None)
     }
 
-    /// An empty engine that notes no calls, for benchmarks whose memory is measured.
+    /// An empty engine that does not log calls, for benchmarks that measure memory.
     pub fn without_log() -> Self {
         Self::with(None, tokio_wall_clock(), None)
     }
 
-    /// An empty engine that notes no calls, and asks `gate` at each point.
+    /// An empty engine that does not log calls and calls `gate` at each point.
     pub fn with_gate(now: WallClock, gate: Gate) -> Self {
         Self::with(None, now, Some(gate))
     }
@@ -88,54 +87,54 @@ impl Memory {
         Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls, gate }) }
     }
 
-    /// The next `times` passages of the point end with `error`.
+    /// Makes the next `times` calls fail at the point.
     pub fn fail_next(&self, point: Point, when: When, times: usize, error: RuntimeError) {
         if times > 0 {
             self.inner.faults.fail(point, when, Some(times), error);
         }
     }
 
-    /// Every passage of the point ends with `error`, until it is healed.
+    /// Makes every call fail at the point until it is healed.
     pub fn fail_always(&self, point: Point, when: When, error: RuntimeError) {
         self.inner.faults.fail(point, when, None, error);
     }
 
-    /// The next passage of the point panics: a bug in an adapter.
+    /// Makes the next call panic at the point, like a bug in an adapter.
     pub fn panic_next(&self, point: Point, when: When) {
         self.inner.faults.panic(point, when);
     }
 
-    /// Every passage of the point waits until it is healed.
+    /// Makes every call wait at the point until it is healed.
     pub fn hang(&self, point: Point, when: When) {
         self.inner.faults.hang(point, when);
     }
 
-    /// The point works again, and who hangs at it goes on.
+    /// Removes the faults of the point and resumes the calls that hang there.
     pub fn heal(&self, point: Point) {
         self.inner.faults.heal(|faulty| faulty == point);
     }
 
-    /// Everything works again.
+    /// Removes all faults.
     pub fn heal_all(&self) {
         self.inner.faults.heal(|_| true);
     }
 
-    /// How long each point takes, unless it has a latency of its own.
+    /// Sets the latency of all points without their own.
     pub fn set_latency(&self, latency: Duration) {
         self.inner.faults.set_latency(None, latency);
     }
 
-    /// How long this point takes.
+    /// Sets the latency of one point.
     pub fn set_latency_of(&self, point: Point, latency: Duration) {
         self.inner.faults.set_latency(Some(point), latency);
     }
 
-    /// All points reached so far, in order.
+    /// All logged calls, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.inner.calls.as_ref().map(|calls| lock(calls).clone()).unwrap_or_default()
     }
 
-    /// How often this point was reached.
+    /// How many calls reached the point.
     pub fn count(&self, point: Point) -> usize {
         let calls = self.inner.calls.as_ref();
         calls.map_or(0, |calls| lock(calls).iter().filter(|call| call.point == point).count())
@@ -149,7 +148,7 @@ impl Memory {
         &self.inner.faults
     }
 
-    /// One point: its latency, its faults, and its effect between them.
+    /// Runs one point: latency and faults before, the effect, faults after.
     pub(super) async fn step<T>(
         &self,
         point: Point,
@@ -178,7 +177,7 @@ impl Memory {
         }
     }
 
-    /// From one state into another; done already counts as done.
+    /// Changes the state from `from` to `to`. Succeeds if it is `to` already.
     async fn turn(&self, point: Point, container: &ContainerRef, from: State, to: State) -> Result<(), RuntimeError> {
         let failed = |why: &str| Err(RuntimeError::Failed(format!("failed to {point:?} the container: {why}")));
         self.step(point, Some(&container.sandbox), |containers| match containers.look(container) {

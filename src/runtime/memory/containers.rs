@@ -1,4 +1,4 @@
-//! The containers, what they are found by, and what happens to them.
+//! The containers, their indexes, and their changes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,10 +15,10 @@ use crate::{
     runtime::labels,
 };
 
-/// Tells the wall-clock time: an argument, so that tests decide how old a container is.
+/// Tells the wall-clock time. An argument, so that tests decide how old a container is.
 pub type WallClock = Arc<dyn Fn() -> EpochSeconds + Send + Sync>;
 
-/// Published ports lie here; nothing listens on them.
+/// The range of published ports. Nothing listens on them.
 const FIRST_HOST_PORT: u64 = 20_000;
 const HOST_PORTS: u64 = 40_000;
 
@@ -27,7 +27,7 @@ pub(super) const TERMINATED: i64 = 143;
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
 
-/// What the owner's labels prove.
+/// The owner's labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Mark {
     Sandglass(SandboxId),
@@ -42,7 +42,7 @@ impl Mark {
         }
     }
 
-    /// The container with this id and these labels; `None`: they name no sandbox that could exist.
+    /// The container with this id and these labels, if they name a valid sandbox.
     fn reference(&self, id: &str) -> Option<ContainerRef> {
         let (sandbox, owner) = match self {
             Self::Sandglass(sandbox) => (sandbox.clone(), Owner::Sandglass),
@@ -54,35 +54,34 @@ impl Mark {
     }
 }
 
-/// One container.
+/// A container.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) state: State,
-    /// In which run of the engine it ended; meaningless while it runs.
+    /// The run of the engine in which it last ended.
     ended_in: u64,
-    /// What it has written.
     output: Option<String>,
-    /// How often its ports were given out anew.
+    /// How often it got other ports.
     moved: u64,
     oom_killed: bool,
     created_at: EpochSeconds,
-    /// `None`: it is somebody else's.
+    /// `None` for a foreign container.
     mark: Option<Mark>,
     number: u64,
     name: String,
-    /// Why it is not ours although it has a mark.
+    /// Why it is not ours despite its mark.
     stranger: Option<Stranger>,
     image: String,
     ports: Vec<u16>,
     labels: Labels,
 }
 
-/// What is left of labels that are written and read as every engine's are.
+/// Encodes and decodes labels, as other engines do.
 fn through_text(written: Labels) -> Labels {
     labels::read(&Owner::Sandglass, &labels::write(written).collect())
 }
 
-/// What was found under a reference.
+/// The result of a search.
 pub(super) enum Look<'a> {
     Ours(String, &'a Entry),
     Foreign,
@@ -93,12 +92,12 @@ pub(super) enum Look<'a> {
 pub(super) struct Containers {
     pub(super) log: Log,
     now: WallClock,
-    /// In order, so that a listing is the same each time.
+    /// Sorted, so that listings are deterministic.
     by_id: BTreeMap<String, Entry>,
     by_mark: HashMap<Mark, String>,
     by_name: HashMap<String, String>,
     created: u64,
-    /// How often the engine was started.
+    /// How often the engine was started or killed.
     run: u64,
     is_down: bool,
 }
@@ -109,12 +108,12 @@ impl Containers {
         Self { log: Log::default(), now, by_id: BTreeMap::new(), by_mark, by_name, created: 0, run: 0, is_down: false }
     }
 
-    /// How often the engine was started.
+    /// How often the engine was started or killed.
     pub(super) fn run(&self) -> u64 {
         self.run
     }
 
-    /// An engine that is down takes no calls.
+    /// Fails if the engine is down.
     pub(super) fn must_be_up(&self) -> Result<(), RuntimeError> {
         match self.is_down {
             true => Err(RuntimeError::Unreachable("the engine is down".to_owned())),
@@ -122,20 +121,17 @@ impl Containers {
         }
     }
 
-    /// The engine is told to end: it takes no calls any more, and stops its containers.
     pub(super) fn go_down(&mut self) {
         self.is_down = true;
         self.stop_all();
     }
 
-    /// The engine is killed: its containers go on without it.
     pub(super) fn die(&mut self) {
         self.is_down = true;
         self.run += 1;
         self.log.forget();
     }
 
-    /// The engine is started again: it stops what it finds, unless it shall keep that, and then takes calls.
     pub(super) fn come_up(&mut self, keep: bool) {
         self.run += 1;
         self.log.forget();
@@ -159,14 +155,12 @@ impl Containers {
         }
     }
 
-    /// The container has written this.
     pub(super) fn write(&mut self, id: &str, output: &str) {
         if let Some(entry) = self.by_id.get_mut(id) {
             entry.output = Some(output.to_owned());
         }
     }
 
-    /// The container's ports are published elsewhere, as after its network was connected anew.
     pub(super) fn move_ports(&mut self, id: &str) {
         if let Some(entry) = self.by_id.get_mut(id) {
             entry.moved += 1;
@@ -191,7 +185,6 @@ impl Containers {
         Ok(self.insert(entry))
     }
 
-    /// A running container with our labels that is not ours.
     pub(super) fn put_stranger(&mut self, why: Stranger, mark: Mark, name: &str, labels: Labels) -> String {
         let entry = Entry { stranger: Some(why), ..self.entry(Some(mark), name, labels) };
         let id = self.insert(entry);
@@ -199,7 +192,7 @@ impl Containers {
         id
     }
 
-    /// Its labels still tell its old name.
+    /// Renames the container; its labels keep the old name.
     pub(super) fn rename(&mut self, id: &str, name: &str) {
         let Some(entry) = self.by_id.get_mut(id) else { return };
         self.by_name.remove(&entry.name);
@@ -211,7 +204,6 @@ impl Containers {
         }
     }
 
-    /// A container that was there before.
     pub(super) fn put(&mut self, mark: Option<Mark>, name: &str, labels: Labels, state: State) -> String {
         let entry = self.entry(mark, name, labels);
         let id = self.insert(entry);
@@ -251,7 +243,7 @@ impl Containers {
         id
     }
 
-    /// The container is gone; what still ran in it was killed.
+    /// Removes the container, killing it if it runs.
     pub(super) fn remove(&mut self, id: &str) {
         self.set_state(id, State::Stopped(Some(KILLED)));
         self.tell(id, Kind::Destroyed);
@@ -266,7 +258,7 @@ impl Containers {
         }
     }
 
-    /// By its labels, and by its id, or else by the name in its record, or else by the name in its labels.
+    /// Finds a container by its labels and its id, or the recorded name, or else the name in its labels.
     pub(super) fn look(&self, container: &ContainerRef) -> Look<'_> {
         let mark = Mark::of(container);
         let id = match (&container.container_id, &container.name) {
@@ -295,7 +287,7 @@ impl Containers {
         self.by_id.iter().filter_map(|(id, entry)| entry.listed(id)).collect()
     }
 
-    /// Puts the container into this state, and tells what that takes.
+    /// Sets the container's state and logs the events.
     pub(super) fn set_state(&mut self, id: &str, state: State) {
         let run = self.run;
         let Some(entry) = self.by_id.get_mut(id) else { return };
@@ -320,7 +312,6 @@ impl Containers {
         }
     }
 
-    /// The kernel kills the container for want of memory.
     pub(super) fn exhaust_memory(&mut self, id: &str) {
         let Some(entry) = self.by_id.get_mut(id) else { return };
         entry.oom_killed = true;
@@ -342,7 +333,7 @@ impl Containers {
 }
 
 impl Entry {
-    /// Whether a record can mean it by its name.
+    /// Whether a record can mean this container by its name.
     fn is_named_by(&self, mark: &Mark) -> bool {
         self.mark.as_ref() == Some(mark) && self.stranger != Some(Stranger::OfAnotherStore)
     }
@@ -363,7 +354,7 @@ impl Entry {
         }
     }
 
-    /// What the engine tells of its end, in this run.
+    /// What the engine knows about the end, in the given run.
     pub(super) fn account(&self, run: u64) -> EndAccount {
         EndAccount { stayed_up: self.ended_in == run, out_of_memory: self.oom_killed, last_output: self.output.clone() }
     }

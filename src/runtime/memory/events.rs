@@ -11,16 +11,15 @@ use crate::{
     ports::runtime::{ContainerEvent, RuntimeError},
 };
 
-/// One that listens, connected or about to.
+/// The state of one stream.
 struct Listener {
     memory: Memory,
     since: Option<EpochSeconds>,
-    /// The number of the next event to tell, and the engine's run; `None`: not connected yet.
+    /// The number of the next event and the engine's run; `None` before the connection.
     next: Option<(u64, u64)>,
 }
 
 impl Memory {
-    /// The stream of a new listener.
     pub(super) fn listen(
         &self,
         since: Option<EpochSeconds>,
@@ -46,7 +45,7 @@ impl Listener {
         self.next = Some((next, run));
         let happened = Arc::clone(&self.memory.containers().log.happened);
         loop {
-            // Registered before the looks, so that nothing that comes between is missed.
+            // Registered before the checks, so that no change between is missed.
             let woken: (Notified<'_>, Notified<'_>) = (happened.notified(), self.memory.faults().changed());
             self.memory.faults().pass(Point::Events, When::After).await?;
             let event = {

@@ -1,4 +1,4 @@
-//! What goes wrong, and where.
+//! Injected faults and latency.
 
 use std::{
     collections::HashMap,
@@ -10,41 +10,41 @@ use tokio::sync::{Notify, futures::Notified};
 
 use crate::ports::runtime::RuntimeError;
 
-/// A step of a call at which something can be made to go wrong.
+/// A step of a call at which faults can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
-    /// In a start: the image is looked for.
+    /// The pull in a start.
     Pull,
-    /// In a start: the container comes to be, and does not run yet.
+    /// The creation of the container in a start.
     Create,
-    /// In a start or a restart: the container runs.
+    /// The container's start, in a start or a restart.
     Start,
-    /// In a start or a restart: the container is ready.
+    /// The wait for readiness, in a start or a restart.
     Ready,
-    /// A look at the container.
+    /// An inspection.
     Inspect,
-    /// The container is frozen.
+    /// A pause.
     Pause,
-    /// The container is thawed.
+    /// A resumption.
     Resume,
-    /// In a removal: the container ends.
+    /// The stop in a removal.
     Stop,
-    /// In a removal: the container is gone.
+    /// The removal after the stop.
     Remove,
-    /// All containers are listed.
+    /// A listing.
     List,
-    /// A stream of events connects; after that, its next event, or its silence.
+    /// Before: the connection of a stream of events. After: the rest of its life.
     Events,
-    /// Whether the engine answers.
+    /// A check whether the engine answers.
     Check,
 }
 
-/// On which side of a point's effect.
+/// The side of a point's effect on which a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum When {
-    /// Nothing happened.
+    /// The effect does not happen.
     Before,
-    /// It happened, but the caller is told otherwise.
+    /// The effect happens, but the caller gets an error.
     After,
 }
 
@@ -55,7 +55,7 @@ enum Fault {
     Panic,
 }
 
-/// The faults that are set, and the latency.
+/// The injected faults and latency.
 #[derive(Default)]
 pub(super) struct Faults {
     set: Mutex<Set>,
@@ -98,12 +98,12 @@ impl Faults {
         }
     }
 
-    /// Until a fault is set or healed, from the moment of this call on.
+    /// Resolves when a fault is injected or removed after this call.
     pub(super) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
 
-    /// Takes as long as the point takes, and goes wrong if it shall.
+    /// Waits for the point's latency and applies its fault.
     pub(super) async fn pass(&self, point: Point, when: When) -> Result<(), RuntimeError> {
         if when == When::Before {
             let latency = {
@@ -115,7 +115,7 @@ impl Faults {
             }
         }
         loop {
-            // Registered before the look, so that a healing between the two is not missed.
+            // Registered before the check, so that no change between is missed.
             let changed = self.changed();
             match self.take(point, when) {
                 None => return Ok(()),

@@ -1,12 +1,12 @@
-//! Containers that exist only on paper: the runtime port without an engine, for tests and benchmarks.
+//! Implements the runtime port in memory, for tests and benchmarks.
 //!
-//! It keeps the port's promises (ownership, idempotence, a create that cancelling does not cut in half), and can be
-//! told to break: each step of each call is a [`Point`], and at each point, before or after its effect, it can fail
-//! or hang ([`Memory::fail_next`], [`Memory::fail_always`], [`Memory::hang`]). A failure *after* the effect is the
-//! answer that got lost on its way. Latency is `tokio`'s, so paused time works.
+//! It fulfils the port's contract (ownership, idempotence, uninterrupted creates) and injects faults: each step of each call
+//! is a [`Point`] at which, before or after its effect, the call can fail or hang ([`Memory::fail_next`],
+//! [`Memory::fail_always`], [`Memory::hang`]). A failure *after* the effect is a lost answer. Latency uses tokio's clock,
+//! which can be paused.
 //!
-//! Whatever changes a container, by the port or by hand, is an event. [`Point::Events`] is where a stream of them
-//! connects, and `After` it is all of its life: a failure set there breaks a stream at once, also an idle one.
+//! Every change of a container, by the port or by hand, is an event. A failure before [`Point::Events`] refuses the
+//! connection of a stream; one after it breaks a stream at once, even an idle one.
 
 mod adapter;
 mod by_hand;
