@@ -58,6 +58,11 @@ impl Keeper {
         let mut lost = Vec::new();
         let began = self.shared.clock.now();
         let grace_spent = self.patiently(|| self.store.grace_spent()).await?;
+        if let Ok(kept) = self.store.quarantined().await
+            && !kept.is_empty()
+        {
+            warn!(records = kept.len(), "the store keeps records in quarantine that were not understood");
+        }
         let absence = Absence { last_stop, known_at: began.moment, grace_spent };
         let whole = self.fallbacks(began);
         let fallbacks = absence.with_what_is_left(whole.clone());

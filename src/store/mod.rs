@@ -1,4 +1,4 @@
-//! Stores behind the persistence port.
+//! Implementations of the persistence port.
 //!
 //! - [`embedded`]: one file, no server; the default;
 //! - [`redis`]: a Redis server, in the reference system's layout;

@@ -1,4 +1,4 @@
-//! What can go wrong with a file, in words that say what to do about it.
+//! Errors of the file, with advice what to do.
 
 use std::{io, path::Path};
 
@@ -6,7 +6,7 @@ use redb::{DatabaseError, StorageError};
 
 use crate::ports::store::StoreError;
 
-/// Why the database did not do what it was asked for.
+/// Why an operation on the database failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -16,7 +16,7 @@ pub(super) enum Failure {
     Newer { found: u64, known: u64 },
 }
 
-/// redb has one error type per step; they all fit into its general one.
+/// Converts redb's error types, of which there is one per step, to its general one.
 macro_rules! from_steps {
     ($($step:ty),+) => {
         $(impl From<$step> for Failure {
@@ -38,7 +38,7 @@ from_steps!(
 );
 
 impl Failure {
-    /// Whether the database is of no more use until its file is opened again.
+    /// Whether the file has to be opened again.
     pub(super) fn needs_reopening(&self) -> bool {
         matches!(
             self,
@@ -51,12 +51,12 @@ impl Failure {
         )
     }
 
-    /// Whether somebody else has the file open.
+    /// Whether another process has the file open.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, Self::Database(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch))
     }
 
-    /// The error for the port: what, where, and what to do.
+    /// Converts to an error of the port, with the path and advice.
     pub(super) fn at(&self, path: &Path) -> StoreError {
         let advice = match self {
             Self::Database(redb::Error::Io(error)) => advice(error.kind()),

@@ -1,4 +1,4 @@
-//! The file: opened under its lock, with a note beside it that says who holds it.
+//! Opens the file under its lock and writes a note beside it that tells who holds it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,21 +16,21 @@ use crate::{
     ports::store::StoreError,
 };
 
-/// redb's own default, a gibibyte, is more than all of Sandglass should need.
+/// redb's default, a gibibyte, is more than all of Sandglass should need.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// An open database. Dropping it closes it and gives the lock back.
+/// An open database. Dropping it closes the file and releases the lock.
 pub(super) struct Open {
     pub(super) database: Database,
     note: PathBuf,
     file: Option<FileId>,
 }
 
-/// Which file it is, whatever its name: device and inode.
+/// Identifies a file by device and inode.
 type FileId = (u64, u64);
 
 impl Open {
-    /// Opens the file, or makes it, and leaves the note.
+    /// Opens or creates the file and writes the note.
     pub(super) fn at(path: &Path, holder: &Holder) -> Result<Self, StoreError> {
         Self::try_open(path, holder).map_err(|failure| {
             if failure.is_busy() { StoreError::Held { holder: who_holds(path) } } else { failure.at(path) }
@@ -45,14 +45,14 @@ impl Open {
         let open = Self { database, note: note_of(path), file: id };
         let note = serde_json::json!(holder).to_string();
         if let Err(error) = fs::write(&open.note, note) {
-            // Only people read it; the lock is what counts.
+            // The note is only for people; the lock is what counts.
             tracing::warn!(path = %open.note.display(), %error, "failed to note who holds the store");
         }
         Ok(open)
     }
 
-    /// Checks that `path` still names the file that is open. One that was removed or replaced is written to in vain, and
-    /// does not keep a second supervisor out.
+    /// Checks that `path` still names the open file. If that was removed or replaced, writes are lost and its lock excludes
+    /// nobody.
     pub(super) fn check_is_at(&self, path: &Path) -> Result<(), StoreError> {
         if self.file.is_none() || fs::metadata(path).is_ok_and(|metadata| id_of(&metadata) == self.file) {
             return Ok(());
@@ -64,12 +64,12 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // While the lock is still held, so that a successor's note stays.
+        // Still under the lock, so that this does not remove a successor's note.
         let _ = fs::remove_file(&self.note);
     }
 }
 
-/// Opens the file itself. A new one, and its directory, are for their owner alone: records tell what people work on.
+/// Opens or creates the file. Only its owner can access a new file or directory, since records tell what people work on.
 fn open_file(path: &Path) -> Result<File, Failure> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         let mut builder = DirBuilder::new();
@@ -83,7 +83,7 @@ fn open_file(path: &Path) -> Result<File, Failure> {
     Ok(options.read(true).write(true).create(true).truncate(false).open(path)?)
 }
 
-/// Refuses a file of a later format, and marks a new one with ours.
+/// Rejects a file of a later format and initializes a new one.
 fn check_format(database: &Database) -> Result<(), Failure> {
     let known = match database.begin_read()?.open_table(META) {
         Ok(meta) => meta.get("format")?.map(|format| format.value()),
@@ -116,7 +116,7 @@ fn note_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Who holds the file, in words. The note of a holder that died before its successor wrote one is not believed.
+/// Describes the file's holder by the note, unless that process is dead: its successor may not have written a note yet.
 fn who_holds(path: &Path) -> String {
     let note = note_of(path);
     let holder = fs::read(&note).ok().and_then(|note| serde_json::from_slice::<Holder>(&note).ok());

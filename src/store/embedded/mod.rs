@@ -1,12 +1,10 @@
 //! The embedded store: one crash-safe file and no server
 //! ([design: embedded store](crate::design::persistence::embedded_store)). It is the default.
 //!
-//! The file is a redb database; each commit is one durable transaction. The lease is the lock that an open database
-//! holds on its file: the system gives it back when the process ends, however it ends. Beside the file, `PATH.lease`
-//! tells people who holds it.
+//! The file is a redb database; each commit is one durable transaction. The lease is the lock that an open database holds on
+//! its file, which the system releases however the process ends. `PATH.lease`, beside the file, tells people who holds it.
 //!
-//! The lock belongs to one host. A file on a network file system shared by several hosts is as safe as that system's
-//! locks are.
+//! On a network file system that several hosts share, the file is as safe as that system's locks.
 
 mod error;
 mod file;

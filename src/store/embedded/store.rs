@@ -1,4 +1,4 @@
-//! The store and its settings: the port, on threads that may block.
+//! The store and its settings. Implements the port on threads that may block.
 
 use std::{
     path::PathBuf,
@@ -21,43 +21,43 @@ use crate::{
     store::WallClock,
 };
 
-/// How long a call may take: far more than a disk that works needs, since a call that was begun cannot be broken off.
+/// The timeout of a call. Far more than a working disk needs, since a call cannot be interrupted.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After so many commits, those tombstones are dropped that have expired.
+/// Expired tombstones are dropped after this many commits.
 const COMMITS_PER_EXPIRY: u64 = 500;
 
-/// Where the file is, and who uses it.
+/// Settings of the store.
 #[derive(Clone)]
 pub struct Settings {
-    /// The file. It is made, with its directory, if it is missing.
+    /// The file. Created if missing, with its directory.
     pub path: PathBuf,
-    /// What this supervisor is called, for whoever finds the file in use.
+    /// This supervisor's name, which others are told that find the file in use.
     pub instance: String,
     /// Tells when tombstones have expired.
     pub now: WallClock,
 }
 
-/// A store in one file, which is open while the lease is held.
+/// A store in one file, which is open while this process holds the lease.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    /// Commits are applied in the order they came in, also one whose caller has given up on it.
+    /// Applies commits in their order, even if their callers have given up.
     order: Arc<Mutex<()>>,
 }
 
 struct Shared {
     settings: Settings,
     open: RwLock<Option<Open>>,
-    /// An error of the disk made the open database useless; the next call opens it again.
+    /// Set after an error of the disk: the next call opens the file again.
     broken: AtomicBool,
     commits: AtomicU64,
 }
 
 impl EmbeddedStore {
-    /// A store whose file will be opened when the lease is taken.
+    /// Creates a store; taking the lease opens its file.
     ///
     /// # Errors
-    /// When the path cannot be one of a file.
+    /// When the path cannot be that of a file.
     pub fn open(settings: Settings) -> Result<Self, StoreError> {
         if settings.path.file_name().is_none() || settings.path.is_dir() {
             let path = settings.path.display();
@@ -70,13 +70,13 @@ impl EmbeddedStore {
         Ok(Self { shared, order: Arc::new(Mutex::new(())) })
     }
 
-    /// Where the records are, in words.
+    /// Describes where the records are.
     pub fn place(&self) -> String {
         let path = &self.shared.settings.path;
         format!("the store file {}", std::path::absolute(path).unwrap_or_else(|_| path.clone()).display())
     }
 
-    /// Runs `work` on a thread that may block. What it began goes on when the caller does not wait for it any longer.
+    /// Runs `work` on a thread that may block. It completes even if the caller is dropped.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -93,18 +93,20 @@ impl EmbeddedStore {
         }
     }
 
-    async fn give_back(&self, silent_for: Option<Duration>) -> Result<(), StoreError> {
-        // After the commits that are under way.
+    /// [`Self::blocking`], after earlier commits and before later ones.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let turn = self.turn().await?;
         self.blocking(move |shared| {
             let _turn = turn;
-            shared.release(silent_for);
-            Ok(())
+            work(shared)
         })
         .await
     }
 
-    /// A turn in the order of commits, to be held by the work itself.
+    /// Waits for a turn in the order of commits.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
         tokio::time::timeout(CALL_TIMEOUT, Arc::clone(&self.order).lock_owned()).await.map_err(|_| {
             StoreError::Unavailable(format!(
@@ -116,7 +118,7 @@ impl EmbeddedStore {
 }
 
 impl Shared {
-    /// Opens the file unless it is open already, and tells what the last one noted when it stopped.
+    /// Opens the file unless it is open, and returns how the last supervisor stopped.
     fn acquire(&self) -> Result<LastStop, StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.is_some() {
@@ -126,7 +128,7 @@ impl Shared {
         self.broken.store(false, Ordering::Release);
         let stopped = self.database(&file, tables::take_stop_note)?;
         *open = Some(file);
-        // A note from the future tells that the clock was set, and nothing else.
+        // A time in the future only tells that the clock was set.
         let ago = stopped.and_then(|stopped| Duration::try_from_secs_f64((self.settings.now)() - stopped).ok());
         Ok(ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago }))
     }
@@ -140,8 +142,9 @@ impl Shared {
         Holder { instance: instance.clone(), process: Process::this(), since: now() }
     }
 
-    /// Gives everything back; `silent_for` is told after a clean stop.
-    fn release(&self, silent_for: Option<Duration>) {
+    /// Closes the file; after a clean stop, notes `silent_for`.
+    #[expect(clippy::unnecessary_wraps, reason = "the signature of work in turn")]
+    fn release(&self, silent_for: Option<Duration>) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if let (Some(file), Some(silent_for)) = (&*open, silent_for) {
             let stopped = (self.settings.now)() - silent_for.as_secs_f64();
@@ -150,11 +153,12 @@ impl Shared {
             }
         }
         *open = None;
-        // What is not held is not to be opened again either.
+        // Without the lease, nothing must open the file again.
         self.broken.store(false, Ordering::Release);
+        Ok(())
     }
 
-    /// Works on the open file.
+    /// Runs `work` on the open file.
     fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.broken.load(Ordering::Acquire) {
             self.reopen()?;
@@ -163,7 +167,7 @@ impl Shared {
         work(open.as_ref().ok_or_else(not_held)?)
     }
 
-    /// Works on the database, and notices when that makes it useless.
+    /// Runs `work` on the database and notes whether the file has to be opened again.
     fn database<T>(&self, open: &Open, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
         work(&open.database).map_err(|failure| {
             if failure.needs_reopening() {
@@ -177,7 +181,7 @@ impl Shared {
         self.with(|open| self.database(open, work))
     }
 
-    /// Opens a file again that an error made useless. Somebody else may have been quicker.
+    /// Opens the file again, unless another call already has.
     fn reopen(&self) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if !self.broken.load(Ordering::Acquire) {
@@ -205,7 +209,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Lets go of tombstones. They are never given to anyone once they have expired, so that this can wait.
+    /// Drops expired tombstones. A failure is harmless, since they are never returned.
     fn expire(&self) {
         let now = (self.settings.now)();
         if let Err(error) = self.on_database(|database| tables::expire(database, now)) {
@@ -225,7 +229,6 @@ impl Shared {
     }
 }
 
-/// Nothing is read or written without the lease.
 fn not_held() -> StoreError {
     StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() }
 }
@@ -237,7 +240,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn try_acquire(&self) -> Result<LastStop, StoreError> {
-        // The system knows who lives: nobody is ever watched.
+        // The lock tells whether the holder lives, so this never waits.
         self.acquire().await
     }
 
@@ -250,22 +253,16 @@ impl Store for EmbeddedStore {
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        self.give_back(None).await
+        self.in_turn(|shared| shared.release(None)).await
     }
 
     async fn hand_over(&self, silent_for: Duration) -> Result<(), StoreError> {
-        self.give_back(Some(silent_for)).await
+        self.in_turn(move |shared| shared.release(Some(silent_for))).await
     }
 
     async fn commit(&self, batch: &[Write]) -> Result<DataState, StoreError> {
-        let turn = self.turn().await?;
         let batch = batch.to_vec();
-        self.blocking(move |shared| {
-            let _turn = turn;
-            shared.commit(&batch)
-        })
-        .await
-        .map(|()| DataState::Kept)
+        self.in_turn(move |shared| shared.commit(&batch)).await.map(|()| DataState::Kept)
     }
 
     async fn get(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
@@ -302,9 +299,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn spend_grace(&self, spent: Duration) -> Result<(), StoreError> {
-        let turn = self.turn().await?;
-        self.blocking(move |shared| {
-            let _turn = turn;
+        self.in_turn(move |shared| {
             shared.with(|open| {
                 open.check_is_at(&shared.settings.path)?;
                 shared.database(open, |database| tables::spend_grace(database, spent))

@@ -1,4 +1,4 @@
-//! What the file holds, and what each write does to it.
+//! The tables of the file, and the effect of each write.
 
 use std::{ops::Bound, time::Duration};
 
@@ -14,24 +14,24 @@ use crate::{
 /// The layout that this version writes.
 pub(super) const FORMAT: u64 = 1;
 
-/// `format`: the layout's number. `id`: what tells this store from every other one. `grace_spent`: how much of the grace
-/// after a restart is used up, in milliseconds; there until a run outlives it. `stopped`: since when nobody answers, in
-/// milliseconds since the epoch; there after a clean stop, until the file is next taken.
+/// `format`: the layout's number. `id`: the store's unique id. `grace_spent`: how much of the grace after a restart is used up,
+/// in milliseconds; removed when a run outlives the grace. `stopped`: the time of a clean stop, in milliseconds since the
+/// epoch; removed when the lease is next taken.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// A member, with a time and a record.
+/// A table of members with a time and a record.
 type Records = TableDefinition<'static, &'static [u8], (EpochSeconds, &'static [u8])>;
 
-/// Those that live, with their last activity.
+/// The active set, with the times of the last activity.
 pub(super) const SANDBOXES: Records = TableDefinition::new("sandboxes");
-/// Those that ended, with the time at which their tombstone expires.
+/// The tombstones, with the times of their expiry.
 pub(super) const TOMBSTONES: Records = TableDefinition::new("tombstones");
-/// Records of members that left the active set without an end: out of the way, but not thrown away.
+/// Records of members that left the active set without an end.
 const FORGOTTEN: Records = TableDefinition::new("forgotten");
-/// Bytes that could not be understood: when, why, and the bytes.
+/// The quarantine: time, reason and bytes.
 const QUARANTINE: TableDefinition<'_, &[u8], (EpochSeconds, &str, &[u8])> = TableDefinition::new("quarantine");
 
-/// Makes all tables, so that reading never meets a missing one, and marks the file with the format.
+/// Creates all tables, so that none is ever missing, and writes the format.
 pub(super) fn create(database: &Database) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(META)?.insert("format", FORMAT)?;
@@ -42,7 +42,7 @@ pub(super) fn create(database: &Database) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
-/// The store's own id, which is made when it is first asked for.
+/// Reads the store's id; generates it at the first call.
 pub(super) fn id(database: &Database) -> Result<String, Failure> {
     let known = database.begin_read()?.open_table(META)?.get("id")?.map(|id| id.value());
     let id = match known {
@@ -58,14 +58,14 @@ pub(super) fn id(database: &Database) -> Result<String, Failure> {
     Ok(format!("{id:016x}"))
 }
 
-/// Notes that everything is written, and that nobody answers since `stopped`.
+/// Notes a clean stop at `stopped`.
 pub(super) fn note_stop(database: &Database, stopped: EpochSeconds) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(META)?.insert("stopped", (stopped * 1000.0) as u64)?;
     Ok(transaction.commit()?)
 }
 
-/// What the last one noted when it stopped; it is gone with this. Without a note, nothing is written.
+/// Removes and returns the note of a clean stop. Writes nothing if there is none.
 pub(super) fn take_stop_note(database: &Database) -> Result<Option<EpochSeconds>, Failure> {
     if database.begin_read()?.open_table(META)?.get("stopped")?.is_none() {
         return Ok(None);
@@ -76,13 +76,13 @@ pub(super) fn take_stop_note(database: &Database) -> Result<Option<EpochSeconds>
     Ok(stopped)
 }
 
-/// How much of the grace after a restart is used up.
+/// Reads how much of the grace after a restart is used up.
 pub(super) fn grace_spent(database: &Database) -> Result<Duration, Failure> {
     let spent = database.begin_read()?.open_table(META)?.get("grace_spent")?.map(|spent| spent.value());
     Ok(Duration::from_millis(spent.unwrap_or_default()))
 }
 
-/// Notes how much of the grace is used up; zero leaves no note.
+/// Notes how much of the grace is used up; zero removes the note.
 pub(super) fn spend_grace(database: &Database, spent: Duration) -> Result<(), Failure> {
     if spent.is_zero() && grace_spent(database)?.is_zero() {
         return Ok(());
@@ -95,7 +95,7 @@ pub(super) fn spend_grace(database: &Database, spent: Duration) -> Result<(), Fa
     Ok(transaction.commit()?)
 }
 
-/// Those of `ids` that are not among the living.
+/// Returns those of `ids` that are not in the active set.
 pub(super) fn missing(database: &Database, ids: &[SandboxId]) -> Result<Vec<SandboxId>, Failure> {
     let sandboxes = database.begin_read()?.open_table(SANDBOXES)?;
     let mut missing = Vec::new();
@@ -107,7 +107,7 @@ pub(super) fn missing(database: &Database, ids: &[SandboxId]) -> Result<Vec<Sand
     Ok(missing)
 }
 
-/// Applies all writes in their order, durably, or none. `now` dates the tombstones.
+/// Applies all writes durably, or none. Tombstones expire relative to `now`.
 pub(super) fn apply(database: &Database, batch: &[Write], now: EpochSeconds) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     apply_in(&transaction, batch, now)?;
@@ -146,21 +146,21 @@ fn apply_in(transaction: &WriteTransaction, batch: &[Write], now: EpochSeconds) 
     Ok(())
 }
 
-/// Lets go of the tombstones whose time has come.
+/// Drops expired tombstones.
 pub(super) fn expire(database: &Database, now: EpochSeconds) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(TOMBSTONES)?.retain(|_, (expires, _)| expires > now)?;
     Ok(transaction.commit()?)
 }
 
-/// One of those that live.
+/// Reads a member of the active set.
 pub(super) fn get(database: &Database, id: &SandboxId) -> Result<Option<Stored>, Failure> {
     let member = id.as_str().as_bytes();
     let row = database.begin_read()?.open_table(SANDBOXES)?.get(member)?;
     Ok(row.map(|row| stored(member, row.value())))
 }
 
-/// A page of one of the tables, in the order of the members.
+/// Reads a page of a table, sorted by member.
 pub(super) fn page(
     database: &Database,
     records: Records,
@@ -184,7 +184,7 @@ fn stored(member: &[u8], (score, record): (EpochSeconds, &[u8])) -> Stored {
     Stored { member: member.to_vec(), score, found: Found::Record(record.to_vec()) }
 }
 
-/// All that is in quarantine.
+/// Reads the quarantine.
 pub(super) fn quarantined(database: &Database) -> Result<Vec<Quarantined>, Failure> {
     let table = database.begin_read()?.open_table(QUARANTINE)?;
     let mut entries = Vec::new();

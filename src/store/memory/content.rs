@@ -1,4 +1,4 @@
-//! What the store holds, and what each write does to it.
+//! The content of the store, and the effect of each write.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,29 +12,29 @@ use crate::{
     ports::store::{Cursor, DataState, Found, LastStop, Page, Quarantined, StoreError, Stored, Write},
 };
 
-/// How much has been written since the store was made or last asked to count afresh.
+/// Counts writes since the store was created or the counts were reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Batches that were applied.
+    /// The number of applied batches.
     pub commits: u64,
-    /// Writes in them.
+    /// The number of writes in them.
     pub writes: u64,
-    /// The most writes in one batch.
+    /// The size of the largest batch.
     pub largest_batch: usize,
 }
 
-/// Who holds the lease.
+/// The lease's holder.
 #[derive(Debug)]
 pub(super) struct Holder {
-    /// Gone when the last handle of its identity is: a supervisor that is known to be dead.
+    /// Dangling when all handles of the holder are dropped: the supervisor is known to be dead.
     pub(super) alive: Weak<String>,
     pub(super) words: String,
-    /// Keeps a holder alive that has no handle.
+    /// Keeps a holder without a handle alive.
     #[expect(dead_code, reason = "it works by being held")]
     pub(super) immortal: Option<Arc<String>>,
 }
 
-/// A set of members in an order that paging can resume in.
+/// A set of members, sorted for paging.
 pub(super) type Set = BTreeMap<Vec<u8>, EpochSeconds>;
 
 #[derive(Debug, Default)]
@@ -44,13 +44,13 @@ pub(super) struct Content {
     pub(super) tombstones: Set,
     pub(super) quarantine: BTreeMap<Vec<u8>, Quarantined>,
     pub(super) lease: Option<Holder>,
-    /// Since when nobody answers, if the last supervisor stopped cleanly and nobody has come since.
+    /// The time of a clean stop, until the lease is next taken.
     pub(super) stopped: Option<EpochSeconds>,
-    /// Everything was lost, and nobody has come since.
+    /// Set when all data was lost, until the lease is next kept.
     pub(super) wiped: bool,
     /// How much of the grace after a restart is used up.
     pub(super) grace_spent: Duration,
-    /// What its operator should hear.
+    /// Returned by [`Store::hazards`](crate::ports::store::Store::hazards).
     pub(super) hazards: Vec<String>,
     pub(super) written: Written,
     pub(super) log: Option<Vec<Vec<Write>>>,
@@ -81,7 +81,7 @@ impl Content {
             Write::Bury { id, record, retention } => {
                 let member = id.as_str().as_bytes().to_vec();
                 self.active.remove(&member);
-                self.tombstones.insert(member.clone(), expiry(now, *retention));
+                self.tombstones.insert(member.clone(), now + retention.as_secs_f64());
                 self.records.insert(member, Found::Record(record.clone()));
             }
             Write::Deactivate { member } => {
@@ -95,7 +95,7 @@ impl Content {
         }
     }
 
-    /// Lets go of the tombstones whose time has come, with their records.
+    /// Drops expired tombstones with their records.
     pub(super) fn expire(&mut self, now: EpochSeconds) {
         let records = &mut self.records;
         self.tombstones.retain(|member, expires| {
@@ -107,7 +107,7 @@ impl Content {
         });
     }
 
-    /// A page of one of the sets.
+    /// A page of a set.
     pub(super) fn page(&self, set: &Set, from: Option<Cursor>, limit: usize) -> Page {
         let start = from.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.0));
         let mut members = set.range::<Vec<u8>, _>((start, Bound::Unbounded));
@@ -131,12 +131,12 @@ impl Content {
         self.records.get(member).cloned().unwrap_or(Found::Nothing)
     }
 
-    /// Whether the member has lost its record or its place.
+    /// Whether the member is not in the active set or has no record.
     pub(super) fn has_lost(&self, member: &[u8]) -> bool {
         !self.active.contains_key(member) || self.found(member) == Found::Nothing
     }
 
-    /// Gives `identity` the lease, unless another one that lives holds it.
+    /// Gives `identity` the lease, unless another living supervisor holds it.
     pub(super) fn take_lease(&mut self, identity: &Arc<String>, now: EpochSeconds) -> Result<LastStop, StoreError> {
         let alive = Arc::downgrade(identity);
         if let Some(holder) = &self.lease
@@ -149,7 +149,7 @@ impl Content {
         Ok(last_stop(self.stopped.take(), now))
     }
 
-    /// Whether this supervisor holds the lease, or may take it again since everything was lost.
+    /// Checks that this supervisor holds the lease. Takes it again after all data was lost.
     pub(super) fn hold(&mut self, identity: &Arc<String>) -> Result<DataState, StoreError> {
         let alive = Arc::downgrade(identity);
         match &self.lease {
@@ -164,13 +164,8 @@ impl Content {
     }
 }
 
-/// What a note means. One from the future tells that the clock was set, and nothing else.
+/// Interprets the time of a clean stop. A time in the future only tells that the clock was set.
 fn last_stop(stopped: Option<EpochSeconds>, now: EpochSeconds) -> LastStop {
     let ago = stopped.and_then(|stopped| Duration::try_from_secs_f64(now - stopped).ok());
     ago.map_or(LastStop::Unclean, |ago| LastStop::Clean { ago })
-}
-
-/// When a tombstone that is written now expires.
-fn expiry(now: EpochSeconds, retention: Duration) -> EpochSeconds {
-    now + retention.as_secs_f64()
 }

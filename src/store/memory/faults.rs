@@ -1,17 +1,17 @@
-//! Where the store fails, as tests tell it to.
+//! Injected faults.
 
 use std::{collections::HashMap, time::Duration};
 
 use crate::ports::store::StoreError;
 
-/// A call of the port, as a place to fail at.
+/// A call of the port at which faults can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
     /// Taking the lease.
     Acquire,
-    /// Keeping it.
+    /// Renewing it.
     Renew,
-    /// Giving it back.
+    /// Releasing it.
     Release,
     /// Writing.
     Commit,
@@ -23,16 +23,16 @@ pub enum Point {
     Tombstones,
     /// Reading the quarantine.
     Quarantined,
-    /// Asking what is missing.
+    /// Looking for missing records.
     Missing,
-    /// Asking what may lose records.
+    /// Reading the hazards.
     Hazards,
-    /// Reading and noting the grace that is spent.
+    /// Reading and writing the spent grace.
     Grace,
 }
 
 impl Point {
-    /// All of them: the whole store is down.
+    /// All points.
     pub const ALL: [Self; 11] = [
         Self::Acquire,
         Self::Renew,
@@ -48,7 +48,7 @@ impl Point {
     ];
 }
 
-/// What happens at one point. Failing always comes before the counted failures, and those before the effect before
+/// The faults of one point. A permanent failure takes precedence over counted ones, and counted ones before the effect over
 /// those after it.
 #[derive(Clone, Debug, Default)]
 struct Plan {
@@ -57,24 +57,24 @@ struct Plan {
     after: Vec<(usize, StoreError)>,
     delay: Option<Duration>,
     hang: bool,
-    /// How many calls panic, as an adapter with a bug would.
+    /// How many calls will panic, like an adapter with a bug.
     panics: usize,
 }
 
-/// The plans of all points.
+/// The faults of all points.
 #[derive(Debug, Default)]
 pub(super) struct Faults(HashMap<Point, Plan>);
 
-/// How one call fails, if it does.
+/// How one call ends.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
-    /// It does its work.
+    /// It succeeds.
     Well,
     /// It panics.
     Panics,
-    /// It fails without having done anything.
+    /// It fails without an effect.
     Before(StoreError),
-    /// It does its work, and then fails.
+    /// It has its effect, and then fails.
     After(StoreError),
 }
 
@@ -115,7 +115,7 @@ impl Faults {
         self.0.get(&point).is_some_and(|plan| plan.hang)
     }
 
-    /// Decides one call's fate, and counts it.
+    /// Decides and counts the fate of one call.
     pub(super) fn fate(&mut self, point: Point) -> Fate {
         let Some(plan) = self.0.get_mut(&point) else { return Fate::Well };
         if plan.panics > 0 {

@@ -1,5 +1,5 @@
-//! A store in memory, for tests and benchmarks: it keeps the port's contract, including the lease, and fails where and
-//! how it is told to. What it holds outlives a handle, so that a restart is a [`MemoryStore::reopen`].
+//! A store in memory, for tests and benchmarks. It fulfils the port's contract, including the lease, and injects faults. Its
+//! content outlives a handle, so that [`MemoryStore::reopen`] simulates a restart.
 
 mod content;
 mod faults;

@@ -1,4 +1,4 @@
-//! The store itself: the port, the tests' view into it, and the tests' hands on it.
+//! The store: implements the port, and lets tests inspect and change its content.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -18,11 +18,11 @@ use crate::{
     store::WallClock,
 };
 
-/// Where the default wall clock begins: some day, far enough from zero to be told from a forgotten time.
+/// The start of the default wall clock: far from zero, so that an unset time stands out.
 const DEFAULT_EPOCH: EpochSeconds = 1_800_000_000.0;
 
-/// A handle of a store in memory. Clones are the same supervisor; [`MemoryStore::reopen`] makes another one over the
-/// same content. A supervisor whose last handle is dropped is dead, and its lease can be taken at once.
+/// A handle of a store in memory. Clones belong to the same supervisor; [`MemoryStore::reopen`] creates another supervisor
+/// with the same content. A supervisor is dead once its last handle is dropped, and its lease can be taken at once.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -43,32 +43,31 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store. Its wall clock begins at a fixed day and goes with tokio's time, so that tombstones expire while
-    /// time is paused and advanced.
+    /// An empty store. Its wall clock begins at a fixed time and follows tokio's clock, which can be paused.
     pub fn new() -> Self {
         let began = Instant::now();
         Self::with_clock(Arc::new(move || DEFAULT_EPOCH + began.elapsed().as_secs_f64()))
     }
 
-    /// An empty store with a wall clock of the caller's.
+    /// An empty store with the given wall clock.
     pub fn with_clock(now: WallClock) -> Self {
         let (content, faults) = (Mutex::default(), Mutex::default());
         let shared = Shared { content, faults, healed: Notify::new(), now };
         Self { shared: Arc::new(shared), identity: Arc::new("the first supervisor".to_owned()) }
     }
 
-    /// Another supervisor over the same content, failures and clock, as after a restart.
+    /// Another supervisor with the same content, faults and clock, as after a restart.
     pub fn reopen(&self) -> Self {
         self.reopen_as("another supervisor")
     }
 
-    /// [`MemoryStore::reopen`] under a name, which whoever finds the lease held is told.
+    /// [`MemoryStore::reopen`] under a name, which other supervisors are told when it holds the lease.
     pub fn reopen_as(&self, name: &str) -> Self {
         Self { shared: Arc::clone(&self.shared), identity: Arc::new(name.to_owned()) }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        // A test that panicked while it looked leaves whole content behind: nothing is changed in two steps.
+        // No change is made in two steps, so a panic leaves the content consistent.
         self.shared.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +75,7 @@ impl MemoryStore {
         self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes a call through its failure point: waits, fails before the effect, or fails after it.
+    /// Runs `work` with the faults of its point.
     async fn at<T>(
         &self,
         point: Point,
@@ -87,7 +86,7 @@ impl MemoryStore {
             tokio::time::sleep(delay).await;
         }
         loop {
-            // Registered before the look, so that a healing between the two is not missed.
+            // Registered before the check, so that no change between is missed.
             let mut healed = std::pin::pin!(self.shared.healed.notified());
             healed.as_mut().enable();
             if !self.faults().hangs(point) {
@@ -113,63 +112,63 @@ impl MemoryStore {
     }
 }
 
-/// Failing on purpose.
+/// Injects faults.
 impl MemoryStore {
-    /// The next `times` calls at `point` fail with `error` and do nothing.
+    /// Makes the next `times` calls at `point` fail without an effect.
     pub fn fail_next(&self, point: Point, times: usize, error: StoreError) {
         self.faults().before(point, times, error);
     }
 
-    /// The next `times` calls at `point` do their work and then fail with `error`: an answer that was lost.
+    /// Makes the next `times` calls at `point` fail after their effect, as if the answer was lost.
     pub fn fail_next_after_effect(&self, point: Point, times: usize, error: StoreError) {
         self.faults().after(point, times, error);
     }
 
-    /// Every call at `point` fails with `error` and does nothing, until [`MemoryStore::heal`].
+    /// Makes every call at `point` fail without an effect, until [`MemoryStore::heal`].
     pub fn fail_until_healed(&self, point: Point, error: StoreError) {
         self.faults().always(point, error);
     }
 
-    /// The next `times` calls at `point` panic: a bug in an adapter.
+    /// Makes the next `times` calls at `point` panic, like a bug in an adapter.
     pub fn panic_next(&self, point: Point, times: usize) {
         self.faults().panic(point, times);
     }
 
-    /// Every call fails, until [`MemoryStore::heal_all`].
+    /// Makes every call fail, until [`MemoryStore::heal_all`].
     pub fn go_down(&self) {
         for point in Point::ALL {
             self.fail_until_healed(point, StoreError::Unavailable("the store is down, on purpose".to_owned()));
         }
     }
 
-    /// Calls at `point` take `delay` (tokio's time) before they do anything.
+    /// Delays calls at `point` by tokio's clock.
     pub fn delay(&self, point: Point, delay: Duration) {
         self.faults().delay(point, delay);
     }
 
-    /// Calls at `point` wait, without having done anything, until [`MemoryStore::heal`].
+    /// Makes calls at `point` hang before their effect, until [`MemoryStore::heal`].
     pub fn hang(&self, point: Point) {
         self.faults().hang(point);
     }
 
-    /// Ends everything that was planned for `point`.
+    /// Removes the faults of `point`.
     pub fn heal(&self, point: Point) {
         self.faults().heal(point);
         self.shared.healed.notify_waiters();
     }
 
-    /// Ends everything that was planned.
+    /// Removes all faults.
     pub fn heal_all(&self) {
         *self.faults() = Faults::default();
         self.shared.healed.notify_waiters();
     }
 
-    /// The holder of the lease is known to be dead from now on, although a handle of it is still around.
+    /// Makes the lease's holder count as dead although it still has handles.
     pub fn bury_holder(&self) {
         self.content().lease = None;
     }
 
-    /// Somebody else, who does not die, takes the lease away.
+    /// Gives the lease to another supervisor, which never dies.
     pub fn usurp(&self, words: &str) {
         let usurper = Arc::new(words.to_owned());
         let alive = Arc::downgrade(&usurper);
@@ -177,14 +176,14 @@ impl MemoryStore {
     }
 }
 
-/// Looking inside, and putting things there behind the supervisor's back.
+/// Inspects and changes the content past the port.
 impl MemoryStore {
-    /// What stands where the record of `member` should be.
+    /// What is stored as the record of `member`.
     pub fn found(&self, member: impl AsRef<[u8]>) -> Found {
         self.content().found(member.as_ref())
     }
 
-    /// The bytes of a record, if there is one.
+    /// The record's bytes, if there is one.
     pub fn record(&self, member: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         match self.found(member) {
             Found::Record(bytes) => Some(bytes),
@@ -192,59 +191,59 @@ impl MemoryStore {
         }
     }
 
-    /// The active set, in the order of its members.
+    /// The active set, sorted by member.
     pub fn active_members(&self) -> Vec<(Vec<u8>, EpochSeconds)> {
         self.content().active.iter().map(|(member, score)| (member.clone(), *score)).collect()
     }
 
-    /// The tombstones that have not expired, with the time at which they do.
+    /// The tombstones that have not expired, with the times of their expiry.
     pub fn tombstone_members(&self) -> Vec<(Vec<u8>, EpochSeconds)> {
         let now = (self.shared.now)();
         let content = self.content();
         content.tombstones.iter().filter(|(_, at)| **at > now).map(|(member, at)| (member.clone(), *at)).collect()
     }
 
-    /// The quarantine, in the order of its members.
+    /// The quarantine, sorted by member.
     pub fn quarantine(&self) -> Vec<Quarantined> {
         self.content().quarantine.values().cloned().collect()
     }
 
-    /// Who holds the lease, in words.
+    /// A description of the lease's holder.
     pub fn holder(&self) -> Option<String> {
         self.content().lease.as_ref().map(|holder| holder.words.clone())
     }
 
-    /// How much has been written.
+    /// The counts of writes.
     pub fn written(&self) -> Written {
         self.content().written
     }
 
-    /// Counts what is written afresh, and gives what it had counted.
+    /// Resets the counts of writes and returns the old ones.
     pub fn reset_written(&self) -> Written {
         std::mem::take(&mut self.content().written)
     }
 
-    /// From now on, keeps every batch for [`MemoryStore::log`].
+    /// Starts to log batches for [`MemoryStore::log`].
     pub fn keep_log(&self) {
         self.content().log.get_or_insert_default();
     }
 
-    /// The batches that were applied since [`MemoryStore::keep_log`].
+    /// The batches since [`MemoryStore::keep_log`].
     pub fn log(&self) -> Vec<Vec<Write>> {
         self.content().log.clone().unwrap_or_default()
     }
 
-    /// Puts a member into the active set, and nothing else.
+    /// Adds a member without a record to the active set.
     pub fn plant_member(&self, member: impl Into<Vec<u8>>, score: EpochSeconds) {
         self.content().active.insert(member.into(), score);
     }
 
-    /// Puts a member into the active set, with any bytes as its record.
+    /// Adds a member with any bytes as its record to the active set.
     pub fn plant(&self, member: impl Into<Vec<u8>>, score: EpochSeconds, bytes: impl Into<Vec<u8>>) {
         self.plant_found(member, score, Found::Record(bytes.into()));
     }
 
-    /// Puts a member into the active set, with something that is no record in its place.
+    /// Adds a member with something other than a record to the active set.
     pub fn plant_foreign(&self, member: impl Into<Vec<u8>>, score: EpochSeconds, what: &str) {
         self.plant_found(member, score, Found::Foreign(what.to_owned()));
     }
@@ -256,22 +255,23 @@ impl MemoryStore {
         content.records.insert(member, found);
     }
 
-    /// Loses one record, as an eviction does; its member stays.
+    /// Drops one record and keeps its member, as an eviction does.
     pub fn evict(&self, member: impl AsRef<[u8]>) {
         self.content().records.remove(member.as_ref());
     }
 
-    /// Loses one member; its record stays.
+    /// Drops one member and keeps its record.
     pub fn lose_member(&self, member: impl AsRef<[u8]>) {
         self.content().active.remove(member.as_ref());
     }
 
-    /// From now on, its own settings may lose records in these ways.
+    /// Sets the hazards.
     pub fn endanger(&self, hazards: &[&str]) {
         self.content().hazards = hazards.iter().map(|hazard| (*hazard).to_owned()).collect();
     }
 
-    /// Loses everything, the lease included: a server that restarted empty. Whoever comes first may go on.
+    /// Drops everything including the lease, like a server that restarted empty. The first supervisor to renew the lease gets
+    /// it.
     pub fn wipe(&self) {
         let mut content = self.content();
         let (written, log) = (content.written, content.log.take());
@@ -287,7 +287,7 @@ impl Store for MemoryStore {
 
     async fn try_acquire(&self) -> Result<LastStop, StoreError> {
         self.at(Point::Acquire, |content, now| {
-            // Its holder still has everything in memory.
+            // The holder still has everything in memory.
             if content.wiped {
                 return Err(StoreError::Held { holder: "whoever held it before everything was lost".to_owned() });
             }

@@ -1,4 +1,4 @@
-//! Whether the server still has what it was given, what in its settings may lose it, and the note about the grace.
+//! Looks for lost records and for settings that may lose them, and keeps the note about the grace.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,15 +7,15 @@ use redis::Value;
 use super::{connection::pipeline, keys::RECORD_FIELD, script::with, store::RedisStore};
 use crate::{domain::SandboxId, ports::store::StoreError};
 
-/// What a server says of its memory.
+/// A server's settings of its memory.
 struct MemorySettings {
     policy: String,
     limited: bool,
 }
 
 impl RedisStore {
-    /// Those of `ids` that have no record or no place in the active set.
-    pub(super) async fn lost(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
+    /// Returns those of `ids` that have no record or are not in the active set.
+    pub(super) async fn missing_records(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
         let mut read = pipeline();
         for id in ids {
             read.cmd("HEXISTS").arg(self.keys.session_of(id.as_str().as_bytes())).arg(RECORD_FIELD);
@@ -34,7 +34,7 @@ impl RedisStore {
             for answer in pair {
                 match answer {
                     Ok(value) => gone |= matches!(value, Value::Nil | Value::Int(0)),
-                    // Something else stands where the record belongs: it is renamed aside when that is written again.
+                    // Writing the record again will rename the key of the wrong type.
                     Err(error) if error.code() == Some("WRONGTYPE") => gone = true,
                     Err(error) => return Err(self.connection.failed("failed to look for records", error)),
                 }
@@ -46,8 +46,8 @@ impl RedisStore {
         Ok(lost)
     }
 
-    /// Whether the server may throw keys away.
-    pub(super) async fn eviction(&self) -> Result<Vec<String>, StoreError> {
+    /// Describes the server's eviction policy if that may drop keys.
+    pub(super) async fn eviction_hazards(&self) -> Result<Vec<String>, StoreError> {
         let Some(MemorySettings { policy, limited }) = self.memory_settings().await? else { return Ok(Vec::new()) };
         if policy == "noeviction" {
             return Ok(Vec::new());
@@ -61,7 +61,7 @@ impl RedisStore {
         )])
     }
 
-    /// What the server tells, if it does: managed ones forbid `CONFIG`, and an access list may forbid `INFO`.
+    /// Reads the settings, if the server allows it: managed servers forbid `CONFIG`, and access lists may forbid `INFO`.
     async fn memory_settings(&self) -> Result<Option<MemorySettings>, StoreError> {
         let mut ask = pipeline();
         ask.cmd("CONFIG").arg("GET").arg("maxmemory*").cmd("INFO").arg("memory");
@@ -79,7 +79,7 @@ impl RedisStore {
         Ok(Some(MemorySettings { policy, limited }))
     }
 
-    /// How much of the grace is used up. What is no number tells nothing.
+    /// Reads how much of the grace is used up; zero if the value is no number.
     pub(super) async fn read_grace(&self) -> Result<Duration, StoreError> {
         let mut read = pipeline();
         read.cmd("GET").arg(&self.keys.grace);
@@ -95,7 +95,7 @@ impl RedisStore {
         }
     }
 
-    /// Notes how much of it is.
+    /// Notes how much of the grace is used up.
     pub(super) async fn note_grace(&self, spent: Duration) -> Result<(), StoreError> {
         let lease = self.lease()?;
         let call = self.scripts.grace.call(&[&*self.keys.lease, &self.keys.grace]);
@@ -103,7 +103,7 @@ impl RedisStore {
         let reply = self.scripts.grace.run(&self.connection, call).await?;
         match &*reply.word {
             "noted" => Ok(()),
-            // It may be missing for a moment: whether it is lost, a renewal tells.
+            // The lease may be missing for a moment; the next renewal finds out whether it is lost.
             _ => Err(self.connection.unavailable("the lease is not there to note the grace under")),
         }
     }

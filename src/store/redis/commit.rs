@@ -1,4 +1,4 @@
-//! Commits: a batch as calls of the script that applies it.
+//! Commits batches by calls of a script.
 
 use std::sync::{PoisonError, atomic::Ordering};
 
@@ -10,16 +10,16 @@ use crate::{
     ports::store::{DataState, StoreError, Write},
 };
 
-/// The most writes in one call of the script: the server answers nobody else while it runs.
+/// The most writes in one call of the script, during which the server answers nobody else.
 const WRITES_PER_CALL: usize = 1_000;
 
 impl RedisStore {
-    /// Applies a batch: one round trip, all of it or nothing.
+    /// Applies a batch as a whole or not at all, in one round trip.
     pub(super) async fn apply(&self, batch: &[Write]) -> Result<DataState, StoreError> {
         if batch.is_empty() {
             return self.keep_lease().await;
         }
-        // One at a time, so that the order of the numbers is the order in which commits are sent.
+        // One at a time, so that commits are sent in the order of their numbers.
         let mut last = self.last_commit.lock().await;
         let lease = self.lease()?;
         if !self.send_commit(&lease, &mut last, batch).await? {
@@ -27,10 +27,10 @@ impl RedisStore {
             self.send_commit(&lease, &mut last, batch).await?;
         }
         self.confirmed.store(*last, Ordering::Release);
-        Ok(self.memory())
+        Ok(self.data_state())
     }
 
-    /// Sends a batch. False: the server has lost what was written before, and has not written this either.
+    /// Sends a batch. Returns false if the server has lost its data and has not applied the batch.
     async fn send_commit(&self, lease: &Lease, last: &mut u64, batch: &[Write]) -> Result<bool, StoreError> {
         let mut calls = Vec::with_capacity(batch.len().div_ceil(WRITES_PER_CALL));
         for writes in batch.chunks(WRITES_PER_CALL) {
@@ -51,19 +51,19 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// The server has lost what was written: nothing is expected of it any more, and whoever asks next is told.
+    /// Notes that the server has lost its data, for the next [`Self::data_state`].
     pub(super) fn note_reversal(&self) {
         tracing::error!("the server came back empty, or as it was some time ago");
         self.confirmed.store(0, Ordering::Release);
         self.reverted.store(true, Ordering::Release);
     }
 
-    /// Whether the server has kept what was written; said once.
-    pub(super) fn memory(&self) -> DataState {
+    /// Returns once that the server has lost its data.
+    pub(super) fn data_state(&self) -> DataState {
         if self.reverted.swap(false, Ordering::AcqRel) { DataState::Reverted } else { DataState::Kept }
     }
 
-    /// A call of the script without writes; `number` is the commit's.
+    /// A call of the script, to which writes can be added; `number` is that of the commit.
     pub(super) fn commit_call(&self, lease: &Lease, number: Option<u64>) -> Cmd {
         let keys = &self.keys;
         let all =
@@ -95,7 +95,7 @@ fn add(call: &mut Cmd, write: &Write) {
     }
 }
 
-/// A time as a score. The server refuses what is no number, and one bad time must not keep a batch from being written.
+/// Formats a time as a score. The server rejects NaN, and one bad time must not block a batch.
 fn score(time: EpochSeconds) -> String {
     if time.is_nan() { "0".to_owned() } else { time.to_string() }
 }

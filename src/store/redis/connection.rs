@@ -1,7 +1,6 @@
-//! The connection: made when it is first needed, shared by all calls, and made anew after it failed.
+//! The connection, which all calls share. Opened on demand, and again after a failure.
 
 use std::{
-    future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,13 +13,13 @@ use redis::{
 use super::source::{Source, TlsFiles};
 use crate::ports::store::StoreError;
 
-/// What one command of a pipeline was answered.
+/// The answer to one command of a pipeline.
 pub(super) type Answer = RedisResult<Value>;
 
 /// A connection to one server.
 pub(super) struct Connection {
     source: Source,
-    /// Host and port for error messages; never the URL, which may hold a password.
+    /// Host and port for error messages; never the URL, which may contain a password.
     server: String,
     database: i64,
     call_timeout: Duration,
@@ -28,18 +27,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Prepares a connection; the server is not asked for anything yet.
+    /// Prepares a connection without opening it.
     pub(super) fn new(url: &str, tls: &TlsFiles, call_timeout: Duration) -> Result<Self, StoreError> {
         let (source, server, database) = Source::of(url, tls)?;
         Ok(Self { source, server, database, call_timeout, manager: Mutex::new(None) })
     }
 
-    /// The server and its database, in words.
+    /// Describes the server and its database.
     pub(super) fn place(&self) -> String {
         format!("Redis at {}, database {}", self.server, self.database)
     }
 
-    /// Puts `error`, which `what` was answered, into words.
+    /// Converts the error of a command; `what` begins the message.
     pub(super) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
         let words = match (error.code(), error.detail()) {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -52,7 +51,7 @@ impl Connection {
         StoreError::Unavailable(format!("Redis at {}: {words}", self.server))
     }
 
-    /// Bounds a call in time. A connection that did not answer in time is given up: it may be dead without knowing.
+    /// Awaits a call with a timeout, after which the connection is dropped: it may be dead.
     pub(super) async fn bounded<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
@@ -66,11 +65,11 @@ impl Connection {
         }
     }
 
-    /// Sends a pipeline and reads one answer for each of its commands; the commands' own errors are among the answers.
+    /// Sends a pipeline and returns an answer per command, including the commands' errors.
     ///
-    /// A connection that turns out to have been closed, as idle ones are by some servers and proxies, is replaced at
-    /// once and the pipeline sent again: everything that is sent here may be applied twice. So is one to a server that
-    /// cannot serve any more: after a fail-over another one may answer at the same address, which is looked up again.
+    /// Opens a new connection and sends the pipeline again if the connection was closed, as some servers and proxies do with
+    /// idle ones, or if the server cannot serve any more: after a fail-over, another one may answer at the same address. All
+    /// pipelines may be applied twice.
     pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Answer>, StoreError> {
         let mut result = self.attempt(pipeline).await;
         if result.as_ref().is_err_and(|error| error.is_connection_dropped() && !error.is_connection_refusal()) {
@@ -90,8 +89,7 @@ impl Connection {
         let mut manager = self.manager().await?;
         let result = pipeline.query_async(&mut manager).await;
         if result.is_err() {
-            // The manager would answer the next call with the failure of its last attempt, or keep a refused password
-            // for ever; a new one tries.
+            // This manager would return its last failure to the next call, or keep a rejected password.
             self.forget();
         }
         result
@@ -103,11 +101,11 @@ impl Connection {
         }
         let client = self.source.client().await?;
         let mut current = self.current();
-        // Somebody else may have been quicker.
+        // Another call may have been faster.
         if let Some(manager) = &*current {
             return Ok(manager.clone());
         }
-        // Calls bound themselves and retry by themselves; this bound is for attempts that no call waits for any longer.
+        // Calls have their own timeout and retries; this timeout ends attempts that no call waits for any more.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(self.call_timeout * 2))
@@ -125,16 +123,16 @@ impl Connection {
     }
 }
 
-/// Whether an answer says that this server is a replica, or has no data to serve: not the one that is meant.
+/// Whether an answer shows that this server is a replica or has no data to serve.
 fn is_of_no_use(answer: &Answer) -> bool {
     let Err(error) = answer else { return false };
     let code = error.code().unwrap_or_default();
-    // Old servers wrap what a script ran into.
+    // Old servers wrap errors within scripts.
     let wrapped = error.detail().is_some_and(|detail| detail.contains("-READONLY"));
     matches!(code, "READONLY" | "MASTERDOWN" | "LOADING") || wrapped
 }
 
-/// A pipeline whose commands fail one by one.
+/// A pipeline that returns an answer per command even if some fail.
 pub(super) fn pipeline() -> Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors();

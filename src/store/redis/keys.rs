@@ -1,4 +1,4 @@
-//! The names of the keys.
+//! The keys' names.
 
 /// The field of a sandbox's hash that holds its record.
 pub(super) const RECORD_FIELD: &str = "__sandbox__";
@@ -9,18 +9,18 @@ pub(super) struct Keys {
     pub(super) lease: String,
     pub(super) epoch: String,
     pub(super) sequence: String,
-    /// What tells this store from every other one.
+    /// The store's unique id.
     pub(super) id: String,
-    /// The note of whoever gave the lease back last.
+    /// The note of the last holder that released the lease.
     pub(super) stopped: String,
     /// How much of the grace after a restart is used up, in milliseconds.
     pub(super) grace: String,
     pub(super) active: String,
     pub(super) tombstones: String,
     pub(super) quarantine: String,
-    /// What the key of a sandbox's hash begins with.
+    /// The prefix of the keys of sandboxes' hashes.
     pub(super) session: String,
-    /// What the key of something that stood in a record's place begins with, once it was renamed aside.
+    /// The prefix of keys of the wrong type that were renamed to make room for a record.
     pub(super) foreign: String,
 }
 
@@ -41,7 +41,7 @@ impl Keys {
         }
     }
 
-    /// The key of the hash that holds a member's record. Members are bytes, and so are keys.
+    /// The key of the hash with a member's record.
     pub(super) fn session_of(&self, member: &[u8]) -> Vec<u8> {
         [self.session.as_bytes(), member].concat()
     }

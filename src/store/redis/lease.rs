@@ -1,4 +1,4 @@
-//! The lease: taking it, keeping it, giving it back ([design: lease](crate::design::persistence::lease)).
+//! Takes, renews and releases the lease ([design: lease](crate::design::persistence::lease)).
 
 use std::{
     sync::{PoisonError, atomic::Ordering},
@@ -19,10 +19,10 @@ use crate::{
     random,
 };
 
-/// How much longer than its time to live a lease is watched before the watch is given up.
+/// How long to watch a lease beyond its time to live.
 const WATCH_SLACK: Duration = Duration::from_secs(1);
 
-/// Somebody's lease, as far as it can be read.
+/// The readable parts of a lease.
 #[derive(Deserialize)]
 struct Readable {
     token: String,
@@ -30,19 +30,19 @@ struct Readable {
     holder: Holder,
 }
 
-/// How an attempt to take the lease ended.
+/// The outcome of an attempt to take the lease.
 pub(super) enum Attempt {
     Taken(LastStop),
-    /// Somebody holds it.
+    /// Another supervisor holds it.
     Held {
         value: String,
-        /// `None`: it never expires.
+        /// `None` if it never expires.
         time_left: Option<Duration>,
     },
 }
 
 impl RedisStore {
-    /// Takes the lease, or watches its holder for long enough to see whether it lives.
+    /// Takes the lease, or watches it for long enough to find out whether its holder lives.
     pub(super) async fn take_lease(&self) -> Result<LastStop, StoreError> {
         let poll = (self.settings.lease_ttl / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
         let began = Instant::now();
@@ -54,7 +54,7 @@ impl RedisStore {
                 Attempt::Held { value, time_left } => (value, time_left),
             };
             let Some(time_left) = time_left else { return Err(held(&value)) };
-            // A holder that lives extends its lease, and one that takes over changes it.
+            // A living holder extends its lease, and a new one changes it.
             let lives = seen.is_some_and(|(before, left)| before != value || time_left > left);
             patience = patience.max(time_left);
             if lives || began.elapsed() > patience + WATCH_SLACK {
@@ -65,7 +65,7 @@ impl RedisStore {
         }
     }
 
-    /// Takes the lease if it is free, or if nobody will ever keep it.
+    /// Takes the lease if it is free or abandoned.
     pub(super) async fn try_once(&self) -> Result<Attempt, StoreError> {
         let attempt = self.try_to_take("").await?;
         match &attempt {
@@ -74,7 +74,7 @@ impl RedisStore {
         }
     }
 
-    /// Tries to take the lease, also in the place of `abandoned`.
+    /// Tries to take the lease, replacing `abandoned`.
     async fn try_to_take(&self, abandoned: &str) -> Result<Attempt, StoreError> {
         let keys = [&*self.keys.lease, &self.keys.epoch, &self.keys.sequence, &self.keys.stopped, &self.keys.id];
         let call = with(with(self.scripts.acquire.call(&keys), abandoned), &self.identity);
@@ -83,7 +83,7 @@ impl RedisStore {
         match &*reply.word {
             "taken" => {
                 let epoch = reply.text(1).parse().map_err(|_| self.unexpected(&reply))?;
-                // Its number is the commits' first: a server that does not know it any more has lost everything.
+                // Commits are numbered from the lease's number on. A server that does not know that number has lost its data.
                 self.confirmed.store(epoch, Ordering::Release);
                 self.reverted.store(false, Ordering::Release);
                 *self.lease.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -100,28 +100,27 @@ impl RedisStore {
         }
     }
 
-    /// Whether a lease is one that nobody will ever keep: one of our own whose answer was lost, or a dead process'.
+    /// Whether nobody will renew this lease: it is our own, after a lost answer, or that of a dead process.
     pub(super) fn is_abandoned(&self, value: &str) -> bool {
         serde_json::from_str::<Readable>(value)
             .is_ok_and(|lease| lease.token == self.token || lease.holder.process.is_dead(&self.process))
     }
 
-    /// Extends the lease.
+    /// Renews the lease.
     pub(super) async fn keep_lease(&self) -> Result<DataState, StoreError> {
         let lease = self.lease()?;
         let reply = self.scripts.commit.run(&self.connection, self.commit_call(&lease, None)).await?;
         match &*reply.word {
-            "applied" => Ok(self.memory()),
+            "applied" => Ok(self.data_state()),
             "reverted" => {
                 self.note_reversal();
-                Ok(self.memory())
+                Ok(self.data_state())
             }
             _ => Err(self.refusal(&reply)),
         }
     }
 
-    /// Gives the lease back; `silent_for` is told after a clean stop. Nothing can be written from here on, whether or not
-    /// the server hears of it.
+    /// Releases the lease; notes `silent_for` after a clean stop. Nothing can be written from here on, even if this fails.
     pub(super) async fn give_lease_back(&self, silent_for: Option<Duration>) -> Result<(), StoreError> {
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(lease) = lease else { return Ok(()) };
@@ -131,13 +130,13 @@ impl RedisStore {
         self.scripts.release.run(&self.connection, call).await.map(|_| ())
     }
 
-    /// The lease that was taken.
+    /// The lease, if this process took it.
     pub(super) fn lease(&self) -> Result<Lease, StoreError> {
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
         lease.ok_or_else(|| StoreError::Held { holder: "nobody: this supervisor has not taken the lease".to_owned() })
     }
 
-    /// Why a script refused.
+    /// Converts the reply of a script that refused.
     pub(super) fn refusal(&self, reply: &Reply) -> StoreError {
         match &*reply.word {
             "held" => held(&reply.text(0)),
@@ -157,12 +156,12 @@ impl RedisStore {
     }
 }
 
-/// What may become the store's id.
+/// A candidate for the store's id.
 fn fresh_id() -> String {
     format!("{:016x}", random::number::<u64>())
 }
 
-/// The error for a lease that somebody else holds.
+/// The error for a lease of another holder.
 pub(super) fn held(value: &str) -> StoreError {
     let holder = match serde_json::from_str::<Readable>(value) {
         Ok(lease) => lease.holder.to_string(),
@@ -171,10 +170,10 @@ pub(super) fn held(value: &str) -> StoreError {
     StoreError::Held { holder }
 }
 
-/// Whole milliseconds of a time to live: at least one, since the server knows no less.
+/// A time to live in whole milliseconds; at least one, as the server requires.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_MILLISECONDS)
 }
 
-/// A thousand years: the server adds it to the time of the day, and refuses what overflows.
+/// A thousand years. The server adds a time to live to the current time and rejects an overflow.
 const MAX_MILLISECONDS: u64 = 1_000 * 366 * 86_400 * 1_000;

@@ -1,4 +1,4 @@
-//! Reading: pages of the two sets with their records, and the quarantine.
+//! Reads members and pages of the sets with their records, and the quarantine.
 
 use redis::{ErrorKind, FromRedisValue, RedisError, Value};
 
@@ -17,7 +17,7 @@ use crate::{
 type Member = (Vec<u8>, EpochSeconds);
 
 impl RedisStore {
-    /// One member of the active set, in one round trip.
+    /// Reads a member of the active set, in one round trip.
     pub(super) async fn active_member(&self, id: &SandboxId) -> Result<Option<Stored>, StoreError> {
         let member = id.as_str().as_bytes();
         let mut read = pipeline();
@@ -30,14 +30,14 @@ impl RedisStore {
         Ok(Some(Stored { member: member.to_vec(), score, found: self.found(member, record)? }))
     }
 
-    /// A page of the active set: one round trip for the members and one for their records.
+    /// Reads a page of the active set: one round trip for the members and one for their records.
     pub(super) async fn active_page(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let (_, next, members) = self.scan(&self.keys.active, from, limit).await?;
         let entries = self.records(members, None).await?;
         Ok(Page { entries, next })
     }
 
-    /// A page of the tombstones, without those whose time has come or whose record is gone.
+    /// Reads a page of the tombstones, except those that have expired or have no record.
     pub(super) async fn tombstone_page(&self, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let (now, next, mut members) = self.scan(&self.keys.tombstones, from, limit).await?;
         let all = members.len();
@@ -48,7 +48,7 @@ impl RedisStore {
         Ok(Page { entries, next })
     }
 
-    /// Members of a set, with the server's time and where the next page begins.
+    /// Reads a page of members, with the server's time and the next cursor.
     async fn scan(
         &self,
         set: &str,
@@ -66,15 +66,15 @@ impl RedisStore {
         Ok((seconds + microseconds / 1e6, next, members))
     }
 
-    /// The records of members, in one round trip; lets go of the tombstones that have expired at the given time.
+    /// Reads the records of members, in one round trip. Also drops tombstones that have expired at the given time.
     async fn records(&self, members: Vec<Member>, expired_at: Option<EpochSeconds>) -> Result<Vec<Stored>, StoreError> {
         let mut read = pipeline();
         for (member, _) in &members {
             read.cmd("HGET").arg(self.keys.session_of(member)).arg(RECORD_FIELD);
         }
         if let Some(now) = expired_at {
-            // By the score and not by name: a member may have been buried again since it was read. Whether this works
-            // out does not matter, since expired ones are never given to anyone.
+            // By score and not by name, since a member may have been buried again. A failure is harmless, since expired
+            // tombstones are never returned.
             read.cmd("ZREMRANGEBYSCORE").arg(&self.keys.tombstones).arg("-inf").arg(now);
         }
         if read.is_empty() {
@@ -91,7 +91,7 @@ impl RedisStore {
         members.into_iter().zip(answers).map(found).collect()
     }
 
-    /// What an answer says of a member's record. Only two answers are about the record; every other one is an error.
+    /// Converts the answer for a member's record.
     fn found(&self, member: &[u8], answer: Answer) -> Result<Found, StoreError> {
         let key = || String::from_utf8_lossy(&self.keys.session_of(member)).into_owned();
         match answer {
@@ -105,7 +105,7 @@ impl RedisStore {
         }
     }
 
-    /// All that is in quarantine.
+    /// Reads the quarantine.
     pub(super) async fn quarantine_entries(&self) -> Result<Vec<Quarantined>, StoreError> {
         let mut read = pipeline();
         read.cmd("HGETALL").arg(&self.keys.quarantine);
@@ -115,7 +115,7 @@ impl RedisStore {
         Ok(entries.into_iter().map(|(field, value)| quarantine::read(&field, value)).collect())
     }
 
-    /// An answer as a value of a type.
+    /// Converts an answer; `what` begins the message of an error.
     fn answer<T: FromRedisValue>(&self, what: &str, answer: Option<Answer>) -> Result<T, StoreError> {
         let missing = || RedisError::from((ErrorKind::UnexpectedReturnType, "no answer"));
         let typed = answer.unwrap_or_else(|| Err(missing())).and_then(|value| Ok(T::from_redis_value(value)?));

@@ -1,14 +1,14 @@
-//! How bytes in quarantine are written down: JSON for people to read, from which every byte comes back.
+//! The codec of the quarantine: readable JSON from which all bytes can be restored.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::{domain::EpochSeconds, ports::store::Quarantined};
 
-/// What the field of a member begins with that is no text, or that begins with this itself.
+/// The prefix of an encoded member: one that is no text, or that begins with this prefix.
 const ENCODED: &str = "base64:";
 
-/// An entry: the bytes stand in `text` if they are one, else in `base64`.
+/// An entry, with the bytes in `text` if they are valid UTF-8, else in `base64`.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     reason: String,
@@ -19,7 +19,7 @@ struct Entry {
     base64: Option<String>,
 }
 
-/// The field of a member.
+/// The field's name for a member.
 pub(super) fn field(member: &[u8]) -> String {
     match std::str::from_utf8(member) {
         Ok(text) if !text.starts_with(ENCODED) => text.to_owned(),
@@ -27,7 +27,7 @@ pub(super) fn field(member: &[u8]) -> String {
     }
 }
 
-/// The value that keeps `bytes`.
+/// Encodes an entry.
 pub(super) fn value(bytes: &[u8], reason: &str, at: EpochSeconds) -> String {
     let text = std::str::from_utf8(bytes).ok().map(str::to_owned);
     let base64 = text.is_none().then(|| BASE64_STANDARD.encode(bytes));
@@ -36,7 +36,7 @@ pub(super) fn value(bytes: &[u8], reason: &str, at: EpochSeconds) -> String {
     serde_json::json!(Entry { reason: reason.to_owned(), at, text, base64 }).to_string()
 }
 
-/// Reads an entry back. What somebody else wrote there is shown as it is.
+/// Decodes an entry. A foreign value is returned as it is.
 pub(super) fn read(field: &[u8], value: Vec<u8>) -> Quarantined {
     let member = member_of(field);
     match parse(&value) {

@@ -1,11 +1,11 @@
-//! Scripts, run by their hash and loaded when the server does not know them.
+//! Runs scripts by their hash, and loads them if the server does not know them.
 
 use redis::{Cmd, ErrorKind, Pipeline, ServerErrorKind, ToRedisArgs, Value};
 
 use super::connection::{Answer, Connection, pipeline};
 use crate::ports::store::StoreError;
 
-/// A script and what it is called in error messages.
+/// A script; `purpose` begins the message of an error.
 pub(super) struct Script {
     code: &'static str,
     hash: String,
@@ -17,7 +17,7 @@ impl Script {
         Self { code, hash: redis::Script::new(code).get_hash().to_owned(), purpose }
     }
 
-    /// A call with these keys; the arguments are added by the caller.
+    /// A call with these keys; the caller adds the arguments.
     pub(super) fn call(&self, keys: &[&str]) -> Cmd {
         let mut call = redis::cmd("EVALSHA");
         call.arg(&self.hash).arg(keys.len()).arg(keys);
@@ -29,7 +29,7 @@ impl Script {
         self.run_all(connection, vec![call]).await
     }
 
-    /// Runs calls in one round trip, all of them or none, and gives the last one's reply.
+    /// Runs all calls or none in one round trip, and returns the last reply.
     pub(super) async fn run_all(&self, connection: &Connection, calls: Vec<Cmd>) -> Result<Reply, StoreError> {
         let mut transaction = pipeline();
         if calls.len() > 1 {
@@ -65,13 +65,13 @@ fn is_unknown_script(answer: &Answer) -> bool {
     matches!(answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
-/// Adds an argument and gives the command on.
+/// Adds an argument.
 pub(super) fn with(mut call: Cmd, argument: impl ToRedisArgs) -> Cmd {
     call.arg(argument);
     call
 }
 
-/// What a script answers: a word, and what belongs to it.
+/// A script's reply: a word and its details.
 pub(super) struct Reply {
     pub(super) word: String,
     details: Vec<Value>,
@@ -92,7 +92,7 @@ impl Reply {
         self.details.get(index).map(text_of).unwrap_or_default()
     }
 
-    /// All texts.
+    /// All details as texts.
     pub(super) fn texts(&self) -> impl Iterator<Item = String> + '_ {
         self.details.iter().map(text_of)
     }

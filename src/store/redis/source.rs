@@ -1,4 +1,4 @@
-//! Where a server is found: at an address of its own, in the clear or behind TLS, or by asking Sentinel for the primary.
+//! Finds the server: at a fixed address, with or without TLS, or by asking Sentinel for the primary.
 
 use std::{fs, path::PathBuf};
 
@@ -11,27 +11,27 @@ use tokio::sync::Mutex;
 
 use crate::ports::store::StoreError;
 
-/// Sentinel's own port.
+/// Sentinel's default port.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// The certificates of a connection by `rediss://`, in PEM files that are read once.
+/// The certificates for `rediss://`: PEM files that are read once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authorities that the server's certificate is checked against; `None`: the system's.
+    /// The authorities for the server's certificate; `None` for the system's.
     pub ca: Option<PathBuf>,
-    /// The certificate that is shown to the server, with its key; `None`: none is shown.
+    /// The client's certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// Who is asked for a client of the server.
+/// Creates clients of the server.
 pub(super) enum Source {
     Server(Client),
     Sentinel(Mutex<SentinelClient>),
 }
 
 impl Source {
-    /// The source that `url` describes, what it is called in messages (never the URL, which may hold a password), and the
-    /// number of the database.
+    /// Parses `url`. Returns the source, its name in messages (never the URL, which may contain a password), and the number of
+    /// the database.
     pub(super) fn of(url: &str, tls: &TlsFiles) -> Result<(Self, String, i64), StoreError> {
         let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         match &*scheme {
@@ -51,12 +51,12 @@ impl Source {
         (Self::Server(client), name, database)
     }
 
-    /// A client of the server that is meant now. Sentinel is asked each time: the primary may be another one.
+    /// A client of the current server. Asks Sentinel each time, since the primary may have changed.
     pub(super) async fn client(&self) -> RedisResult<Client> {
         match self {
             Self::Server(client) => Ok(client.clone()),
             Self::Sentinel(sentinel) => {
-                // Boxed: its type is deeper than the compiler follows in every call of the store.
+                // Boxed, since the compiler's recursion limit is too low for the type.
                 let asked: BoxFuture<'_, _> = Box::pin(async { sentinel.lock().await.async_get_client().await });
                 asked.await
             }
@@ -81,7 +81,7 @@ impl TlsFiles {
     }
 }
 
-/// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DATABASE]`; user and password are the server's.
+/// Parses `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DATABASE]`; the login is for the server.
 fn sentinel(url: &str) -> Result<(Source, String, i64), StoreError> {
     let malformed = || {
         StoreError::Unavailable(
@@ -101,7 +101,7 @@ fn sentinel(url: &str) -> Result<(Source, String, i64), StoreError> {
     };
     let mut addresses = Vec::new();
     for host in hosts.split(',') {
-        // The crate knows how to read an address, also one of IPv6.
+        // The crate parses addresses, including IPv6 ones.
         let info = format!("redis://{host}/").into_connection_info().map_err(|_| malformed())?;
         let ConnectionAddr::Tcp(name, port) = info.addr() else { return Err(malformed()) };
         let named = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) && host.contains(':');
@@ -125,7 +125,7 @@ fn sentinel(url: &str) -> Result<(Source, String, i64), StoreError> {
     Ok((Source::Sentinel(Mutex::new(client)), name, database))
 }
 
-/// Of the error, only the fixed words are repeated: a detail could quote the URL.
+/// Repeats only the fixed part of the error, since its detail could quote the URL.
 fn unusable(error: &redis::RedisError) -> StoreError {
     let problem = error.to_string();
     let problem = problem.split(" - ").next().unwrap_or_default();

@@ -26,7 +26,7 @@ use crate::{
     random,
 };
 
-/// How to reach a Redis server, and as whom.
+/// Settings of the store.
 #[derive(Clone)]
 pub struct Settings {
     /// `redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, `unix:///PATH`, or
@@ -34,13 +34,13 @@ pub struct Settings {
     pub url: String,
     /// The certificates for `rediss://`.
     pub tls: TlsFiles,
-    /// What the keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// How long the lease lives without being renewed.
+    /// The lease's time to live.
     pub lease_ttl: Duration,
-    /// How long a call may take.
+    /// The timeout of a call.
     pub call_timeout: Duration,
-    /// What this supervisor is called, for whoever finds the lease held.
+    /// This supervisor's name, which others are told that find the lease held.
     pub instance: String,
 }
 
@@ -59,30 +59,30 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A store in Redis. It connects when it is first used and reconnects by itself.
+/// A store in Redis. Connects on first use and reconnects by itself.
 pub struct RedisStore {
     pub(super) settings: Settings,
     pub(super) keys: Keys,
     pub(super) connection: Connection,
     pub(super) scripts: Scripts,
     pub(super) process: Process,
-    /// What tells our lease from every other one.
+    /// Makes this process's leases unique.
     pub(super) token: String,
     /// An [`Identity`] as JSON, without its first brace.
     pub(super) identity: String,
     pub(super) lease: Mutex<Option<Lease>>,
-    /// The store's id as it was when the lease was taken. A server that loses it is told it again.
+    /// The store's id, as read with the lease. If the server loses it, it is written again.
     pub(super) id: Mutex<Option<String>>,
     pub(super) vigil: Mutex<Vigil>,
     /// The number of the last commit.
     pub(super) last_commit: tokio::sync::Mutex<u64>,
-    /// The number of the last commit that the server is known to have applied.
+    /// The number of the last commit that the server confirmed.
     pub(super) confirmed: AtomicU64,
-    /// Whether the server was found to have lost what it had, and nobody has been told yet.
+    /// Whether the server has lost its data and no call has returned that yet.
     pub(super) reverted: AtomicBool,
 }
 
-/// What a lease says of its holder; its number and time are put in front by the server.
+/// The holder as a lease describes it. The server prepends the lease's number and time.
 #[derive(Serialize)]
 struct Identity<'a> {
     token: &'a str,
@@ -99,10 +99,10 @@ pub(super) struct Scripts {
 }
 
 impl RedisStore {
-    /// A store that will connect when it is first used: the server may be down by now.
+    /// Creates a store without connecting.
     ///
     /// # Errors
-    /// When the URL is malformed, or a certificate cannot be read. The message does not repeat the URL.
+    /// When the URL is malformed or a certificate cannot be read. The message does not contain the URL.
     pub fn connect(settings: Settings) -> Result<Self, StoreError> {
         let connection = Connection::new(&settings.url, &settings.tls, settings.call_timeout)?;
         let process = Process::this();
@@ -130,10 +130,8 @@ impl RedisStore {
             reverted: AtomicBool::new(false),
         })
     }
-}
 
-impl RedisStore {
-    /// Where the records are, in words without a password.
+    /// Describes where the records are, without the password.
     pub fn place(&self) -> String {
         self.connection.place()
     }
@@ -142,7 +140,7 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn acquire(&self) -> Result<LastStop, StoreError> {
-        // Bounded by the lease's time to live; each of its calls is bounded by itself.
+        // Each of its calls has a timeout; the sum is limited by the lease's time to live.
         self.take_lease().await
     }
 
@@ -188,11 +186,11 @@ impl Store for RedisStore {
     }
 
     async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
-        self.connection.bounded(self.lost(ids)).await
+        self.connection.bounded(self.missing_records(ids)).await
     }
 
     async fn hazards(&self) -> Result<Vec<String>, StoreError> {
-        self.connection.bounded(self.eviction()).await
+        self.connection.bounded(self.eviction_hazards()).await
     }
 
     async fn grace_spent(&self) -> Result<Duration, StoreError> {
