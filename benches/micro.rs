@@ -1,4 +1,4 @@
-//! The small parts of a ping and of a restart, one by one: `cargo bench --bench micro -- [NAME]`.
+//! The small parts of pings and restarts, one by one: `cargo bench --bench micro -- [NAME]`.
 
 #[path = "figures/engine.rs"]
 mod engine;
@@ -52,7 +52,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The pure part: a step of the lifecycle, and a record there and back.
+/// Pure code: a step of the lifecycle, and encoding and decoding a record.
 fn domain(criterion: &mut Criterion) {
     let (planter, clock) = (Planter::new(Crop::quiet(SANDBOXES)), Clock::system());
     let sandbox = planter.sandbox(7);
@@ -79,11 +79,11 @@ fn domain(criterion: &mut Criterion) {
         .bench_function("id: parse", |bencher| bencher.iter(|| SandboxId::parse(black_box(sandbox.id().as_str()))));
 }
 
-/// Pings that share a write, and the first of them.
+/// Pings that share a write, and the first ping, which waits for it.
 async fn journal(criterion: &mut Criterion) {
     let clock = Clock::system();
     let planter = Planter::new(Crop::quiet(1000));
-    // Nothing is flushed while it is measured.
+    // Nothing is flushed during the measurement.
     let flush_interval = Duration::from_secs(86_400);
     let store = Arc::new(Nothing(planter.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -115,7 +115,7 @@ async fn journal(criterion: &mut Criterion) {
     });
 }
 
-/// Ends the journal's task when it is dropped, which is not measured.
+/// Ends the journal's task when it is dropped, outside the measurement.
 struct Ending(Journal);
 
 impl Drop for Ending {
@@ -124,7 +124,7 @@ impl Drop for Ending {
     }
 }
 
-/// Look-ups, alone and from two threads at once.
+/// Look-ups from one thread and from two at once.
 async fn registry(criterion: &mut Criterion) {
     let settings = Settings::load(None, Vec::new(), Overrides::default()).expect("the defaults are valid");
     let store = Arc::new(Nothing(Planter::new(Crop::quiet(SANDBOXES))));
@@ -140,7 +140,7 @@ async fn registry(criterion: &mut Criterion) {
     supervisor.shutdown(Duration::from_secs(5)).await;
 }
 
-/// How long it takes until each of `threads` has looked up `times` ids.
+/// Measures how long `threads` take to look up `times` ids each.
 fn look_up(registry: &Registry, threads: usize, times: u64) -> Duration {
     let ids: Vec<_> = (0..4096).map(|number| id(number * 23 % SANDBOXES)).collect();
     let start = Barrier::new(threads + 1);

@@ -1,5 +1,5 @@
-//! Processes of their own: this program again, in another role. One that is dropped is killed, and one whose parent has
-//! gone ends by itself, since its standard input does.
+//! Child processes: this program in another role. Dropping one kills it, and one whose parent is gone ends by itself,
+//! since its standard input ends.
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Far more than anything here takes.
+/// Far longer than any answer takes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 
 /// A process that answers each line with one line, both JSON.
@@ -19,12 +19,12 @@ pub(crate) struct Helper {
     child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
-    /// For what it leaves when it is killed.
+    /// Its temporary directory, removed with it.
     _temporary: TempDir,
 }
 
 impl Helper {
-    /// Starts one in this role; `setup` is what it is told with.
+    /// Starts a process in this role, with `setup` as its second argument.
     pub(crate) fn start(role: &str, setup: &impl Serialize) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut command = Command::new(program);
@@ -32,7 +32,7 @@ impl Helper {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         command.env("TMPDIR", temporary.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        // A server logs as it does by default; reading it is for whoever looks for a fault.
+        // A server logs by default to this file, for finding faults.
         if std::env::var_os("SANDGLASS_FIGURES_LOG").is_none() {
             command.stderr(Stdio::null());
         }
@@ -46,21 +46,21 @@ impl Helper {
         self.child.id().expect("it has not been waited for")
     }
 
-    /// The next line that it says.
+    /// Reads the next line from it.
     pub(crate) async fn hear<T: DeserializeOwned>(&mut self) -> T {
         let line = timeout(ANSWER_WITHIN, self.lines.next_line()).await.expect("an answer in time");
         let line = line.expect("its output can be read").expect("it lives; SANDGLASS_FIGURES_LOG=1 shows its log");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
     }
 
-    /// Says something and waits for the answer.
+    /// Sends a question and waits for the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&mut self, question: &impl Serialize) -> T {
         let line = serde_json::to_string(question).expect("a question becomes JSON") + "\n";
         self.stdin.write_all(line.as_bytes()).await.expect("it lives");
         self.hear().await
     }
 
-    /// Ends it in its own way, and waits for that.
+    /// Closes its input and waits until it has ended.
     pub(crate) async fn end(mut self) {
         drop(self.stdin);
         let _ = timeout(Duration::from_secs(20), self.child.wait()).await;

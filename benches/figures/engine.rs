@@ -1,4 +1,4 @@
-//! A container engine that does at once whatever it is asked, and remembers nothing: what is measured is Sandglass.
+//! A container engine that answers at once and remembers nothing, so that only Sandglass is measured.
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -25,7 +25,7 @@ impl Runtime for Instant {
         Ok(Started { container_id: start.id.to_string(), ..Default::default() })
     }
 
-    /// Whoever looks at containers would find that it remembers none.
+    /// The engine remembers no containers, so none can be inspected.
     async fn inspect(&self, _: &ContainerRef) -> Result<Option<Inspected>, RuntimeError> {
         Err(RuntimeError::Failed("there is nothing to look at".to_owned()))
     }
@@ -54,7 +54,7 @@ impl Runtime for Instant {
         Ok(())
     }
 
-    /// Never answers, so that nothing is concluded from its having no containers.
+    /// Never answers, so that sandboxes are not taken for vanished.
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         std::future::pending().await
     }

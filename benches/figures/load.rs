@@ -1,4 +1,4 @@
-//! The load: what the generator is told, and what it tells.
+//! The load: the generator's orders and results.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{child::Helper, machine};
 
-/// What a request is.
+/// The kind of requests.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// One ping of one sandbox.
     Ping,
-    /// Pings of this many sandboxes.
+    /// Pings of this many sandboxes in one request.
     Batch(usize),
     /// One ping of one sandbox, over a websocket.
     Websocket,
@@ -22,23 +22,23 @@ pub(crate) enum Kind {
 pub(crate) struct Load {
     pub(crate) port: u16,
     pub(crate) kind: Kind,
-    /// Random ones of so many are pinged.
+    /// The number of sandboxes that are pinged at random.
     pub(crate) sandboxes: usize,
     pub(crate) connections: usize,
     pub(crate) seconds: f64,
-    /// Requests per second; as many as are answered, without.
+    /// Requests per second; `None` for as many as are answered.
     pub(crate) rate: Option<f64>,
 }
 
-/// What became of it.
+/// The results of a load.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// Answered with 200.
+    /// Requests that were answered with 200.
     pub(crate) requests: usize,
-    /// Answered otherwise.
+    /// Requests that were answered otherwise.
     pub(crate) refused: usize,
     pub(crate) seconds: f64,
-    /// In microseconds.
+    /// Latencies in microseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
 }
@@ -49,11 +49,11 @@ impl Done {
     }
 }
 
-/// A load and what the processor was busy with meanwhile.
+/// The results of a load, with the processor time of both processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     pub(crate) done: Done,
-    /// Of one core.
+    /// The share of one core.
     pub(crate) server_share: f64,
     pub(crate) generator_share: f64,
 }
@@ -81,14 +81,14 @@ impl Generator {
     }
 }
 
-/// The middle of some numbers.
+/// The median.
 pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<_> = numbers.into_iter().collect();
     numbers.sort_unstable_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The number below which this share of sorted numbers lies.
+/// The quantile of sorted numbers.
 pub(crate) fn quantile(sorted: &[f32], share: f64) -> f64 {
     let index = (sorted.len() as f64 * share) as usize;
     sorted.get(index.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |number| f64::from(*number))

@@ -1,8 +1,8 @@
-//! What the machine says: of itself, and of a process.
+//! Facts about the machine and its processes.
 
 use std::{fs, time::Duration};
 
-/// The machine in one line.
+/// Describes the machine in one line.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -19,7 +19,7 @@ pub(crate) fn resident(pid: u32) -> f64 {
     kibibytes.and_then(|number| number.parse::<f64>().ok()).expect("a number of kibibytes") * 1024.0
 }
 
-/// How much processor time a process has used so far.
+/// The processor time that a process has used so far.
 pub(crate) fn processor_time(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs, and this is Linux");
     let nanos = threads.filter_map(|thread| {

@@ -1,4 +1,4 @@
-//! The figures of section 10 of the design: each measured side by side with what it is compared with, in one run.
+//! The figures of section 10 of the design, each measured in one run with what it is compared with.
 //!
 //! ```sh
 //! cargo bench --bench figures                  # all of them, as `make bench` does
@@ -6,9 +6,9 @@
 //! cargo bench --bench figures -- --quick       # all of them, too short to be believed
 //! ```
 //!
-//! Servers and the load generator are processes of their own, so that each one's share of the processor can be told. What
-//! is compared is measured alternately, and the median of the rounds counts: on a machine that others use as well, ratios
-//! are what can be believed. The table goes to the standard output, the same as JSON to `target/figures.json`.
+//! Servers and the load generator are separate processes, so that the processor time of each is known. The two sides of a
+//! comparison are measured alternately, and the median of the rounds counts: on a shared machine, only ratios are
+//! reliable. The table goes to the standard output, and as JSON to `target/figures.json`.
 
 mod child;
 mod engine;
@@ -28,7 +28,7 @@ use std::{path::Path, process::ExitCode};
 use figures::{FIGURES, Figure, Pace};
 use support::{docker, redis};
 
-/// The program's own.
+/// The program's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -43,14 +43,14 @@ fn main() -> ExitCode {
         eprintln!("there is no figure {unknown:?}, only {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    // cargo says `--bench`.
+    // Cargo adds `--bench`.
     let pace = Pace { quick: arguments.iter().any(|argument| argument == "--quick") };
     let chosen = FIGURES.iter().filter(|figure| names.is_empty() || names.iter().any(|name| *name == figure.name));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         tokio::select! {
             code = measure(chosen, pace) => code,
-            // Everything that was started ends with what holds it.
+            // Dropping the figure ends everything that it started.
             _ = tokio::signal::ctrl_c() => ExitCode::FAILURE,
         }
     })
@@ -67,7 +67,7 @@ async fn measure(chosen: impl Iterator<Item = &Figure>, pace: Pace) -> ExitCode 
         }
     }
     println!("{}", table.markdown());
-    // `target`, wherever that is.
+    // The target directory.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target directory");
     let file = target.join("figures.json");
     std::fs::write(&file, table.json()).expect("the target directory can be written to");

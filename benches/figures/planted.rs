@@ -1,4 +1,4 @@
-//! Sandboxes to begin with: records as Sandglass writes them, with everything that a running sandbox has.
+//! Planted sandboxes: complete records of running sandboxes, as Sandglass writes them.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use sandglass::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What the planted records lack of activity at most; a restart adds it to each deadline.
+/// How much activity the planted records may lack; a restart adds it to each deadline.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Which sandboxes there shall be.
+/// The sandboxes to plant.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Crop {
     /// How many.
@@ -28,7 +28,7 @@ pub(crate) struct Crop {
 }
 
 impl Crop {
-    /// So many that nothing happens to within the run.
+    /// This many, none of which falls due within the run.
     pub(crate) fn quiet(count: usize) -> Self {
         Self { count, first: 6000.0, spread: 600.0 }
     }
@@ -39,7 +39,7 @@ pub(crate) fn id(number: usize) -> SandboxId {
     SandboxId::parse(&id_text(number)).expect("a valid id")
 }
 
-/// The same as text: as long as the ids that Sandglass makes.
+/// The id as text, as long as the ids that Sandglass makes.
 pub(crate) fn id_text(number: usize) -> String {
     format!("i{number:019}")
 }
@@ -52,7 +52,7 @@ pub(crate) struct Planter {
     began: Moment,
 }
 
-/// The timeout that planted sandboxes have.
+/// The idle timeout of planted sandboxes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
 
 impl Planter {
@@ -66,7 +66,7 @@ impl Planter {
         self.crop.count
     }
 
-    /// When the idle rule ends the sandbox with this number, by what its record says: what a client may rely on.
+    /// When the idle rule ends the sandbox with this number, according to its record.
     pub(crate) fn deadline(&self, number: usize) -> EpochSeconds {
         self.clock.now().wall_at(self.last_activity(number).plus(IDLE_TIMEOUT))
     }
@@ -109,7 +109,7 @@ impl Planter {
         Sandbox::restore(details, restored, now).0
     }
 
-    /// How many bytes the texts of a record take, without what an allocator or a map adds to them.
+    /// The bytes of the texts of a record, without the overhead of allocators and maps.
     pub(crate) fn texts(&self, number: usize) -> usize {
         let Sandbox { details, .. } = self.sandbox(number);
         let options = [&details.template, &details.image, &details.container_id, &details.base_url, &details.user_name];
@@ -127,7 +127,7 @@ impl Planter {
         (record::encode(&sandbox, last_activity, FLUSH_INTERVAL, &now), now.wall_at(last_activity))
     }
 
-    /// The writes that put them all into a store, in batches.
+    /// The writes that plant all of them, in batches.
     pub(crate) fn batches(&self) -> impl Iterator<Item = Vec<Write>> {
         (0..self.crop.count).step_by(5000).map(|from| {
             let numbers = from..(from + 5000).min(self.crop.count);

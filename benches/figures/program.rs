@@ -1,4 +1,4 @@
-//! The program itself, as people start it.
+//! The program as users start it.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -8,22 +8,22 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Where it was built.
+/// The path of the built program.
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_sandglass");
 
 /// A running `sandglass serve`; killed when it is dropped.
 pub(crate) struct Program {
     pub(crate) child: Child,
-    /// From the start of the process to `/readyz` saying that requests are served.
+    /// The time from the start of the process until `/readyz` says that requests are served.
     pub(crate) took: Duration,
     client: reqwest::Client,
     url: String,
 }
 
 impl Program {
-    /// Starts it with an empty store in a directory, and waits until it is ready, whether Docker is there or not.
+    /// Starts it with an empty store in a directory, and waits until it is ready, with or without Docker.
     pub(crate) async fn start(directory: &Path, arguments: &[&str]) -> Self {
-        // Another process could take the port between the look and the start: then it does not become ready in time.
+        // If another process takes the port first, this one does not become ready in time.
         let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = probe.local_addr().expect("its address").to_string();
         drop(probe);
@@ -50,7 +50,7 @@ impl Program {
         }
     }
 
-    /// A request that has to succeed.
+    /// Sends a request that has to succeed.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let request = self.client.post(format!("{}{path}", self.url)).body(body.to_string());
         let answer = request.send().await.expect("it answers");

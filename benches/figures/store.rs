@@ -1,4 +1,4 @@
-//! Stores to measure with: none at all, and one that counts what another is given.
+//! Stores to measure with: one that keeps nothing, and one that counts the writes to another.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use sandglass::{
 
 use crate::planted::{Planter, id_text};
 
-/// No store: it has planted records to begin with, and keeps nothing of what it is given.
+/// A store that begins with planted records and discards all writes.
 pub(crate) struct Nothing(pub(crate) Planter);
 
 #[async_trait]
@@ -89,18 +89,18 @@ impl Store for Nothing {
     }
 }
 
-/// Counts what goes to another store.
+/// Counts the writes to another store.
 pub(crate) struct Counting {
     pub(crate) inner: Arc<dyn Store>,
     pub(crate) counts: Arc<Counts>,
 }
 
-/// What a store was given.
+/// The writes to a store.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) commits: AtomicUsize,
     pub(crate) records: AtomicUsize,
-    /// The most records of one commit since this was last asked for.
+    /// The maximum of records in a commit since the last question.
     pub(crate) most: AtomicUsize,
 }
 

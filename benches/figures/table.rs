@@ -1,10 +1,10 @@
-//! What was measured, for people and for programs.
+//! The results, for people and for programs.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// One line: what, ours, the other's, and whether the goal is held.
+/// One line: the name, our value, the other's, and whether the goal is met.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     what: String,
@@ -40,7 +40,7 @@ impl Value {
     }
 }
 
-/// With a comma after each thousand.
+/// Formats a number with commas between thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
@@ -54,30 +54,30 @@ fn grouped(value: f64) -> String {
 }
 
 impl Row {
-    /// Something that was measured, and nothing more.
+    /// A row with a measurement only.
     pub(crate) fn of(what: impl Into<String>, ours: Value) -> Self {
         Self { what: what.into(), ours: Some(ours), peer: None, ratio: None, goal: None, held: None, note: None }
     }
 
-    /// Something that could not be measured here, and why.
+    /// A row for a figure that cannot be measured here, with the reason.
     pub(crate) fn left_out(what: impl Into<String>, why: impl Into<String>) -> Self {
         let note = Some(format!("left out: {}", why.into()));
         Self { what: what.into(), ours: None, peer: None, ratio: None, goal: None, held: None, note }
     }
 
-    /// What it is compared with, and the ratio of the two: not always the two's own quotient, since it is the median over
+    /// Adds the other's value and the ratio, which may differ from their quotient, since it is the median over
     /// the rounds.
     pub(crate) fn against(self, peer: Value, ratio: f64) -> Self {
         Self { peer: Some(peer), ratio: Some(ratio), ..self }
     }
 
-    /// The goal for the ratio, or, without one, for the number itself.
+    /// Adds the goal for the ratio, or, without one, for the value.
     pub(crate) fn at_most(self, most: f64) -> Self {
         let (number, unit) = self.judged();
         Self { goal: Some(format!("≤ {most}{unit}")), held: Some(number <= most), ..self }
     }
 
-    /// The goal for the ratio, or, without one, for the number itself.
+    /// Adds the goal for the ratio, or, without one, for the value.
     pub(crate) fn at_least(self, least: f64) -> Self {
         let (number, unit) = self.judged();
         Self { goal: Some(format!("≥ {least}{unit}")), held: Some(number >= least), ..self }
@@ -107,7 +107,7 @@ impl Row {
         ]
     }
 
-    /// On one line, with the note.
+    /// Formats the row on one line, with the note.
     pub(crate) fn line(&self) -> String {
         let cells = self.cells();
         let shown = cells.iter().filter(|cell| !cell.is_empty()).map(String::as_str);
@@ -140,12 +140,12 @@ impl Table {
         self.rows.push(Named { figure, row });
     }
 
-    /// How many goals were not held.
+    /// The number of goals that were missed.
     pub(crate) fn missed(&self) -> usize {
         self.rows.iter().filter(|named| named.row.held == Some(false)).count()
     }
 
-    /// As it can be put into a Markdown file; the notes follow it.
+    /// Formats a table for Markdown, followed by the notes.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("{}{}\n\n", self.machine, if self.quick { " (quick: not to be believed)" } else { "" });
         text.push_str("| what | Sandglass | against | ratio | goal | held |\n|---|---:|---:|---:|---|---|\n");

@@ -126,7 +126,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// The settings that the flags make.
+    /// The settings from the flags.
     pub(super) fn overrides(&self) -> Overrides {
         let mut overrides = Overrides::default();
         for (key, value, flag) in [
@@ -149,7 +149,7 @@ impl Serve {
     }
 }
 
-/// The environment variables that stand in for flags, of all commands.
+/// The environment variables that set flags, of all commands.
 pub(super) fn variables_of_flags() -> Vec<String> {
     let program = Cli::command();
     let flags = program.get_subcommands().flat_map(|command| command.get_arguments());

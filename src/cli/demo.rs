@@ -1,6 +1,6 @@
 //! `sandglass demo`: shows the promise with real containers.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures_util::future::join_all;
@@ -17,21 +17,21 @@ use crate::{
     app::{Adapters, App},
     config::{Overrides, Settings, process_environment},
     domain::SandboxId,
-    ports::runtime::{ContainerRef, Owner},
+    ports::runtime::{ContainerRef, Owner, Runtime},
 };
 
-/// The Docker client's variables, which lead to the engine. No other variable changes the demonstration.
+/// The Docker client's variables. The demonstration reads no others.
 const ENGINE: [&str; 4] = ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
 
 const NAMES: [&str; 3] = ["ann", "ben", "cleo"];
-/// The sandbox that is used.
+/// The sandbox that is pinged.
 const USED: &str = NAMES[2];
 const IDLE_TIMEOUT: f64 = 5.0;
 const PINGED_FOR: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// More than enough for this story.
+/// How long the demonstration may take.
 const AT_MOST: Duration = Duration::from_secs(32);
-/// How late an end may be on a busy machine.
+/// How late an end may be on a busy machine, in seconds.
 const LATE: f64 = 1.0;
 
 /// The demonstration ran, and something went wrong.
@@ -57,13 +57,13 @@ struct Seen {
 /// A separate instance with its own port, store and label.
 struct Stage {
     app: App,
-    adapters_runtime: std::sync::Arc<dyn crate::ports::runtime::Runtime>,
+    runtime: Arc<dyn Runtime>,
     directory: PathBuf,
     client: reqwest::Client,
     url: String,
 }
 
-/// Tells the story and cleans up, however it ends.
+/// Runs the demonstration and cleans up, however it ends.
 pub(super) async fn demo(args: Demo) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut screen = Screen::new();
@@ -113,7 +113,7 @@ impl Stage {
         })?;
         let app = App::new(settings, adapters, listener).await?;
         let url = format!("http://{}", app.address());
-        Ok(Self { app, adapters_runtime: runtime, directory, client: reqwest::Client::new(), url })
+        Ok(Self { app, runtime, directory, client: reqwest::Client::new(), url })
     }
 
     async fn tell(&self, screen: &mut Screen) -> anyhow::Result<()> {
@@ -158,7 +158,7 @@ impl Stage {
         Ok(answer.status().is_success())
     }
 
-    /// Shows how they live and end, until all are gone.
+    /// Shows the sandboxes and pings one of them, until all have ended.
     async fn watch(&self, screen: &mut Screen) -> anyhow::Result<Vec<Seen>> {
         let began = Instant::now();
         let (mut pings, mut looks) = (0, tokio::time::interval(LOOK_EVERY));
@@ -188,16 +188,16 @@ impl Stage {
         }
     }
 
-    /// Ends what still lives, checks that no container is left, and removes the store.
+    /// Ends the sandboxes that live, checks that no container is left, and removes the store.
     async fn clear(self) -> anyhow::Result<()> {
         let supervisor = self.app.supervisor().clone();
         let mut left = Vec::new();
         for name in NAMES {
             let id = SandboxId::parse(&id_of(name))?;
-            // Unknown or gone is just as good.
+            // It may be unknown or gone.
             let _ = supervisor.terminate(&id, Duration::from_secs(15)).await;
             let container = ContainerRef::by_labels(id, Owner::Sandglass);
-            if self.adapters_runtime.inspect(&container).await?.is_some() {
+            if self.runtime.inspect(&container).await?.is_some() {
                 left.push(name);
             }
         }
@@ -240,7 +240,7 @@ fn check(seen: &[Seen]) -> Result<(), NotAsTold> {
         if seen.reason.as_deref() != Some("idle") {
             return Err(NotAsTold(format!("{name} ended for the reason {:?}", seen.reason)));
         }
-        // The times in the answers are floats: a microsecond too early is rounding.
+        // Times in answers are floats: a microsecond is within their rounding.
         if !(-1e-6..=LATE).contains(&lateness) {
             return Err(NotAsTold(format!("{name} ended {lateness:.3} s after its deadline")));
         }

@@ -57,7 +57,7 @@ pub(super) async fn drill(args: args::Drill) -> anyhow::Result<()> {
             signal = signals.next() => Some(signal),
         };
         if let Some(signal) = stopped {
-            // The instances died with the drill's task. The engine may need a moment for their last requests.
+            // The instances were killed with the drill, but the engine may still be carrying out their last requests.
             tokio::time::sleep(LAST_MOMENT).await;
             ground.clear(drill.needs).await.context("failed to clean up")?;
             return Err(CannotDrill(format!("stopped by {signal}; everything that was started is removed")).into());
@@ -116,7 +116,7 @@ fn options(args: &args::Drill) -> anyhow::Result<Options> {
     })
 }
 
-/// Where progress is printed.
+/// Prints progress and results.
 struct Screen {
     terminal: bool,
     silent: bool,
@@ -132,7 +132,7 @@ impl Screen {
         ));
     }
 
-    /// Replaces the line before on a terminal; prints nothing elsewhere.
+    /// Replaces the last line on a terminal; prints nothing elsewhere.
     fn progress(&self, name: &str, text: &str) {
         if self.terminal && !self.silent {
             show(format_args!("\r\x1b[K{name:<12} … {text}"));

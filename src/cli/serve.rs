@@ -18,7 +18,7 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     if args.manual {
         return Ok(out::print(MANUAL)?);
     }
-    // Handlers first: from here on, the first signal stops cleanly and the second one at once.
+    // Install the handlers first. From here on, the first signal stops cleanly and the second one at once.
     let mut signals = Signals::new()?;
     let mut settings = Settings::load(args.config.as_deref(), process_environment(), args.overrides())?;
     logging::init(&settings.log)?;
@@ -53,7 +53,7 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Warns of all of them at once, by name only: a value may be a secret.
+/// Logs one warning that lists the names only, since a value may be a secret.
 fn warn_of_ignored_variables() {
     let flags = variables_of_flags();
     let names = process_environment().map(|(name, _)| name).filter(|name| !flags.contains(name));

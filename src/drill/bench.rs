@@ -1,5 +1,5 @@
-//! A whole supervisor in this very process, over an engine and a store in memory, with the real clock: for what needs
-//! thousands of sandboxes, or a ping at a millisecond.
+//! A whole supervisor in this process, over an engine and a store in memory, with the real clock: for drills that need
+//! thousands of sandboxes, or pings timed to a millisecond.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -18,18 +18,16 @@ use crate::{
     supervisor::Supervisor,
 };
 
-/// How long the engine takes to remove a container.
+/// How long the engine in memory takes to remove a container.
 pub(super) const REMOVAL: Duration = Duration::from_millis(3);
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
-/// A supervisor in memory.
 pub(super) struct Bench {
     pub(super) supervisor: Arc<Supervisor>,
     runtime: Memory,
 }
 
 impl Bench {
-    /// A new one.
     pub(super) async fn begin() -> anyhow::Result<Self> {
         let mut overrides = Overrides::default();
         for (key, value) in [("docker.max_sandboxes", "100000"), ("docker.max_creates", "10000")] {
@@ -37,7 +35,7 @@ impl Bench {
         }
         let settings = Settings::load(None, Vec::new(), overrides)?;
         let now: Arc<dyn Fn() -> f64 + Send + Sync> = Arc::new(wall_seconds);
-        // A log of all calls would grow with them.
+        // A gate that records nothing, since a log of all calls would grow without bound.
         let runtime = Memory::with_gate(now.clone(), Arc::new(|_, _| true));
         runtime.set_latency_of(Point::Remove, REMOVAL);
         let adapters = Adapters { store: Arc::new(MemoryStore::with_clock(now)), runtime: Arc::new(runtime.clone()) };
@@ -47,7 +45,7 @@ impl Bench {
         Ok(Self { supervisor, runtime })
     }
 
-    /// Creates a sandbox that was not there.
+    /// Creates a sandbox; fails if the id is taken.
     pub(super) async fn create(&self, id: &SandboxId, idle_timeout: Duration) -> anyhow::Result<Sandbox> {
         let create = Create { id: Some(id.clone()), idle_timeout: Some(Some(idle_timeout)), ..Create::default() };
         match self.supervisor.create(create, true).await {
@@ -57,17 +55,15 @@ impl Bench {
         }
     }
 
-    /// What time it is for deadlines.
     pub(super) fn now(&self) -> Moment {
         self.supervisor.now().moment
     }
 
-    /// Waits for this moment.
     pub(super) async fn wait_until(&self, moment: Moment) {
         tokio::time::sleep_until(self.supervisor.shared().clock.instant_at(moment)).await;
     }
 
-    /// Waits until a sandbox that is promised to live until `promised` is gone, and judges how it went.
+    /// Waits until a sandbox is gone whose client was promised that it lives until `promised`, and judges its end.
     pub(super) async fn judge(
         &self,
         id: &SandboxId,
@@ -101,7 +97,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Ends the supervisor, and adds to `findings` what is left.
+    /// Shuts the supervisor down, and adds to `findings` the containers and writes that are left.
     pub(super) async fn end(self, findings: &mut Findings) {
         findings.leaked += self.runtime.len();
         let rescues = self.supervisor.metrics();

@@ -1,5 +1,5 @@
-//! Clients who do things at random, with what they were told and what they cannot know: a request without an answer may
-//! have been carried out, or not.
+//! Clients that act at random, and remember what they were told. A request without an answer may have been carried out or
+//! not.
 
 use std::{
     collections::BTreeMap,
@@ -8,22 +8,22 @@ use std::{
 };
 
 use rand::{RngExt, seq::IndexedRandom};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
     findings::Findings,
     ground::Ground,
     instance::{Answer, Instance},
-    ledger::{Ledger, is_gone},
+    ledger::{Ledger, ROUNDING, is_gone},
 };
 
-/// Most of what is alive at the same time.
+/// How many sandboxes live at once, at most.
 const MOST: usize = 6;
-/// Between two things that one client does.
+/// The pause between two actions of a client.
 const PAUSE: Duration = Duration::from_millis(10);
+const GONE_WITHIN: Duration = Duration::from_secs(120);
 
-/// The clients of one drill.
 pub(super) struct Clients<'a> {
     ground: &'a Ground,
     pub(super) ledger: Ledger,
@@ -42,9 +42,9 @@ struct Known {
 enum Certainty {
     /// Its create was acknowledged.
     Certain,
-    /// Its create has not been answered.
+    /// Its create was not answered.
     Asked,
-    /// Somebody wants it gone, or it may be gone.
+    /// Its deletion was requested, or it may be gone.
     Leaving,
 }
 
@@ -53,13 +53,12 @@ impl<'a> Clients<'a> {
         Self { ground, ledger: Ledger::default(), idle_timeout, known: Mutex::default() }
     }
 
-    /// Three clients at work, until the instance does not answer any more or this is dropped. What broke a rule.
+    /// Runs three clients until the instance stops answering. Returns the rules that were broken.
     pub(super) async fn work(&self, instance: &Instance) -> Vec<String> {
         let (one, two, three) = tokio::join!(self.client(instance), self.client(instance), self.client(instance));
         [one, two, three].into_iter().flatten().collect()
     }
 
-    /// One of them, until there is no answer.
     async fn client(&self, instance: &Instance) -> Option<String> {
         loop {
             let chance = rand::rng().random_range(0..10);
@@ -77,24 +76,23 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// How often what was done, in words.
+    /// Counts of what was done, in words.
     pub(super) fn done(&self) -> String {
         let known = self.known();
         known.done.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Looks at everything that is known, after a restart: who was promised a time has it still. What was asked for and
-    /// not answered is now either there or not.
+    /// Compares, after a restart, each sandbox with its promise, and finds out which unanswered creates were carried out.
     pub(super) async fn compare(&self, instance: &Instance, findings: &mut Findings) -> anyhow::Result<()> {
         let sandboxes = self.known().sandboxes.clone();
         for (id, certainty) in sandboxes {
-            let Answer { status, body } = instance.get(&format!("/v1/sandboxes/{id}")).await?;
+            let Answer { status, body } = instance.sandbox(&id).await?;
             let promised = self.ledger.deadline(&id);
             match (status, certainty) {
                 (404, Certainty::Asked) => {
                     self.known().sandboxes.remove(&id);
                 }
-                // The ledger has it, and says so when it settles.
+                // The ledger counts it as lost when it settles.
                 (404, _) => self.set(&id, Certainty::Leaving),
                 _ if is_gone(&body) || body["status"] == "terminating" => {
                     self.set(&id, Certainty::Leaving);
@@ -104,12 +102,12 @@ impl<'a> Clients<'a> {
                 }
                 _ => {
                     if let (Some(deadline), Some(promised)) = (body["idle_deadline"].as_f64(), promised)
-                        && deadline < promised - 1e-6
+                        && deadline < promised - ROUNDING
                     {
                         findings.early += 1;
                         findings.wrong(format!("{id} was promised {promised}, and has {deadline} after a restart"));
                     }
-                    // One that is still being resolved may turn out not to have started.
+                    // A pending one may turn out not to have started.
                     if certainty == Certainty::Asked && body["status"] != "pending" {
                         self.set(&id, Certainty::Certain);
                     }
@@ -119,33 +117,30 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Pings whatever lives, so that nothing falls due while this goes on.
+    /// Pings all that may live, so that none falls due meanwhile.
     pub(super) async fn ping_all(&self, instance: &Instance) -> anyhow::Result<()> {
-        // Also those whose delete may never have come.
+        // Deletes may have been lost.
         let ids = self.of(&[Certainty::Certain, Certainty::Leaving]);
         self.ledger.ping_all(instance, &ids).await?;
         Ok(())
     }
 
-    /// Thaws whatever is frozen, also what should be gone and may not be, so that all of it falls due.
-    ///
-    /// # Errors
-    /// When there is no answer, or something cannot be thawed.
+    /// Thaws all that are frozen, including those that should be gone, so that all fall due.
     pub(super) async fn thaw_all(&self, instance: &Instance) -> anyhow::Result<()> {
         for id in self.of(&[Certainty::Certain, Certainty::Asked, Certainty::Leaving]) {
-            // One that was frozen by the last instance is known to be so after the first look at the engine.
+            // An instance learns only from the engine that the one before it froze a sandbox.
             for _ in 0..100 {
-                let sandbox = instance.get(&format!("/v1/sandboxes/{id}")).await?;
-                let container = self.ground.hand().containers_of(&id).await?;
-                let frozen = match container.first() {
-                    Some(container) => self.ground.hand().is_frozen(container).await?,
+                let sandbox = instance.sandbox(&id).await?;
+                let hand = self.ground.hand();
+                let frozen = match hand.containers_of(&id).await?.first() {
+                    Some(container) => hand.is_frozen(container).await?,
                     None => false,
                 };
                 if sandbox.status == 404 || is_gone(&sandbox.body) || sandbox.body["status"] == "terminating" {
                     break;
                 }
                 if sandbox.body["status"] == "paused" {
-                    let answer = instance.post(&format!("/v1/sandboxes/{id}/resume"), &Value::Null).await?;
+                    let answer = instance.act(&id, "resume").await?;
                     if answer.status == 200 {
                         self.ledger.acknowledged(&answer.body);
                         break;
@@ -159,6 +154,15 @@ impl<'a> Clients<'a> {
         self.ping_all(instance).await
     }
 
+    /// Compares once more, thaws all, waits until all are idle, and judges: the end of a drill.
+    pub(super) async fn settle(&self, settings: &[(&str, &str)], findings: &mut Findings) -> anyhow::Result<()> {
+        let instance = self.ground.serve(settings).await?;
+        self.compare(&instance, findings).await?;
+        self.thaw_all(&instance).await?;
+        self.ground.say("waiting until all that lives is idle");
+        self.ground.settle(instance, &self.ledger, self.idle_timeout + GONE_WITHIN, findings).await
+    }
+
     async fn create(&self, instance: &Instance) -> anyhow::Result<Option<String>> {
         let id = {
             let mut known = self.known();
@@ -168,7 +172,6 @@ impl<'a> Clients<'a> {
             id
         };
         let body = json!({ "id": id, "idle_timeout": self.idle_timeout.as_secs_f64() });
-        // Until it is answered, it may begin, or fail to, or never have been.
         let answer = self.ledger.create(instance, &body).await?;
         Ok(match answer.status {
             201 => {
@@ -177,7 +180,7 @@ impl<'a> Clients<'a> {
                 None
             }
             503 => None,
-            status => Some(format!("the create of {id} was answered with {status}: {}", answer.body)),
+            _ => Some(format!("the create of {id} was answered with {answer}")),
         })
     }
 
@@ -190,15 +193,14 @@ impl<'a> Clients<'a> {
                 None
             }
             503 => None,
-            status => self.unless_leaving(&id, format!("a ping of {id} was answered with {status}: {}", answer.body)),
+            _ => self.unless_leaving(&id, format!("a ping of {id} was answered with {answer}")),
         })
     }
 
     async fn freeze_or_thaw(&self, instance: &Instance) -> anyhow::Result<Option<String>> {
         let Some(id) = self.any() else { return Ok(None) };
-        let (what, counted) =
-            *[("pause", "pauses"), ("resume", "resumes")].choose(&mut rand::rng()).unwrap_or(&("pause", "pauses"));
-        let answer = instance.post(&format!("/v1/sandboxes/{id}/{what}"), &Value::Null).await?;
+        let (what, counted) = if rand::rng().random() { ("resume", "resumes") } else { ("pause", "pauses") };
+        let answer = instance.act(&id, what).await?;
         Ok(match answer.status {
             200 => {
                 if what == "resume" {
@@ -207,9 +209,9 @@ impl<'a> Clients<'a> {
                 self.count(counted);
                 None
             }
-            // In the other state already.
+            // It is in that state already.
             409 | 503 => None,
-            status => self.unless_leaving(&id, format!("a {what} of {id} was answered with {status}: {}", answer.body)),
+            _ => self.unless_leaving(&id, format!("a {what} of {id} was answered with {answer}")),
         })
     }
 
@@ -223,13 +225,13 @@ impl<'a> Clients<'a> {
                 self.count("deletes");
                 None
             }
-            // Somebody else was faster.
+            // Another client was faster.
             409 | 410 | 503 => None,
-            status => Some(format!("the delete of {id} was answered with {status}: {}", answer.body)),
+            _ => Some(format!("the delete of {id} was answered with {answer}")),
         })
     }
 
-    /// A refusal is right for a sandbox that somebody has deleted meanwhile.
+    /// `broken`, unless another client has deleted the sandbox meanwhile, so that the refusal is right.
     fn unless_leaving(&self, id: &str, broken: String) -> Option<String> {
         let certain = self.known().sandboxes.get(id) == Some(&Certainty::Certain);
         certain.then_some(broken)

@@ -1,51 +1,57 @@
-//! What a drill found.
+//! The results of a drill.
 
 use serde::Serialize;
 
-/// What a drill found. Both promises held when every count is 0 and nothing else went wrong.
+use super::instance::Answer;
+
+/// The results of a drill. Both promises held if every count is 0 and `wrong` is empty.
 #[derive(Debug, Default, Serialize)]
 pub struct Findings {
-    /// What was done, with its numbers, in a sentence.
+    /// What the drill did, with numbers, in a sentence.
     pub done: String,
-    /// Sandboxes that ended before the time that was promised to a client.
+    /// Sandboxes that ended before the time that a client was promised.
     pub early: usize,
     /// Containers that were left over.
     pub leaked: usize,
-    /// Sandboxes that were acknowledged and of which nothing is known any more.
+    /// Sandboxes that were acknowledged and are unknown now.
     pub lost: usize,
     /// How long after their deadlines sandboxes ended.
     pub lateness: Lateness,
-    /// Every other rule that was broken, in words.
+    /// A sentence for each broken rule.
     pub wrong: Vec<String>,
-    /// What else was measured: a name, and a value with its unit.
+    /// Other measurements: a name, and a value with its unit.
     pub measured: Vec<(String, String)>,
 }
 
 impl Findings {
-    /// Findings of this that was done.
-    pub fn new(done: impl Into<String>) -> Self {
+    pub(super) fn new(done: impl Into<String>) -> Self {
         Self { done: done.into(), ..Self::default() }
     }
 
-    /// Whether both promises were kept.
+    /// Whether both promises held.
     pub fn hold(&self) -> bool {
         self.early == 0 && self.leaked == 0 && self.lost == 0 && self.wrong.is_empty()
     }
 
     /// Notes a broken rule.
-    pub fn wrong(&mut self, rule: impl Into<String>) {
+    pub(super) fn wrong(&mut self, rule: impl Into<String>) {
         self.wrong.push(rule.into());
     }
 
     /// Notes a broken rule unless it was kept.
-    pub fn expect(&mut self, kept: bool, rule: impl FnOnce() -> String) {
+    pub(super) fn expect(&mut self, kept: bool, rule: impl FnOnce() -> String) {
         if !kept {
             self.wrong.push(rule());
         }
     }
 
+    /// Notes a broken rule unless the request described by `what` was refused with this status and code.
+    pub(super) fn expect_refusal(&mut self, what: &str, answer: &Answer, status: u16, code: &str) {
+        self.expect(answer.status == status && answer.code() == code, || format!("{what} was answered with {answer}"));
+    }
+
     /// Adds the counts, the lateness and the broken rules of others.
-    pub fn add(&mut self, others: Self) {
+    pub(super) fn add(&mut self, others: Self) {
         self.early += others.early;
         self.leaked += others.leaked;
         self.lost += others.lost;
@@ -53,8 +59,7 @@ impl Findings {
         self.wrong.extend(others.wrong);
     }
 
-    /// Notes something that was measured.
-    pub fn measured(&mut self, name: impl Into<String>, value: impl Into<String>) {
+    pub(super) fn measured(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.measured.push((name.into(), value.into()));
     }
 }
@@ -64,44 +69,43 @@ impl Findings {
 pub struct Lateness(Vec<f64>);
 
 impl Lateness {
-    /// One more, in seconds.
-    pub fn add(&mut self, seconds: f64) {
+    pub(super) fn add(&mut self, seconds: f64) {
         self.0.push(seconds);
     }
 
-    /// All of another's.
-    pub fn extend(&mut self, other: &Self) {
+    pub(super) fn extend(&mut self, other: &Self) {
         self.0.extend(&other.0);
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// In seconds, the value that `part` (0 to 1) of all are not above; `None` of nothing.
-    pub fn quantile(&self, part: f64) -> Option<f64> {
+    /// The quantile `part` (0 to 1), in seconds; `None` without values.
+    pub(super) fn quantile(&self, part: f64) -> Option<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let rank = (part * sorted.len() as f64).ceil() as usize;
         sorted.get(rank.max(1) - 1).copied()
     }
 
-    /// Half, almost all and all of them, in milliseconds; empty of nothing.
+    /// The median, the 99th percentile and the maximum, in milliseconds; empty without values.
     pub fn summary(&self) -> String {
-        let milliseconds = |part| self.quantile(part).map(|seconds| seconds * 1000.0);
-        match (milliseconds(0.5), milliseconds(0.99), milliseconds(1.0)) {
-            (Some(median), Some(most), Some(all)) => format!("{median:.1} / {most:.1} / {all:.1}"),
+        match [0.5, 0.99, 1.0].map(|part| self.milliseconds(part)) {
+            [Some(median), Some(most), Some(all)] => format!("{median:.1} / {most:.1} / {all:.1}"),
             _ => String::new(),
         }
+    }
+
+    fn milliseconds(&self, part: f64) -> Option<f64> {
+        self.quantile(part).map(|seconds| seconds * 1000.0)
     }
 }
 
 impl Serialize for Lateness {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let milliseconds = |part| self.quantile(part).map(|seconds| seconds * 1000.0);
-        serde_json::json!({ "count": self.count(), "p50_ms": milliseconds(0.5), "p99_ms": milliseconds(0.99), "max_ms": milliseconds(1.0) })
-            .serialize(serializer)
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| self.milliseconds(part));
+        serde_json::json!({ "count": self.count(), "p50_ms": p50, "p99_ms": p99, "max_ms": max }).serialize(serializer)
     }
 }
 

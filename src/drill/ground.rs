@@ -1,11 +1,13 @@
-//! Where a drill takes place: a directory, a prefix, names and containers of its own.
+//! The place of one drill: its directory, prefix, names and containers.
 
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ::redis::AsyncCommands;
 use anyhow::Context;
+use futures_util::TryStreamExt;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -17,37 +19,34 @@ use super::{
 };
 use crate::domain::SandboxId;
 
-/// How long containers may be left when everything that was promised has ended.
+/// How long containers may outlive the last end that clients were promised.
 const LEFT_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Whom to tell how far a drill is.
+/// Reports a drill's progress.
 pub(super) type Say = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Which store an instance is started on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreChoice {
+pub(super) enum StoreChoice {
     /// The file in the drill's own directory.
     Embedded,
     /// The configured Redis.
     Redis,
 }
 
-/// One drill's own place. Everything in it carries its prefix, and goes with [`Ground::clear`].
-///
-/// Starting an instance fails when the program cannot be started, or does not become ready where that is waited for.
+/// The place of one drill. Everything in it carries its prefix and is removed by `clear`.
 pub struct Ground {
-    /// What was asked for.
-    pub options: Options,
-    /// The prefix of its instances: their containers' label, and the beginning of their keys.
-    pub prefix: String,
+    pub(super) options: Options,
+    /// `store.prefix` of its instances.
+    pub(super) prefix: String,
     directory: PathBuf,
     hand: Hand,
     say: Say,
 }
 
 impl Ground {
-    /// A new place. Docker need not answer yet.
+    /// Makes the directory; Docker need not answer yet. `say` is told of the drill's progress.
     ///
     /// # Errors
     /// When the directory cannot be made.
@@ -59,72 +58,69 @@ impl Ground {
         Ok(Self { options, prefix, directory, hand, say })
     }
 
-    /// Its directory, removed at the end.
-    pub fn directory(&self) -> &Path {
+    pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Docker by hand, behind the instances' backs.
-    pub fn hand(&self) -> &Hand {
+    pub(super) fn hand(&self) -> &Hand {
         &self.hand
     }
 
-    /// Tells how far the drill is.
-    pub fn say(&self, text: impl AsRef<str>) {
+    /// Reports how far the drill is.
+    pub(super) fn say(&self, text: impl AsRef<str>) {
         (self.say)(text.as_ref());
     }
 
-    /// `rounds` of something, or a tenth of them at the quick pace, at least one.
-    pub fn rounds(&self, rounds: usize) -> usize {
+    /// `rounds`, or a tenth of them at the quick pace, at least one.
+    pub(super) fn rounds(&self, rounds: usize) -> usize {
         match self.options.pace {
             Pace::Full => rounds,
             Pace::Quick => (rounds / 10).max(1),
         }
     }
 
-    /// How long an outage takes: a minute, or a tenth of it at the quick pace.
-    pub fn outage(&self) -> Duration {
+    /// How long an outage takes.
+    pub(super) fn outage(&self) -> Duration {
         match self.options.pace {
             Pace::Full => Duration::from_secs(60),
             Pace::Quick => Duration::from_secs(6),
         }
     }
 
-    /// The store to drill on when one is enough: Redis where there is one.
-    pub fn store(&self) -> StoreChoice {
+    /// The store of drills that need only one: Redis where it is configured.
+    pub(super) fn store(&self) -> StoreChoice {
         if self.options.redis_url.is_some() { StoreChoice::Redis } else { StoreChoice::Embedded }
     }
 
     /// A second prefix on the same Docker and the same Redis, cleared like the first.
-    pub fn other_prefix(&self) -> String {
+    pub(super) fn other_prefix(&self) -> String {
         other(&self.prefix)
     }
 
-    /// An id that no other drill on this Docker has: names of containers are shared by all.
-    pub fn id(&self, name: &str) -> String {
+    /// An id that no other drill on this Docker uses, since containers' names must be unique there.
+    pub(super) fn id(&self, name: &str) -> String {
         format!("{name}-{}", &self.prefix[self.prefix.len() - 8..])
     }
 
-    /// Starts an instance on [`Ground::store`] and waits until it is ready. `settings` are keys and values as `--set` has
-    /// them; they win over the drill's own: short graces, and times in which a drill is done.
-    pub async fn serve(&self, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
+    /// Starts an instance on [`Ground::store`] and waits until it is ready. `settings`, as for `--set`, override those of all
+    /// drills, which shorten graces and intervals.
+    pub(super) async fn serve(&self, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         self.serve_on(self.store(), settings).await
     }
 
-    /// The same on a store of choice.
-    pub async fn serve_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
+    pub(super) async fn serve_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         let mut instance = self.spawn_on(store, settings)?;
         instance.wait_until_ready().await?;
         Ok(instance)
     }
 
-    /// Starts an instance and waits for nothing.
-    pub fn spawn_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
+    /// Starts an instance without waiting until it is ready.
+    pub(super) fn spawn_on(&self, store: StoreChoice, settings: &[(&str, &str)]) -> anyhow::Result<Instance> {
         self.spawn_by(&[], store, settings)
     }
 
-    /// The same by way of another program, which gets the instance's command line after its own and becomes it.
-    pub fn spawn_by(
+    /// Starts an instance through `wrapper`, a command that executes the arguments after its own.
+    pub(super) fn spawn_by(
         &self,
         wrapper: &[&str],
         store: StoreChoice,
@@ -155,14 +151,14 @@ impl Ground {
         for (key, value) in all {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        // What it puts beside its store, the lock of its prefix, goes with the directory. Ctrl-C is for the drill alone,
-        // which ends its instances itself.
+        // The lock of its prefix is in TMPDIR and goes with the directory. In a process group of its own it does not get the
+        // terminal's Ctrl-C, on which the drill itself ends its instances.
         command.env("TMPDIR", &self.directory).process_group(0);
         Instance::spawn(command, &self.directory)
     }
 
-    /// Waits until every sandbox of the ledger has ended, stops the instance cleanly, looks for what is left, and judges.
-    pub async fn settle(
+    /// Waits until every sandbox of the ledger has ended, counts the containers that are left, and stops the instance.
+    pub(super) async fn settle(
         &self,
         instance: Instance,
         ledger: &Ledger,
@@ -170,8 +166,8 @@ impl Ground {
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
         ledger.settle(&instance, within, findings).await?;
-        // Beside those there may be some whose create was never answered, and what an engine has made of a request that
-        // was cut off. They have an owner, or the next comparisons with the engine find them.
+        // Creates that were never answered, and requests that were cut off, may have left containers. The instance ends
+        // them at their deadlines or in its next comparisons with the engine.
         let until = Instant::now() + LEFT_WITHIN;
         while !self.hand.containers().await?.is_empty() && Instant::now() < until {
             sleep(LOOK_EVERY).await;
@@ -183,17 +179,19 @@ impl Ground {
         instance.stop().await
     }
 
-    /// Removes whatever is left: containers by their ids, keys in Redis, the directory. What a drill has no `needs` of, it
-    /// has not touched.
-    ///
-    /// # Errors
-    /// When something could not be removed, with what it is.
-    pub async fn clear(&self, needs: Needs) -> anyhow::Result<()> {
-        // Each of them, also when another one fails.
+    /// Removes the drill's containers, its keys in Redis and its directory. Docker and Redis are left alone by drills that
+    /// need neither. The error says what could not be removed.
+    pub(crate) async fn clear(&self, needs: Needs) -> anyhow::Result<()> {
+        // A failure of one does not keep the others from being removed.
         let mut cleared = Vec::new();
         if needs != Needs::Nothing {
             cleared.push(self.hand.clear().await);
-            cleared.push(self.clear_redis().await.context("failed to remove the drill's keys from Redis"));
+            if let Some(url) = &self.options.redis_url {
+                for prefix in [&self.prefix, &self.other_prefix()] {
+                    let removed = clear_redis(url, prefix).await;
+                    cleared.push(removed.context("failed to remove the drill's keys from Redis"));
+                }
+            }
         }
         cleared.push(match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -203,37 +201,17 @@ impl Ground {
         });
         cleared.into_iter().collect()
     }
-
-    async fn clear_redis(&self) -> anyhow::Result<()> {
-        let Some(url) = &self.options.redis_url else { return Ok(()) };
-        for prefix in [&self.prefix, &other(&self.prefix)] {
-            clear_redis(url, prefix).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Removes every key of this prefix, and no other.
 pub(super) async fn clear_redis(url: &str, prefix: &str) -> anyhow::Result<()> {
     let mut connection = ::redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     for pattern in [format!("{prefix}:*"), format!("{prefix}-session:*")] {
-        let mut cursor = 0_u64;
-        loop {
-            let (next, keys): (u64, Vec<Vec<u8>>) = ::redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(&pattern)
-                .arg("COUNT")
-                .arg(1000)
-                .query_async(&mut connection)
-                .await?;
-            if !keys.is_empty() {
-                ::redis::cmd("DEL").arg(keys).query_async::<()>(&mut connection).await?;
-            }
-            cursor = next;
-            if cursor == 0 {
-                break;
-            }
+        let options = ::redis::ScanOptions::default().with_pattern(pattern).with_count(1000);
+        let found = connection.scan_options::<Vec<u8>>(options).await?;
+        let keys: Vec<Vec<u8>> = found.try_collect().await?;
+        if !keys.is_empty() {
+            connection.del::<_, ()>(keys).await?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Docker by hand: what somebody does to containers behind Sandglass's back.
+//! Docker by hand: changes to containers behind Sandglass's back.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,11 +21,11 @@ use super::options::Options;
 
 const TIMEOUT_SECONDS: u64 = 120;
 
-/// How often, and with which pause, containers are looked for before it is given up to remove them all.
+/// How often, and after which pause, containers are listed and removed before the drill gives up.
 const CLEAR_LOOKS: usize = 30;
 const CLEAR_PAUSE: Duration = Duration::from_millis(500);
 
-/// What marks containers that a drill made itself.
+/// The label of containers that a drill made itself.
 const DRILL: &str = "sandglass.drill";
 
 /// The second prefix of a drill.
@@ -33,9 +33,9 @@ pub(super) fn other(prefix: &str) -> String {
     format!("{prefix}-other")
 }
 
-/// A client of the engine, for the containers of one drill. What it does fails when Docker does not answer or refuses it.
-pub struct Hand {
-    /// An error says why there is none.
+/// A client of the engine, for the containers of one drill. Calls fail when Docker refuses them or does not answer.
+pub(super) struct Hand {
+    /// The client, or why it could not be made.
     docker: Result<Docker, String>,
     prefix: String,
     image: String,
@@ -48,19 +48,18 @@ impl Hand {
             Some(("tcp" | "http", _)) => Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
             _ => Docker::connect_with_unix(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
         };
-        let docker = docker.map_err(|error| error.to_string());
-        Self { docker, prefix: prefix.to_owned(), image: options.image.clone() }
+        Self {
+            docker: docker.map_err(|error| error.to_string()),
+            prefix: prefix.to_owned(),
+            image: options.image.clone(),
+        }
     }
 
-    /// The client itself.
     pub(super) fn docker(&self) -> anyhow::Result<&Docker> {
         self.docker.as_ref().map_err(|error| anyhow::anyhow!("failed to reach Docker: {error}"))
     }
 
-    /// Checks that Docker answers and has the image.
-    ///
-    /// # Errors
-    /// What is missing, and what to do about it.
+    /// Checks that Docker answers and has the image. The error says what to do about it.
     pub(super) async fn check(&self) -> anyhow::Result<()> {
         let docker = self.docker()?;
         docker.ping().await.context("Docker does not answer")?;
@@ -71,34 +70,27 @@ impl Hand {
         Ok(())
     }
 
-    /// The ids of all containers that instances of this drill have made, whatever they are doing.
-    pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
+    /// The ids of all containers that instances of this drill made, running or not.
+    pub(super) async fn containers(&self) -> anyhow::Result<Vec<String>> {
         self.containers_of_prefix(&self.prefix).await
     }
 
-    /// The same of another prefix.
     pub(super) async fn containers_of_prefix(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
         self.labelled(&format!("sandglass.prefix={prefix}")).await
     }
 
-    /// The same of one sandbox.
-    pub async fn containers_of(&self, sandbox: &str) -> anyhow::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for id in self.labelled(&format!("sandglass.id={sandbox}")).await? {
-            if self.containers().await?.contains(&id) {
-                found.push(id);
-            }
-        }
+    pub(super) async fn containers_of(&self, sandbox: &str) -> anyhow::Result<Vec<String>> {
+        let own = self.containers().await?;
+        let mut found = self.labelled(&format!("sandglass.id={sandbox}")).await?;
+        found.retain(|id| own.contains(id));
         Ok(found)
     }
 
-    /// Whether a container is there and runs.
-    pub async fn runs(&self, id: &str) -> anyhow::Result<bool> {
-        let found = self.inspect(id).await?;
-        Ok(found.and_then(|found| found.state?.running).unwrap_or(false))
+    pub(super) async fn runs(&self, id: &str) -> anyhow::Result<bool> {
+        Ok(self.inspect(id).await?.and_then(|found| found.state?.running).unwrap_or(false))
     }
 
-    /// A container in words: its id, its name and what it is doing.
+    /// Describes a container by its name, id and status.
     pub(super) async fn describe(&self, id: &str) -> anyhow::Result<String> {
         let found = self.inspect(id).await?;
         let name = found.as_ref().and_then(|found| found.name.clone()).unwrap_or_default();
@@ -106,13 +98,10 @@ impl Hand {
         Ok(format!("the container {} ({id}, {state})", name.trim_start_matches('/')))
     }
 
-    /// Whether a container is there and frozen.
-    pub async fn is_frozen(&self, id: &str) -> anyhow::Result<bool> {
-        let found = self.inspect(id).await?;
-        Ok(found.and_then(|found| found.state?.paused).unwrap_or(false))
+    pub(super) async fn is_frozen(&self, id: &str) -> anyhow::Result<bool> {
+        Ok(self.inspect(id).await?.and_then(|found| found.state?.paused).unwrap_or(false))
     }
 
-    /// The ids of all containers with this label.
     async fn labelled(&self, label: &str) -> anyhow::Result<Vec<String>> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -120,8 +109,8 @@ impl Hand {
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// Everything that the engine knows of a container; `None`: there is none.
-    pub async fn inspect(&self, id: &str) -> anyhow::Result<Option<ContainerInspectResponse>> {
+    /// `docker inspect`; `None` without such a container.
+    pub(super) async fn inspect(&self, id: &str) -> anyhow::Result<Option<ContainerInspectResponse>> {
         match self.docker()?.inspect_container(id, None).await {
             Ok(found) => Ok(Some(found)),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -140,13 +129,13 @@ impl Hand {
     }
 
     /// `docker kill`.
-    pub async fn kill(&self, id: &str) -> anyhow::Result<()> {
+    pub(super) async fn kill(&self, id: &str) -> anyhow::Result<()> {
         let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
         self.docker()?.kill_container(id, Some(options)).await.context("failed to kill a container")
     }
 
     /// `docker stop`, at once.
-    pub async fn stop(&self, id: &str) -> anyhow::Result<()> {
+    pub(super) async fn stop(&self, id: &str) -> anyhow::Result<()> {
         let options = StopContainerOptionsBuilder::default().t(0).build();
         self.docker()?.stop_container(id, Some(options)).await.context("failed to stop a container")
     }
@@ -157,7 +146,7 @@ impl Hand {
         self.docker()?.restart_container(id, Some(options)).await.context("failed to restart a container")
     }
 
-    /// `docker commit`, which freezes the container for as long as it takes, and `docker rmi`.
+    /// `docker commit`, which freezes the container meanwhile, and `docker rmi`.
     pub(super) async fn commit(&self, id: &str) -> anyhow::Result<()> {
         let options = CommitContainerOptionsBuilder::default().container(id).pause(true).build();
         let docker = self.docker()?;
@@ -166,7 +155,7 @@ impl Hand {
         Ok(())
     }
 
-    /// `docker network disconnect` and `docker network connect`, which publishes its ports anew.
+    /// `docker network disconnect` and `connect`, which publishes its ports anew.
     pub(super) async fn connect_anew(&self, id: &str) -> anyhow::Result<()> {
         const NETWORK: &str = "bridge";
         let leave = NetworkDisconnectRequest { container: id.to_owned(), force: None };
@@ -177,17 +166,17 @@ impl Hand {
     }
 
     /// `docker pause`.
-    pub async fn pause(&self, id: &str) -> anyhow::Result<()> {
+    pub(super) async fn pause(&self, id: &str) -> anyhow::Result<()> {
         self.docker()?.pause_container(id).await.context("failed to pause a container")
     }
 
     /// `docker unpause`.
-    pub async fn unpause(&self, id: &str) -> anyhow::Result<()> {
+    pub(super) async fn unpause(&self, id: &str) -> anyhow::Result<()> {
         self.docker()?.unpause_container(id).await.context("failed to unpause a container")
     }
 
-    /// `docker rm --force --volumes`; what is gone already counts as done.
-    pub async fn remove(&self, id: &str) -> anyhow::Result<()> {
+    /// `docker rm --force --volumes`; succeeds without such a container.
+    pub(super) async fn remove(&self, id: &str) -> anyhow::Result<()> {
         use bollard::errors::Error::DockerResponseServerError as Refused;
         let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
         match self.docker()?.remove_container(id, Some(options)).await {
@@ -196,8 +185,8 @@ impl Hand {
         }
     }
 
-    /// Runs a container that no instance has asked for, with these labels; its id. It only sleeps.
-    pub async fn run(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<String> {
+    /// Runs a container with these labels that sleeps for an hour, and returns its id.
+    pub(super) async fn run(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<String> {
         let mut labels: HashMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         labels.insert(DRILL.to_owned(), self.prefix.clone());
@@ -214,24 +203,23 @@ impl Hand {
         Ok(id)
     }
 
-    /// Removes everything of this drill, also what the engine still makes of requests whose senders were killed.
+    /// Removes all containers of this drill, and those that the engine still makes for instances that were killed.
     pub(super) async fn clear(&self) -> anyhow::Result<()> {
+        let mut left = self.everything().await?;
         for _ in 0..CLEAR_LOOKS {
-            let left = self.everything().await?;
-            if left.is_empty() {
-                return Ok(());
-            }
             for id in &left {
                 self.remove(id).await?;
             }
-            sleep(CLEAR_PAUSE).await;
+            if !left.is_empty() {
+                sleep(CLEAR_PAUSE).await;
+                left = self.everything().await?;
+            }
         }
-        let left = self.everything().await?;
         anyhow::ensure!(left.is_empty(), "these containers could not be removed: {}", left.join(", "));
         Ok(())
     }
 
-    /// The ids of all containers of this drill, whoever made them.
+    /// The ids of all containers of this drill, made by its instances or by hand.
     async fn everything(&self) -> anyhow::Result<Vec<String>> {
         let mut found = self.containers().await?;
         found.extend(self.containers_of_prefix(&other(&self.prefix)).await?);

@@ -1,7 +1,8 @@
-//! A throw-away `sandglass serve`.
+//! A throw-away `sandglass serve`, and requests to it.
 
 use std::{
     ffi::OsStr,
+    fmt::{self, Display, Formatter},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -28,8 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running instance; killed when it is dropped.
 ///
-/// A request fails when there is no answer to it. A wait fails when its time is over, or when the instance ends meanwhile,
-/// with what was seen last: an answer or the log.
+/// Requests fail only without an answer. Waits fail with the last answer or the log when their time is over.
 pub struct Instance {
     child: Child,
     log: PathBuf,
@@ -37,25 +37,31 @@ pub struct Instance {
     url: String,
 }
 
-/// An answer: its status and its body.
+/// An answer, displayed as its status and body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body: JSON, or a text where it is none.
+    /// The body: JSON, or a string if it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// The code of an error, or an empty text.
+    /// The code of an error, or an empty string.
     pub fn code(&self) -> &str {
         self.body["error"]["code"].as_str().unwrap_or_default()
     }
 }
 
+impl Display for Answer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.body)
+    }
+}
+
 impl Instance {
-    /// A command for `program` by way of `wrapper`, another program with its arguments that becomes it. Its environment is
-    /// empty but for what finds programs and directories.
+    /// A command for `program` through `wrapper`, a command that executes the arguments after its own. Of the environment,
+    /// only `PATH` and `HOME` are passed on.
     pub fn command(wrapper: &[&str], program: &Path) -> Command {
         let mut words = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -68,7 +74,7 @@ impl Instance {
         command
     }
 
-    /// Starts `command` in `directory` and waits for nothing. Its log goes to a new file there.
+    /// Starts `command` in `directory`, with its log in a new file there.
     ///
     /// # Errors
     /// When the file cannot be made or the command not be started.
@@ -78,7 +84,7 @@ impl Instance {
         Self::spawn_logging_to(stderr, log, String::new(), command, directory)
     }
 
-    /// [`Instance::spawn`], with its log to `stderr`. Since nobody reads there where it listens, `url` says it.
+    /// Like [`Instance::spawn`], with the log to `stderr`. `url` is where it will listen, since the log is not read.
     ///
     /// # Errors
     /// When the command cannot be started.
@@ -99,18 +105,18 @@ impl Instance {
         Ok(Self { child, log, client, url })
     }
 
-    /// Waits until it says that it is ready, and where.
+    /// Waits until its log says that it is ready, and takes its address from there.
     pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         self.wait_until("ready on ", READY_WITHIN).await
     }
 
-    /// Waits until its log says `words` and then its address.
+    /// Waits until its log says `words` followed by its address.
     pub async fn wait_until(&mut self, words: &str, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
             let log = self.log()?;
             let rest = log.split(words).nth(1);
-            // A line that is whole ends with a newline: half an address would be another one.
+            // The address is complete only when its line has ended.
             if let Some(rest) = rest.filter(|rest| rest.contains('\n')) {
                 let url = rest.split_whitespace().next().unwrap_or_default();
                 self.url = url.trim_matches(|c: char| c.is_control() || "\";".contains(c)).to_owned();
@@ -124,7 +130,7 @@ impl Instance {
         }
     }
 
-    /// Waits until its log has these words.
+    /// Waits until its log contains `words`.
     pub async fn until_it_says(&self, words: &str, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while !self.log()?.contains(words) {
@@ -134,7 +140,7 @@ impl Instance {
         Ok(())
     }
 
-    /// All that it has logged.
+    /// Its log so far.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -142,35 +148,43 @@ impl Instance {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
-    /// The file that its log goes to.
     pub(super) fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// Where it listens: `http://` and its address.
+    /// The URL of its interface, without a path.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its process.
+    /// Its process id, until it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// A request.
+    /// Sends a GET.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.client.get(format!("{}{path}", self.url))).await
     }
 
-    /// A request; a null is no body.
+    /// Sends a POST; without a body if it is null.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         let request = self.client.post(format!("{}{path}", self.url));
         self.send(if body.is_null() { request } else { request.body(body.to_string()) }).await
     }
 
-    /// A request.
+    /// Sends a DELETE.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.client.delete(format!("{}{path}", self.url))).await
+    }
+
+    pub(super) async fn sandbox(&self, id: &str) -> anyhow::Result<Answer> {
+        self.get(&format!("/v1/sandboxes/{id}")).await
+    }
+
+    /// Posts to `/v1/sandboxes/{id}/{action}` without a body.
+    pub(super) async fn act(&self, id: &str, action: &str) -> anyhow::Result<Answer> {
+        self.post(&format!("/v1/sandboxes/{id}/{action}"), &Value::Null).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
@@ -180,7 +194,7 @@ impl Instance {
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
     }
 
-    /// A counter's value from its metrics; 0 when it has not appeared yet.
+    /// The value of a metric; 0 while it has not appeared.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let answer = self.get("/metrics").await?;
         ensure!(answer.status == 200, "its metrics were answered with {}", answer.status);
@@ -189,7 +203,7 @@ impl Instance {
         line.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{name} is {value}")))
     }
 
-    /// Waits until it says that all of it is ready, or which part is not; the answer of `/readyz`.
+    /// Waits until `/readyz` answers that `part` is not ready, or that everything is (`None`). Returns its answer.
     pub async fn until_without(&self, part: Option<&str>, within: Duration) -> anyhow::Result<Value> {
         let wanted = part.map_or("ready".to_owned(), |part| format!("without its {part}"));
         let is_so = |answer: &Answer| match part {
@@ -202,19 +216,18 @@ impl Instance {
         self.until_told("/readyz", &format!("it is not {wanted}"), within, is_so).await
     }
 
-    /// Waits until a sandbox has this status.
+    /// Waits until a sandbox has this status, and returns the sandbox.
     pub async fn until(&self, id: &str, status: &str, within: Duration) -> anyhow::Result<Value> {
         let path = format!("/v1/sandboxes/{id}");
         self.until_told(&path, &format!("{id} is not {status}"), within, |answer| answer.body["status"] == status).await
     }
 
-    /// Waits until a sandbox is told to be reached at this `base_url`.
+    /// Waits until a sandbox has this `base_url`.
     pub async fn until_it_is_at(&self, id: &str, base_url: &str, within: Duration) -> anyhow::Result<()> {
         let (path, is_not) = (format!("/v1/sandboxes/{id}"), format!("{id} is not at {base_url}"));
         self.until_told(&path, &is_not, within, |answer| answer.body["base_url"] == base_url).await.map(drop)
     }
 
-    /// Asks again until the answer is the one that is waited for.
     async fn until_told(
         &self,
         path: &str,
@@ -236,14 +249,14 @@ impl Instance {
     /// Sends a signal.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// When the process has ended already.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = self.child.id().context("the instance has ended")?;
         kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
         Ok(())
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until its process has ended.
     pub async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
         match timeout(within, self.child.wait()).await {
             Ok(status) => Ok(status?),
@@ -259,10 +272,10 @@ impl Instance {
         self.child.kill().await.context("failed to kill an instance")
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and waits for a clean end.
     ///
     /// # Errors
-    /// When it does not end in time, or not cleanly.
+    /// When it does not end within 30 s, or with another status than 0.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGTERM)?;
         let status = self.ended(STOPPED_WITHIN).await?;

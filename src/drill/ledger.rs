@@ -1,4 +1,4 @@
-//! What clients were promised, kept apart from Sandglass, and what became of it.
+//! What clients were promised, kept apart from Sandglass, and how it was kept.
 
 use std::{
     collections::BTreeMap,
@@ -14,31 +14,31 @@ use super::{
     instance::{Answer, Instance},
 };
 
-/// Times in answers are floats: a microsecond is rounding, not haste.
-const ROUNDING: f64 = 1e-6;
+/// Times in answers are floats: a microsecond is within their rounding.
+pub(super) const ROUNDING: f64 = 1e-6;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The promises of one drill. Clients write into it what was acknowledged, from any task. A request that it makes for them
-/// fails when there is no answer: then nothing was acknowledged.
+/// The promises of one drill: what instances acknowledged to clients. Its requests fail only without an answer, and then
+/// nothing was acknowledged.
 #[derive(Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     promises: Mutex<BTreeMap<String, Promise>>,
 }
 
-/// What is known of one sandbox.
+/// What clients were told of one sandbox.
 #[derive(Clone, Debug, Default)]
 struct Promise {
     /// The latest idle deadline that a client was told, in epoch seconds.
     deadline: f64,
-    /// The reasons for which it may end; none: for idleness alone.
+    /// The reasons for which it may end, besides idleness.
     allowed: Vec<&'static str>,
-    /// Until when its end is excused from being late, in epoch seconds: an outage that it has to wait for.
+    /// When the last outage ended that its end had to wait for, in epoch seconds. Lateness counts from there.
     excused: f64,
 }
 
 impl Ledger {
-    /// A create, a ping or a keep-alive was acknowledged with `answer`: a sandbox, or the deadlines of one.
-    pub fn acknowledged(&self, answer: &Value) {
+    /// Notes the idle deadline in `answer`, the acknowledgement of a create, ping or resume.
+    pub(super) fn acknowledged(&self, answer: &Value) {
         let Some(id) = answer["sandbox_id"].as_str() else { return };
         let deadline = answer["idle_deadline"].as_f64().unwrap_or_default();
         let mut promises = self.promises();
@@ -46,33 +46,33 @@ impl Ledger {
         promise.deadline = promise.deadline.max(deadline);
     }
 
-    /// A new incarnation of an id was acknowledged: what was promised of the one before is over.
-    pub fn renewed(&self, answer: &Value) {
+    /// Notes a new incarnation of an id, in place of the promises of the one before.
+    pub(super) fn renewed(&self, answer: &Value) {
         if let Some(id) = answer["sandbox_id"].as_str() {
             self.promises().remove(id);
         }
         self.acknowledged(answer);
     }
 
-    /// Pings, and keeps what is acknowledged. Any answer is returned.
-    pub async fn ping(&self, instance: &Instance, id: &str) -> anyhow::Result<Answer> {
-        let answer = instance.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await?;
+    /// Pings, and notes an acknowledgement. Returns any answer.
+    pub(super) async fn ping(&self, instance: &Instance, id: &str) -> anyhow::Result<Answer> {
+        let answer = instance.act(id, "activity").await?;
         if answer.status == 200 {
             self.acknowledged(&answer.body);
         }
         Ok(answer)
     }
 
-    /// Pings all of these in one request, and keeps what is acknowledged. How many were.
-    pub async fn ping_all(&self, instance: &Instance, ids: &[String]) -> anyhow::Result<usize> {
+    /// Pings all in one request. Returns how many were acknowledged.
+    pub(super) async fn ping_all(&self, instance: &Instance, ids: &[String]) -> anyhow::Result<usize> {
         let answer = instance.post("/v1/activity", &json!({ "ids": ids })).await?;
         let results = answer.body["results"].as_array().map_or(&[][..], Vec::as_slice);
         let acknowledged = results.iter().filter(|result| result["ok"] == true);
         Ok(acknowledged.inspect(|result| self.acknowledged(result)).count())
     }
 
-    /// Creates, and keeps what is acknowledged (200, 201 or 202). Any answer is returned.
-    pub async fn create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Answer> {
+    /// Creates, and notes an acknowledgement (200, 201 or 202). Returns any answer.
+    pub(super) async fn create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Answer> {
         let answer = instance.post("/v1/sandboxes", body).await?;
         if matches!(answer.status, 200..=202) {
             self.acknowledged(&answer.body);
@@ -80,50 +80,74 @@ impl Ledger {
         Ok(answer)
     }
 
-    /// [`Ledger::create`], which has to succeed; the sandbox.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn must_create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Value> {
+    /// Creates, fails unless that is acknowledged, and returns the sandbox.
+    pub(super) async fn must_create(&self, instance: &Instance, body: &Value) -> anyhow::Result<Value> {
         let answer = self.create(instance, body).await?;
         anyhow::ensure!(matches!(answer.status, 200..=202), "a create was refused: {}", answer.body);
         Ok(answer.body)
     }
 
-    /// Whatever becomes of this sandbox from now on is of no interest: it was judged, for example.
-    pub fn forget(&self, id: &str) {
+    /// Creates a sandbox with nothing but an id and an idle timeout.
+    pub(super) async fn begin(&self, instance: &Instance, id: &str, idle_timeout: Duration) -> anyhow::Result<Value> {
+        self.must_create(instance, &json!({ "id": id, "idle_timeout": idle_timeout.as_secs_f64() })).await
+    }
+
+    /// Ends a sandbox by request, and waits for its end.
+    pub(super) async fn end(&self, instance: &Instance, id: &str) -> anyhow::Result<Answer> {
+        self.allow(id, &["requested"]);
+        instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await
+    }
+
+    /// Expects that a sandbox runs after a `kill -9`, and has the time that was promised.
+    pub(super) async fn is_kept(&self, instance: &Instance, id: &str, findings: &mut Findings) -> anyhow::Result<()> {
+        let back = instance.sandbox(id).await?;
+        findings.lost += usize::from(back.status == 404);
+        let (has, promised) = (back.body["idle_deadline"].as_f64(), self.deadline(id));
+        let kept = has.zip(promised).is_some_and(|(has, promised)| has >= promised - ROUNDING);
+        findings.expect(kept && back.body["status"] == "running", || {
+            format!("after kill -9, {id}, which was promised {promised:?}, is answered with {back}")
+        });
+        Ok(())
+    }
+
+    /// Drops the promises of a sandbox, for example of one that was judged.
+    pub(super) fn forget(&self, id: &str) {
         self.promises().remove(id);
     }
 
-    /// This sandbox may end for these reasons too, besides idleness.
-    pub fn allow(&self, id: &str, reasons: &[&'static str]) {
+    /// Allows a sandbox to end for these reasons, besides idleness.
+    pub(super) fn allow(&self, id: &str, reasons: &[&'static str]) {
         self.promises().entry(id.to_owned()).or_default().allowed.extend(reasons);
     }
 
-    /// Until `time` (epoch seconds) nothing could end: lateness counts from there.
-    pub fn excuse_until(&self, time: f64) {
+    /// Counts lateness from `time` (epoch seconds), the end of an outage in which nothing could end.
+    pub(super) fn excuse_until(&self, time: f64) {
         for promise in self.promises().values_mut() {
             promise.excused = promise.excused.max(time);
         }
     }
 
-    /// The ids of all sandboxes.
-    pub fn ids(&self) -> Vec<String> {
+    pub(super) fn ids(&self) -> Vec<String> {
         self.promises().keys().cloned().collect()
     }
 
     /// The latest idle deadline that was promised, in epoch seconds.
-    pub fn deadline(&self, id: &str) -> Option<f64> {
+    pub(super) fn deadline(&self, id: &str) -> Option<f64> {
         self.promises().get(id).map(|promise| promise.deadline)
     }
 
-    /// Waits until each has ended, and judges how. What has not ended within the time is a broken rule.
-    pub async fn settle(&self, instance: &Instance, within: Duration, findings: &mut Findings) -> anyhow::Result<()> {
+    /// Waits until each sandbox has ended, and judges its end. One that lives after `within` is a broken rule.
+    pub(super) async fn settle(
+        &self,
+        instance: &Instance,
+        within: Duration,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
         let until = Instant::now() + within;
         let promises = self.promises().clone();
         for (id, promise) in &promises {
             loop {
-                let answer = instance.get(&format!("/v1/sandboxes/{id}")).await?;
+                let answer = instance.sandbox(id).await?;
                 if answer.status == 404 {
                     findings.lost += 1;
                     findings.wrong(format!("nothing is known of {id}, which was acknowledged"));
@@ -143,8 +167,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Judges the end of one sandbox that an answer tells of, into `findings`.
-    pub fn judge(&self, end: &Value, findings: &mut Findings) {
+    /// Judges the end of the sandbox in an answer.
+    pub(super) fn judge(&self, end: &Value, findings: &mut Findings) {
         let id = end["sandbox_id"].as_str().unwrap_or_default();
         let promise = self.promises().get(id).cloned().unwrap_or_default();
         promise.judge(id, end, findings);
@@ -176,7 +200,7 @@ impl Promise {
     }
 }
 
-/// Whether the answer tells of a sandbox that has ended. Whether its container is gone is for Docker to say.
+/// Whether the sandbox in an answer has ended. Only Docker says whether its container is gone.
 pub(super) fn is_gone(sandbox: &Value) -> bool {
     let ended = matches!(sandbox["status"].as_str(), Some("terminated" | "failed" | "succeeded"));
     ended && !sandbox["ended_at"].is_null()

@@ -1,13 +1,13 @@
-//! `sandglass drill`: breaks things on purpose, on the user's own machine, and counts what was lost by it.
+//! `sandglass drill`: breaks things on purpose, on the user's own machine, and counts what was lost.
 //!
-//! Each drill in [`drills`] starts throw-away instances of this very program ([`Instance`]) on a prefix of its own
-//! ([`Ground`]), puts a [`Relay`] between them and Docker or Redis where those have to fail, and does things to containers
-//! behind their backs ([`Hand`]). A drill that restarts or kills an engine has one of its own ([`OwnEngine`]). A few need
-//! thousands of sandboxes, and have a supervisor over memory in this very process ([`mod@bench`]). What clients were promised
-//! is kept apart from Sandglass ([`Ledger`]); at the end, the drill's [`Findings`] say how often that was broken. Nothing is
-//! touched that the drill did not start.
+//! Each drill in [`drills`] starts throw-away instances of this program ([`Instance`]) on a prefix of its own ([`Ground`]). A
+//! [`Relay`] between them and Docker or Redis fails on command, and a [`Hand`](hand::Hand) changes containers behind their
+//! backs. Drills that restart or kill an engine start their own ([`OwnEngine`]). Drills that need thousands of sandboxes run
+//! a supervisor over memory in this process ([`mod@bench`]). The [`Ledger`](ledger::Ledger) keeps what clients were promised,
+//! apart from Sandglass; at the end, the drill's [`Findings`] count the broken promises. A drill touches nothing that it did
+//! not start.
 //!
-//! Instances, relays and engines of their own are also what the tests of the whole program stand on.
+//! The tests of the whole program use the same instances, relays and engines.
 
 mod bench;
 mod clients;
@@ -22,15 +22,14 @@ mod own_engine;
 mod relay;
 mod runner;
 
+pub(crate) use self::runner::check;
 pub use self::{
     drills::DRILLS,
     findings::{Findings, Lateness},
-    ground::{Ground, StoreChoice},
-    hand::Hand,
+    ground::Ground,
     instance::{Answer, Instance},
-    ledger::Ledger,
-    options::{Needs, Options, Pace},
-    own_engine::{HOW_TO_GET_ONE, OwnEngine},
+    options::{Options, Pace},
+    own_engine::OwnEngine,
     relay::{Fault, Relay},
-    runner::{Drill, DrillOutcome, LeftOut, check, run},
+    runner::{Drill, DrillOutcome, run},
 };

@@ -1,39 +1,38 @@
-//! What drills are done with, and how much of everything.
+//! What drills run on, and for how long.
 
 use std::path::PathBuf;
 
-/// What the drills run on.
+/// What drills run on, and for how long.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The program to start, with `serve`.
     pub program: PathBuf,
-    /// The image of the containers; it has to have `sleep` and `sh`.
+    /// The image of the containers, which needs `sleep` and `sh`.
     pub image: String,
     /// Docker's address, as `docker.host` has it.
     pub docker_host: String,
-    /// The Redis whose keys under a prefix of the drills' own may be written; `None`: an embedded file, and what is about
-    /// Redis is left out.
+    /// The Redis to write to, under prefixes of the drills' own. Without one, records go to a file, and the drills of Redis
+    /// are left out.
     pub redis_url: Option<String>,
-    /// How much of everything.
+    /// How many rounds, and how long outages take.
     pub pace: Pace,
 }
 
-/// How much of everything a drill does.
+/// How many rounds a drill does, and how long outages take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As many rounds as the promise is tested with, outages of a minute.
+    /// All rounds, with outages of a minute.
     Full,
     /// A tenth of both.
     Quick,
 }
 
-/// What a drill cannot do without.
+/// What a drill needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Docker, and one store or the other.
+pub(crate) enum Needs {
     Docker,
-    /// A Redis too.
+    /// Docker and Redis.
     Redis,
-    /// Nothing outside of the program.
+    /// Nothing outside this process.
     Nothing,
 }

@@ -1,8 +1,8 @@
-//! A Docker engine of one's own, which may be restarted and killed: beside the user's, and not to be confused with it.
+//! A Docker engine beside the user's, which may be restarted and killed.
 //!
-//! It lives in namespaces of its own for processes, mounts and the network, so that it binds no port and changes no
-//! firewall of the host, and so that one signal ends all of it, its containers included. What holds the namespaces is a
-//! process that waits for the end of its standard input: it goes with whoever started it, however that ends.
+//! It runs in its own namespaces of processes, mounts and the network, so that it binds no port and changes no firewall of
+//! the host, and so that one signal ends it with its containers. The process that holds the namespaces waits for the end of
+//! its standard input, so it ends with the process that started it, however that ends.
 
 use std::{
     fs::{self, File},
@@ -22,8 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::SandboxId;
 
-/// How to get what it needs.
-pub const HOW_TO_GET_ONE: &str = "an engine of its own needs root and the programs dockerd, ip, unshare and nsenter: \
+const HOW_TO_GET_ONE: &str = "an engine of its own needs root and the programs dockerd, ip, unshare and nsenter: \
      run it as root, after `config/setup.sh docker engine`";
 
 const TIMEOUT_SECONDS: u64 = 120;
@@ -31,25 +30,25 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 const DOWN_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The first process of the namespaces: reaps what is left behind there, until nobody holds its standard input.
+/// The first process of the namespaces: reaps orphans there until its standard input is closed.
 const HOLDER: &str = "ip link set lo up && cat >/dev/null; :";
 
-/// The engine. Everything of it is gone when it is dropped. A signal or a client fails while dockerd is down, and a wait for
-/// its end when it does not end.
+/// The engine. Dropping it removes its processes and files. Signals and clients fail while dockerd is down, and waits for
+/// its end when it does not end within a minute.
 pub struct OwnEngine {
     directory: PathBuf,
     cgroup: String,
     arguments: Vec<String>,
     holder: Child,
-    /// What has started dockerd, and waits for it; `None`: it is down.
+    /// The parent of dockerd, which ends with it; `None` while dockerd is down.
     daemon: Option<Child>,
 }
 
 impl OwnEngine {
-    /// Starts one with these arguments for dockerd besides its own, and waits until it answers. It has no image yet.
+    /// Starts an engine without images, with these additional arguments for dockerd, and waits until it answers.
     ///
     /// # Errors
-    /// When it cannot be had here, with [`HOW_TO_GET_ONE`].
+    /// When that is not possible here, with what to install.
     pub async fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let name = format!("engine-{}", SandboxId::generate());
         let directory = std::env::temp_dir().join(&name);
@@ -68,32 +67,32 @@ impl OwnEngine {
             }
         };
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // From here on, dropping it cleans up.
+        // From here on, dropping `engine` cleans up.
         let mut engine = Self { directory, cgroup: name, arguments, holder, daemon: None };
         engine.begin().await.context(HOW_TO_GET_ONE)?;
         Ok(engine)
     }
 
-    /// Its address, as `docker.host` has it.
+    /// Its address, as `docker.host`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket())
     }
 
-    /// Its own directory, for files that go with it.
+    /// Its directory, which is removed with it.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// A client of it.
+    /// A client of this engine.
     pub fn client(&self) -> anyhow::Result<Docker> {
         Docker::connect_with_unix(&self.socket(), TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .context("the engine of its own has no socket")
     }
 
-    /// Takes this image over from another engine.
+    /// Copies an image from another engine.
     ///
     /// # Errors
-    /// When one of the two does not do its part.
+    /// When the export or the import fails.
     pub async fn take_image(&self, from: &Docker, image: &str) -> anyhow::Result<()> {
         let archive = from.export_image(image).try_fold(Vec::new(), |mut all, part| async move {
             all.extend_from_slice(&part);
@@ -144,25 +143,25 @@ impl OwnEngine {
         Ok(())
     }
 
-    /// SIGTERM, which stops its containers first, and waits for its end.
+    /// Sends SIGTERM, on which dockerd stops its containers first, and waits for its end.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGTERM).await?;
         self.wait_for_its_end().await
     }
 
-    /// `kill -9`, and waits for its end. Its containers live on without it.
+    /// Sends SIGKILL and waits for its end. Its containers live on.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGKILL).await?;
         self.wait_for_its_end().await
     }
 
-    /// Sends a signal to dockerd, and waits for nothing.
+    /// Sends a signal to dockerd.
     pub async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let daemon = self.daemon.as_ref().context("it is down")?;
         kill(Pid::from_raw(first_child_of(daemon.id()).await?), signal).context("failed to signal dockerd")
     }
 
-    /// What runs a program in its network, where its published ports are.
+    /// A command for a program in its network, where its published ports are.
     ///
     /// # Errors
     /// When its namespaces are gone.
@@ -207,13 +206,13 @@ impl OwnEngine {
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
-        // The end of its input ends the first process of the namespaces, which takes all others along.
+        // The end of its input ends the first process of the namespaces, and with it all others there.
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.wait();
         }
-        // Its mounts went with their namespace. Control groups belong to nobody, and stay.
+        // Its mounts went with their namespace, but control groups stay.
         let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
         for hierarchy in hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]) {
             remove_cgroups(&hierarchy.join(&self.cgroup));
@@ -224,7 +223,7 @@ impl Drop for OwnEngine {
     }
 }
 
-/// Removes a control group without processes, the inner ones first.
+/// Removes an empty control group, after those inside it.
 fn remove_cgroups(group: &Path) {
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -234,7 +233,7 @@ fn remove_cgroups(group: &Path) {
     let _ = fs::remove_dir(group);
 }
 
-/// The process that `parent` has started, once it has.
+/// Waits until `parent` has a child process, and returns its id.
 async fn first_child_of(parent: u32) -> anyhow::Result<i32> {
     let deadline = Instant::now() + UP_WITHIN;
     while Instant::now() < deadline {

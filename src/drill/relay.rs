@@ -1,4 +1,4 @@
-//! A relay between an instance and Docker or Redis, that can be told to break. Whatever it does, the other side is whole.
+//! A relay between an instance and Docker or Redis that fails on command, without harm to the server behind it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,53 +14,51 @@ use tokio::{
     time::sleep,
 };
 
-/// What the relay does to what goes through it.
+/// How a relay fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// Everything passes.
     #[default]
     None,
-    /// Connections are cut, and new ones closed at once: the other side is down.
+    /// Connections are cut and new ones closed at once, as if the server were down.
     Down,
-    /// Every answer comes this much later.
+    /// Every answer is delayed by this much.
     Slow(Duration),
-    /// Requests are taken, and neither passed on nor answered until the fault changes; then their connections are cut.
+    /// Requests are neither passed on nor answered; their connections are cut when the fault changes.
     Hang,
-    /// HTTP only: requests whose line has every one of these parts are answered with this status and never passed on.
+    /// HTTP only: requests whose line contains all `parts` are answered with `status` and not passed on.
     Refuse {
         /// Such as `["POST ", "/stop"]`.
         parts: Vec<&'static str>,
         /// Such as 500.
         status: u16,
-        /// What the answer says as its message.
+        /// The answer's `message`.
         message: &'static str,
     },
-    /// HTTP only: requests whose line has every one of these parts hang as with [`Fault::Hang`]; others pass.
+    /// HTTP only: requests whose line contains all `parts` hang as with [`Fault::Hang`]; others pass.
     HangOn {
         /// Such as `["DELETE "]`.
         parts: Vec<&'static str>,
     },
-    /// HTTP only: requests whose line has every one of these parts are passed on only when the fault changes.
+    /// HTTP only: requests whose line contains all `parts` are passed on only when the fault changes.
     Hold {
         /// Such as `["/containers/", "/json"]`.
         parts: Vec<&'static str>,
     },
-    /// HTTP only: requests whose line has every one of these parts are passed on, and their connections break in place of
-    /// the answers.
+    /// HTTP only: requests whose line contains all `parts` are passed on, but their connections break before the answer.
     LoseAnswer {
         /// Such as `["DELETE "]`.
         parts: Vec<&'static str>,
     },
 }
 
-/// Where the relay leads.
 #[derive(Clone, Debug)]
 enum Upstream {
     Unix(String),
     Tcp(String),
 }
 
-/// A relay. Dropping it closes its port and cuts what is on its way.
+/// A relay. Dropping it closes its port and cuts its connections.
 pub struct Relay {
     address: String,
     fault: watch::Sender<Fault>,
@@ -68,12 +66,13 @@ pub struct Relay {
     listener: JoinHandle<()>,
 }
 
-/// The requests that have come, over HTTP.
+/// The HTTP requests that came.
 #[derive(Default)]
 struct Traffic {
     lines: Vec<String>,
-    /// Those that are not answered yet, and the most of them at the same moment.
+    /// How many are not answered yet.
     open: usize,
+    /// The maximum of `open`.
     most: usize,
 }
 
@@ -81,18 +80,18 @@ trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
 impl Relay {
-    /// A relay to an engine at `host`, as `docker.host` has it.
+    /// A relay to the engine at `host` (as `docker.host`), on a free port.
     ///
     /// # Errors
-    /// When there is no port for it, or the address is not understood.
+    /// When no port is free.
     pub async fn to_docker(host: &str) -> anyhow::Result<Self> {
         Self::to_docker_at("127.0.0.1:0", host).await
     }
 
-    /// [`Relay::to_docker`] that listens at this address.
+    /// Like [`Relay::to_docker`], listening at `address`.
     ///
     /// # Errors
-    /// When the address is taken, or the engine's is not understood.
+    /// When the address is taken.
     pub async fn to_docker_at(address: &str, host: &str) -> anyhow::Result<Self> {
         let upstream = match host.split_once("://") {
             Some(("unix", path)) => Upstream::Unix(path.to_owned()),
@@ -102,10 +101,10 @@ impl Relay {
         Self::to(address, upstream, true).await
     }
 
-    /// A relay to a Redis at `url`.
+    /// A relay to the Redis at `url`, on a free port.
     ///
     /// # Errors
-    /// When there is no port for it, or the URL is not understood.
+    /// When no port is free, or the URL is not understood.
     pub async fn to_redis(url: &str) -> anyhow::Result<Self> {
         let info =
             ::redis::IntoConnectionInfo::into_connection_info(url).context("failed to understand the Redis URL")?;
@@ -125,13 +124,13 @@ impl Relay {
         let (upstream, traffic) = (Arc::new(upstream), Arc::<Mutex<Traffic>>::default());
         let coming = traffic.clone();
         let listener = tokio::spawn(async move {
-            // The connections go down with the listener: the set aborts its tasks when it is dropped.
+            // The set aborts its tasks when the listener's task ends.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
                 let (upstream, faults, coming) = (upstream.clone(), faults.subscribe(), coming.clone());
                 connections.spawn(async move {
-                    // A connection that breaks is what a relay is for.
+                    // Broken connections are expected here.
                     let _ = serve(client, &upstream, faults, http, &coming).await;
                 });
             }
@@ -139,35 +138,35 @@ impl Relay {
         Ok(Self { address, fault, traffic, listener })
     }
 
-    /// Breaks it in this way from now on, or heals it.
+    /// Fails like this from now on.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// The lines of all requests to an engine so far, such as `GET /_ping HTTP/1.1`.
+    /// The request lines to an engine so far, such as `GET /_ping HTTP/1.1`.
     pub fn seen(&self) -> Vec<String> {
         locked(&self.traffic).lines.clone()
     }
 
-    /// How many of these lines contain `text`.
+    /// How many request lines contain `text`.
     pub fn count(&self, text: &str) -> usize {
         locked(&self.traffic).lines.iter().filter(|line| line.contains(text)).count()
     }
 
-    /// The most requests to an engine that were on their way at the same moment.
+    /// The maximum of requests to an engine in flight at once.
     pub fn most_at_once(&self) -> usize {
         locked(&self.traffic).most
     }
 
-    /// The engine's address by way of this relay.
+    /// The relay's address, as `docker.host`.
     pub fn docker_host(&self) -> String {
         format!("tcp://{}", self.address)
     }
 
-    /// `url` with this relay in place of its own host and port; user, password and database stay.
+    /// `url` with the relay's host and port.
     ///
     /// # Errors
-    /// When it is not a URL of a host and a port.
+    /// When `url` has no host and port.
     pub fn redis_url(&self, url: &str) -> anyhow::Result<String> {
         let mut url: reqwest::Url = url.parse().context("failed to understand the Redis URL")?;
         let (host, port) = self.address.split_once(':').context("an address")?;
@@ -192,7 +191,7 @@ async fn serve(
     http: bool,
     traffic: &Mutex<Traffic>,
 ) -> anyhow::Result<()> {
-    // An HTTP client opens a connection for each request, so that a connection's first line is its only one.
+    // The client of Docker opens a connection for each request, so a connection has one request line.
     let head = if http { head(&mut client).await? } else { Vec::new() };
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
     let mut open = http.then(|| Open::new(traffic, line.clone()));
@@ -226,7 +225,7 @@ async fn serve(
     let answer = async {
         let mut first = [0; 16_384];
         let count = from_server.read(&mut first).await?;
-        // Counted as answered before the client can know it and send its next request.
+        // Count the request as answered before the client can see it and send the next one.
         drop(open.take());
         if loses {
             return Ok(());
@@ -239,7 +238,7 @@ async fn serve(
     }
 }
 
-/// Passes bytes on, as long as there are any and nothing cuts them off.
+/// Passes bytes on until the end or a fault.
 async fn pass(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
@@ -264,10 +263,7 @@ async fn pass(
         let fault = faults.borrow_and_update().clone();
         match fault {
             Fault::Down => return Ok(()),
-            Fault::Hang => {
-                faults.changed().await?;
-                return Ok(());
-            }
+            Fault::Hang => return Ok(faults.changed().await?),
             Fault::Slow(by) if answers => sleep(by).await,
             _ => {}
         }
@@ -275,7 +271,7 @@ async fn pass(
     }
 }
 
-/// The beginning of a request, up to the end of its headers and perhaps beyond.
+/// Reads a request to the end of its headers, perhaps with a part of its body.
 async fn head(client: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -286,7 +282,7 @@ async fn head(client: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// A request that is on its way.
+/// A request in flight.
 struct Open<'a>(&'a Mutex<Traffic>);
 
 impl<'a> Open<'a> {

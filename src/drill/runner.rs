@@ -14,35 +14,33 @@ use super::{
 
 /// One drill.
 pub struct Drill {
-    /// How it is called with `--only`.
+    /// Its name for `--only`.
     pub name: &'static str,
-    /// What is done, in a line.
+    /// What it does, in a line.
     pub what: &'static str,
-    /// What it cannot do without.
-    pub needs: Needs,
-    /// Does it.
-    pub run: fn(Arc<Ground>) -> BoxFuture<'static, anyhow::Result<Findings>>,
+    pub(crate) needs: Needs,
+    pub(super) run: fn(Arc<Ground>) -> BoxFuture<'static, anyhow::Result<Findings>>,
 }
 
-/// A drill that cannot be done here, and why.
+/// Why a drill cannot be done on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct LeftOut(pub &'static str);
+pub(super) struct LeftOut(pub(super) &'static str);
 
 /// How a drill went.
 #[derive(Debug)]
 pub enum DrillOutcome {
     /// It was done.
     Done(Findings),
-    /// It could not be begun or ended.
+    /// It could not be completed, with the reason.
     Broken(String),
-    /// It was left out.
+    /// It was left out, with the reason.
     Skipped(&'static str),
 }
 
 impl DrillOutcome {
-    /// Whether both promises were kept; what was left out breaks none.
-    pub fn holds(&self) -> bool {
+    /// Whether both promises held; a drill that was left out breaks none.
+    pub(crate) fn holds(&self) -> bool {
         match self {
             Self::Done(findings) => findings.hold(),
             Self::Broken(_) => false,
@@ -51,11 +49,8 @@ impl DrillOutcome {
     }
 }
 
-/// Checks that what these drills need is there, before any of them begins.
-///
-/// # Errors
-/// What is missing, in a sentence that says what to do about it.
-pub async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
+/// Checks that these drills have the Docker, image and Redis that they need. The error says what to do about it.
+pub(crate) async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
     if drills.iter().all(|drill| drill.needs == Needs::Nothing) {
         return Ok(());
     }
@@ -75,8 +70,8 @@ pub async fn check(options: &Options, drills: &[&Drill]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs one drill and cleans up after it, however it ended. `say` is told how far it is. Dropping this in the middle
-/// leaves instances and containers: [`Ground::clear`] is for whoever does.
+/// Runs one drill and cleans up after it, however it ended. If the future is dropped, containers may be left, and the
+/// caller has to clear the ground.
 pub async fn run(drill: &Drill, ground: Arc<Ground>) -> DrillOutcome {
     if drill.needs == Needs::Redis && ground.options.redis_url.is_none() {
         return match ground.clear(Needs::Nothing).await {

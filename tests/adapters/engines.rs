@@ -1,4 +1,4 @@
-//! The engines that a law of the runtime port is run over, and what only their owner can do.
+//! The engines that the laws of the runtime port run over, with actions behind the port's back.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,29 +17,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::docker::{Corner, by_labels, shell};
 
-/// An engine under test, and what only its owner can do.
+/// An engine under test, with actions behind the port's back.
 #[async_trait]
 pub(crate) trait Subject: Sync {
     fn runtime(&self) -> Arc<dyn Runtime>;
-    /// A running container of nobody's.
+    /// Runs a container without our labels.
     async fn put_foreign(&self, name: &str) -> String;
-    /// A running container of the reference system's.
+    /// Runs a container of the reference system.
     async fn put_reference(&self, name: &str, task_id: &str) -> String;
-    /// A container of the sandbox that has never run.
+    /// Creates a container of the sandbox, without starting it.
     async fn put_created(&self, start: &Start) -> String;
-    /// A running container of the same sandbox id that belongs to another supervisor.
+    /// Runs a container with the same sandbox id that belongs to another supervisor.
     async fn put_others(&self, start: &Start) -> String;
-    /// A running container of somebody else's, of an image that was made of the sandbox's container.
+    /// Runs a foreign container of an image that was made of the sandbox's container.
     async fn put_copy(&self, start: &Start, name: &str) -> String;
-    /// The sandbox is started, and its process ends by itself with this code.
+    /// Starts the sandbox with a process that ends by itself with this code.
     async fn run_to_exit(&self, start: &Start, code: i64);
-    /// The sandbox is started, and takes more memory than it may have.
+    /// Starts the sandbox with a process that exceeds its memory limit.
     async fn run_out_of_memory(&self, start: &Start);
-    /// What the container does, whoever it belongs to.
+    /// The container's state.
     async fn state(&self, container_id: &str) -> Option<Container>;
-    /// The container's process ends by itself.
+    /// Lets the container's process end by itself.
     async fn end(&self, start: &Start, container_id: &str);
-    /// Makes `spec` one that never gets ready.
+    /// Changes `spec` so that the sandbox never gets ready.
     fn never_ready(&self, spec: &mut StartSpec);
 }
 
@@ -123,7 +123,7 @@ impl Subject for Corner {
 
     async fn run_to_exit(&self, start: &Start, code: i64) {
         let spec = StartSpec { command: shell(&format!("exit {code}")), ..start.spec.clone() };
-        // Whether it ended before the start was done with it is all the same.
+        // The process may end before the start has finished.
         let _ = self.runtime().start(&Start { spec, ..start.clone() }, &CancellationToken::new(), &quiet).await;
     }
 
@@ -159,7 +159,7 @@ pub(crate) fn memory() -> Memory {
     Memory::with_clock(Arc::new(wall_seconds))
 }
 
-/// Each law once per adapter.
+/// Makes a test of each law for each adapter.
 macro_rules! laws {
     ($($law:ident)+) => {
         mod memory {
@@ -173,7 +173,7 @@ macro_rules! laws {
 
 pub(crate) use laws;
 
-/// No law takes minutes; what hangs shall fail.
+/// Far longer than a law takes, so that one that hangs fails.
 pub(crate) async fn bounded(law: impl Future<Output = ()>) {
     tokio::time::timeout(Duration::from_secs(120), law).await.expect("the law is done in time");
 }

@@ -1,5 +1,5 @@
-//! The adapters: one contract per port, run over every adapter of it, and what each adapter promises beyond that. Needs Docker
-//! and Redis.
+//! Tests of the adapters: the contract of each port over each of its adapters, and what adapters promise beyond it. They
+//! need Docker and Redis.
 
 mod engines;
 mod runtime_contract;

@@ -1,5 +1,5 @@
-//! Docker behind a bad line: an engine that is away, answers that come late or never, and 1,000 removals at once in
-//! small.
+//! Docker behind a bad connection: an engine that is down, answers that come late or never, and, in small, 1,000 removals at
+//! once.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::docker::{Corner, answer_lost, by_labels, held, relay, relay_at, shell, start};
 
-/// What is waited for comes much sooner.
+/// A bound for all waits, which take much less.
 const BOUND: Duration = Duration::from_secs(30);
 
 fn behind(relay: &Relay, corner: &Corner) -> Settings {
@@ -257,7 +257,7 @@ async fn removals_that_hang_leave_room_for_a_start_and_never_exceed_the_concurre
 #[tokio::test]
 async fn a_list_that_is_half_lost_is_an_error() {
     let (corner, start) = (Corner::new().await, start());
-    // The second question, for the reference system's containers.
+    // The second request lists the reference system's containers.
     let relay = relay(answer_lost("executor_manager")).await;
     let runtime = Docker::connect(behind(&relay, &corner)).unwrap();
     run(&runtime, &start).await.unwrap();
@@ -271,7 +271,7 @@ async fn events_may_be_silent_for_longer_than_a_call_may_take_and_take_no_permit
     let (corner, start, relay) = (Corner::new().await, start(), relay(Fault::None).await);
     let call_timeout = Duration::from_secs(1);
     let runtime = Docker::connect(Settings { call_timeout, concurrency: 2, ..behind(&relay, &corner) }).unwrap();
-    // The reference system's containers are not of this corner alone.
+    // The reference system's containers may belong to other tests.
     let ours = |events: BoxStream<'static, Result<ContainerEvent, RuntimeError>>| {
         events.try_filter(|event| ready(event.container.owner == Owner::Sandglass)).boxed()
     };
@@ -300,7 +300,7 @@ async fn events_that_are_cut_off_are_told_so_and_can_be_resumed() {
         }
     };
     drop(relay);
-    // Whatever else happened in between is still told first.
+    // Earlier events still come first.
     let cut = timeout(BOUND, events.skip_while(|item| ready(item.is_ok())).next()).await.expect("soon");
     assert!(matches!(cut, None | Some(Err(RuntimeError::Unreachable(_)))), "{cut:?}");
     let _relay = relay_at(&address).await;

@@ -1,5 +1,5 @@
-//! The rest of the runtime port's contract: which containers are there, and what happens to them. Run over every adapter
-//! as well.
+//! The rest of the runtime port's contract, run over every adapter: which containers exist, and what happens to
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -42,7 +42,7 @@ laws! {
 
 type Events = BoxStream<'static, Result<ContainerEvent, RuntimeError>>;
 
-/// The next event of the sandbox; other tests' containers may come between.
+/// The next event of the sandbox; skips those of other tests' containers.
 async fn next(events: &mut Events, start: &Start) -> ContainerEvent {
     loop {
         let event = events.next().await.expect("the stream lasts").expect("the stream works");
@@ -52,7 +52,7 @@ async fn next(events: &mut Events, start: &Start) -> ContainerEvent {
     }
 }
 
-/// What happens to the sandbox, up to the first event of this kind.
+/// The sandbox's events up to the first of this kind.
 async fn until(events: &mut Events, start: &Start, last: impl Fn(Kind) -> bool) -> Vec<Kind> {
     let mut kinds = Vec::new();
     while !kinds.last().is_some_and(|kind| last(*kind)) {
@@ -116,7 +116,7 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
     assert_eq!(listed(&*runtime, &ids[0]).await, None);
 }
 
-/// A start whose sandbox is the one that the reference system's container of this task id stands for.
+/// A start of the sandbox that the reference system's container with this task id stands for.
 fn of_task(task_id: &str) -> Start {
     Start { id: SandboxId::parse(task_id).unwrap(), ..start() }
 }
@@ -229,7 +229,7 @@ async fn what_happens_to_foreign_containers_is_not_told(subject: &dyn Subject) {
     loop {
         let event = events.next().await.expect("the stream lasts").expect("the stream works");
         assert!(!ids.contains(&event.container.container_id.unwrap()));
-        // It comes last.
+        // This container comes last.
         if event.container.sandbox == start.id {
             break;
         }
@@ -258,7 +258,7 @@ async fn without_a_time_nothing_of_before_is_told(subject: &dyn Subject) {
     started(&*runtime, &start).await;
     let mut events = runtime.events(None);
     let container = by_labels(&start);
-    // Nobody knows when the stream is connected, so something happens until it tells.
+    // The stream does not say when it is connected, so cause events until one arrives.
     let busy = async {
         loop {
             runtime.pause(&container).await.unwrap();
@@ -277,7 +277,7 @@ async fn running_out_of_memory_is_told_and_stays_to_be_seen(subject: &dyn Subjec
     let (runtime, start, before) = (subject.runtime(), start(), wall_seconds());
     let mut events = runtime.events(Some(before));
     subject.run_out_of_memory(&start).await;
-    // An engine tells the two in either order.
+    // Engines send the two events in either order.
     let mut kinds = vec![next(&mut events, &start).await.kind];
     for _ in 0..2 {
         kinds.push(next(&mut events, &start).await.kind);

@@ -1,4 +1,4 @@
-//! The three stores, each with what a contract test needs beside the port.
+//! The three stores, with what contract tests need beside the port.
 
 use std::{
     path::PathBuf,
@@ -20,24 +20,24 @@ use crate::support::redis::RedisServer;
 /// The prefix that stores in Redis use in tests.
 pub(crate) const PREFIX: &str = "law";
 
-/// A place where supervisors keep their sandboxes.
+/// A place of records that several supervisors can open.
 #[async_trait]
 pub(crate) trait World: Send + Sync {
-    /// An empty one.
+    /// Makes an empty place.
     fn new() -> Self
     where
         Self: Sized;
 
-    /// A supervisor's handle, which has not taken the lease.
+    /// Opens the place for a supervisor, without taking the lease.
     fn supervisor(&self, name: &str) -> Box<dyn Store>;
 
-    /// Takes the lease away from whoever holds it, as no supervisor in its right mind would.
+    /// Takes the lease away from its holder.
     fn usurp(&self);
 
     /// Lets this much time pass for tombstones.
     async fn pass(&self, time: Duration);
 
-    /// The record of a member, wherever it stands, asked for behind the store's back. Nobody holds the lease.
+    /// Reads the record of a member behind the store's back. The lease has to be free.
     fn left(&self, member: &str) -> Option<Vec<u8>>;
 }
 
@@ -99,7 +99,7 @@ impl World for Embedded {
     }
 
     fn usurp(&self) {
-        // The lock cannot be taken away, but the file can be.
+        // The lock cannot be taken away, so replace the file.
         std::fs::rename(self.path(), self.directory.path().join("taken")).expect("to move the file");
     }
 
@@ -144,7 +144,7 @@ impl Redis {
         RedisStore::connect(self.settings(name)).expect("a store")
     }
 
-    /// Time of the server.
+    /// The server's time.
     fn now(&self) -> f64 {
         let (seconds, microseconds): (f64, f64) =
             redis::cmd("TIME").query(&mut self.server.raw()).expect("the server's time");
@@ -159,7 +159,7 @@ impl World for Redis {
     }
 
     fn supervisor(&self, name: &str) -> Box<dyn Store> {
-        // A living holder is told from one that is gone by its renewals, which no contract test waits for.
+        // Only missing renewals tell a dead holder from a living one, and no contract test waits for those.
         let lease_ttl = Duration::from_secs(5);
         let settings = redis_store::Settings { lease_ttl, ..self.settings(name) };
         Box::new(RedisStore::connect(settings).expect("a store"))
@@ -204,7 +204,7 @@ impl Clock {
     }
 }
 
-/// Which of the two sets.
+/// One of the two sets.
 #[derive(Clone, Copy)]
 pub(crate) enum Set {
     Active,
@@ -219,7 +219,7 @@ pub(crate) async fn page(store: &dyn Store, set: Set, page: &Page, limit: usize)
     }
 }
 
-/// All of a set, page by page, each member once and in their order.
+/// Reads a set page by page; each member has to come once and in order.
 pub(crate) async fn all(store: &dyn Store, set: Set) -> Vec<Stored> {
     let mut entries = std::collections::BTreeMap::new();
     let mut last = Page::default();

@@ -1,4 +1,4 @@
-//! A TLS front of the Docker socket, as an engine with `--tlsverify` has one: with a certificate authority of its own,
+//! A TLS front of the Docker socket, like that of an engine with `--tlsverify`: with its own certificate authority,
 //! and for clients that show a certificate of that authority.
 
 use std::{fs, path::Path, sync::Arc};
@@ -46,7 +46,7 @@ impl TlsFront {
         let address = listener.local_addr().expect("its address").to_string();
         let socket = socket.to_owned();
         let listener = tokio::spawn(async move {
-            // The connections go down with the listener: the set aborts its tasks when it is dropped.
+            // The set aborts its tasks when the listener's task ends.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (acceptor, socket) = (acceptor.clone(), socket.clone());
@@ -60,12 +60,12 @@ impl TlsFront {
         Self { address, authority, listener }
     }
 
-    /// Host and port.
+    /// Its host and port.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// A directory with what a client needs: the authority's certificate, and the client's own with its key.
+    /// A directory with the authority's certificate, and a client's certificate and key.
     pub(crate) fn client(&self) -> TempDir {
         let directory = self.only_the_authority();
         let (certificate, key) = self.authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
@@ -74,7 +74,7 @@ impl TlsFront {
         directory
     }
 
-    /// A directory with the authority's certificate only.
+    /// A directory with only the authority's certificate.
     pub(crate) fn only_the_authority(&self) -> TempDir {
         let directory = tempfile::tempdir().expect("a temporary directory");
         write(directory.path(), "ca.pem", &self.authority.certificate);
@@ -92,10 +92,10 @@ fn write(directory: &Path, name: &str, text: &str) {
     fs::write(directory.join(name), text).expect("a file");
 }
 
-/// A certificate authority of a test's own.
+/// A certificate authority for one test.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, PEM.
+    /// Its certificate, in PEM.
     pub(crate) certificate: String,
 }
 
@@ -110,7 +110,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    /// A certificate for 127.0.0.1 and its key.
+    /// Makes a certificate for 127.0.0.1, and its key.
     pub(crate) fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");

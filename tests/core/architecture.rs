@@ -1,5 +1,5 @@
-//! The arrows of the architecture, read from the code: what each module may use, which files use each other, and where
-//! frameworks may be seen.
+//! The dependencies of the architecture, read from the code: what each module may use, which files use each other, and
+//! which files may use frameworks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// What each module of the crate may use, beside itself, and does use. The map in `lib.rs` tells the same in words.
+/// The other modules that each module may use, and does use. The map in `lib.rs` says the same in words.
 const ARROWS: &[(&str, &[&str])] = &[
     ("design", &[]),
     ("domain", &[]),
@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Crates that only some files may know, and those below some folders.
+/// Crates that only some files and folders may use.
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix::", &["actor"]),
     ("actix_http::", &["http"]),
@@ -72,7 +72,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rand::", &["drill", "random.rs"]),
 ];
 
-/// Uses that close a circle of files, each with the reason why it stays: `(from, to, why)`.
+/// Uses that close a circle of files, with the reason why they stay: `(from, to, why)`.
 const CIRCLES: &[(&str, &str, &str)] = &[];
 
 /// Folders whose own files still use each other in circles, until they are rebuilt.
@@ -115,21 +115,21 @@ fn sources() -> Vec<Source> {
     files
 }
 
-/// Without line comments, and without the unit tests at a file's end: those may use what they like.
+/// Removes line comments, and the unit tests at a file's end, which may use anything.
 fn code_of(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
     code.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// A path in the crate that some code names, with the name that it is used under.
+/// A path in the crate that code names, with the name that it gets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Named {
     path: Vec<String>,
     name: String,
 }
 
-/// The paths in the crate that the code of `module` names: those that it imports, those that it passes on to others
-/// (`pub use`), and those in the middle of code.
+/// The paths in the crate that the code of `module` names: in imports, in re-exports (`pub use`), and in
+/// expressions.
 #[derive(Debug, Default, PartialEq)]
 struct Paths {
     used: BTreeSet<Named>,
@@ -181,7 +181,7 @@ fn is_in_names(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// Where a `use` begins that the statement ends with.
+/// The start of the `use` at the end of a statement.
 fn use_keyword(statement: &str) -> Option<usize> {
     let at = statement.match_indices("use ").map(|(at, _)| at).find(|at| {
         let before = statement[..*at].rsplit('\n').next().unwrap_or_default().trim();
@@ -219,7 +219,7 @@ fn expand(tree: &str) -> Vec<Named> {
         .collect()
 }
 
-/// The path from the crate's root on; `None`: it leads out of the crate. In a `use`, a path may also begin in its own module.
+/// The path from the crate's root, or `None` if it leads out of the crate. In a `use`, a path may begin in its own module.
 fn absolute(module: &[String], path: &[String], in_use: bool) -> Option<Vec<String>> {
     let mut base = module.to_vec();
     let mut rest = path;
@@ -244,7 +244,7 @@ fn absolute(module: &[String], path: &[String], in_use: bool) -> Option<Vec<Stri
     Some(base)
 }
 
-/// Which file uses which others, by their paths.
+/// The files that each file uses, by their paths.
 fn edges(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
     let by_module: BTreeMap<&[String], &Source> = sources.iter().map(|source| (&source.module[..], source)).collect();
     let paths: BTreeMap<_, _> =
@@ -259,7 +259,7 @@ fn edges(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
     edges
 }
 
-/// The file that `path` leads to. A module that only passes a name on is not its home.
+/// The file that defines `path`. A module that only re-exports a name does not count.
 fn home<'a>(
     path: &[String],
     by_module: &BTreeMap<&[String], &'a Source>,
@@ -271,13 +271,13 @@ fn home<'a>(
     let passed_on = paths[file].passed_on.iter().find(|named| named.name == *name);
     match passed_on {
         Some(named) if named.path != path => home(&named.path, by_module, paths).or(Some(file)),
-        // The crate's root holds nothing but modules: this path leads out of the crate.
+        // The crate's root contains only modules, so this path leads out of the crate.
         None if length == 0 => None,
         _ => Some(file),
     }
 }
 
-/// The sets of files of which each leads to every other.
+/// The sets of files that all lead to each other.
 fn circles<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeSet<&'a str>> {
     let reach = |from: &'a str| {
         let mut seen = BTreeSet::new();
@@ -308,7 +308,7 @@ fn modules_use_only_what_the_arrows_allow_and_all_of_that() {
         let Paths { used, passed_on } = paths_of(&source.module, &source.code);
         for named in used.iter().chain(&passed_on) {
             let used = named.path.first().map_or("lib", String::as_str);
-            // A path that does not begin with `crate` or `super` leads into its own module or out of the crate.
+            // Other paths lead into their own module or out of the crate.
             if used == own || !modules.contains(used) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! From one supervisor to the next: how careful the next one is, and how it waits (`design::persistence::lease`).
+//! The change from one supervisor to the next: its graces, and how it waits for the lease (`design::persistence::lease`).
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,7 +17,7 @@ use crate::support::bench::{Bench, id, idle, supervisor, wall_clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits for the end of what is due, and tells how long that took.
+/// Waits for the end of a sandbox that is due, and returns how long that took.
 async fn ended(bench: &Bench, within: Duration) -> Duration {
     let began = Instant::now();
     bench.until(within, || bench.runtime.is_empty()).await;
@@ -29,7 +29,7 @@ async fn after_a_clean_stop_a_deadline_right_after_the_restart_is_met_within_a_s
     let bench = Bench::new(&[]).await;
     bench.create(idle("due", 100)).await;
     sleep(99 * SECOND).await;
-    // Acknowledged just now: its whole time begins anew.
+    // A ping was acknowledged just now, so the whole timeout begins anew.
     bench.supervisor.touch(&id("due"), ActivitySource::Ping).await.expect("alive");
     let pinged = Instant::now();
     sleep(100 * SECOND - Duration::from_millis(100)).await;
@@ -172,7 +172,7 @@ async fn a_process_that_is_killed_every_few_seconds_grants_the_grace_only_once()
         pinged += 5;
     }
     assert!(pinged >= grace.as_secs() - 15, "somebody who pings once in {pinged} s would not have been heard");
-    // For a run that outlives it, everything begins anew.
+    // After a run that outlives the grace, the grace begins anew.
     bench.create(idle("later", 100)).await;
     sleep(99 * SECOND).await;
     let bench = bench.crash_and_restart().await;
@@ -190,7 +190,7 @@ async fn time_in_which_nobody_could_ping_uses_up_no_grace() {
     sleep(5 * SECOND).await;
     bench.store.bury_holder();
     bench.supervisor.abandon();
-    // It does not come back for an hour.
+    // The supervisor does not come back for an hour.
     sleep(3600 * SECOND).await;
     let store = bench.store.reopen();
     let bench = bench.start_on(store).await;

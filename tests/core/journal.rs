@@ -79,7 +79,7 @@ async fn a_ticket_resolves_when_the_store_has_it_and_not_before() {
 async fn an_older_state_never_overwrites_a_newer_one() {
     let desk = Desk::new().await;
     let (sandbox, cell) = (desk.sandbox("one"), desk.cell());
-    // The first is on its way when the others come, fails after it was applied, and is written again.
+    // The first write is in flight when the others come, fails after it was applied, and is repeated.
     desk.store.delay(Point::Commit, Duration::from_millis(100));
     desk.store.fail_next_after_effect(Point::Commit, 1, StoreError::Unavailable("the answer was lost".into()));
     let mut tickets = vec![desk.journal.put(named(&sandbox, 0), &cell)];
@@ -214,13 +214,13 @@ async fn a_writer_that_dies_with_a_batch_loses_nothing_of_it() {
     let (first, second) = (desk.sandbox("a"), desk.sandbox("b"));
     let (mut waits, write) = (desk.journal.put(first.clone(), &desk.cell()), desk.journal.put(second, &desk.cell()));
     assert_eq!(desk.journal.outcome(&mut waits).await, WriteOutcome::InMemory, "it is told as an outage");
-    // What is newer than what the dead writer had replaces it.
+    // A newer write replaces the one of the dead writer.
     let newer = desk.journal.put(named(&first, 7), &desk.cell());
     assert!(waits.await && write.await && newer.await);
     assert_eq!(desk.stored("a").user_name.as_deref(), Some("7"));
     assert!(desk.store.record("b").is_some());
     assert_eq!(*desk.journal.health().borrow(), StoreHealth::Up);
-    // One that dies while it closes has not closed.
+    // A journal that dies while it closes has not closed.
     desk.store.panic_next(Point::Commit, 1);
     let last = desk.journal.put(named(&first, 8), &desk.cell());
     assert_eq!(desk.journal.close(Duration::from_secs(5)).await, 0);

@@ -1,5 +1,5 @@
-//! Everything above the adapters, over memory: actors, supervisor, journal and the HTTP interface, mostly with paused time.
-//! Needs neither Docker nor Redis.
+//! Tests of everything above the adapters, over memory: actors, supervisor, journal and the HTTP interface, mostly with
+//! paused time. They need neither Docker nor Redis.
 
 mod architecture;
 mod crash;

@@ -1,4 +1,4 @@
-//! Configuration files that were written for 0.1.0 load as they did then.
+//! Configuration files for 0.1.0 load as they did then.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use sandglass::{
     },
 };
 
-/// Loads a file of `tests/fixtures/0.1.0` and variables over it.
+/// Loads a file of `tests/fixtures/0.1.0`, overridden by variables.
 fn load(file: &str, variables: &[(&str, &str)]) -> Settings {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0").join(file);
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

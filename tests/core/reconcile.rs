@@ -1,4 +1,4 @@
-//! What happens to containers behind the supervisor's back: by their own doing, by hand, and while nobody looked.
+//! Containers that end by themselves, are changed by hand, or end while no supervisor runs.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn reason(sandbox: &Sandbox) -> EndReason {
     sandbox.end().expect("an end").reason
 }
 
-/// A container with our labels that no sandbox knows.
+/// A container with our labels but without a sandbox.
 fn orphan(name: &str) -> ContainerRef {
     ContainerRef::by_labels(id(name), Owner::Sandglass)
 }
@@ -71,7 +71,7 @@ async fn a_container_that_ends_by_itself_ends_its_sandbox_within_seconds_and_say
     assert_eq!(get(&bench, "done").await.details.last_output, None);
 }
 
-/// A bench whose comparisons with the engine do not help, and a sandbox that runs and one that is paused.
+/// A bench with rare comparisons with the engine, a running sandbox and a paused one.
 async fn with_running_and_paused() -> Bench {
     let bench = Bench::new(&[("docker.reconcile_interval", "3600"), ("templates.base.ports", "[80]")]).await;
     for name in ["running", "paused"] {
@@ -102,7 +102,7 @@ async fn an_engine_that_is_restarted_ends_nothing() {
     let bench = with_running_and_paused().await;
     let before = get(&bench, "running").await;
     bench.runtime.engine_stops();
-    // Longer than the idle timeout: nobody could use it.
+    // Longer than the idle timeout, in which no client could use the sandbox.
     sleep(100.0).await;
     let meanwhile = get(&bench, "running").await;
     assert_eq!((meanwhile.status(), meanwhile.terminates_at()), (Status::Running, None));
@@ -113,7 +113,7 @@ async fn an_engine_that_is_restarted_ends_nothing() {
     assert_eq!(after.details.container_id, before.details.container_id, "it is another container, without its files");
     assert_ne!(after.details.base_url, before.details.base_url);
     assert_eq!(after.activity_by(ActivitySource::Resume).count, 0);
-    // It has what it had left, and then ends like any other.
+    // It keeps the time that was left, and then ends like any other.
     sleep(70.0).await;
     assert_eq!(reason(&get(&bench, "running").await), EndReason::Idle);
 }
@@ -183,7 +183,7 @@ async fn a_restart_that_the_engine_refuses_again_and_again_ends_its_sandbox_with
     bench.runtime.engine_stops();
     bench.runtime.fail_always(Point::Start, When::Before, RuntimeError::Failed("no space left".into()));
     bench.runtime.engine_starts(false);
-    // What it needs may come later than the engine.
+    // Its dependencies may start later than the engine.
     sleep(45.0).await;
     let waiting = get(&bench, "running").await;
     assert_eq!((waiting.status(), waiting.is_restarting()), (Status::Running, true));
@@ -224,7 +224,7 @@ async fn an_engine_that_was_away_is_no_missed_heartbeat() {
     sleep(20.0).await;
     let sandbox = get(&bench, "beating").await;
     assert_eq!((sandbox.status(), sandbox.is_restarting()), (Status::Running, false));
-    // It has a whole timeout again, and no more.
+    // It gets a whole timeout again, and no more.
     sleep(40.0).await;
     assert_eq!(reason(&get(&bench, "beating").await), EndReason::Unresponsive);
 }
@@ -254,7 +254,7 @@ async fn a_container_that_is_paused_for_as_long_as_a_commit_takes_is_not_used_by
         sleep(2.0).await;
         let after = get(&bench, "committed").await;
         let moved = after.idle_deadline().expect("running").since(before.idle_deadline().expect("running"));
-        // Timers go by milliseconds.
+        // Timers have a resolution of a millisecond.
         assert!(moved <= Duration::from_secs_f64(pause + 0.01), "its idle clock moved by {moved:?}");
         assert_eq!((after.expires_at(), after.last_activity_by()), (before.expires_at(), before.last_activity_by()));
     }
@@ -350,10 +350,10 @@ async fn an_orphan_is_adopted_if_its_labels_say_that_it_should_live_and_removed_
     for name in ["old", "unborn"] {
         assert_eq!(reason(&get(&bench, name).await), EndReason::Orphaned, "{name}");
     }
-    // The engine has been there all the time: it ended by itself.
+    // The engine was up all the time, so the container ended by itself.
     assert_eq!(reason(&get(&bench, "dead").await), EndReason::Exited);
     assert_eq!(bench.runtime.len(), 1);
-    // Nobody knows when it was last used: it has its whole timeout, and then ends like any other.
+    // Its last activity is unknown, so it gets its whole timeout, and then ends like any other.
     sleep(510.0).await;
     assert!(bench.runtime.is_empty());
 }
@@ -392,7 +392,7 @@ async fn a_copy_of_a_sandboxs_container_is_a_strangers_whatever_becomes_of_the_s
     sleep(30.0).await;
     assert!(all_run(&bench), "removed beside the sandbox that it was copied from");
     assert!(bench.supervisor.get(&id("other")).await.is_err(), "a copy was adopted");
-    // The store's file is lost: the sandbox's own container is adopted, and no other.
+    // Without the store's file, only the sandbox's own container is adopted.
     let supervisor = bench.supervisor.clone();
     supervisor.abandon();
     bench = bench.start_on(sandglass::store::MemoryStore::new()).await;

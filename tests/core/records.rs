@@ -1,5 +1,5 @@
-//! Whatever stands in a store where a record belongs: it is understood, or refused by a reason, and what is understood can
-//! be written and read again.
+//! Any bytes in the place of a record are either decoded or refused with a reason, and a decoded record can be encoded
+//! and decoded again.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::support::mutations::mutated;
 
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When the records of the corpus were written, about.
+/// About when the records of the corpus were written.
 fn now() -> Now {
     Now { moment: Moment::from_nanos(1_000_000_000_000), epoch_offset: 1_794_999_100_000_000_000 }
 }

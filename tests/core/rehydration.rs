@@ -1,4 +1,4 @@
-//! The table of `design::restart::records`, over the records that the reference system really writes.
+//! The table of `design::restart::records`, over records that the reference system wrote.
 
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ fn plant(store: &MemoryStore, fixtures: &Fixtures) {
     }
 }
 
-/// A container as the reference system labels it.
+/// A container with the labels of the reference system.
 fn reference(name: &str) -> ContainerRef {
     ContainerRef::by_labels(id(name), Owner::Reference { task_id: name.to_owned() })
 }
 
-/// What the record calls its container.
+/// The container's name in the record.
 fn container_name(entry: &Entry, fixtures: &Fixtures) -> Option<String> {
     let record: serde_json::Value = serde_json::from_str(entry.record(&fixtures.field)?).ok()?;
     Some(record.get("container_name")?.as_str()?.to_owned())
@@ -54,7 +54,7 @@ async fn taken_over() -> (Fixtures, Bench) {
     (fixtures, bench)
 }
 
-/// When the idle rule will end it, in epoch seconds.
+/// When the idle rule ends it, in epoch seconds.
 fn idle_deadline(bench: &Bench, sandbox: &Sandbox) -> f64 {
     bench.supervisor.now().wall_at(sandbox.idle_deadline().expect("an idle deadline"))
 }
@@ -214,7 +214,7 @@ async fn members_without_a_record_and_without_a_container_leave_the_set() {
         assert!(members.iter().all(|(member, _)| member != entry.id.as_bytes()), "{} is still there", entry.id);
         assert!(bench.supervisor.get(&id(&entry.id)).await.is_err());
     }
-    // No container stands behind these either: pending ones failed, and say so.
+    // These have no containers either: pending ones have failed.
     for entry in fixtures.of("pending") {
         let failed = get(&bench, entry).await;
         assert_eq!((failed.status(), failed.is_gone()), (Status::Failed, true));
@@ -249,14 +249,14 @@ async fn members_that_are_no_ids_are_put_aside_with_their_bytes() {
     assert!(reason(b"not an id \xff").contains("not a valid sandbox id"));
     assert!(reason(b"wrong-type").contains("expires_at"), "{}", reason(b"wrong-type"));
     assert!(reason(b"other-type").contains("a list"));
-    // Text that no program of ours can read is nobody's damage: it is kept as it was written.
+    // Text that cannot be read is kept as it was written.
     let kept = bench.supervisor.keep_alive(&id("surrogate"), Duration::from_secs(9)).await.expect("a sandbox");
     assert_eq!(kept.details.metadata["text"].get(), r#""\ud800""#);
     assert!(String::from_utf8(bench.store.record("surrogate").unwrap()).unwrap().contains(r#""text":"\ud800""#));
 }
 
-/// A supervisor that died between the start of a container and its readiness, and the next one, before whose start `then`
-/// happens.
+/// A supervisor dies between the start of a container and its readiness; `then` runs before the next one
+/// starts.
 async fn crashed_before_it_was_ready(then: impl FnOnce(&Memory)) -> Bench {
     let bench = Bench::new(&[("templates.base.ready", "{tcp = 80}"), ("lifecycle.restart_grace", "0")]).await;
     bench.runtime.hang(Point::Ready, When::Before);

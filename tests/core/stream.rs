@@ -1,4 +1,4 @@
-//! The status stream over a real websocket: what is said both ways, and what becomes of connections.
+//! The status stream over a real websocket: messages both ways, and the end of connections.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +75,7 @@ async fn watch(app: &App, query: &str) -> Stream {
 }
 
 impl Stream {
-    /// The next message; `None`: it was closed.
+    /// The next message; `None` if the connection was closed.
     async fn next(&mut self) -> Option<Value> {
         loop {
             let message = timeout(ANSWER_WITHIN, self.0.next()).await.expect("a message in time")?.ok()?;
@@ -87,7 +87,7 @@ impl Stream {
         }
     }
 
-    /// The next message of this type; the others before it are passed over.
+    /// Skips messages up to the next one of this type.
     async fn next_of(&mut self, kind: &str) -> Value {
         loop {
             let message = self.next().await.unwrap_or_else(|| panic!("closed before {kind}"));
@@ -248,7 +248,7 @@ async fn a_browser_presents_the_key_as_a_subprotocol() {
     app.shutdown().await;
 }
 
-/// Pauses and resumes them in turn: two transitions a round and sandbox.
+/// Pauses and resumes all: two transitions per round and sandbox.
 async fn keep_busy(supervisor: Arc<Supervisor>, ids: Vec<SandboxId>, rounds: usize) {
     for _ in 0..rounds {
         for id in &ids {
@@ -272,7 +272,7 @@ async fn a_thousand_lost_connections_in_a_busy_run_leave_no_gap_and_no_duplicate
     let busy = actix_web::rt::spawn(keep_busy(app.supervisor().clone(), ids.clone(), 400));
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     for broken in 0..1000 {
-        // Dropped wherever it is, with whatever is on its way.
+        // Dropped in the middle of any message.
         stream = watch(&app, &format!("status=all&since={epoch}:{last}")).await;
         let hello = stream.next_of("hello").await;
         assert_eq!((&hello["resumed"], &hello["seq"]), (&json!(true), &json!(last)), "connection {broken}");
@@ -360,7 +360,7 @@ async fn whoever_takes_nothing_of_server_sent_events_is_given_up() {
 #[actix_web::test]
 async fn a_peer_that_does_not_answer_is_closed() {
     let app = serve(&[("http.max_streams", "1")]).await;
-    // It is connected, and from here on nobody reads or answers on its side.
+    // The client is connected, and from here on neither reads nor answers.
     let (silent, _) = connect(&app, "", &[], None).await.expect("a stream");
     let refused = connect(&app, "", &[], None).await;
     assert!(matches!(refused, Err(tungstenite::Error::Http(refused)) if refused.status() == 429));
@@ -414,7 +414,7 @@ async fn the_command_prints_the_stream_as_lines_and_comes_back_by_itself() {
     create(app.supervisor(), idle("one", 100)).await;
     assert_eq!(watching.next_of("event").await["sandbox"]["sandbox_id"], "one");
     app.shutdown().await;
-    // Another process on the same port: what is there now is told, not what was.
+    // For another process on the same port, the current state is printed, not the history.
     let again = serve(&[("http.bind", &address.to_string())]).await;
     create(again.supervisor(), idle("other", 100)).await;
     assert_eq!(watching.next_of("hello").await["resumed"], false);

@@ -1,4 +1,4 @@
-//! The supervisor and its actors, over the memory adapters, with paused time: every promise to the millisecond.
+//! The supervisor and its actors over the memory adapters, with paused time, to the millisecond.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn a_client_that_hangs_up_does_not_lose_its_ping() {
     sleep(2.0).await;
     let (supervisor, name) = (bench.supervisor.clone(), id("used"));
     let mut ping = Box::pin(async move { supervisor.touch(&name, ActivitySource::Ping).await });
-    // Polled once, the message is on its way; the client is gone before the answer.
+    // One poll sends the message; the client is gone before the answer.
     assert!(futures_util::poll!(&mut ping).is_pending());
     drop(ping);
     sleep(2.9).await;
@@ -160,7 +160,7 @@ async fn a_create_that_cannot_be_recorded_starts_nothing() {
     bench.store.go_down();
     let refused = bench.try_create(idle("new", 3)).await;
     assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
-    // Known to be down by now: not even tried.
+    // The engine is known to be down by now, so it is not even tried.
     let refused = bench.try_create(idle("newer", 3)).await;
     assert!(matches!(refused, Err(RequestError::StoreUnavailable(_))), "{refused:?}");
     bench.store.heal_all();
@@ -196,7 +196,7 @@ async fn what_waited_for_an_engine_that_was_away_is_done_as_soon_as_it_is_back()
     sleep(300.0).await;
     assert!(bench.supervisor.get(&id("due")).await.expect("known").failures() > 5);
     bench.runtime.heal_all();
-    // The engine is asked once a second whether it is back.
+    // The supervisor probes the engine once a second.
     sleep(1.5).await;
     assert!(bench.runtime.is_empty(), "it is removed");
 }
@@ -326,7 +326,7 @@ async fn a_wall_clock_jumps_by(seconds: i64) {
     sleep(100.0).await;
     assert_eq!(status(&bench, "steady").await, Status::Running);
     bench = bench.crash_and_restart().await;
-    // 200 s of 600 are over, whatever the wall clock says, and a restart adds a second.
+    // 200 s of 600 are over by the monotonic clock, and a restart adds a second.
     sleep(399.0).await;
     assert_eq!(status(&bench, "steady").await, Status::Running);
     sleep(3.0).await;
@@ -386,7 +386,7 @@ async fn an_end_that_a_crash_interrupted_is_driven_on() {
     bench = bench.crash_and_restart().await;
     assert_eq!(status(&bench, "interrupted").await, Status::Terminating);
     bench.runtime.heal_all();
-    // Its end was decided before: it does not wait for the grace.
+    // Its end was decided before, so it does not wait for the grace.
     sleep(40.0).await;
     let tombstone = bench.supervisor.get(&id("interrupted")).await.expect("readable");
     assert_eq!(tombstone.end().expect("an end").reason, EndReason::Idle);
@@ -417,7 +417,7 @@ async fn a_member_without_a_record_leaves_the_set_only_after_its_container_was_d
         store.plant_member("container-left", 1_799_999_990.0);
     })
     .await;
-    // The engine did not answer at first: nothing may have been concluded from that.
+    // The engine did not answer at first, which must not count as missing containers.
     assert_eq!(bench.restoration.orphans, 2);
     let left = ContainerRef::by_labels(id("container-left"), Owner::Sandglass);
     let labels = Labels { rules: Spelling::default().with(RuleClock::Idle, 50 * SECOND), ..Labels::default() };
@@ -501,7 +501,7 @@ async fn a_store_that_comes_back_empty_is_written_again_from_memory() {
     }
     sleep(10.0).await;
     bench.store.wipe();
-    // Nobody uses any of them: the renewal of the lease finds out.
+    // Without requests, the renewal of the lease finds out.
     sleep(10.0).await;
     assert_eq!(bench.store.active_members().len(), 3);
     let bench = bench.crash_and_restart().await;

@@ -1,4 +1,4 @@
-//! A whole supervisor over the memory adapters, on this thread, whose time a test pauses.
+//! A whole supervisor over the memory adapters, on this thread, for tests with paused time.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use sandglass::{
 };
 use tokio::time::Instant;
 
-/// What a test stands on: one store, one engine, and the supervisor of the moment.
+/// One store, one engine, and the current supervisor.
 pub struct Bench {
     pub settings: Settings,
     pub store: MemoryStore,
@@ -47,7 +47,7 @@ pub fn id(text: &str) -> SandboxId {
     SandboxId::parse(text).expect("a valid id")
 }
 
-/// A wall clock that goes with tokio's time, from a day on that no test will see for real.
+/// A wall clock that follows tokio's time, from a day in the far future on.
 pub fn wall_clock() -> WallClock {
     let began = Instant::now();
     Arc::new(move || 1_800_000_000_000_000_000 + i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX))
@@ -58,7 +58,7 @@ impl Bench {
         Self::over(overrides, |_| ()).await
     }
 
-    /// With a store that `plant` has put something into.
+    /// Begins after `plant` has written to the store.
     pub async fn over(overrides: &[(&str, &str)], plant: impl FnOnce(&MemoryStore)) -> Self {
         tokio::time::pause();
         let (going, jumped) = (wall_clock(), Arc::new(AtomicI64::new(0)));
@@ -74,27 +74,27 @@ impl Bench {
         Self { settings, store, runtime, supervisor, restoration, wall, jumped }
     }
 
-    /// A new supervisor over `store`, on the same engine and clocks.
+    /// Begins a new supervisor over `store`, on the same engine and clocks.
     pub async fn start_on(self, store: MemoryStore) -> Self {
         let supervisor = supervisor(&self.settings, &store, &self.runtime, &self.wall);
         let restoration = supervisor.begin().await.expect("the lease is free");
         Self { store, supervisor, restoration, ..self }
     }
 
-    /// Somebody sets the wall clock, or the host has slept: it shows this many seconds more.
+    /// Moves the wall clock forward by this many seconds, as when it is set or the host has slept.
     pub fn set_wall_clock(&self, seconds: i64) {
         self.jumped.fetch_add(seconds * 1_000_000_000, Ordering::Relaxed);
     }
 
-    /// A new supervisor over what the old one left, as after `kill -9`: nothing is flushed, and whatever the old one still
-    /// tries is refused by the store.
+    /// Begins a new supervisor as after `kill -9`: nothing is flushed, and the store refuses what the old one still
+    /// writes.
     pub async fn crash_and_restart(self) -> Self {
         self.store.bury_holder();
         let store = self.store.reopen();
         self.start_on(store).await
     }
 
-    /// The same after a clean stop.
+    /// Begins a new supervisor after a clean stop.
     pub async fn stop_and_restart(self) -> Self {
         let missing = self.supervisor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(missing, 0, "a clean stop has written everything");
@@ -118,7 +118,7 @@ impl Bench {
         (self.wall)() as f64 / 1e9
     }
 
-    /// Waits, in virtual time, until `condition` holds; at most `within`.
+    /// Waits in virtual time until `condition` holds, at most `within`.
     pub async fn until(&self, within: Duration, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + within;
         while !condition() {
@@ -132,7 +132,7 @@ pub fn supervisor(settings: &Settings, store: &MemoryStore, runtime: &Memory, wa
     supervisor_over(settings, Arc::new(store.clone()), runtime, wall)
 }
 
-/// The same over any store.
+/// Begins over any store.
 pub fn supervisor_over(
     settings: &Settings,
     store: Arc<dyn Store>,

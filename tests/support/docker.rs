@@ -1,4 +1,4 @@
-//! Real containers for tests: under a prefix of each test's own, and removed also when it fails.
+//! Real containers for tests, under a prefix of each test's own, and removed even when the test fails.
 
 use std::{
     collections::HashMap,
@@ -34,11 +34,11 @@ const HOW_TO_GET_DOCKER: &str = "this test needs a Docker daemon and the image b
 /// The label of containers that a test made behind the runtime's back.
 pub const TEST: &str = "sandglass.test";
 
-/// A test's own corner of the Docker daemon. Dropping it removes every container in it.
+/// A test's part of the Docker daemon. Dropping it removes every container in it.
 pub struct Corner {
     pub prefix: String,
     pub client: bollard::Docker,
-    /// The ids of images that a test has made.
+    /// The ids of images that the test made.
     images: Mutex<Vec<String>>,
     _noise: Noise,
 }
@@ -47,7 +47,7 @@ impl Corner {
     /// A new corner.
     ///
     /// # Panics
-    /// When Docker or the image is not there, with the sentence that says how to get them.
+    /// Without Docker or the image, with how to get them.
     pub async fn new() -> Self {
         let noise = Noise::begin();
         let client = bollard::Docker::connect_with_defaults().expect(HOW_TO_GET_DOCKER);
@@ -55,7 +55,7 @@ impl Corner {
         Self { prefix: format!("test-{}", SandboxId::generate()), client, images: Mutex::default(), _noise: noise }
     }
 
-    /// Settings for this corner: short times, so that a failure shows soon.
+    /// Settings with short times, so that failures show soon.
     pub fn settings(&self) -> Settings {
         Settings {
             host: None,
@@ -71,17 +71,17 @@ impl Corner {
         }
     }
 
-    /// The runtime over this corner.
+    /// A runtime with these settings.
     pub fn runtime(&self) -> Docker {
         Docker::connect(self.settings()).expect("the host's address is understood")
     }
 
-    /// The ids of all containers that carry the runtime's labels of this corner.
+    /// The ids of all containers that carry this corner's prefix.
     pub async fn containers(&self) -> Vec<String> {
         self.containers_of_prefix(&self.prefix).await
     }
 
-    /// The same of another prefix.
+    /// The ids of all containers that carry `prefix`.
     pub async fn containers_of_prefix(&self, prefix: &str) -> Vec<String> {
         labelled(&self.client, &format!("sandglass.prefix={prefix}")).await
     }
@@ -91,14 +91,14 @@ impl Corner {
         self.client.inspect_container(id, None).await.expect("the container is there")
     }
 
-    /// A running container with these labels, made behind the runtime's back; its id.
+    /// Runs a container with these labels behind the runtime's back, and returns its id.
     pub async fn put(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let id = self.create(name, labels).await;
         self.client.start_container(&id, None).await.expect("the container starts");
         id
     }
 
-    /// `docker commit`: an image that is made of a container; its id. It is removed with the corner.
+    /// `docker commit`. Returns the id of the image, which is removed with the corner.
     pub async fn commit(&self, container: &str) -> String {
         let options = CommitContainerOptionsBuilder::default().container(container).build();
         let image = self.client.commit_container(options, ContainerConfig::default()).await.expect("an image").id;
@@ -113,7 +113,7 @@ impl Corner {
         id
     }
 
-    /// The same as [`Self::put`], without starting it.
+    /// Like [`Self::put`], without starting the container.
     pub async fn create(&self, name: &str, labels: &[(&str, &str)]) -> String {
         self.create_of(IMAGE, name, labels).await
     }
@@ -142,11 +142,11 @@ impl Drop for Corner {
             for label in [format!("sandglass.prefix={prefix}"), format!("{TEST}={prefix}")] {
                 for id in labelled(&client, &label).await {
                     let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
-                    // Whoever else is removing it does it as well.
+                    // A concurrent removal is as good.
                     let _ = client.remove_container(&id, Some(options)).await;
                 }
             }
-            // The last one may be made of the one before it.
+            // Later images may be made of earlier ones.
             for image in images.iter().rev() {
                 let options = RemoveImageOptionsBuilder::default().force(true).build();
                 let _ = client.remove_image(image, Some(options), None).await;
@@ -155,7 +155,7 @@ impl Drop for Corner {
     }
 }
 
-/// A network of a test's own; dropped after the corner whose containers are on it.
+/// A network for one test. Drop it after the corner whose containers are on it.
 pub struct Network {
     pub name: String,
 }
@@ -180,7 +180,7 @@ impl Drop for Network {
     }
 }
 
-/// Does `work` on a thread and a reactor of its own: the test's reactor may be going down with a panic.
+/// Does `work` on a new thread and reactor, since the test's reactor may be ending in a panic.
 pub fn clean_up<F: Future<Output = ()>>(work: impl FnOnce(bollard::Docker) -> F + Send + 'static) {
     let cleaner = std::thread::spawn(move || {
         let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
@@ -197,35 +197,35 @@ async fn labelled(client: &bollard::Docker, label: &str) -> Vec<String> {
     found.into_iter().filter_map(|container| container.id).collect()
 }
 
-/// Where the engine listens.
+/// The path of the engine's socket.
 pub fn socket() -> String {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
 }
 
-/// A relay in front of the engine that does this to what goes through it.
+/// A relay in front of the engine with this fault.
 pub async fn relay(fault: Fault) -> Relay {
     let relay = relay_at("127.0.0.1:0").await;
     relay.set(fault);
     relay
 }
 
-/// A relay in front of the engine that listens at this address.
+/// A relay in front of the engine, listening at this address.
 pub async fn relay_at(address: &str) -> Relay {
     Relay::to_docker_at(address, &socket()).await.expect("a relay")
 }
 
-/// Holds requests back whose line contains every part of `rule`; a `*` stands between two parts.
+/// Holds back requests whose line contains every part of `rule`; `*` separates the parts.
 pub fn held(rule: &'static str) -> Fault {
     Fault::Hold { parts: rule.split('*').collect() }
 }
 
-/// Loses the answers of such requests.
+/// Loses the answers to requests whose line contains every part of `rule`.
 pub fn answer_lost(rule: &'static str) -> Fault {
     Fault::LoseAnswer { parts: rule.split('*').collect() }
 }
 
-/// What to start: a container that only sleeps, with names of its own.
+/// A start of a container that only sleeps, with a new id.
 pub fn start() -> Start {
     let id = SandboxId::generate();
     Start {
@@ -247,7 +247,7 @@ pub fn start() -> Start {
     }
 }
 
-/// The command that lets the shell do this.
+/// A command that runs `script` in a shell.
 pub fn shell(script: &str) -> Option<Vec<String>> {
     Some(["sh", "-c", script].map(str::to_owned).to_vec())
 }

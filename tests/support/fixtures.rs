@@ -1,11 +1,11 @@
-//! Records as the reference system writes them, sound and damaged, moved to a test's own now.
+//! Records of the reference system, sound and damaged, with their times moved to now.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The file, as it was recorded.
+/// The recorded file.
 #[derive(Deserialize)]
 pub struct Fixtures {
     pub session_prefix: String,
@@ -26,7 +26,7 @@ pub struct Entry {
 }
 
 impl Fixtures {
-    /// All records, as if they had been written when `now` was the time of the recording.
+    /// All records, with their times moved so that the recording was made at `now`.
     pub fn at(now: f64) -> Self {
         let mut fixtures: Self =
             serde_json::from_str(include_str!("../fixtures/reference-records.json")).expect("the fixtures are JSON");

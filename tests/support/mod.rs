@@ -1,4 +1,4 @@
-//! What tests share. Each of the three binaries compiles it, and uses a part of it.
+//! Code that tests share. Each of the three binaries compiles all of it and uses a part.
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,8 +1,8 @@
-//! Texts that are nearly right, for readers that have to take or refuse anything: a corpus, and what becomes of it.
+//! Texts that are nearly right, made from a corpus, for parsers that must never panic.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-/// What readers stumble over, put somewhere into a text.
+/// Fragments that parsers stumble over, inserted into texts.
 const SNIPPETS: &[&str] = &[
     "null",
     "true",
@@ -71,7 +71,7 @@ impl Mutation {
     }
 }
 
-/// A text of the corpus with up to six mutations; now and then something else altogether.
+/// A text of the corpus with up to six mutations, or now and then an unrelated one.
 pub(crate) fn mutated(corpus: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let near = (proptest::sample::select(corpus), vec(Mutation::any(), 0..6)).prop_map(|(mut bytes, mutations)| {
         mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));

@@ -1,4 +1,4 @@
-//! The real binary, killed when a test is done with it. What it cannot do fails the test.
+//! The real binary, killed when it is dropped. Its failures fail the test.
 
 use std::{
     ops::Deref,
@@ -28,7 +28,7 @@ impl Deref for Program {
     }
 }
 
-/// `sandglass` with an environment of its own: only what finds Docker is inherited.
+/// A command for `sandglass` that inherits only the variables that lead to Docker.
 pub fn command(arguments: &[&str]) -> Command {
     by_way_of(&[], arguments).into_std()
 }
@@ -50,31 +50,31 @@ fn serve(wrapper: &[&str], address: &str, arguments: &[&str]) -> tokio::process:
 }
 
 impl Program {
-    /// Starts it on a free port and waits until it is ready. Its log goes to a file in `directory`.
+    /// Starts it on a free port with its log in `directory`, and waits until it is ready.
     pub async fn serve(directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn(directory, arguments).ready().await
     }
 
-    /// [`Program::serve`] on a port that is known before.
+    /// Like [`Program::serve`], on a given port.
     pub async fn serve_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn_with(address, directory, &[], arguments).ready().await
     }
 
-    /// [`Program::serve`] with these variables in its environment.
+    /// Like [`Program::serve`], with these variables in its environment.
     pub async fn serve_with(directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         Self::spawn_with(ANY_PORT, directory, variables, arguments).ready().await
     }
 
-    /// [`Program::serve`] where at most `files` may be open, of which it may open only half until it asks for more.
+    /// Like [`Program::serve`], with a hard limit of `files` open files and a soft limit of half of that.
     pub async fn serve_with_files(files: usize, directory: &Path, arguments: &[&str]) -> Self {
         let script = format!("ulimit -Sn {} && ulimit -Hn {files} && exec \"$0\" \"$@\"", files / 2);
         let command = serve(&["sh", "-c", &script], ANY_PORT, arguments);
         Self(Instance::spawn(command, directory).expect("it starts")).ready().await
     }
 
-    /// Starts it with another standard error stream than a file, and asks until it is ready.
+    /// Starts it with this standard error stream, and asks until it is ready.
     pub async fn serve_telling(stderr: Stdio, directory: &Path, arguments: &[&str]) -> Self {
-        // Nobody can read which port it got: it is given one that was free a moment ago.
+        // Its log, which would say the port, is not read, so give it one that was free a moment ago.
         let probe = std::net::TcpListener::bind(ANY_PORT).expect("a free port");
         let address = probe.local_addr().expect("its number").to_string();
         drop(probe);
@@ -90,12 +90,12 @@ impl Program {
         program
     }
 
-    /// Starts it, without waiting for anything.
+    /// Starts it without waiting.
     pub fn spawn(directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn_with(ANY_PORT, directory, &[], arguments)
     }
 
-    /// The same with these variables in its environment.
+    /// Starts it with these variables in its environment, without waiting.
     pub fn spawn_with(address: &str, directory: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut command = serve(&[], address, arguments);
         command.envs(variables.iter().copied());
@@ -119,7 +119,7 @@ impl Program {
         self.0.wait_until("ready on ", READY_WITHIN).await.expect("it is ready");
     }
 
-    /// All that it has logged.
+    /// Its log so far.
     pub fn log(&self) -> String {
         self.0.log().expect("the log is readable")
     }
@@ -136,12 +136,12 @@ impl Program {
         self.0.delete(path).await.expect("it answers")
     }
 
-    /// A counter, or a bucket of a histogram, from its metrics; 0 when it has not appeared yet.
+    /// The value of a metric; 0 while it has not appeared.
     pub async fn metric(&self, name: &str) -> f64 {
         self.0.metric(name).await.expect("a number")
     }
 
-    /// Creates a sandbox, which has to succeed.
+    /// Creates a sandbox; that has to succeed.
     pub async fn create(&self, body: &Value) -> Value {
         let Answer { status, body } = self.post("/v1/sandboxes", body).await;
         assert_eq!(status, 201, "{body}");
@@ -167,7 +167,7 @@ impl Program {
         self.0.signal(signal).expect("the signal is sent");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until its process has ended.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         self.0.ended(within).await.expect("it ends")
     }
@@ -177,7 +177,7 @@ impl Program {
         self.0.kill().await.expect("it is killed");
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and waits for a clean end.
     pub async fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         let status = self.ended(Duration::from_secs(20)).await;

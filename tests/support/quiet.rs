@@ -1,5 +1,5 @@
-//! Tests of one binary run beside each other. One that measures time to the millisecond has to wait until no other test is
-//! at work, and the others wait for it.
+//! The tests of a binary run in parallel. A test that measures milliseconds waits until no other test is at work, and the
+//! others wait for it.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -10,11 +10,11 @@ static TURNS: Mutex<Turns> = Mutex::new(Turns { noisy: 0, waiting: 0, quiet: Non
 static CHANGED: Condvar = Condvar::new();
 
 struct Turns {
-    /// How many [`Noise`]s there are.
+    /// How many [`Noise`]s exist.
     noisy: usize,
     /// How many tests wait for quiet.
     waiting: usize,
-    /// The test that has it.
+    /// The test that has quiet.
     quiet: Option<ThreadId>,
 }
 
@@ -22,7 +22,7 @@ struct Turns {
 pub struct Noise(());
 
 impl Noise {
-    /// Waits while another test needs quiet. A test that makes noise already gets more of it at once.
+    /// Waits while another test needs quiet, unless this test makes noise already.
     pub fn begin() -> Self {
         let me = thread::current().id();
         let others_turn = |turns: &mut Turns| match turns.quiet {
@@ -42,7 +42,7 @@ impl Drop for Noise {
     }
 }
 
-/// Held by a test that needs the machine for itself. Its own [`Noise`], on the same thread, does not wait for it.
+/// Held by a test that needs the machine for itself. [`Noise`] on the same thread does not wait for it.
 pub struct Quiet(());
 
 impl Quiet {

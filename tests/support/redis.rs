@@ -1,4 +1,4 @@
-//! A Redis server of a test's own: on a free port, in a directory of its own, without persistence, gone with the test.
+//! A Redis server for one test, on a free port, in a temporary directory, without persistence.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// How often, and with which pause, a condition is asked for before a test gives up on it: 20 seconds.
+/// How often, and with which pause, a condition is checked before the test fails: 20 seconds.
 const ATTEMPTS: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -27,17 +27,17 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one.
+    /// Starts a server.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts one with more of redis-server's options, for example `["--requirepass", "secret"]`.
+    /// Starts a server with more options of redis-server, for example `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self { directory, port: 0, options, process: None };
-        // Another process may take the port between the look and the start.
+        // Another process may take the port before the server does.
         for _ in 0..10 {
             let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
             server.port = probe.local_addr().expect("its number").port();
@@ -49,13 +49,13 @@ impl RedisServer {
         panic!("redis-server did not start on any of ten ports");
     }
 
-    /// Starts it again on the same port, with what it persisted: by default nothing.
+    /// Starts it again on the same port, with the data that it persisted (by default none).
     pub fn restart(&mut self) {
         self.stop();
         assert!(self.try_start(), "redis-server did not start again on port {}", self.port);
     }
 
-    /// Kills it at once.
+    /// Sends SIGKILL.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -63,12 +63,12 @@ impl RedisServer {
         }
     }
 
-    /// Makes it hang: connections stay, and nothing is answered.
+    /// Stops the process: connections stay open without answers.
     pub fn hang(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Ends [`RedisServer::hang`]; what was sent meanwhile is now done.
+    /// Ends [`RedisServer::hang`]; the server then handles what was sent meanwhile.
     pub fn go_on(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -96,7 +96,7 @@ impl RedisServer {
         kill(Pid::from_raw(pid), signal).expect("a signal to redis-server");
     }
 
-    /// Whether it came up; `false` when it ended at once, as it does when the port is taken.
+    /// Waits until it answers; `false` if the process ends, as it does when the port is taken.
     fn try_start(&mut self) -> bool {
         let spawned = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -129,7 +129,7 @@ impl RedisServer {
         panic!("redis-server did not answer on port {}", self.port);
     }
 
-    /// Any answer will do: one with a password refuses a ping.
+    /// Any answer will do, since a server with a password refuses a ping.
     fn answers(&self) -> bool {
         use std::io::{Read, Write};
         let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };

@@ -1,5 +1,5 @@
-//! A registry of a test's own that asks for a login: on a free port of the loopback address, in a directory of its own,
-//! gone with the test, as are the images that the test has pulled from it.
+//! A registry for one test that asks for a login, on a free port of the loopback address, in a temporary directory. It is
+//! removed with the test, and so are the images that the test pulled from it.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -22,17 +22,17 @@ use tempfile::TempDir;
 
 const HOW_TO_GET_IT: &str = "this test needs the program docker-registry: `config/setup.sh registry` installs it";
 
-/// The user of the tests, whose password becomes, in base64, letters that the two alphabets do not share.
+/// The user of the tests. In base64, the password has characters in which the two alphabets differ.
 pub const USER: &str = "robot";
 pub const PASSWORD: &str = "p?>~p?>~p?>~";
-/// Another user, who puts images there.
+/// The user that pushes images.
 const WRITER: (&str, &str) = ("writer", "plain");
-/// Both, with their passwords as bcrypt makes them.
+/// Both users, with the bcrypt hashes of their passwords.
 const USERS: &str = "robot:$2y$05$J3SnwVBe1pz.XDCoavmoUu9Fc.OUcWPNe1c.7ur1gGnUD.q/lYrbS
 writer:$2y$05$7/QdUTXaarR5vkNHYHoujOckInkYzuPS58axc7okDXheRujtSqK8y
 ";
 
-/// How often, and with which pause, a condition is asked for before a test gives up on it: 20 seconds.
+/// How often, and with which pause, a condition is checked before the test fails: 20 seconds.
 const ATTEMPTS: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -45,12 +45,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one.
+    /// Starts a registry.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("users"), USERS).expect("a file of users");
         let mut registry = Self { directory, port: 0, process: None, images: Vec::new() };
-        // Another process may take the port between the look and the start.
+        // Another process may take the port before the registry does.
         for _ in 0..10 {
             let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
             registry.port = probe.local_addr().expect("its number").port();
@@ -62,7 +62,7 @@ impl Registry {
         panic!("docker-registry did not start on any of ten ports");
     }
 
-    /// Its name in images.
+    /// Its name in references of images.
     pub fn name(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -90,7 +90,7 @@ impl Registry {
         false
     }
 
-    /// Puts a new image there, made from `base` and `bytes` that nobody else has, and removes it from the engine.
+    /// Pushes a new image, made from `base` and unique `bytes`, and removes it from the engine.
     pub async fn put(&mut self, client: &bollard::Docker, base: &str, bytes: usize) -> String {
         let (repository, tag) = (format!("{}/team/{}", self.name(), SandboxId::generate()), "1");
         let image = format!("{repository}:{tag}");
@@ -140,13 +140,13 @@ impl Drop for Registry {
             let _ = process.wait();
         }
         let images = std::mem::take(&mut self.images);
-        // On a thread and a reactor of its own: the test's reactor may be going down with a panic.
+        // Use a new thread and reactor, since the test's reactor may be ending in a panic.
         let cleaner = thread::spawn(move || {
             let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
             reactor.block_on(async {
                 let client = bollard::Docker::connect_with_defaults().expect("the engine that was there before");
                 for image in images {
-                    // It is here only if the test has pulled it.
+                    // The engine has the image only if the test pulled it.
                     let _ = remove_image(&client, &image).await;
                 }
             });

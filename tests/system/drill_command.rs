@@ -1,4 +1,4 @@
-//! `sandglass drill` as its user has it: what it prints, how it ends, and that nothing is left of it.
+//! `sandglass drill` as users run it: its output, its exit codes, and that it leaves nothing behind.
 
 use std::{path::Path, process::Output, time::Duration};
 

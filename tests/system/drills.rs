@@ -1,5 +1,5 @@
 //! Every drill of `sandglass drill`, at its full pace, on real Docker and real Redis. Each is a promise under one kind of
-//! fault; what a drill does and what it counts stands in `src/drill/drills`.
+//! fault; `src/drill/drills` says what a drill does and counts.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -33,7 +33,7 @@ macro_rules! drills {
         $(
             #[test]
             fn $name() {
-                // As in the program: some drills have actors in this very process.
+                // Some drills have actors in this process.
                 run_system(holds(stringify!($name))).expect("a runtime");
             }
         )*

@@ -1,4 +1,4 @@
-//! The real program on real Docker and real Redis, with a real browser in front of it.
+//! Tests of the real program on real Docker and real Redis, also with a real browser.
 
 mod browser;
 mod drill_command;

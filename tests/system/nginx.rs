@@ -1,4 +1,4 @@
-//! An nginx of a test's own, gone when the test is done.
+//! An nginx for one test, ended with it.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 const HOW_TO_GET_NGINX: &str = "this test needs nginx: `make test` installs it on Debian and Ubuntu; by hand: install nginx \
      (nginx-light is enough), it need not run";
 
-/// How long it may take until it listens.
+/// How long it may take to listen.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running nginx.
@@ -22,17 +22,17 @@ pub(crate) struct Nginx {
     directory: TempDir,
 }
 
-/// A port that was free just now: nginx cannot be told to take one and say which.
+/// A port that is free now, since nginx cannot report a port of its choice.
 pub(crate) fn free_port() -> u16 {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     free.local_addr().expect("its address").port()
 }
 
 impl Nginx {
-    /// Starts one that listens on `port` of the loopback address, with this inside of its `http` block.
+    /// Starts one that listens on `port` of the loopback address, with this text inside its `http` block.
     ///
     /// # Panics
-    /// When there is none, with the sentence that says how to get it, or when it does not start.
+    /// Without nginx, with how to get it, or when it does not start.
     pub(crate) async fn start(port: u16, http: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory of nginx's own");
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -45,7 +45,7 @@ impl Nginx {
         fs::write(directory.path().join("nginx.conf"), configuration).expect("the configuration is written");
         let mut command = Command::new("nginx");
         command.arg("-p").arg(directory.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
-        // It is not in the path of everybody.
+        // It may be outside the `PATH`.
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();

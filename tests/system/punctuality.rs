@@ -8,7 +8,7 @@ use tokio::time::{Instant, interval};
 use crate::support::{docker::Corner, program::Program, quiet::Quiet, redis::RedisServer};
 
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// How long a busy machine may take beside what is measured.
+/// How much longer a busy machine may take.
 const SLACK: Duration = Duration::from_secs(5);
 
 fn number(value: &Value) -> f64 {
@@ -45,7 +45,7 @@ async fn a_pinged_sandbox_runs_on_and_an_unused_one_ends_at_its_deadline() {
     let refused = program.post("/v1/sandboxes/used/activity", &Value::Null).await;
     assert_eq!((refused.status, &refused.body["error"]["code"]), (410, &json!("gone")));
 
-    // Read from the program's own histogram: all that ended by a deadline began at most 50 ms late.
+    // The program's histogram says that all ends by a deadline began at most 50 ms late.
     let all = program.metric("sandglass_lateness_seconds_count").await;
     let on_time = program.metric("sandglass_lateness_seconds_bucket{le=\"0.05\"}").await;
     assert_eq!((all, on_time), (2.0, 2.0));

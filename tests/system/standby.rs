@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{docker::Corner, program::Program, redis::RedisServer};
 
-/// How often a client that was refused tries again.
+/// How often a refused client retries.
 const EVERY: Duration = Duration::from_millis(20);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where two supervisors meet: one store, one prefix.
+/// The store and the prefix that two supervisors share.
 struct Place {
     directory: TempDir,
     corner: Corner,
@@ -41,12 +41,12 @@ impl Place {
         arguments
     }
 
-    /// The sandbox. Its container is named after it, and tests share one engine.
+    /// The sandbox's id, unique since its container is named after it and tests share one engine.
     fn sandbox(&self) -> String {
         format!("/v1/sandboxes/{}", self.corner.prefix)
     }
 
-    /// A holder with one sandbox, and its standby.
+    /// Starts a holder with one sandbox, and its standby.
     async fn two(&self) -> (Program, Program) {
         let arguments = self.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -57,13 +57,13 @@ impl Place {
     }
 }
 
-/// One ping, as a client that gives up soon sends it.
+/// Sends one ping with a short timeout.
 async fn ping(client: &reqwest::Client, sandbox: &str) -> bool {
     let request = client.post(format!("{sandbox}/activity")).timeout(Duration::from_secs(1));
     request.send().await.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// Pings both addresses until the second one answers; tells for how long neither did.
+/// Pings both addresses until the second one answers, and returns for how long neither did.
 async fn gap(old: String, new: String) -> Duration {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let began = Instant::now();
@@ -94,11 +94,11 @@ async fn hands_over(place: &Place) {
         assert_eq!((refused.status, &refused.body["error"]["code"]), (503, &json!("standby")), "{}", refused.body);
     }
     let before = holder.get(&place.sandbox()).await.body;
-    // Due while nobody is in charge.
+    // This sandbox falls due while no supervisor is in charge.
     let due = format!("{}-due", place.corner.prefix);
     let deadline = holder.create(&json!({"id": due, "idle_timeout": 1.5})).await["idle_deadline"].clone();
     let deadline = deadline.as_f64().expect("a deadline");
-    // Several, so that some request is always in flight.
+    // Several clients, so that some request is always in flight.
     let (old, new) = (holder.url().to_owned() + &place.sandbox(), standby.url().to_owned() + &place.sandbox());
     let clients: Vec<_> = (0..8).map(|_| tokio::spawn(gap(old.clone(), new.clone()))).collect();
     let stops_at = deadline - 0.02;
@@ -129,7 +129,7 @@ async fn replaces_the_dead(place: &Place) {
     holder.kill().await;
     let gap = client.await.expect("the client's story");
     println!("nobody for {gap:?}");
-    // Far less than a lease lives: a dead process of this host is known to be dead.
+    // Far less than the lease's time, since a dead process on this host is known to be dead.
     assert!(gap < Duration::from_secs(5), "nobody answered for {gap:?}");
     assert_eq!(standby.get(&place.sandbox()).await.body["status"], "running");
 }
@@ -143,7 +143,7 @@ async fn leaves_cleanly(place: &Place) {
     assert_eq!(holder.get("/readyz").await.status, 200);
 }
 
-/// Each law, on Redis and on a file.
+/// Makes a test of each law on Redis and on a file.
 macro_rules! on_both {
     ($($law:ident: $on_redis:ident, $on_a_file:ident;)+) => {$(
         #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_standby_takes_over_from_a_holder_that_hangs_when_its_lease_runs_out_a
     holder.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     standby.wait_until_ready().await;
-    // It was renewed at most a third of its time before.
+    // The lease was renewed at most a third of its time before.
     assert!(stopped.elapsed() > Duration::from_millis(1900), "taken from a holder that might have gone on");
     assert!(stopped.elapsed() < Duration::from_secs(3) + ENDS_WITHIN, "{:?}", stopped.elapsed());
     holder.signal(Signal::SIGCONT);

@@ -1,4 +1,4 @@
-//! Real containers: what Sandglass adds to what Docker itself takes, for starting one and for removing many at once.
+//! Real containers: the time that Sandglass adds to Docker's own for starting one and for removing many at once.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,11 +24,11 @@ use crate::{
     table::{Row, value},
 };
 
-/// How many calls to Docker may be under way: Sandglass' own default, and what the other side gets as well.
+/// How many calls to Docker may be in flight on either side: the default of Sandglass.
 const CONCURRENCY: usize = 16;
-/// Seconds that a container has to stop, for both.
+/// The stop grace in seconds, on both sides.
 const STOP_GRACE: i32 = 10;
-/// Seconds from now to the common deadline: enough to tell it to all of them.
+/// Seconds from now to the common deadline, enough to set it for all sandboxes.
 const AHEAD: f64 = 4.0;
 
 pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
@@ -46,12 +46,12 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     side.compare(pace).await
 }
 
-/// Both sides: Sandglass, and Docker alone with containers made alike.
+/// Both sides: Sandglass, and Docker alone with equal containers.
 struct Side {
     program: Program,
     body: Option<ContainerCreateBody>,
     client: bollard::Docker,
-    /// Removes all containers when it is dropped; last, so that nobody makes any more.
+    /// Removes all containers when it is dropped. The last field, so that no more are made by then.
     corner: Corner,
 }
 
@@ -96,14 +96,14 @@ impl Side {
         ]
     }
 
-    /// A sandbox; the id of its container.
+    /// Creates a sandbox, and returns the id of its container.
     async fn create(&self, number: usize) -> String {
         let request = json!({"id": format!("figure-{number}"), "on_timeout": "terminate"});
         let created = self.program.post("/v1/sandboxes", &request).await;
         created["container_id"].as_str().expect("it runs").to_owned()
     }
 
-    /// How to make a container just like this one, under labels that Sandglass does not know.
+    /// The body to create an equal container, with labels that Sandglass does not know.
     async fn like(&self, id: &str) -> ContainerCreateBody {
         let found = self.corner.inspect(id).await;
         let config = serde_json::to_value(found.config).expect("a configuration is JSON");
@@ -119,7 +119,7 @@ impl Side {
         created.id
     }
 
-    /// Has these sandboxes end at one moment; seconds from then until the last container is gone.
+    /// Lets these sandboxes end at one moment, and returns the seconds from then until the last container is gone.
     async fn expire(&self, numbers: std::ops::Range<usize>) -> f64 {
         let count = numbers.len();
         let gone = self.gone(&format!("sandglass.prefix={}", self.corner.prefix)).await;
@@ -133,7 +133,7 @@ impl Side {
         last(gone, count).await - due
     }
 
-    /// Removes these containers, as Sandglass does; seconds until the last one is gone.
+    /// Removes these containers as Sandglass does, and returns the seconds until the last one is gone.
     async fn remove_alone(&self, ids: Vec<String>) -> f64 {
         let gone = self.gone(&format!("sandglass.test={}", self.corner.prefix)).await;
         let (began, count) = (clock::wall_seconds(), ids.len());
@@ -147,7 +147,7 @@ impl Side {
         last(gone, count).await - began
     }
 
-    /// The times at which containers with this label are gone, by Docker's own clock.
+    /// The times at which containers with this label are gone, by Docker's clock.
     async fn gone(&self, label: &str) -> mpsc::UnboundedReceiver<f64> {
         let filters = HashMap::from([("label", vec![label]), ("event", vec!["destroy"])]);
         let options = EventsOptionsBuilder::default().filters(&filters).build();
@@ -160,13 +160,13 @@ impl Side {
                 }
             }
         });
-        // Nothing tells that Docker has begun to listen.
+        // Docker does not say when it has begun to send events.
         tokio::time::sleep(Duration::from_millis(500)).await;
         receiver
     }
 }
 
-/// The last of so many.
+/// The time of the last of this many.
 async fn last(mut gone: mpsc::UnboundedReceiver<f64>, count: usize) -> f64 {
     let mut last = f64::NAN;
     for _ in 0..count {

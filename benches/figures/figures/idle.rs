@@ -1,4 +1,4 @@
-//! What sandboxes cost that nobody uses: next to nothing.
+//! The cost of unused sandboxes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     let ready: Ready = server.hear().await;
     assert_eq!(ready.sandboxes, count, "all are back");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    // Two sweeps, which look at each of them.
+    // Two sweeps, which check each sandbox.
     let whole = Duration::from_secs(pace.pick(60, 3));
     let before = machine::processor_time(server.pid());
     tokio::time::sleep(whole).await;

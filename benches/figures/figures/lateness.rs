@@ -1,4 +1,4 @@
-//! How late deadlines are acted on, by the time from each deadline to its decision.
+//! The time from deadlines to the decisions about them.
 
 use crate::{
     child::Helper,
@@ -13,7 +13,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     let mut rows = Vec::new();
     for (count, spread) in [(100_000, 10.0), (10_000, 1.0)] {
         let count = if pace.quick { count / 20 } else { count };
-        // The first is due when all are back, and the machine has nothing else to do.
+        // The first is due after all are restored, when the machine is idle.
         let crop = Crop { count, first: pace.pick(6.0, 2.0), spread: if pace.quick { 1.0 } else { spread } };
         let mut server = Helper::start("server", &Setup { place: Place::Nowhere, crop, plant: false });
         let ready: Ready = server.hear().await;

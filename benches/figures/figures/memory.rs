@@ -1,4 +1,4 @@
-//! Memory per live sandbox: what the process has more than one without any, beside the texts of the records themselves.
+//! Memory per live sandbox beyond the texts of its record.
 
 use crate::{
     child::Helper,
@@ -39,7 +39,7 @@ async fn resident(count: usize) -> (f64, f64) {
     let mut server = Helper::start("server", &Setup { place: Place::Nowhere, crop, plant: false });
     let ready: Ready = server.hear().await;
     assert_eq!(ready.sandboxes, count, "all are back");
-    // What the last page took is given back, and every actor has started.
+    // By then the memory of the last page is freed, and every actor has started.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     (machine::resident(server.pid()), ready.seconds)
 }

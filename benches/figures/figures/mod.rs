@@ -17,24 +17,24 @@ use crate::table::Row;
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// Only to see that it works.
+    /// Too short to measure, to see that it works.
     pub(crate) quick: bool,
 }
 
 impl Pace {
-    /// One of two.
+    /// Returns one of two values.
     pub(crate) fn pick<T>(self, whole: T, quick: T) -> T {
         if self.quick { quick } else { whole }
     }
 }
 
-/// Something to measure.
+/// A figure to measure.
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) measure: fn(Pace) -> LocalBoxFuture<'static, Vec<Row>>,
 }
 
-/// All of them, in the order in which they are measured.
+/// All figures, in the order in which they are measured.
 pub(crate) const FIGURES: &[Figure] = &[
     Figure { name: "pings", measure: |pace| Box::pin(pings::measure(pace)) },
     Figure { name: "websockets", measure: |pace| Box::pin(pings::measure_websockets(pace)) },

@@ -1,9 +1,9 @@
 //! Pings over HTTP: against a bare handler that answers the same bytes, with few and with many sandboxes, and with each
 //! store.
 //!
-//! How many sandboxes live, and how many of them are pinged, are two things. The first must not matter. The second does:
-//! a ping after a second of silence is acknowledged once it is written, so that no crash can take it back. Who pings all of
-//! 100,000 in turn, each once in two seconds, measures a store that takes a record for most of the pings.
+//! The number of live sandboxes must not matter, but the number of pinged ones does:
+//! a ping after a second of silence is acknowledged once it is written, so that no crash can take it back. Pinging all of
+//! 100,000 in turn, each once in two seconds, would measure a store that takes a record for most of the pings.
 
 use crate::{
     child::Helper,
@@ -20,12 +20,12 @@ const CONNECTIONS: usize = 64;
 const FEW: usize = 100;
 const MANY: usize = 100_000;
 
-/// A server, and what was measured of it in each round.
+/// A server, and its measurements in each round.
 struct Contestant {
     what: String,
-    /// Random ones of so many are pinged.
+    /// The number of sandboxes that are pinged at random.
     pinged: usize,
-    /// Whether it has to reach the goal.
+    /// Whether it has to meet the goal.
     judged: bool,
     server: Helper,
     port: u16,
@@ -66,7 +66,7 @@ impl Contestant {
         median(pairs.map(|(ours, theirs)| ours.done.per_second() / theirs.done.per_second()))
     }
 
-    /// How long answers took, and who was busy.
+    /// Latencies, and the load of both processes.
     fn note(&self) -> String {
         let of = |number: fn(&Measured) -> f64| median(self.rounds.iter().map(number));
         format!(
@@ -89,7 +89,7 @@ impl Contestant {
 
 pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // One server for each supervisor: they would be in each other's way.
+    // Run one server at a time, so that they do not disturb each other.
     let redis = [FEW, MANY].map(|_| machine::has_program("redis-server").then(RedisServer::start));
     let redis: Vec<_> = redis.into_iter().flatten().collect();
     let mut generator = Generator::start();
@@ -132,7 +132,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     rows
 }
 
-/// Pings over websockets, beside the same over HTTP.
+/// Pings over websockets, compared with HTTP.
 pub(crate) async fn measure_websockets(pace: Pace) -> Vec<Row> {
     let mut generator = Generator::start();
     let mut http = Contestant::sandglass("no store", Place::Nowhere, MANY, FEW).await;

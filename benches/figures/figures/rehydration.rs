@@ -1,4 +1,4 @@
-//! Bringing sandboxes back after a restart, against reading the same records and doing nothing with them.
+//! Restoring sandboxes after a restart, compared with only reading the same records.
 
 use crate::{
     child::Helper,
@@ -20,7 +20,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     } else {
         rows.push(Row::left_out("sandboxes brought back from Redis", "redis-server is not installed"));
     }
-    // No goal: reading a file without doing anything with it takes next to nothing.
+    // Without a goal, since only reading a file takes next to no time.
     rows.push(from("the embedded file", Place::File(directory.path().join("back.redb")), pace).await);
     rows
 }

@@ -1,4 +1,4 @@
-//! How long the program itself takes from its start to being ready, and how large it is.
+//! The time from the program's start until it is ready, and its size.
 
 use crate::{
     figures::Pace,

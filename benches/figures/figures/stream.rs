@@ -1,4 +1,4 @@
-//! What those who watch cost those who ping, and whether those who never read cost those who do.
+//! What watchers cost pings, and whether watchers that never read cost those that do.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
         let ours = generator.put(load(on_watched.port, None), watched.pid()).await;
         rounds.push((ours, generator.put(load(on_alone.port, None), alone.pid()).await));
     }
-    // A load that leaves the machine room for the watchers, too.
+    // A load that leaves room for the watchers.
     let calm = 1000.0;
     for _ in 0..pace.pick(5, 1) {
         generator.put(load(on_watched.port, Some(calm)), watched.pid()).await;

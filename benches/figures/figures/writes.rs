@@ -1,4 +1,4 @@
-//! What pings cost the store: nothing beyond one record per sandbox and flush.
+//! What pings cost the store: at most one record per sandbox and flush.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 
 const SANDBOXES: usize = 1000;
 const PINGS_PER_SECOND: f64 = 50_000.0;
-/// So many pings share a request: the load is about the store, and not about HTTP.
+/// How many pings share a request, so that the load is on the store and not on HTTP.
 const BATCH: usize = 100;
 
 pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
@@ -42,7 +42,7 @@ async fn written(store: &str, place: Place, pace: Pace) -> Vec<Row> {
         seconds,
         rate: Some(PINGS_PER_SECOND / BATCH as f64),
     };
-    // The first pings after a long silence wait for their writes: they are not what this is about.
+    // The first pings after a long silence wait for their writes, so leave them out.
     generator.put(load(2.0), server.pid()).await;
     let _: WrittenAnswer = server.ask(&Question::Written).await;
     let lag = Lag::read(ready.port).await;
@@ -68,7 +68,7 @@ async fn written(store: &str, place: Place, pace: Pace) -> Vec<Row> {
     ]
 }
 
-/// The histogram of how long writes waited.
+/// The histogram of the waits of writes.
 struct Lag(Vec<(f64, f64)>);
 
 impl Lag {
@@ -87,7 +87,7 @@ impl Lag {
         Self(pairs.map(|((bound, now), (_, before))| (*bound, now - before)).collect())
     }
 
-    /// The bound of the bucket that it lies in.
+    /// The bound of the bucket with this quantile.
     fn p99(&self) -> Duration {
         let all = self.0.last().map_or(0.0, |(_, count)| *count);
         let bound = self.0.iter().find(|(_, count)| *count >= all * 0.99).map_or(f64::INFINITY, |(bound, _)| *bound);

@@ -1,4 +1,4 @@
-//! What HTTP itself costs: an actix-web handler that answers the bytes of a ping's answer and does nothing else.
+//! The cost of HTTP itself: an actix-web handler that only sends the bytes of a ping's answer.
 
 use std::{net::TcpListener, time::Duration};
 

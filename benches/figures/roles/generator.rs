@@ -1,5 +1,5 @@
-//! The load generator: connections that each send a request, wait for the answer, and send the next. One thread, which
-//! costs less processor time per request than a general client, and is what the server's own cost is compared with.
+//! The load generator: connections that each send a request, wait for the answer, and send the next, on one thread. It
+//! needs less processor time per request than a general client.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -26,10 +26,10 @@ pub(super) fn run() {
     });
 }
 
-/// What all connections note.
+/// The results of all connections.
 #[derive(Default)]
 struct Notes {
-    /// In microseconds.
+    /// Latencies in microseconds.
     latencies: Vec<f32>,
     refused: usize,
 }
@@ -56,7 +56,7 @@ struct Connection {
     over: Kind,
     random: Random,
     request: Vec<u8>,
-    /// Where ids stand in the request.
+    /// The positions of ids in the request.
     holes: Vec<usize>,
     answer: Vec<u8>,
 }
@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Sends the request, reads the whole answer, and tells whether it is a good one.
+    /// Sends the request, reads the whole answer, and returns whether it is a success.
     async fn exchange(&mut self) -> bool {
         self.stream.write_all(&self.request).await.expect("the server takes requests");
         if matches!(self.over, Kind::Websocket) {
@@ -107,7 +107,7 @@ impl Connection {
     }
 }
 
-/// What is told to nobody's watcher: the answers to its pings, and little else.
+/// A filter without matches, so that little more than the answers to pings is sent.
 const UPGRADE: &str = "GET /v1/stream?id=nobody HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
@@ -124,7 +124,7 @@ impl Connection {
         self.answer.drain(..head);
     }
 
-    /// Reads frames up to the answer to a ping, and tells whether it is a good one.
+    /// Reads frames up to the answer to a ping, and returns whether it is a success.
     async fn pong(&mut self) -> bool {
         loop {
             let Some((begin, end)) = frame(&self.answer) else {
@@ -146,7 +146,7 @@ impl Connection {
     }
 }
 
-/// Where the payload of the first frame begins and ends (RFC 6455, 5.2), if all of it is there.
+/// The range of the first frame's payload (RFC 6455, 5.2), if it is complete.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (begin, length) = match bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -156,12 +156,12 @@ fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= begin + length).then_some((begin, begin + length))
 }
 
-/// A request, and where the ids go.
+/// A request, and the positions of its ids.
 fn request(kind: Kind) -> (Vec<u8>, Vec<usize>) {
     let id = id_text(0);
     if matches!(kind, Kind::Websocket) {
         let text = format!("{{\"type\":\"ping\",\"id\":\"{id}\"}}");
-        // A text, masked by nothing, as short as fits into one byte.
+        // A text frame with a mask of zeros, short enough for a length of one byte.
         let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).expect("a short text"), 0, 0, 0, 0];
         let hole = frame.len() + text.find(&id).expect("the id is in it");
         frame.extend_from_slice(text.as_bytes());
@@ -182,7 +182,7 @@ fn request(kind: Kind) -> (Vec<u8>, Vec<usize>) {
     (text.into_bytes(), holes)
 }
 
-/// How long an answer is, once its head is there.
+/// The length of an answer, once its head is complete.
 fn length(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
@@ -190,7 +190,7 @@ fn length(answer: &[u8]) -> Option<usize> {
     Some(head + length.and_then(|length| length.parse::<usize>().ok()).expect("an answer has a length"))
 }
 
-/// Looked for in the beginning only: the first of a batch stands for all.
+/// Looks only at the beginning: the first result of a batch stands for all.
 fn contains(answer: &[u8], words: &[u8]) -> bool {
     answer[..answer.len().min(600)].windows(words.len()).any(|bytes| bytes == words)
 }
@@ -203,7 +203,7 @@ fn write_number(id: &mut [u8], mut number: u64) {
     }
 }
 
-/// Marsaglia's xorshift: ids need to be spread, and nothing more.
+/// Marsaglia's xorshift, good enough to spread ids.
 struct Random(u64);
 
 impl Random {

@@ -1,5 +1,5 @@
-//! What a process of this program can be, beside the one that measures. Each is told how in its second argument, says one
-//! line when it is ready, and answers each line of its standard input with one; it ends when that ends.
+//! The roles of child processes of this program. Each gets its setup as its second argument, prints one
+//! line when it is ready, answers each line of its standard input with one, and ends when that input ends.
 
 mod bare;
 mod generator;
@@ -30,12 +30,12 @@ fn read<T: DeserializeOwned>(line: &str) -> T {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
 }
 
-/// Says one line.
+/// Prints one line.
 fn say(answer: &impl Serialize) {
     println!("{}", serde_json::to_string(answer).expect("an answer becomes JSON"));
 }
 
-/// The questions, one by one, from a thread that may block on them; none any more once the standard input ends.
+/// The questions from the standard input, read by a thread; the channel closes when the input ends.
 fn questions() -> mpsc::UnboundedReceiver<String> {
     let (sender, receiver) = mpsc::unbounded_channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What reading costs without making sandboxes of it: the same keys with the same client in the same pipelines.
+//! The cost of only reading the records: the same keys with the same client in the same pipelines.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::{
     server::{PREFIX, Place},
 };
 
-/// As many as Sandglass reads per page.
+/// The records per page, as in Sandglass.
 const PAGE: usize = 1000;
 
-/// Reads everything in a place, and says how many records and how long it took.
+/// Reads all records of a place, and returns their number and the time.
 pub(super) async fn run(setup: &str) {
     let began = Instant::now();
     let count = match read(setup) {

@@ -25,7 +25,7 @@ use crate::{
     store::{Counting, Counts, Nothing},
 };
 
-/// Where sandboxes are kept.
+/// The place of the records.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Place {
     Nowhere,
@@ -33,34 +33,34 @@ pub(crate) enum Place {
     Redis(String),
 }
 
-/// What the server begins with.
+/// The server's setup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) place: Place,
     pub(crate) crop: Crop,
-    /// Whether the crop has to be put there first; without, it is there, or comes from nowhere.
+    /// Whether to plant the crop first; otherwise it exists already, or is not stored.
     pub(crate) plant: bool,
 }
 
-/// What it says when it is ready.
+/// Its line when it is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) port: u16,
     pub(crate) sandboxes: usize,
-    /// From the settings to being ready, planting left out.
+    /// The time from the settings until it is ready, without planting.
     pub(crate) seconds: f64,
 }
 
-/// What it can be asked.
+/// The questions that it answers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Question {
-    /// What the store was given since the last time.
+    /// What was written to the store since the last question.
     Written,
-    /// How punctually the planted sandboxes ended; answered when all of them have.
+    /// How punctually the planted sandboxes ended; answered after all have ended.
     Punctuality,
 }
 
-/// What the store was given.
+/// What was written to the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WrittenAnswer {
     pub(crate) commits: usize,
@@ -68,12 +68,12 @@ pub(crate) struct WrittenAnswer {
     pub(crate) most: usize,
 }
 
-/// When sandboxes ended, against their deadlines.
+/// How late sandboxes ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PunctualityAnswer {
     /// In milliseconds, the shortest first.
     pub(crate) lateness: Vec<f32>,
-    /// How many ended before what their records promised.
+    /// How many ended before their deadlines.
     pub(crate) early: usize,
 }
 
@@ -153,7 +153,7 @@ pub(super) async fn serve(Setup { place, crop, plant: must_plant }: Setup) {
     app.shutdown().await;
 }
 
-/// Waits until all have ended, and compares when with their records.
+/// Waits until all have ended, and compares their ends with their records.
 async fn punctuality(supervisor: &Supervisor, planter: &Planter) -> PunctualityAnswer {
     let world = supervisor.shared();
     while world.registry.live_count() > 0 {
@@ -167,7 +167,7 @@ async fn punctuality(supervisor: &Supervisor, planter: &Planter) -> PunctualityA
         // Two clocks that were read at different times differ by microseconds.
         answer.early += usize::from(now.wall_at(end.decided_at) + 1e-4 < planter.deadline(number));
         if let Some(deadline) = end.deadline {
-            // Of one that is early, the lateness is negative.
+            // The lateness of an early end is negative.
             let nanos = end.decided_at.as_nanos() - deadline.as_nanos();
             answer.early += usize::from(nanos < 0);
             answer.lateness.push(nanos as f32 / 1e6);

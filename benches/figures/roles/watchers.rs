@@ -1,4 +1,4 @@
-//! Those who watch the status stream: most read everything, some never read.
+//! Watchers of the status stream: most read everything, some never read.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use super::{questions, say};
 
-/// Who watches whom.
+/// The watchers' setup.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) port: u16,
@@ -22,16 +22,16 @@ pub(crate) struct Setup {
     pub(crate) silent: usize,
 }
 
-/// What the readers have got since they began.
+/// What the readers have received.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// By all readers together.
+    /// Events of all readers together.
     pub(crate) events: usize,
-    /// Events that were not the next one after the one before, and other signs that something was missed.
+    /// Gaps between events, and other signs of missed events.
     pub(crate) gaps: usize,
-    /// The last event that all of them have.
+    /// The last event that all readers have.
     pub(crate) least: u64,
-    /// The last event that one of them has.
+    /// The last event that any reader has.
     pub(crate) most: u64,
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn run(Setup { port, readers, silent }: Setup) {
                     counts.note(&text, &place);
                 }
             }
-            // Nobody should be sent away.
+            // No reader should be disconnected.
             counts.gaps.fetch_add(usize::from(!counts.ended.load(Ordering::Relaxed)), Ordering::Relaxed);
         });
     }
@@ -85,7 +85,7 @@ pub(super) async fn run(Setup { port, readers, silent }: Setup) {
 }
 
 impl Counts {
-    /// Looks at the beginning of a message only: there are tens of thousands per second.
+    /// Looks only at the beginning of a message, since there are tens of thousands per second.
     fn note(&self, text: &str, place: &std::sync::atomic::AtomicU64) {
         let head = &text[..text.len().min(120)];
         let seq = || {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::logging::say;
 
-/// Watches until a signal, or until nobody reads the output any more.
+/// Watches until a signal, or until the output is closed.
 pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let printer = Printer::new(args.json, args.no_activity);
@@ -22,7 +22,7 @@ pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
             _ = signals.next() => return Ok(()),
         };
         if printer.print(&heard).is_err() {
-            // The reader, such as `head`, has enough.
+            // The reader, such as `head`, has closed the output.
             return Ok(());
         }
     }

@@ -24,10 +24,10 @@ use crate::domain::retry::Backoff;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Duration::from_secs(5) };
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The server sends something, if only a ping, three times in this time.
+/// Three times the interval of the server's pings.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// The server refuses this request, and would refuse it again.
+/// The server refuses this request, and a retry would not help.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(in crate::cli) struct Refused(String);
@@ -84,10 +84,7 @@ impl Connection {
         Self { url, api_key, stream: None, epoch: None, seq: None, failures: 0 }
     }
 
-    /// Waits for the next message or news of the connection.
-    ///
-    /// # Errors
-    /// [`Refused`].
+    /// Waits for the next message, or for trouble with the connection. Fails when a retry would not help.
     pub(super) async fn next(&mut self) -> anyhow::Result<Heard> {
         loop {
             let Some(stream) = &mut self.stream else {
@@ -115,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// What went wrong, if a retry may help.
+    /// Connects. Returns what went wrong if a retry may help, and fails otherwise.
     async fn connect(&mut self) -> anyhow::Result<Option<String>> {
         if self.failures > 0 {
             sleep(BACKOFF.jittered_wait(self.failures)).await;
@@ -161,7 +158,7 @@ impl Connection {
     }
 }
 
-/// Whether to retry: a server may be not ready or full now, but a wrong request stays wrong.
+/// The message of a refusal that a retry may help against, since the server is not ready or full; an error for others.
 fn refusal(response: &Response<Option<Vec<u8>>>) -> anyhow::Result<Option<String>> {
     let body: Value = response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let status = response.status();

@@ -95,7 +95,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Why it ended or ends, with as much of its container's last line as fits.
+/// Why a sandbox ends, with the beginning of its container's last line of output.
 fn reason(sandbox: &Value) -> String {
     let reason = sandbox["reason"].as_str().unwrap_or("unknown");
     let last = sandbox["last_output"].as_str().and_then(|output| output.lines().last());
@@ -106,7 +106,7 @@ fn reason(sandbox: &Value) -> String {
     }
 }
 
-/// When it ends unless it is used.
+/// When a sandbox ends unless it is used.
 fn outlook(time: &Value, sandbox: &Value) -> String {
     match (time.as_f64(), sandbox["terminates_at"].as_f64()) {
         (Some(now), Some(at)) => format!(", ends in {}", seconds(at - now)),

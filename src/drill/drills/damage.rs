@@ -1,45 +1,31 @@
-//! Records in Redis are damaged in every way that was seen or thought of. The start succeeds, what can be understood comes
-//! back, what cannot is kept with its bytes, and no container is lost by it.
+//! Records in Redis are damaged in every known way. The start succeeds, records that can be read come back, the bytes of the
+//! others are kept in quarantine, and no container is lost.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use anyhow::Context;
-use base64::{Engine, prelude::BASE64_STANDARD};
-use redis_client::aio::MultiplexedConnection;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use std::collections::BTreeMap;
 
 use ::redis as redis_client;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use redis_client::aio::MultiplexedConnection;
 
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings,
-        ground::{Ground, StoreChoice},
-        instance::Instance,
-        ledger::Ledger,
-    },
-};
+use super::kit::*;
 
-const LONG: u64 = 600;
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// What has no container is not declared vanished within this: longer than the drill takes on any machine.
+/// Sandboxes without containers are not declared vanished within this time, longer than the drill takes.
 const GRACE: (&str, &str) = ("lifecycle.restart_grace", "3600");
 
-/// Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Chinese, Japanese, Korean, Amharic, signs beyond the first plane,
-/// marks that combine, and marks that turn the direction.
+/// Many scripts, characters beyond the first plane, combining marks, and marks that change the direction of text.
 const SCRIPTS: &str = "αβγ Ж שלום مرحبا नमस्ते สวัสดี 漢字 かな 한글 ሰላም 𝄞🧪👩‍🚀 e\u{301} \u{202e}abc\u{202c} \u{0}\u{7f}";
 const MEGABYTE: usize = 1 << 20;
 
-/// What shall become of a record.
+/// What should become of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// A sandbox of that id lives.
+    /// A sandbox with its id lives.
     Back,
     /// It is in quarantine.
     Kept,
-    /// It leaves the set, since there is nothing.
+    /// It leaves the active set, since there is no record.
     Forgotten,
 }
 
@@ -47,11 +33,8 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let url = ground.options.redis_url.clone().context("this drill needs a Redis")?;
     let (ledger, mut findings) = (Ledger::default(), Findings::default());
     let instance = ground.serve_on(StoreChoice::Redis, &[GRACE]).await?;
-    let real: Vec<_> = ["broken", "lost", "mistyped", "sound"].map(|name| ground.id(name)).to_vec();
-    for id in &real {
-        ledger.must_create(&instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
-        ledger.allow(id, &["requested"]);
-    }
+    let real = ["broken", "lost", "mistyped", "sound"].map(|name| ground.id(name));
+    create_all(&instance, &ledger, &real, LONG).await?;
     instance.stop().await?;
 
     let redis = redis_client::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
@@ -64,7 +47,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let planted = fates.len() + 3;
 
     let instance = ground.serve_on(StoreChoice::Redis, &[GRACE]).await?;
-    // Their containers are what is left of them, and are adopted by their labels.
+    // The instance adopts their containers by their labels.
     fates.extend(real.iter().map(|id| (id.as_bytes().to_vec(), Fate::Back)));
     for (member, fate) in &fates {
         let name = String::from_utf8_lossy(member).into_owned();
@@ -81,32 +64,31 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     }
     let there = ground.hand().containers().await?.len();
     findings.expect(there == real.len(), || format!("{there} of {} containers are left", real.len()));
-    what_was_written_is_kept(&ground, &instance, &mut findings).await?;
+    texts_are_kept(&ground, &instance, &mut findings).await?;
 
     for (member, _) in fates.iter().filter(|(_, fate)| **fate == Fate::Back) {
         let id = String::from_utf8_lossy(member);
-        instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
+        ledger.end(&instance, &id).await?;
     }
     findings.done = format!("{planted} damaged records, members and keys, 3 of them with containers");
     ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
     Ok(findings)
 }
 
-/// Texts come back as they were, also the long one.
-async fn what_was_written_is_kept(ground: &Ground, instance: &Instance, findings: &mut Findings) -> anyhow::Result<()> {
+/// Expects that texts come back unchanged, even long ones.
+async fn texts_are_kept(ground: &Ground, instance: &Instance, findings: &mut Findings) -> anyhow::Result<()> {
     for (name, text) in [("scripts", SCRIPTS.to_owned()), ("megabyte", "x".repeat(MEGABYTE))] {
-        let answer = instance.get(&format!("/v1/sandboxes/{}", ground.id(name))).await?.body;
+        let answer = instance.sandbox(&ground.id(name)).await?.body;
         let same = answer["metadata"]["text"] == text.as_str() && answer["user_name"] == SCRIPTS;
         findings.expect(same, || format!("the texts of {name} are not what they were"));
     }
     Ok(())
 }
 
-/// Records without containers, each damaged in another way, and what shall become of them.
+/// Writes records without containers, each damaged in another way, and returns what should become of them.
 async fn plant(ground: &Ground, keys: &mut Keys) -> anyhow::Result<BTreeMap<Vec<u8>, Fate>> {
     use Fate::{Back, Forgotten, Kept};
     let mut fates = BTreeMap::new();
-    let null = Value::Null;
     for (name, changes, fate) in [
         ("whole", json!({}), Back),
         ("no-expiry", json!({ "expires_at": "-" }), Back),
@@ -129,7 +111,7 @@ async fn plant(ground: &Ground, keys: &mut Keys) -> anyhow::Result<BTreeMap<Vec<
         keys.write(&id, sound(&id, &changes).as_bytes()).await?;
         fates.insert(id.into_bytes(), fate);
     }
-    let whole = sound("x", &null);
+    let whole = sound("x", &Value::Null);
     let surrogate = sound("x", &json!({ "user_name": "SURROGATE" })).replace("SURROGATE", "\\ud800");
     for (name, bytes) in [
         ("truncated", &whole.as_bytes()[..whole.len() / 2]),
@@ -167,7 +149,7 @@ async fn plant(ground: &Ground, keys: &mut Keys) -> anyhow::Result<BTreeMap<Vec<
     Ok(fates)
 }
 
-/// A record of ours, with changes; a field that is `"-"` is left out.
+/// A sound record with changes; fields changed to `"-"` are removed.
 fn sound(id: &str, changes: &Value) -> String {
     let now = wall_seconds();
     let mut record = json!({
@@ -188,7 +170,7 @@ fn sound(id: &str, changes: &Value) -> String {
     record.to_string()
 }
 
-/// The drill's own keys.
+/// The drill's keys in Redis.
 struct Keys {
     redis: MultiplexedConnection,
     prefix: String,
@@ -218,14 +200,14 @@ impl Keys {
     }
 
     async fn is_quarantined(&mut self, member: &[u8]) -> anyhow::Result<bool> {
-        // What is no text stands there in Base64.
+        // Members that are not UTF-8 are kept in Base64.
         let field = std::str::from_utf8(member)
             .map_or_else(|_| format!("base64:{}", BASE64_STANDARD.encode(member)), str::to_owned);
         let mut question = redis_client::cmd("HEXISTS");
         Ok(question.arg(format!("{}:quarantine", self.prefix)).arg(field).query_async(&mut self.redis).await?)
     }
 
-    /// What has become of a member, as soon as that is `wanted`, or after a while.
+    /// Waits until a member's fate is `wanted`, and returns what it is at the end.
     async fn until(&mut self, instance: &Instance, member: &[u8], wanted: Fate) -> anyhow::Result<Fate> {
         let deadline = Instant::now() + SEEN_WITHIN;
         loop {
@@ -240,7 +222,7 @@ impl Keys {
 
     async fn fate(&mut self, instance: &Instance, member: &[u8]) -> anyhow::Result<Option<Fate>> {
         if let Ok(id) = crate::domain::SandboxId::parse(&String::from_utf8_lossy(member)) {
-            let answer = instance.get(&format!("/v1/sandboxes/{id}")).await?;
+            let answer = instance.sandbox(id.as_str()).await?;
             if answer.status == 200 && matches!(answer.body["status"].as_str(), Some("running" | "paused" | "pending"))
             {
                 return Ok(Some(Fate::Back));

@@ -1,31 +1,18 @@
-//! The disk is full under the embedded store. It says so, pings go on, nothing is lost, and with room again everything goes
-//! on by itself.
+//! The disk under the embedded store is full. The instance says so, pings go on, nothing is lost, and everything continues as
+//! soon as there is room again.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::Stdio};
 
-use anyhow::{Context, ensure};
-use serde_json::json;
-use tokio::{
-    process::{Child, Command},
-    time::{Instant, sleep},
-};
+use anyhow::ensure;
+use tokio::process::{Child, Command};
 
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings,
-        ground::{Ground, StoreChoice},
-        instance::Instance,
-        ledger::Ledger,
-        runner::LeftOut,
-    },
-};
+use super::kit::*;
+use crate::drill::runner::LeftOut;
 
-const LONG: u64 = 600;
 const SHORT: Duration = Duration::from_secs(4);
-/// Of the disk in memory; what is not the store's is taken by the drill.
+/// Of the disk in memory, which the drill fills.
 const SIZE: &str = "size=24m";
-/// What a create writes at least, so that it needs room: almost as much as metadata may have.
+/// The metadata of a create, almost as long as is allowed, so that the store's file has to grow.
 const PADDING: usize = 60_000;
 const CREATES: usize = 40;
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
@@ -35,13 +22,10 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let disk = Disk::new(&ground).await?;
     let (ledger, mut findings) = (Ledger::default(), Findings::default());
     let instance = disk.serve(&ground).await?;
-    let used: Vec<_> = (0..3).map(|number| ground.id(&format!("used-{number}"))).collect();
-    for id in &used {
-        ledger.must_create(&instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
-        ledger.allow(id, &["requested"]);
-    }
+    let used = ids(&ground, "used", 3);
+    create_all(&instance, &ledger, &used, LONG).await?;
     let due = ground.id("due");
-    ledger.must_create(&instance, &json!({ "id": due, "idle_timeout": LONG })).await?;
+    ledger.begin(&instance, &due, LONG).await?;
 
     ground.say("filling the disk");
     disk.fill(&instance).await?;
@@ -50,17 +34,14 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let refused = loop {
         ensure!(padded.len() < CREATES, "{CREATES} creates fit on a disk that is full");
         let id = ground.id(&format!("padded-{}", padded.len()));
-        let body = json!({ "id": id, "idle_timeout": LONG, "metadata": { "padding": padding } });
+        let body = json!({ "id": id, "idle_timeout": LONG.as_secs(), "metadata": { "padding": padding } });
         let answer = ledger.create(&instance, &body).await?;
         if answer.status != 201 {
             break answer;
         }
-        ledger.allow(&id, &["requested"]);
         padded.push(id);
     };
-    findings.expect(refused.status == 503 && refused.code() == "store_unavailable", || {
-        format!("a create on a full disk was answered with {}: {}", refused.status, refused.body)
-    });
+    findings.expect_refusal("a create on a full disk", &refused, 503, "store_unavailable");
     let says = refused.body["error"]["message"].as_str().unwrap_or_default();
     findings.expect(says.contains("make room"), || format!("the refusal does not say what to do: {says}"));
     instance.until_without(Some("store"), NOTICED_WITHIN).await?;
@@ -68,9 +49,9 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     findings.expect(pinged == used.len(), || format!("{pinged} of {} pings were acknowledged", used.len()));
     ledger.allow(&due, &["requested"]);
     let deleted = instance.delete(&format!("/v1/sandboxes/{due}")).await?;
-    findings.expect(deleted.status == 202, || format!("a delete on a full disk was answered with {}", deleted.body));
+    findings.expect(deleted.status == 202, || format!("a delete on a full disk was answered with {deleted}"));
     sleep(SHORT).await;
-    let waits = instance.get(&format!("/v1/sandboxes/{due}")).await?.body;
+    let waits = instance.sandbox(&due).await?.body;
     findings.expect(waits["status"] == "terminating", || format!("an end did not wait for its record: {waits}"));
 
     ground.say("making room");
@@ -82,18 +63,13 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     instance.until(&due, "terminated", GONE_WITHIN).await?;
     ledger.ping_all(&instance, &used).await?;
     let short = ground.id("short");
-    ledger.must_create(&instance, &json!({ "id": short, "idle_timeout": SHORT.as_secs() })).await?;
+    ledger.begin(&instance, &short, SHORT).await?;
     instance.kill().await?;
 
     let instance = disk.serve(&ground).await?;
     for id in used.iter().chain(&padded) {
-        let back = instance.get(&format!("/v1/sandboxes/{id}")).await?;
-        findings.lost += usize::from(back.status == 404);
-        let back = back.body;
-        let (has, promised) = (back["idle_deadline"].as_f64(), ledger.deadline(id));
-        let kept = back["status"] == "running" && has.zip(promised).is_some_and(|(has, told)| has >= told - 1e-6);
-        findings.expect(kept, || format!("{id} was promised {promised:?}, and is {back} after kill -9"));
-        instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
+        ledger.is_kept(&instance, id, &mut findings).await?;
+        ledger.end(&instance, id).await?;
     }
     ledger.ping(&instance, &short).await?;
     findings.done = format!("{} with the embedded store on it, and {} pings", disk.what(), used.len());
@@ -103,9 +79,9 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
 
 /// A disk that can be full.
 enum Disk {
-    /// In memory, mounted where only the holder and those who join it see it; needs root. It goes with the holder.
+    /// In memory, mounted in the namespace of the process `holder`, with which it goes; needs root.
     InMemory { holder: Box<Child>, directory: PathBuf },
-    /// The file may not grow: what anybody can do to a process of theirs.
+    /// A limit of the size of files, which any user can set for their own processes.
     Limit,
 }
 
@@ -121,7 +97,7 @@ impl Disk {
         }
     }
 
-    /// `None` where it may not be mounted.
+    /// Mounts the disk; `None` if that is not possible.
     async fn in_memory(ground: &Ground) -> anyhow::Result<Option<Self>> {
         let directory = ground.directory().join("disk");
         std::fs::create_dir(&directory)?;
@@ -158,7 +134,7 @@ impl Disk {
                 let join = ["nsenter", "--mount", "--target", &pid, "--"];
                 ground.spawn_by(&join, StoreChoice::Embedded, &[("store.path", &path)])?
             }
-            // The signal that comes with the limit would end it: what is meant is the error.
+            // SIGXFSZ would end the instance; ignored, writes fail instead.
             Self::Limit => {
                 let shell = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
                 ground.spawn_by(&shell, StoreChoice::Embedded, &[])?
@@ -168,7 +144,7 @@ impl Disk {
         Ok(instance)
     }
 
-    /// Nothing more can be written.
+    /// Fills the disk.
     async fn fill(&self, instance: &Instance) -> anyhow::Result<()> {
         match self {
             Self::InMemory { .. } => {
@@ -191,7 +167,7 @@ impl Disk {
             Self::Limit => {
                 let log = std::fs::metadata(instance.log_path())?.len();
                 let store = instance.log_path().with_file_name("store.redb");
-                // The log has to go on, and is the smaller one.
+                // Logging has to go on below the limit.
                 let size = std::fs::metadata(store)?.len().max(log + (1 << 18));
                 limit(instance, &format!("{size}:unlimited")).await
             }
@@ -205,7 +181,7 @@ impl Disk {
         }
     }
 
-    /// The file that takes the room, as it is seen from outside.
+    /// The path, outside the namespace, of the file that fills the disk.
     fn filler(&self) -> anyhow::Result<PathBuf> {
         let Self::InMemory { holder, directory } = self else { anyhow::bail!("there is no such disk") };
         let pid = holder.id().context("the disk is gone")?;
@@ -213,7 +189,7 @@ impl Disk {
     }
 }
 
-/// How long files of the instance may become.
+/// Limits the size of the instance's files.
 async fn limit(instance: &Instance, size: &str) -> anyhow::Result<()> {
     let pid = instance.pid().context("the instance has ended")?.to_string();
     let status = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}")]).status().await?;

@@ -1,31 +1,13 @@
-//! Docker is down when the instance starts and comes later, is restarted in mid-life, and is gone for a minute while
-//! sandboxes fall due.
+//! Docker is down while the instance starts, is restarted later, and is down for a minute while sandboxes fall due.
 
-use std::{sync::Arc, time::Duration};
+use super::kit::*;
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, interval, sleep};
-
-use super::together::{create_all, keep_alive};
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings,
-        ground::Ground,
-        instance::Instance,
-        ledger::Ledger,
-        relay::{Fault, Relay},
-    },
-};
-
-/// Those that fall due live this long after their last ping.
+/// Of the sandboxes that fall due.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Those that are used all the time.
-const LONG: u64 = 600;
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 const RESTART: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_millis(250);
-/// Retries wait for up to a minute.
+/// Retries wait up to a minute.
 const GONE_WITHIN: Duration = Duration::from_secs(150);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
@@ -38,42 +20,34 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     ground.say("starting without Docker");
     relay.set(Fault::Down);
     let instance = ground.serve(&[("docker.host", &host), ("docker.call_timeout", "10")]).await?;
-    let told = instance.until_without(Some("runtime"), NOTICED_WITHIN).await?;
-    findings.expect(told["reasons"][0]["since"].is_f64(), || format!("/readyz does not say since when: {told}"));
-    refused(&instance, &ground, "too-soon", &mut findings).await?;
+    until_reported(&instance, "runtime", NOTICED_WITHIN, &mut findings).await?;
+    create_is_refused(&instance, &ground.id("too-soon"), "runtime_unavailable", &mut findings).await?;
     relay.set(Fault::None);
     instance.until_without(None, NOTICED_WITHIN).await?;
-    let used: Vec<_> = (0..3).map(|number| ground.id(&format!("used-{number}"))).collect();
-    for id in &used {
-        ledger.must_create(&instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
-        ledger.allow(id, &["requested"]);
-    }
+    let used = ids(&ground, "used", 3);
+    create_all(&instance, &ledger, &used, LONG).await?;
 
     ground.say("restarting Docker");
     relay.set(Fault::Down);
-    let mut pings = ping_for(&instance, &ledger, &used, RESTART, &mut findings).await?;
+    let (mut pings, _) = ping_for(&instance, &ledger, &used, (RESTART, PING_EVERY), &mut findings).await?;
     relay.set(Fault::None);
     instance.until_without(None, NOTICED_WITHIN).await?;
 
     ground.say(format!("creating {count} sandboxes"));
-    let ids: Vec<String> = (0..count).map(|number| ground.id(&format!("due-{number}"))).collect();
-    tokio::select! {
-        created = create_all(&instance, &ledger, &ids, IDLE_TIMEOUT) => created?,
-        broken = keep_alive(&instance, &ledger) => broken?,
-    }
-    ledger.ping_all(&instance, &ids).await?;
+    let due = ids(&ground, "due", count);
+    create_crowd(&instance, &ledger, &due, IDLE_TIMEOUT).await?;
     ground.say(format!("Docker is gone for {:?}, and {count} sandboxes fall due", ground.outage()));
     relay.set(Fault::Down);
     let gone = Instant::now();
     let until_all_are_due = IDLE_TIMEOUT + Duration::from_secs(1);
-    pings += ping_for(&instance, &ledger, &used, until_all_are_due, &mut findings).await?;
-    for id in &ids {
+    pings += ping_for(&instance, &ledger, &used, (until_all_are_due, PING_EVERY), &mut findings).await?.0;
+    for id in &due {
         still_there(&instance, id, &mut findings).await?;
     }
     instance.until_without(Some("runtime"), NOTICED_WITHIN).await?;
-    refused(&instance, &ground, "meanwhile", &mut findings).await?;
+    create_is_refused(&instance, &ground.id("meanwhile"), "runtime_unavailable", &mut findings).await?;
     let rest = ground.outage().saturating_sub(gone.elapsed());
-    pings += ping_for(&instance, &ledger, &used, rest, &mut findings).await?;
+    pings += ping_for(&instance, &ledger, &used, (rest, PING_EVERY), &mut findings).await?.0;
     let there = ground.hand().containers().await?.len();
     findings.expect(there == count + used.len(), || format!("{there} containers outlived the outage"));
     relay.set(Fault::None);
@@ -88,7 +62,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     }
     findings.measured("all gone after the outage", format!("{:.1} s", back.elapsed().as_secs_f64()));
     for id in &used {
-        instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
+        ledger.end(&instance, id).await?;
     }
     let outage = ground.outage();
     findings.done = format!(
@@ -98,43 +72,12 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// A create is refused, and says why.
-async fn refused(instance: &Instance, ground: &Ground, name: &str, findings: &mut Findings) -> anyhow::Result<()> {
-    let answer = instance.post("/v1/sandboxes", &json!({ "id": ground.id(name) })).await?;
-    findings.expect(answer.status == 503 && answer.code() == "runtime_unavailable", || {
-        format!("a create without Docker was answered with {}: {}", answer.status, answer.body)
-    });
-    Ok(())
-}
-
-/// Pings these for a while, each of which has to be acknowledged. How many were.
-async fn ping_for(
-    instance: &Instance,
-    ledger: &Ledger,
-    ids: &[String],
-    time: Duration,
-    findings: &mut Findings,
-) -> anyhow::Result<usize> {
-    let until = Instant::now() + time;
-    let mut ticks = interval(PING_EVERY);
-    let mut acknowledged = 0;
-    while Instant::now() < until {
-        ticks.tick().await;
-        let now = ledger.ping_all(instance, ids).await?;
-        findings.expect(now == ids.len(), || format!("{now} of {} pings were acknowledged", ids.len()));
-        acknowledged += now;
-    }
-    Ok(acknowledged)
-}
-
-/// What is due and cannot be removed is visible, on its way out, and refuses pings.
+/// Expects that a sandbox whose container cannot be removed is terminating, refuses pings, and says why.
 async fn still_there(instance: &Instance, id: &str, findings: &mut Findings) -> anyhow::Result<()> {
-    let sandbox = instance.get(&format!("/v1/sandboxes/{id}")).await?.body;
+    let sandbox = instance.sandbox(id).await?.body;
     findings.expect(sandbox["status"] == "terminating", || format!("{id} is due, and is {}", sandbox["status"]));
-    let ping = instance.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await?;
-    findings.expect(ping.status == 409 && ping.code() == "terminating", || {
-        format!("a ping of {id}, which is due, was answered with {}: {}", ping.status, ping.body)
-    });
+    let ping = instance.act(id, "activity").await?;
+    findings.expect_refusal(&format!("a ping of {id}, which is due,"), &ping, 409, "terminating");
     let why = instance.get(&format!("/v1/sandboxes/{id}/why")).await?.body;
     findings.expect(why["removal"].is_object(), || format!("{id} does not say how its removal goes: {why}"));
     Ok(())

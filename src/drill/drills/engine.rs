@@ -1,23 +1,11 @@
-//! The engine itself is stopped, killed and restarted under sandboxes that run and that are paused; also together with
-//! Sandglass, as when the host is started anew. On an engine of the drill's own: the user's is not touched.
+//! The engine is stopped, killed and restarted under running and paused sandboxes, also together with Sandglass, as when the
+//! host reboots. The drill does this to an engine of its own, not to the user's.
 
-use std::{sync::Arc, time::Duration};
+use super::kit::*;
+use crate::drill::{hand::Hand, options::Options, own_engine::OwnEngine, runner::LeftOut};
 
-use anyhow::Context;
-use serde_json::{Value, json};
-use tokio::time::sleep;
-
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings, ground::Ground, hand::Hand, instance::Instance, ledger::Ledger, options::Options,
-        own_engine::OwnEngine, runner::LeftOut,
-    },
-};
-
-const LONG: u64 = 600;
 /// Shorter than the engine is away.
-const SHORT: u64 = 6;
+const SHORT: Duration = Duration::from_secs(6);
 const AWAY: Duration = Duration::from_secs(8);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
@@ -26,11 +14,11 @@ const GONE_WITHIN: Duration = Duration::from_secs(60);
 /// What happens to the engine.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// SIGTERM, as an upgrade does it.
+    /// SIGTERM, as in an upgrade.
     Stopped,
-    /// `kill -9`: it stops its containers when it comes back.
+    /// `kill -9`, after which it stops its containers when it comes back.
     Killed,
-    /// `kill -9` of Sandglass, and then SIGTERM.
+    /// `kill -9` of Sandglass, and SIGTERM for the engine.
     WithSandglass,
 }
 
@@ -64,7 +52,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
                     _ => engine.stop().await?,
                 }
                 sleep(AWAY).await;
-                // Whoever uses it can say so all the time.
+                // Clients can ping all the time.
                 let pinged = ledger.ping_all(&instance, std::slice::from_ref(&ids.used)).await?;
                 findings.expect(pinged == 1, || format!("a ping was refused while the engine was {fate:?}"));
                 engine.begin().await?;
@@ -72,7 +60,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
             ledger.excuse_until(wall_seconds());
             ids.are_back(&instance, &hand, &before, fate, &mut findings).await?;
             for id in [&ids.used, &ids.frozen] {
-                instance.delete(&format!("/v1/sandboxes/{id}?wait=20")).await?;
+                ledger.end(&instance, id).await?;
             }
         }
     }
@@ -99,24 +87,18 @@ impl Ids {
         Self { used: id("used"), frozen: id("frozen"), short: id("short") }
     }
 
-    /// Creates them; as they are then.
+    /// Creates the sandboxes, and returns them in the order of the fields.
     async fn create(&self, instance: &Instance, ledger: &Ledger) -> anyhow::Result<[Value; 3]> {
-        let create = |id: &str, timeout: u64| {
-            let body = json!({ "id": id, "idle_timeout": timeout });
-            async move { ledger.must_create(instance, &body).await }
-        };
-        let used = create(&self.used, LONG).await?;
-        let frozen = create(&self.frozen, LONG).await?;
-        for id in [&self.used, &self.frozen] {
-            ledger.allow(id, &["requested"]);
-        }
-        instance.post(&format!("/v1/sandboxes/{}/pause", self.frozen), &Value::Null).await?;
+        let used = ledger.begin(instance, &self.used, LONG).await?;
+        let frozen = ledger.begin(instance, &self.frozen, LONG).await?;
+        instance.act(&self.frozen, "pause").await?;
         instance.until(&self.frozen, "paused", SEEN_WITHIN).await?;
-        let short = create(&self.short, SHORT).await?;
+        let short = ledger.begin(instance, &self.short, SHORT).await?;
         Ok([used, frozen, short])
     }
 
-    /// Each is what it was, with its files and where it is now; the one with little time has ended only after it.
+    /// Expects that the sandboxes are as before, with their containers and current addresses, and that the short one ended
+    /// only after its time.
     async fn are_back(
         &self,
         instance: &Instance,
@@ -127,11 +109,11 @@ impl Ids {
     ) -> anyhow::Result<()> {
         for (id, before, frozen) in [(&self.used, &before[0], false), (&self.frozen, &before[1], true)] {
             let container = before["container_id"].as_str().context("a container")?;
-            let until = tokio::time::Instant::now() + BACK_WITHIN;
+            let until = Instant::now() + BACK_WITHIN;
             let as_it_was = async || -> anyhow::Result<bool> {
                 Ok(hand.runs(container).await? && hand.is_frozen(container).await? == frozen)
             };
-            while !as_it_was().await? && tokio::time::Instant::now() < until {
+            while !as_it_was().await? && Instant::now() < until {
                 sleep(Duration::from_millis(100)).await;
             }
             findings.expect(as_it_was().await?, || format!("{id} did not come back after the engine was {fate:?}"));
@@ -144,14 +126,14 @@ impl Ids {
             findings
                 .expect(told.is_ok(), || format!("{id} is at {address}, and is told to be at {}", after["base_url"]));
         }
-        // Its clock stood still: it ends only when it has had its whole time with a container.
+        // Its clock stood still during the outage.
         let short = instance.until(&self.short, "terminated", BACK_WITHIN).await?;
         findings.expect(short["reason"] == "idle", || format!("{} ended otherwise: {short}", self.short));
         Ok(())
     }
 }
 
-/// With an engine that stays up, an end is an end.
+/// Expects that a container's end ends its sandbox while the engine stays up.
 async fn ends(
     ground: &Ground,
     instance: &Instance,
@@ -164,8 +146,8 @@ async fn ends(
         ledger.allow(id, &["exited"]);
     }
     let command = ["sh", "-c", "echo the last words; sleep 1; exit 3"];
-    ledger.must_create(instance, &json!({ "id": exits, "idle_timeout": LONG, "command": command })).await?;
-    let by_hand = ledger.must_create(instance, &json!({ "id": stopped, "idle_timeout": LONG })).await?;
+    ledger.must_create(instance, &json!({ "id": exits, "idle_timeout": LONG.as_secs(), "command": command })).await?;
+    let by_hand = ledger.begin(instance, &stopped, LONG).await?;
     hand.stop(by_hand["container_id"].as_str().context("a container")?).await?;
     for id in [&exits, &stopped] {
         let ended = instance.until(id, "failed", SEEN_WITHIN).await?;

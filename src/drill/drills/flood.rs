@@ -1,23 +1,21 @@
-//! Ten thousand sandboxes fall due in the same second, without an engine that could slow them down.
-
-use std::{sync::Arc, time::Duration};
+//! Ten thousand sandboxes fall due in the same second, over an engine in memory that does not slow them down.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::Instant;
 
+use super::kit::*;
 use crate::{
     domain::{ActivitySource, Moment, SandboxId},
-    drill::{bench::Bench, findings::Findings, ground::Ground},
+    drill::bench::Bench,
 };
 
 const AT_ONCE: usize = 256;
-/// The last pings are spread over this, so that all fall due within it.
+/// The last pings are spread over this time, and so are the deadlines.
 const SECOND: Duration = Duration::from_secs(1);
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let count = ground.rounds(10_000);
-    // As long as it takes to create all of them, on a slow machine.
+    // Longer than it takes to create them all on a slow machine.
     let idle_timeout = Duration::from_millis(3000 + count as u64);
     let bench = Bench::begin().await?;
     ground.say(format!("creating {count} sandboxes in memory"));

@@ -1,23 +1,19 @@
-//! Somebody removes, stops, kills and pauses containers by hand, and the kernel kills one for want of memory. Others are
-//! restarted, committed, or connected to their network anew by hand, and go on.
-
-use std::{sync::Arc, time::Duration};
+//! Containers are removed, stopped, killed and paused by hand, and the kernel kills one that is out of memory. Others are
+//! restarted, committed, or reconnected to their network by hand, and go on.
 
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
 
-use crate::drill::{findings::Findings, ground::Ground, instance::Instance, ledger::Ledger};
+use super::kit::*;
 
-const LONG: u64 = 600;
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 /// Longer than the engine takes to commit, in seconds.
 const STOOD_STILL: f64 = 20.0;
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Doubles a text until there is no more memory, with nothing but a shell.
+/// Quadruples a string until the memory is exhausted.
 const GREEDY: &str = "sleep 1; x=0123456789; while true; do x=$x$x$x$x; done";
 
-/// What happens to a container, and how its sandbox ends by it.
+/// What happens to a container, and the status and reason with which its sandbox ends.
 const FATES: &[(&str, &str, &str)] = &[
     ("removed", "failed", "vanished"),
     ("stopped", "failed", "exited"),
@@ -52,7 +48,7 @@ async fn once(
 ) -> anyhow::Result<()> {
     let id = |name: &str| ground.id(&format!("{name}-{round}"));
     let create = |name: &str| {
-        let mut body = json!({ "id": id(name), "idle_timeout": LONG });
+        let mut body = json!({ "id": id(name), "idle_timeout": LONG.as_secs() });
         match name {
             "greedy" => {
                 body["command"] = json!(["sh", "-c", GREEDY]);
@@ -83,18 +79,16 @@ async fn once(
         findings
             .expect(ended["reason"] == *reason, || format!("a container was {name}, and the sandbox tells {ended}"));
     }
-    // A stop by hand, and a frozen container: the sandbox itself is ended by its owner.
-    ledger.allow(&id("frozen"), &["requested"]);
     hand.pause(container(5)).await?;
-    let ended = instance.delete(&format!("/v1/sandboxes/{}?wait=20", id("frozen"))).await?;
+    let ended = ledger.end(instance, &id("frozen")).await?;
     findings.expect(ended.body["status"] == "terminated", || format!("a frozen one did not end: {}", ended.body));
-    let pinged = instance.post(&format!("/v1/sandboxes/{}/activity", id("removed")), &Value::Null).await?;
-    findings.expect(pinged.status == 410, || format!("a ping of a removed one was answered with {}", pinged.body));
+    let pinged = instance.act(&id("removed"), "activity").await?;
+    findings.expect(pinged.status == 410, || format!("a ping of a removed one was answered with {pinged}"));
     Ok(())
 }
 
-/// What is done to a container without ending it ends no sandbox, is no use of it, and moves no clock but for the time in
-/// which it stood still.
+/// Expects that changes of a container that do not end it neither end its sandbox nor count as activity, and move its clock
+/// only by the time in which it was frozen.
 async fn it_goes_on(
     ground: &Ground,
     instance: &Instance,
@@ -103,7 +97,7 @@ async fn it_goes_on(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let (hand, id) = (ground.hand(), ground.id(&format!("lives-{round}")));
-    let before = ledger.must_create(instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
+    let before = ledger.begin(instance, &id, LONG).await?;
     let container = before["container_id"].as_str().unwrap_or_default();
     hand.commit(container).await?;
     hand.restart(container).await?;
@@ -112,7 +106,7 @@ async fn it_goes_on(
     hand.connect_anew(container).await?;
     let moved = instance.until_it_is_at(&id, &hand.address(container).await?, SEEN_WITHIN).await;
     findings.expect(moved.is_ok(), || format!("with its network connected anew {id} is told to be elsewhere"));
-    let after = instance.get(&format!("/v1/sandboxes/{id}")).await?.body;
+    let after = instance.sandbox(&id).await?.body;
     findings.expect(after["status"] == "running", || format!("{id} did not go on: {after}"));
     let deadline = |sandbox: &Value| sandbox["idle_deadline"].as_f64().unwrap_or_default();
     let moved = deadline(&after) - deadline(&before);
@@ -120,7 +114,6 @@ async fn it_goes_on(
     for name in ["expires_at", "last_activity_by"] {
         findings.expect(after[name] == before[name], || format!("{name} of {id} is another one without use: {after}"));
     }
-    ledger.allow(&id, &["requested"]);
-    instance.delete(&format!("/v1/sandboxes/{id}?wait=20")).await?;
+    ledger.end(instance, &id).await?;
     Ok(())
 }

@@ -1,30 +1,17 @@
-//! Sandboxes are created, resumed and deleted while the one before them under the same id comes to its end. The removal of
-//! the old one never hits the new one.
+//! Sandboxes are created, resumed and deleted while the one before under the same id ends. The removal of the old one never
+//! hits the new one.
 
-use std::{sync::Arc, time::Duration};
-
-use anyhow::Context;
 use futures_util::future::try_join_all;
 use rand::RngExt;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings,
-        ground::Ground,
-        instance::{Answer, Instance},
-        ledger::Ledger,
-    },
-};
+use super::kit::*;
 
-/// How many ids are at it at the same time.
+/// How many ids are raced for at once.
 const LANES: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a create may be refused since the one before is still on its way out.
+/// How long a create may be refused while the sandbox before is ending.
 const FREE_WITHIN: Duration = Duration::from_secs(60);
-/// Long enough for a removal that was under way to hit the wrong one.
+/// Long enough for a pending removal to hit the wrong sandbox.
 const WATCHED: Duration = Duration::from_millis(400);
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -91,7 +78,7 @@ impl Lane<'_> {
         Ok(seen)
     }
 
-    /// Creates until the id is taken by one that lives.
+    /// Creates until a sandbox lives under the id.
     async fn stand(&self, seen: &mut Seen) -> anyhow::Result<Value> {
         let until = Instant::now() + FREE_WITHIN;
         loop {
@@ -108,21 +95,21 @@ impl Lane<'_> {
                     return Ok(answer.body);
                 }
                 409 => {}
-                status => anyhow::bail!("a create of {} was answered with {status}: {}", self.id, answer.body),
+                _ => anyhow::bail!("a create of {} was answered with {answer}", self.id),
             }
             anyhow::ensure!(Instant::now() < until, "{} is not free within {FREE_WITHIN:?}: {}", self.id, answer.body);
             sleep(Duration::from_millis(3)).await;
         }
     }
 
-    /// The one that stands is not hit by what was done to the one before.
+    /// Expects that the sandbox is not hit by the end of the one before, whose container has to be gone.
     async fn stays(&self, before: &Value, sandbox: &Value, seen: &mut Seen) -> anyhow::Result<()> {
         sleep(WATCHED).await;
-        let now = self.instance.get(&format!("/v1/sandboxes/{}", self.id)).await?;
+        let now = self.instance.sandbox(&self.id).await?;
         let container = sandbox["container_id"].as_str().context("what runs has a container")?;
         let same = now.body["container_id"] == *container;
         let promised = sandbox["idle_deadline"].as_f64().unwrap_or_default();
-        // Only a machine that takes longer than the idle timeout for this has an excuse.
+        // A machine so slow that the idle timeout is over has an excuse.
         if wall_seconds() < promised {
             let alive = same && self.ground.hand().runs(container).await?;
             seen.findings.expect(alive || wall_seconds() >= promised, || {
@@ -139,7 +126,7 @@ impl Lane<'_> {
 
     /// Waits until a few milliseconds around its deadline.
     async fn until_about_due(&self, sandbox: &Value) -> anyhow::Result<()> {
-        let now = self.instance.get(&format!("/v1/sandboxes/{}", self.id)).await?.body;
+        let now = self.instance.sandbox(&self.id).await?.body;
         let deadline = now["idle_deadline"].as_f64().or(sandbox["idle_deadline"].as_f64()).context("a deadline")?;
         let aim = deadline + rand::rng().random_range(-0.02..0.02);
         sleep(Duration::from_secs_f64((aim - wall_seconds()).max(0.0))).await;
@@ -156,6 +143,6 @@ impl Lane<'_> {
     }
 
     async fn post(&self, what: &str) -> anyhow::Result<Answer> {
-        self.instance.post(&format!("/v1/sandboxes/{}/{what}", self.id), &Value::Null).await
+        self.instance.act(&self.id, what).await
     }
 }

@@ -1,19 +1,15 @@
-//! `kill -9` in the middle of creates, pings, pauses, deletes and starts, again and again. After each start, every deadline
-//! that a client was told is still there.
-
-use std::{sync::Arc, time::Duration};
+//! `kill -9` in the middle of creates, pings, pauses, deletes and starts. After each start, every deadline that a client was
+//! told still holds.
 
 use rand::RngExt;
-use tokio::time::sleep;
 
-use crate::drill::{clients::Clients, findings::Findings, ground::Ground};
+use super::kit::*;
 
-/// Longer than a round: what lives is pinged in each.
+/// Longer than a round, in each of which all that lives is pinged.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
-/// The longest that an instance lives after it was ready, and before.
+/// How long an instance lives at most after it was ready, or before.
 const READY_FOR: Duration = Duration::from_millis(1000);
 const STARTING_FOR: Duration = Duration::from_millis(150);
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let rounds = ground.rounds(200);
@@ -38,12 +34,8 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
         }
         instance.kill().await?;
     }
-    let instance = ground.serve(&[]).await?;
-    clients.compare(&instance, &mut findings).await?;
-    clients.thaw_all(&instance).await?;
-    ground.say("waiting until all that lives is idle");
     findings.done = format!("{rounds} times kill -9, {in_mid_start} of them in mid-start; {}", clients.done());
-    ground.settle(instance, &clients.ledger, IDLE_TIMEOUT + GONE_WITHIN, &mut findings).await?;
+    clients.settle(&[], &mut findings).await?;
     Ok(findings)
 }
 

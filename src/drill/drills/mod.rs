@@ -1,4 +1,4 @@
-//! The drills, one a file.
+//! The drills, each in a file of its own.
 
 mod crowd;
 mod damage;
@@ -9,21 +9,21 @@ mod flood;
 mod hands;
 mod incarnations;
 mod kills;
+mod kit;
 mod neighbours;
 mod races;
 mod redis;
 mod signals;
 mod stubborn;
-mod together;
 
 use futures_util::FutureExt;
 
 use super::{options::Needs, runner::Drill};
 
-/// Declares the drills: name, what they need, and what they do.
+/// Declares drills by their names (those of their modules), needs and descriptions.
 macro_rules! drills {
     ($($name:ident needs $needs:ident: $what:literal,)+) => {
-        /// All drills, in the order in which they are run.
+        /// All drills, in the order in which they run.
         pub const DRILLS: &[Drill] = &[$(Drill {
             name: stringify!($name),
             what: $what,

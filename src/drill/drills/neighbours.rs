@@ -1,23 +1,14 @@
-//! Containers of others: without our labels under our names, with the reference system's labels, and of a second prefix on
-//! the same Docker. None of them is touched; a legacy record is taken over with its own container alone.
+//! Foreign containers: without our labels under our names, with the reference system's labels, and of a second prefix on the
+//! same Docker. None of them is touched; a legacy record is taken over with its own container only.
 
-use std::{sync::Arc, time::Duration};
+use super::kit::*;
+use crate::domain::{SandboxId, name::container_name};
 
-use serde_json::json;
-use tokio::time::sleep;
-
-use crate::{
-    clock::wall_seconds,
-    domain::{SandboxId, name::container_name},
-    drill::{findings::Findings, ground::Ground, instance::Instance, ledger::Ledger},
-};
-
-const LONG: u64 = 600;
-/// Long enough for some comparisons with Docker.
+/// Long enough for several comparisons with Docker.
 const WATCHED: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
-/// A comparison each second, which takes what is older than a second for left over.
+/// Compares with Docker every second, and takes containers older than a second for orphans.
 const EAGER: [(&str, &str); 3] =
     [("docker.reconcile_interval", "1"), ("docker.orphan_grace", "1"), ("lifecycle.legacy_ttl", "4")];
 
@@ -48,26 +39,23 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
         None => None,
     };
     let (one, other) = tokio::try_join!(ground.serve(&EAGER), ground.serve(&eager_other))?;
-    let refused = one.post("/v1/sandboxes", &json!({ "id": taken, "idle_timeout": LONG })).await?;
-    findings.expect(refused.status == 502 && refused.code() == "start_failed", || {
-        format!("a create under a name that is taken was answered with {}: {}", refused.status, refused.body)
-    });
+    let refused = one.post("/v1/sandboxes", &json!({ "id": taken, "idle_timeout": LONG.as_secs() })).await?;
+    findings.expect_refusal("a create under a name that is taken", &refused, 502, "start_failed");
 
     ground.say("two prefixes on one Docker");
     let (mine, theirs) = (ground.id("mine"), ground.id("theirs"));
-    let created = ledger.must_create(&one, &json!({ "id": mine, "idle_timeout": LONG })).await?;
+    let created = ledger.begin(&one, &mine, LONG).await?;
     let container = created["container_id"].as_str().unwrap_or_default().to_owned();
     let others = Ledger::default();
-    others.must_create(&other, &json!({ "id": theirs, "idle_timeout": LONG })).await?;
-    let same = others.must_create(&other, &json!({ "id": mine, "idle_timeout": LONG })).await?;
+    others.begin(&other, &theirs, LONG).await?;
+    let same = others.begin(&other, &mine, LONG).await?;
     findings.expect(same["container_id"] != container.as_str(), || "two prefixes share a container".to_owned());
-    others.allow(&mine, &["requested"]);
-    other.delete(&format!("/v1/sandboxes/{mine}?wait=30")).await?;
+    others.end(&other, &mine).await?;
     sleep(WATCHED).await;
     findings.expect(hand.runs(&container).await?, || format!("{mine} was hit by the supervisor of another prefix"));
-    let unknown = one.get(&format!("/v1/sandboxes/{theirs}")).await?;
+    let unknown = one.sandbox(&theirs).await?;
     findings.expect(unknown.status == 404, || format!("{theirs} is known to the other prefix: {}", unknown.body));
-    // Without its own supervisor, what is another prefix's is still nobody else's.
+    // Containers of another prefix are left alone even while its supervisor is down.
     other.kill().await?;
     sleep(WATCHED / 2).await;
     let there = hand.containers_of_prefix(&other_prefix).await?;
@@ -85,23 +73,17 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     for (container, whose) in [(&unlabelled, "without labels"), (&unrecorded, "of the reference system, unrecorded")] {
         findings.expect(hand.runs(container).await?, || format!("a container {whose} was touched"));
     }
-    end(&other, &others, &theirs).await?;
+    others.end(&other, &theirs).await?;
     other.stop().await?;
     findings.leaked += hand.containers_of_prefix(&other_prefix).await?.len();
-    end(&one, &ledger, &mine).await?;
+    ledger.end(&one, &mine).await?;
     ground.settle(one, &ledger, GONE_WITHIN, &mut findings).await?;
     let legacy = if recorded.is_some() { "with a legacy record" } else { "no legacy record without Redis" };
     findings.done = format!("containers of others under our names and labels, {legacy}; two prefixes on one Docker");
     Ok(findings)
 }
 
-async fn end(instance: &Instance, ledger: &Ledger, id: &str) -> anyhow::Result<()> {
-    ledger.allow(id, &["requested"]);
-    instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
-    Ok(())
-}
-
-/// A record as the reference system writes it, but without the times that the idle rule needs.
+/// Writes a record as the reference system does, without the times that the idle rule needs.
 async fn plant_legacy(url: &str, prefix: &str, id: &str) -> anyhow::Result<()> {
     let mut connection = ::redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     let record = json!({

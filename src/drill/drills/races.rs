@@ -1,27 +1,22 @@
-//! Pings around the deadline: a millisecond before it, and while the container is being removed. What is acknowledged
-//! lives; what is refused is on its way out or gone, and was past its time.
-
-use std::{sync::Arc, time::Duration};
+//! Pings a millisecond before the deadline, and while the container is being removed. A sandbox whose ping is acknowledged
+//! lives; one that refuses it is past its deadline, and ending or gone.
 
 use rand::RngExt;
 
+use super::kit::*;
 use crate::{
     domain::{ActivitySource, Moment, SandboxId},
-    drill::{
-        bench::{Bench, REMOVAL},
-        findings::Findings,
-        ground::Ground,
-    },
+    drill::bench::{Bench, REMOVAL},
     sandboxes::RequestError,
 };
 
-/// How many sandboxes are raced for at the same time.
+/// How many sandboxes are pinged at once.
 const AT_ONCE: usize = 100;
 const IDLE_TIMEOUT: Duration = Duration::from_millis(60);
 const BEFORE: Duration = Duration::from_millis(1);
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// How the races of one sandbox came out.
+/// The results of pings.
 #[derive(Default)]
 struct Tally {
     acknowledged: usize,
@@ -55,7 +50,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     findings.measured("acknowledged, and alive", acknowledged.to_string());
     findings.measured("refused with 409 terminating", terminating.to_string());
     findings.measured("refused with 410 gone", gone.to_string());
-    // Races that always end the same way are none.
+    // If all pings end the same way, none was near its deadline.
     findings.expect(acknowledged > 0 && terminating + gone > 0, || "all pings came out the same way".to_owned());
     let bench = Arc::into_inner(bench).ok_or_else(|| anyhow::anyhow!("a racer is left"))?;
     findings.add(seen);
@@ -63,7 +58,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Races against one sandbox's deadline, and against the next one's when it has lost.
+/// Pings a sandbox around its deadlines, and creates it anew when a ping comes too late.
 async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let mut promised = begin(bench, id).await?;
@@ -79,7 +74,7 @@ async fn race(bench: &Bench, id: &SandboxId, races: usize) -> anyhow::Result<Tal
                 promised = renewed;
             }
             Err(refusal) => {
-                // A deadline that had not come when the refusal was in hand had not come when it was decided.
+                // A deadline that is still ahead now was ahead when the refusal was decided.
                 if bench.now() < promised {
                     tally.seen.wrong(format!("a ping for {id} was refused before its time: {refusal}"));
                 }
@@ -102,7 +97,7 @@ async fn begin(bench: &Bench, id: &SandboxId) -> anyhow::Result<Moment> {
     sandbox.idle_deadline().ok_or_else(|| anyhow::anyhow!("{id} has no deadline"))
 }
 
-/// Half of them a millisecond before the deadline, half of them up to twice the time of a removal after it.
+/// A millisecond before the deadline, or, half of the time, up to twice the time of a removal after it.
 fn aim(deadline: Moment) -> Moment {
     let mut random = rand::rng();
     if random.random_bool(0.5) {

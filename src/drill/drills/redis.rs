@@ -1,23 +1,8 @@
-//! Redis is gone for a minute while pings flow, comes back empty, and comes back slow.
+//! Redis is down for a minute under pings, comes back empty, and answers slowly.
 
-use std::{sync::Arc, time::Duration};
+use super::kit::*;
+use crate::drill::ground::clear_redis;
 
-use anyhow::Context;
-use serde_json::{Value, json};
-use tokio::time::{Instant, interval, sleep};
-
-use crate::{
-    clock::wall_seconds,
-    drill::{
-        findings::Findings,
-        ground::{Ground, StoreChoice, clear_redis},
-        instance::Instance,
-        ledger::Ledger,
-        relay::{Fault, Relay},
-    },
-};
-
-const LONG: u64 = 600;
 /// Falls due during the outage.
 const SHORT: Duration = Duration::from_secs(3);
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
@@ -38,28 +23,22 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     instance.until_it_says("the start waits", NOTICED_WITHIN).await?;
     relay.set(Fault::None);
     instance.wait_until_ready().await?;
-    let ids: Vec<_> = (0..8).map(|number| ground.id(&format!("used-{number}"))).collect();
-    for id in &ids {
-        ledger.must_create(&instance, &json!({ "id": id, "idle_timeout": LONG })).await?;
-        ledger.allow(id, &["requested"]);
-    }
+    let ids = ids(&ground, "used", 8);
+    create_all(&instance, &ledger, &ids, LONG).await?;
     let due = ground.id("due");
-    ledger.must_create(&instance, &json!({ "id": due, "idle_timeout": SHORT.as_secs() })).await?;
+    ledger.begin(&instance, &due, SHORT).await?;
     ledger.ping(&instance, &due).await?;
 
     ground.say(format!("Redis is gone for {:?}", ground.outage()));
     relay.set(Fault::Down);
-    let (pings, most) = ping_through(&instance, &ledger, &ids, ground.outage(), &mut findings).await?;
-    // Of each, one that is on its way and one that has come since.
+    let outage = ground.outage();
+    let (pings, most) = ping_for(&instance, &ledger, &ids, (outage, PING_EVERY), &mut findings).await?;
+    // For each sandbox, one write in flight and one that came since.
     let bound = 2 * (ids.len() + 1);
     findings.expect(most <= bound as f64, || format!("{most} writes waited for {} sandboxes", ids.len() + 1));
-    let told = instance.until_without(Some("store"), NOTICED_WITHIN).await?;
-    findings.expect(told["reasons"][0]["since"].is_f64(), || format!("/readyz does not say since when: {told}"));
-    let refused = instance.post("/v1/sandboxes", &json!({ "id": ground.id("meanwhile") })).await?;
-    findings.expect(refused.status == 503 && refused.code() == "store_unavailable", || {
-        format!("a create without Redis was answered with {}: {}", refused.status, refused.body)
-    });
-    let waits = instance.get(&format!("/v1/sandboxes/{due}")).await?.body;
+    until_reported(&instance, "store", NOTICED_WITHIN, &mut findings).await?;
+    create_is_refused(&instance, &ground.id("meanwhile"), "store_unavailable", &mut findings).await?;
+    let waits = instance.sandbox(&due).await?.body;
     findings.expect(waits["status"] == "terminating", || format!("what is due does not wait for the store: {waits}"));
     let there = ground.hand().containers_of(&due).await?.len();
     findings.expect(there == 1, || "what is due was removed before its end was recorded".to_owned());
@@ -68,7 +47,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     instance.until_without(None, NOTICED_WITHIN).await?;
     until_written(&instance).await?;
     let instance = restarted(&ground, instance, &settings, &ids, &ledger, &mut findings).await?;
-    // What has ended is not written again after a loss, so it is judged before that.
+    // Ends are not written again after a loss, so judge this one before.
     let ended = instance.until(&due, "terminated", GONE_WITHIN).await?;
     ledger.judge(&ended, &mut findings);
     ledger.forget(&due);
@@ -77,7 +56,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     until_written(&instance).await?;
     relay.set(Fault::Down);
     instance.until_without(Some("store"), NOTICED_WITHIN).await?;
-    // Of the other half nothing is written but for the loss.
+    // The other half is written only because of the loss.
     ledger.ping_all(&instance, &ids[..ids.len() / 2]).await?;
     clear_redis(&url, &ground.prefix).await?;
     relay.set(Fault::None);
@@ -93,7 +72,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     relay.set(Fault::Slow(SLOW));
     let began = Instant::now();
     let slow = ground.id("slow");
-    ledger.must_create(&instance, &json!({ "id": slow, "idle_timeout": SHORT.as_secs() })).await?;
+    ledger.begin(&instance, &slow, SHORT).await?;
     findings.measured("create on a slow Redis", format!("{:.2} s", began.elapsed().as_secs_f64()));
     let mut slowest = Duration::ZERO;
     for _ in 0..20 {
@@ -108,36 +87,12 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     relay.set(Fault::None);
 
     for id in &ids {
-        instance.delete(&format!("/v1/sandboxes/{id}?wait=30")).await?;
+        ledger.end(&instance, id).await?;
     }
-    findings.done = format!(
-        "Redis missing at the start, gone for {:?} with {pings} pings, emptied, and slow by {SLOW:?}",
-        ground.outage()
-    );
+    findings.done =
+        format!("Redis missing at the start, gone for {outage:?} with {pings} pings, emptied, and slow by {SLOW:?}");
     ground.settle(instance, &ledger, GONE_WITHIN, &mut findings).await?;
     Ok(findings)
-}
-
-/// Pings that go on for this time, all of which have to be acknowledged. How many there were, and the most writes that
-/// waited meanwhile.
-async fn ping_through(
-    instance: &Instance,
-    ledger: &Ledger,
-    ids: &[String],
-    time: Duration,
-    findings: &mut Findings,
-) -> anyhow::Result<(usize, f64)> {
-    let until = Instant::now() + time;
-    let (mut pings, mut most) = (0, 0.0_f64);
-    let mut ticks = interval(PING_EVERY);
-    while Instant::now() < until {
-        ticks.tick().await;
-        let answered = ledger.ping_all(instance, ids).await?;
-        findings.expect(answered == ids.len(), || format!("{answered} of {} pings were acknowledged", ids.len()));
-        pings += answered;
-        most = most.max(instance.metric("sandglass_journal_backlog").await?);
-    }
-    Ok((pings, most))
 }
 
 /// Waits until the journal has nothing left to write.
@@ -150,7 +105,7 @@ async fn until_written(instance: &Instance) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many of these have a record in Redis, as soon as all have, or after this time.
+/// Waits until all of these have a record in Redis, and returns how many have one at the end.
 async fn records_of(url: &str, prefix: &str, ids: &[String], within: Duration) -> anyhow::Result<usize> {
     let mut connection = ::redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     let until = Instant::now() + within;
@@ -172,7 +127,7 @@ async fn records_of(url: &str, prefix: &str, ids: &[String], within: Duration) -
     }
 }
 
-/// `kill -9`, and a new instance that has every promise.
+/// Kills the instance and starts another one, which has to keep every promise.
 async fn restarted(
     ground: &Ground,
     instance: Instance,
@@ -184,15 +139,7 @@ async fn restarted(
     instance.kill().await?;
     let instance = ground.serve_on(StoreChoice::Redis, settings).await?;
     for id in ids {
-        let back = instance.get(&format!("/v1/sandboxes/{id}")).await?;
-        findings.lost += usize::from(back.status == 404);
-        let (has, promised) = (back.body["idle_deadline"].as_f64(), ledger.deadline(id));
-        findings.expect(back.status == 200 && back.body["status"] == "running", || {
-            format!("after kill -9, {id} is {}: {}", back.status, back.body)
-        });
-        findings.expect(has.zip(promised).is_some_and(|(has, promised)| has >= promised - 1e-6), || {
-            format!("{id} was promised {promised:?}, and has {has:?} after kill -9")
-        });
+        ledger.is_kept(&instance, id, findings).await?;
     }
     let value = instance.post("/v1/activity", &json!({ "ids": ids })).await?.body;
     for answer in value["results"].as_array().map_or(&[][..], Vec::as_slice) {

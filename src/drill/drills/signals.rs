@@ -1,28 +1,19 @@
-//! SIGTERM, twice SIGTERM and Ctrl-C in the middle of creates and deletes: the instance ends in time and cleanly, and
-//! nothing that was half done is lost.
-
-use std::{sync::Arc, time::Duration};
+//! SIGTERM, twice SIGTERM and Ctrl-C in the middle of creates and deletes: the instance ends cleanly and in time, and loses
+//! nothing that was under way.
 
 use nix::sys::signal::Signal;
 use rand::RngExt;
-use tokio::time::{Instant, sleep};
 
-use crate::drill::{
-    clients::Clients,
-    findings::Findings,
-    ground::Ground,
-    relay::{Fault, Relay},
-};
+use super::kit::*;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 const READY_FOR: Duration = Duration::from_millis(1500);
 /// `http.stop_grace` of the instances.
 const STOP_GRACE: &str = "5";
-/// The requests' grace, the last writes' (each 5 s), and what a busy machine takes beside.
+/// The graces for requests and for the last writes (5 s each), and room for a busy machine.
 const ENDED_WITHIN: Duration = Duration::from_secs(16);
-/// With nothing to wait for any more.
+/// After a second signal.
 const AT_ONCE: Duration = Duration::from_secs(5);
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let rounds = ground.rounds(15).max(3);
@@ -43,7 +34,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
             let part = rand::rng().random_range(0.2..1.0);
             sleep(READY_FOR.mul_f64(part)).await;
             if twice {
-                // Creates that cannot end would hold it for the whole grace.
+                // Creates that cannot end keep it waiting for the whole grace.
                 relay.set(Fault::Hang);
                 sleep(Duration::from_millis(300)).await;
             }
@@ -54,7 +45,7 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
             }
             anyhow::Ok(Instant::now())
         };
-        // The clients go on until they get no answer any more, or the instance has ended.
+        // The clients work until they get no answer.
         let (began, broken) = {
             let mut work = std::pin::pin!(clients.work(&instance));
             let mut stop = std::pin::pin!(stop);
@@ -74,12 +65,8 @@ pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
         findings.expect(status.success(), || format!("after {signal} an instance ended with {status}:\n{log}"));
         relay.set(Fault::None);
     }
-    let instance = ground.serve(&settings).await?;
-    clients.compare(&instance, &mut findings).await?;
-    clients.thaw_all(&instance).await?;
-    ground.say("waiting until all that lives is idle");
     findings.done = format!("{rounds} times SIGTERM, SIGINT, or SIGTERM twice; {}", clients.done());
     findings.measured("longest stop", format!("{:.2} s", longest.as_secs_f64()));
-    ground.settle(instance, &clients.ledger, IDLE_TIMEOUT + GONE_WITHIN, &mut findings).await?;
+    clients.settle(&settings, &mut findings).await?;
     Ok(findings)
 }

@@ -1,28 +1,15 @@
-//! Docker refuses to stop and to remove, says that somebody else is at it, or does not answer at all. Every removal is
-//! tried until it succeeds, can be seen meanwhile, and takes nobody else's place.
+//! Docker refuses to stop and to remove containers, says that another request is doing it, or does not answer. Every removal
+//! is retried until it succeeds, is visible meanwhile, and does not hold up other calls.
 
-use std::{sync::Arc, time::Duration};
+use super::kit::*;
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use super::together::create_all;
-use crate::drill::{
-    findings::Findings,
-    ground::Ground,
-    instance::Instance,
-    ledger::Ledger,
-    relay::{Fault, Relay},
-};
-
-/// Of the instance: few enough that hanging removals could take them all.
+/// `docker.concurrency`, less than the removals that hang.
 const CONCURRENCY: &str = "4";
 const HANGING: usize = 6;
 const CALL_TIMEOUT: &str = "5";
-const LONG: Duration = Duration::from_secs(600);
 const FAILED_WITHIN: Duration = Duration::from_secs(60);
 const CREATED_WITHIN: Duration = Duration::from_secs(15);
-/// Retries wait for up to a minute.
+/// Retries wait up to a minute.
 const GONE_WITHIN: Duration = Duration::from_secs(150);
 
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
@@ -68,8 +55,8 @@ struct Stubborn<'a> {
 }
 
 impl Stubborn<'_> {
-    /// Deletes `count` sandboxes under one fault for this `time`, creates one more meanwhile, and heals it. `fails`: whether
-    /// a removal cannot succeed before that.
+    /// Deletes `count` sandboxes under a fault that lasts for `time`, and creates one more meanwhile. `fails` says whether
+    /// removals cannot succeed under this fault.
     async fn once(
         &self,
         name: &str,
@@ -80,14 +67,14 @@ impl Stubborn<'_> {
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
         self.ground.say(format!("{name}, for {time:?}"));
-        let ids: Vec<_> = (0..count).map(|number| self.ground.id(&format!("{name}-{number}"))).collect();
+        let ids = ids(self.ground, name, count);
         create_all(self.instance, &self.ledger, &ids, LONG).await?;
         self.relay.set(fault.clone());
         let began = Instant::now();
         for id in &ids {
             self.ledger.allow(id, &["requested"]);
             let answer = self.instance.delete(&format!("/v1/sandboxes/{id}")).await?;
-            findings.expect(answer.status == 202, || format!("{name}: a delete was answered with {}", answer.body));
+            findings.expect(answer.status == 202, || format!("{name}: a delete was answered with {answer}"));
         }
         if fails {
             for id in ids.iter().take(2) {
@@ -96,7 +83,7 @@ impl Stubborn<'_> {
         }
         let among = self.ground.id(&format!("{name}-among"));
         let asked = Instant::now();
-        self.ledger.must_create(self.instance, &json!({ "id": among, "idle_timeout": LONG.as_secs() })).await?;
+        self.ledger.begin(self.instance, &among, LONG).await?;
         let took = asked.elapsed();
         findings.expect(took < CREATED_WITHIN, || format!("{name}: a create in the middle took {took:?}"));
         sleep(time.saturating_sub(began.elapsed())).await;
@@ -111,18 +98,12 @@ impl Stubborn<'_> {
         for id in ids.iter().chain([&among]) {
             self.instance.until(id, "terminated", GONE_WITHIN).await?;
         }
-        findings.measured(
-            name,
-            format!(
-                "create among them {:.1} s, gone {:.1} s later",
-                took.as_secs_f64(),
-                healed.elapsed().as_secs_f64()
-            ),
-        );
+        let (took, gone) = (took.as_secs_f64(), healed.elapsed().as_secs_f64());
+        findings.measured(name, format!("create among them {took:.1} s, gone {gone:.1} s later"));
         Ok(())
     }
 
-    /// It says that it is on its way out, how often that has failed, and why; and it refuses pings.
+    /// Expects that a sandbox says how often its removal failed and why, and that it refuses pings.
     async fn is_seen_to_fail(&self, name: &str, id: &str, findings: &mut Findings) -> anyhow::Result<()> {
         let until = Instant::now() + FAILED_WITHIN;
         loop {
@@ -139,8 +120,8 @@ impl Stubborn<'_> {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        let ping = self.instance.post(&format!("/v1/sandboxes/{id}/activity"), &Value::Null).await?;
-        findings.expect(ping.status == 409, || format!("{name}: a ping was answered with {}", ping.body));
+        let ping = self.instance.act(id, "activity").await?;
+        findings.expect(ping.status == 409, || format!("{name}: a ping was answered with {ping}"));
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ async fn run(runtime: &Docker, start: &Start) -> Result<Started, RuntimeError> {
     runtime.start(start, &CancellationToken::new(), &|_| {}).await
 }
 
-/// The failure's message.
+/// The message of a failure.
 async fn failure(runtime: &Docker, start: &Start) -> String {
     match run(runtime, start).await {
         Err(RuntimeError::Failed(message)) => message,
@@ -41,7 +41,7 @@ async fn failure(runtime: &Docker, start: &Start) -> String {
     }
 }
 
-/// What the container's HTTP server answers.
+/// The answer of the container's HTTP server.
 async fn get(url: &str) -> String {
     reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap().text().await.unwrap()
 }
@@ -198,7 +198,7 @@ async fn after_an_interrupted_start_a_container_is_waited_for_by_its_labels() {
 #[tokio::test]
 async fn a_container_that_ends_at_once_did_not_start_and_tells_its_last_words() {
     let (corner, mut start) = (Corner::new().await, start());
-    // The port is never taken, so the end is noticed also if it comes after the first look.
+    // Nothing ever listens on the port, so the end is noticed even after the first probe.
     start.spec.ports = vec![80];
     start.spec.readiness = Readiness::Tcp(80);
     start.spec.command = shell("echo no such table >&2; exit 3");
@@ -210,7 +210,7 @@ async fn a_container_that_ends_at_once_did_not_start_and_tells_its_last_words() 
 async fn a_command_that_is_not_there_is_named() {
     let (corner, mut start) = (Corner::new().await, start());
     start.spec.command = Some(vec!["no-such-program".to_owned()]);
-    // The container's init looks for it, so the container starts and ends.
+    // The container's init does not find the command, so the container starts and ends.
     start.spec.ports = vec![80];
     start.spec.readiness = Readiness::Tcp(80);
     let message = failure(&corner.runtime(), &start).await;
@@ -237,7 +237,7 @@ async fn an_image_that_cannot_be_had_is_named_and_nothing_is_created() {
 #[tokio::test]
 async fn a_foreign_holder_of_the_name_is_named_and_lives_on() {
     let (corner, start) = (Corner::new().await, start());
-    // The same id under another prefix: another supervisor's.
+    // A container with the same id under another prefix belongs to another supervisor.
     let labels = [("sandglass.prefix", "another"), ("sandglass.id", start.id.as_str())];
     let foreign = corner.put(&start.name, &labels).await;
     let message = failure(&corner.runtime(), &start).await;
@@ -338,7 +338,7 @@ async fn engine_of_its_own(arguments: &[&str]) -> (OwnEngine, Docker, Start) {
     (engine, runtime, start)
 }
 
-/// Waits for the next end that is told.
+/// Waits for the next event of an end.
 async fn until_it_dies(events: &mut BoxStream<'static, Result<ContainerEvent, RuntimeError>>) {
     while !matches!(events.next().await.unwrap().unwrap().kind, ContainerEventKind::Died { .. }) {}
 }
@@ -358,7 +358,7 @@ async fn an_engine_that_stops_its_containers_does_not_account_for_their_ends() {
     let again = runtime.restart(&container, false).await.unwrap().unwrap();
     assert_eq!(again.ports.keys().collect::<Vec<_>>(), ["80"]);
 
-    // One that is killed stops them when it comes back, and remembers that.
+    // An engine that was killed stops its containers when it comes back.
     engine.kill().await.unwrap();
     engine.begin().await.unwrap();
     let found = runtime.inspect(&container).await.unwrap().unwrap();
@@ -366,7 +366,7 @@ async fn an_engine_that_stops_its_containers_does_not_account_for_their_ends() {
     until_it_dies(&mut runtime.events(Some(0.0))).await;
     assert!(!runtime.account_of_end(&container).await.stayed_up, "it was not in service");
 
-    // From here on it stays up.
+    // From here on, the engine stays up.
     runtime.restart(&container, false).await.unwrap().unwrap();
     engine.client().unwrap().stop_container(&found.started.container_id, None).await.unwrap();
     assert!(runtime.account_of_end(&container).await.stayed_up);

@@ -39,7 +39,7 @@ async fn over_its_network_a_container_is_reached_at_its_own_address_and_publishe
     assert_eq!(started.ports, [("80".to_owned(), format!("{address}:80"))].into());
     assert!(found.host_config.unwrap().port_bindings.unwrap_or_default().is_empty());
     assert_eq!(get(&started.base_url.clone().unwrap()).await.trim(), "here");
-    // What takes it over later finds the same.
+    // Adopting the container later finds the same.
     let inspected = runtime.inspect(&by_labels(&start)).await.unwrap().unwrap();
     assert_eq!(inspected.started, started);
     runtime.await_ready(&inspected).await.unwrap();

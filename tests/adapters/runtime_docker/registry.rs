@@ -14,7 +14,7 @@ use crate::support::{
     registry::{PASSWORD, Registry, USER},
 };
 
-/// Big enough that its pull is told of in steps.
+/// Large enough that its pull reports progress.
 const BYTES: usize = 3_000_000;
 
 fn logins(registry: &Registry, password: &str) -> Registries {

@@ -15,10 +15,10 @@ use sandglass::{
 use super::laws::{assert_held, put};
 use crate::stores::{Embedded, Set, World, all};
 
-/// The environment variable by which [`a_supervisor_of_its_own`] is told that it is one.
+/// The environment variable that makes [`a_supervisor_of_its_own`] act as the other process.
 const PATH: &str = "STORE_CONTRACT_PATH";
 
-/// Starts a supervisor in another process; it writes until it is killed.
+/// Starts a supervisor in another process that writes until it is killed.
 fn spawn_supervisor(world: &Embedded) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store_contract::embedded::a_supervisor_of_its_own", "--nocapture"])
@@ -29,7 +29,7 @@ fn spawn_supervisor(world: &Embedded) -> Child {
         .unwrap()
 }
 
-/// Not a law, but the other process of some: without the variable it has nothing to do.
+/// Not a law, but the other process of some laws. Without the variable it does nothing.
 #[tokio::test]
 async fn a_supervisor_of_its_own() {
     let Some(path) = std::env::var_os(PATH) else { return };
@@ -41,7 +41,7 @@ async fn a_supervisor_of_its_own() {
     for round in 0_u64.. {
         let record = round.to_string();
         store.commit(&[put("first", &*record), put("second", &*record)]).await.unwrap();
-        // Written once the commit is acknowledged, so that whoever kills this knows what must be there.
+        // Written after the commit is acknowledged, so that the test that kills this process knows what must be stored.
         let mut acknowledged = path.clone();
         acknowledged.push(".acknowledged");
         fs::write(acknowledged, record).unwrap();
@@ -80,7 +80,7 @@ async fn a_supervisor_that_is_killed_leaves_whole_commits_and_no_lease() {
     assert_eq!(found[0], found[1], "a commit was applied by halves");
     let Found::Record(record) = &found[0] else { panic!("{found:?}") };
     let round: u64 = std::str::from_utf8(record).unwrap().parse().unwrap();
-    // The file of acknowledgements may itself have been cut short by the kill.
+    // The kill may have cut the file of acknowledgements short.
     assert!(acknowledged(&world).is_none_or(|acknowledged| round >= acknowledged), "an acknowledged commit is gone");
 }
 

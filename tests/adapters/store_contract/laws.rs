@@ -38,7 +38,7 @@ fn names(entries: &[Stored]) -> Vec<String> {
     entries.iter().map(|entry| String::from_utf8_lossy(&entry.member).into_owned()).collect()
 }
 
-/// Checks that a refusal is one, in words.
+/// Checks that a refusal has a message.
 pub(crate) fn assert_held<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Held { holder }) if !holder.trim().is_empty() => holder,
@@ -98,7 +98,7 @@ pub(crate) async fn paging_leaves_nothing_out_while_others_come_and_go(world: &d
         if last.next.is_none() {
             break;
         }
-        // The even ones stay; odd ones go, and new ones come.
+        // Keep the even members, remove the odd ones, and add new ones.
         let goes = bury(&format!("s{}", round * 2 + 1), "{}", HOUR);
         let comes = put(&format!("new{round}"), "{}");
         store.commit(&[goes, comes]).await.unwrap();
@@ -130,7 +130,7 @@ pub(crate) async fn what_is_buried_is_a_tombstone_until_it_expires(world: &dyn W
     let tombstones = all(&*store, Set::Tombstones).await;
     assert_eq!(names(&tombstones), ["long"]);
     assert_eq!(tombstones[0].found, Found::Record(b"2".to_vec()));
-    // Its score is when it expires, which is about an hour away.
+    // The score is the time of expiry, in about an hour.
     store.commit(&[bury("later", "3", HOUR * 2)]).await.unwrap();
     let tombstones = all(&*store, Set::Tombstones).await;
     assert_eq!(names(&tombstones), ["later", "long"]);
@@ -280,7 +280,7 @@ pub(crate) async fn a_stop_that_is_not_known_to_be_clean_is_not_told_as_one(worl
     second.hand_over(Duration::ZERO).await.unwrap();
     second.hand_over(Duration::ZERO).await.unwrap();
     assert!(matches!(first.acquire().await, Ok(LastStop::Clean { .. })));
-    // A crash, in the middle of things.
+    // A crash after some writes.
     drop(first);
     if let Ok(last) = second.acquire().await {
         assert_eq!(last, LastStop::Unclean);
@@ -300,7 +300,7 @@ pub(crate) async fn a_standby_takes_the_lease_when_it_is_given_back_and_disturbs
     assert!(matches!(second.try_acquire().await, Ok(LastStop::Clean { .. })));
     second.commit(&[put("b", "1")]).await.unwrap();
     assert_eq!(names(&all(&*second, Set::Active).await), ["a", "b"]);
-    // Back again, and this time not everything was written.
+    // A second crash, with some writes missing.
     assert!(assert_held(first.try_acquire().await).contains("the second"));
     second.release().await.unwrap();
     assert_eq!(first.try_acquire().await, Ok(LastStop::Unclean));

@@ -11,7 +11,7 @@ mod redis_lease;
 mod redis_outage;
 mod redis_places;
 
-/// Runs every law over every store.
+/// Makes a test of every law for every store.
 macro_rules! laws_over_every_store {
     ($($law:ident,)+) => {
         laws_over_every_store!(@ memory_keeps, crate::stores::Memory, $($law,)+);

@@ -1,4 +1,4 @@
-//! A Redis server that lost something, or whose settings may have it lose something (`design::persistence::lost_data`).
+//! A Redis server that lost data, or whose settings allow that (`design::persistence::lost_data`).
 
 use redis::Commands;
 use sandglass::{
@@ -25,7 +25,7 @@ async fn a_server_that_comes_back_empty_before_the_first_commit_of_a_run_is_noti
     world.server.restart();
     assert_eq!(second.renew().await, Ok(DataState::Reverted));
     assert_eq!(second.renew().await, Ok(DataState::Kept), "said once");
-    // Again before anything was written, and again when the first thing to notice is a commit.
+    // The same before anything was written, and when a commit is the first to notice.
     world.server.restart();
     assert_eq!(second.renew().await, Ok(DataState::Reverted));
     world.server.restart();
@@ -49,7 +49,7 @@ async fn the_keys_that_prove_continuity_are_missed_each_by_itself() {
             store.commit(&[put("a", "2")]).await.unwrap();
             assert_eq!(store.renew().await, Ok(DataState::Kept), "{key}");
         }
-        // The lease alone only expires, and proves nothing.
+        // The lease alone may just have expired, which proves nothing.
         let _: () = world.server.raw().del("law:lease").unwrap();
         assert_eq!(store.renew().await, Ok(DataState::Kept));
     }
@@ -75,7 +75,7 @@ async fn a_record_a_field_a_member_and_the_whole_set_are_missed() {
     assert_eq!(store.missing(&ids).await.unwrap(), []);
     let _: () = raw.del("law:active").unwrap();
     assert_eq!(store.missing(&ids).await.unwrap(), ids);
-    // Something of somebody else's in the place of a record.
+    // A foreign value in the place of a record.
     store.commit(&["a", "b", "c", "d"].map(|name| put(name, "3"))).await.unwrap();
     let _: () = raw.del("law-session:d").unwrap();
     let _: () = raw.set("law-session:d", "text").unwrap();

@@ -1,5 +1,4 @@
-//! The layout in Redis, checked with raw commands (`design::persistence::redis_layout`), and what others may have left
-//! there.
+//! The layout in Redis, checked with raw commands (`design::persistence::redis_layout`), and foreign data there.
 
 use std::time::Duration;
 

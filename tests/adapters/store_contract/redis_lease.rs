@@ -1,4 +1,4 @@
-//! The lease in Redis (`design::persistence::lease`): who gets it, who keeps it, and who writes.
+//! The lease in Redis (`design::persistence::lease`): which supervisor gets it, keeps it, and may write.
 
 use std::{process::Command, time::Duration};
 
@@ -56,7 +56,7 @@ async fn a_lease_that_nobody_renews_is_taken_when_it_runs_out() {
     assert!(assert_held(first.commit(&[put("a", "1")]).await).contains("the second"));
     assert_held(first.renew().await);
     second.release().await.unwrap();
-    // Whoever was replaced once does not come back by itself, even when nobody holds the lease.
+    // A holder that was replaced does not come back by itself, even while the lease is free.
     assert_held(first.commit(&[put("a", "1")]).await);
     assert_eq!(all(&second, Set::Active).await, []);
 }
@@ -101,7 +101,7 @@ async fn a_dead_holder_on_this_host_is_replaced_at_once_and_a_living_one_is_not(
     world.store("the third").acquire().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(60), "waited for somebody dead");
 
-    // The same number on another host, or before a reboot, says nothing.
+    // The same process id on another host, or before a reboot, proves nothing.
     for field in ["host", "boot_id", "pid_namespace"] {
         let mut elsewhere = other.clone();
         elsewhere[field] = "elsewhere".into();
@@ -157,7 +157,7 @@ async fn a_lease_taken_on_a_server_that_restarted_empty_outranks_the_old_one() {
     second.acquire().await.unwrap();
     assert!(assert_held(first.commit(&[put("a", "1")]).await).contains("the second"));
     second.commit(&[put("a", "2")]).await.unwrap();
-    // Even the order in which they come back does not matter.
+    // The order in which they come back does not matter.
     world.server.restart();
     let _ = first.renew().await;
     second.commit(&[put("a", "2")]).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_lease_taken_on_a_server_that_restarted_empty_outranks_the_old_one() {
     assert_eq!(all(&second, Set::Active).await[0].found, Found::Record(b"2".to_vec()));
 }
 
-/// Asks as a standby does, until it is in charge.
+/// Asks for the lease as a standby does, until it gets it.
 async fn stand_by(store: &RedisStore) -> LastStop {
     loop {
         match store.try_acquire().await {
@@ -183,7 +183,7 @@ async fn a_standby_takes_a_lease_that_runs_out_before_its_eyes_at_once() {
     let first = with_ttl(&world, "the first", ttl);
     let began = Instant::now();
     first.acquire().await.unwrap();
-    // Its own time to live is a minute, for which it does not wait.
+    // The lease lives for a minute, which the standby does not wait for.
     let second = world.store("the second");
     assert_eq!(stand_by(&second).await, LastStop::Unclean);
     assert!((ttl * 9 / 10..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -234,7 +234,7 @@ async fn the_note_of_an_earlier_stop_is_not_believed() {
     store.acquire().await.unwrap();
     assert!(!world.server.raw().exists::<_, bool>("law:stopped").unwrap());
     store.release().await.unwrap();
-    // As a server has it that went back to an older snapshot of some of it, or that somebody wrote to.
+    // The state of a server that went back to an older snapshot, or that another client wrote to.
     for odd in [&*note, "{}", "null", "7", "not json"] {
         let _: () = world.server.raw().set("law:stopped", odd).unwrap();
         assert_eq!(store.acquire().await, Ok(LastStop::Unclean), "{odd}");

@@ -90,7 +90,7 @@ async fn a_server_that_hangs_is_given_up_on_in_time_and_does_not_keep_the_connec
     }
     world.server.go_on();
     store.commit(&[put("a", "last")]).await.unwrap();
-    // A new connection is served after the old one, whose commit has come through by now if it ever does.
+    // The server handles the new connection after the old one, so a commit that can still arrive has arrived.
     let _: Vec<String> = world.server.raw().keys("*").unwrap();
     assert_eq!(all(&store, Set::Active).await[0].found, Found::Record(b"last".to_vec()));
 }
@@ -101,14 +101,14 @@ async fn a_commit_that_comes_after_a_later_one_is_refused() {
     let store = world.store("the first");
     store.acquire().await.unwrap();
     store.commit(&[put("a", "1")]).await.unwrap();
-    // As if a later commit had come by another connection.
+    // Simulates a later commit over another connection.
     let mut raw = world.server.raw();
     let last: u64 = raw.get("law:sequence").unwrap();
     let _: () = raw.set("law:sequence", last + 1_000).unwrap();
     assert!(unavailable(store.commit(&[put("a", "2"), put("b", "2")]).await).contains("a later commit came first"));
     let active = all(&store, Set::Active).await;
     assert_eq!((active.len(), &active[0].found), (1, &Found::Record(b"1".to_vec())));
-    // A lease taken from here on counts from behind it.
+    // A lease that is taken from here on counts from that commit.
     store.acquire().await.unwrap();
     store.commit(&[put("a", "3")]).await.unwrap();
 }
@@ -175,7 +175,7 @@ fn a_url_that_cannot_work_is_refused_without_being_repeated() {
     }
 }
 
-/// A port that leads to one server or another: connections stay with the one that they were made to.
+/// A port that leads to one of several servers; connections stay with the server they were made to.
 struct Switch {
     address: std::net::SocketAddr,
     target: std::sync::Arc<std::sync::atomic::AtomicU16>,
@@ -225,7 +225,7 @@ async fn after_a_fail_over_behind_one_address_the_next_call_goes_to_the_new_prim
         assert!(tokio::time::Instant::now() < deadline, "nothing is replicated");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The old one goes on answering, and refuses writes.
+    // The old server still answers, but refuses writes.
     replicate(&new, "NO", "ONE");
     switch.target.store(new.port(), std::sync::atomic::Ordering::Relaxed);
     replicate(&old, "127.0.0.1", &new.port().to_string());

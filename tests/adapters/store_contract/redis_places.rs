@@ -36,7 +36,7 @@ fn refused(result: Result<impl Sized, StoreError>) -> String {
     }
 }
 
-/// A server that speaks TLS to clients with a certificate of its authority.
+/// A server that accepts TLS clients with a certificate of its authority.
 struct Encrypted {
     directory: TempDir,
     port: u16,
@@ -89,7 +89,7 @@ async fn a_server_behind_tls_is_checked_and_is_shown_our_certificate() {
     };
     let nobody = words("127.0.0.1", TlsFiles { ca: Some(ca), client: None }).await;
     let strangers = words("127.0.0.1", TlsFiles { ca: None, client: Some(client.clone()) }).await;
-    // Its certificate is one for another name.
+    // The certificate is for another name.
     let elsewhere = words("localhost", whole).await;
     assert!(strangers.contains("certificate") && elsewhere.contains("certificate"), "{strangers}; {elsewhere}");
     for words in [nobody, strangers, elsewhere] {
@@ -131,7 +131,7 @@ impl Sentinel {
         Self { process, port, _directory: directory }
     }
 
-    /// The server's port, as the sentinel has it; `None` while it does not answer.
+    /// The server's port according to the sentinel; `None` while the sentinel does not answer.
     fn primary(&self) -> Option<u16> {
         let mut asked = redis::cmd("SENTINEL");
         let (_, port): (String, u16) = asked.arg("get-master-addr-by-name").arg("law").query(&mut self.raw()?).ok()?;
@@ -177,7 +177,7 @@ async fn the_primary_that_sentinel_names_is_used_also_after_a_fail_over() {
     assert!(old.raw().exists::<_, bool>("law-session:a").unwrap());
     sentinel.until("it knows the replica", Sentinel::knows_a_replica).await;
     let deadline = Instant::now() + WITHIN;
-    // It refuses until it has heard often enough from the replica.
+    // The sentinel refuses until it has heard from the replica often enough.
     while redis::cmd("SENTINEL").arg("failover").arg("law").query::<()>(&mut sentinel.raw().unwrap()).is_err() {
         assert!(Instant::now() < deadline, "no fail-over within {WITHIN:?}");
         sleep(Duration::from_millis(200)).await;
@@ -188,7 +188,7 @@ async fn the_primary_that_sentinel_names_is_used_also_after_a_fail_over() {
         assert!(Instant::now() < deadline, "no commit within {WITHIN:?}");
         sleep(Duration::from_millis(50)).await;
     }
-    // The old one becomes a replica once the sentinel tells it, and writes go where the sentinel points.
+    // The sentinel makes the old server a replica, and writes go where the sentinel points.
     let deadline = Instant::now() + WITHIN;
     loop {
         store.commit(&[put("a", "3")]).await.ok();

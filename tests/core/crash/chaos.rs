@@ -1,5 +1,5 @@
-//! What goes wrong in a history: outages of the store, failures and slowness of the engine, and people who touch
-//! containers.
+//! The troubles of a history: outages of the store, failures and slowness of the engine, and changes of containers by
+//! hand.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const ENGINE: [Point; 11] = [
     Point::Events,
 ];
 
-/// Something goes wrong, and after a while something else does.
+/// Causes one trouble after the other.
 pub(crate) async fn reign(stage: &Stage, random: &mut Random, names: &[&str]) {
     loop {
         tokio::time::sleep(random.millis(100, 12_000)).await;
@@ -39,7 +39,7 @@ pub(crate) async fn reign(stage: &Stage, random: &mut Random, names: &[&str]) {
     }
 }
 
-/// Everything works again.
+/// Ends all troubles.
 pub(crate) fn heal(stage: &Stage) {
     let now = stage.clock.now();
     stage.store.heal_all();
@@ -107,7 +107,7 @@ fn engine_fault(stage: &Stage, random: &mut Random) {
     stage.model().tell(now, &what);
 }
 
-/// Something happens to a container behind the supervisor's back.
+/// Changes a container behind the supervisor's back.
 pub(crate) fn harm(stage: &Stage, random: &mut Random, names: &[&str]) {
     let name = random.pick(names);
     let (now, container) = (stage.clock.now(), id(name));

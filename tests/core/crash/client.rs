@@ -1,4 +1,4 @@
-//! A client: asks for something, and writes down what it was promised.
+//! A client that sends requests and writes down what it was promised.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::{
     stage::Stage,
 };
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ask {
-    /// Seconds of idle timeout and of active timeout.
+    /// The idle timeout and the active timeout, in seconds.
     Create {
         idle: u64,
         active: u64,
@@ -28,27 +28,27 @@ pub(crate) enum Ask {
     KeepAlive(u64),
     Pause,
     Resume,
-    /// Waiting for so many seconds.
+    /// With the seconds to wait.
     Terminate(u64),
     Get,
 }
 
-/// What a client was told.
+/// The answer to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// What it wanted.
+    /// Success.
     Yes,
-    /// Something else.
+    /// A refusal.
     No,
-    /// That it is ending.
+    /// The sandbox is ending.
     Ending,
-    /// That it has ended, or that there is none.
+    /// The sandbox has ended, or does not exist.
     Gone,
-    /// Nothing, in the time it had.
+    /// No answer in time.
     Nothing,
 }
 
-/// One sandbox's client.
+/// The client of one sandbox.
 pub(crate) struct Client<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) supervisor: &'a Supervisor,
@@ -56,7 +56,7 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Asks, and waits for the answer for at most `patience`. What is not answered may still happen.
+    /// Sends a request and waits for at most `patience`. A request without an answer may still be carried out.
     pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Told {
         self.stage.look_at_containers();
         let before = self.stage.model().life(self.name).cloned();
@@ -71,7 +71,7 @@ impl Client<'_> {
             Ok(Ok(sandbox)) => self.granted(ask, &sandbox),
             Ok(Err(rejection)) => self.refused(ask, &rejection, before),
             Err(_) => {
-                // Who hangs up does not know what comes of it.
+                // A client that hangs up does not learn the outcome.
                 if ask != Ask::Get
                     && let Some(life) = self.stage.model().life(self.name)
                 {
@@ -88,7 +88,7 @@ impl Client<'_> {
         self.stage.clock.now()
     }
 
-    /// What the question alone may change.
+    /// Notes what the request may change, answered or not.
     fn announce(&self, ask: Ask) {
         let (now, mut model) = (self.now(), self.stage.model());
         if let Ask::Create { idle, on_timeout, .. } = ask {
@@ -165,14 +165,14 @@ impl Client<'_> {
         match (ask, model.life(self.name)) {
             (Ask::Get, _) | (_, None) => {}
             (_, Some(life)) => {
-                // A resume that somebody hung up on may thaw it at any time from now on.
+                // A resume whose client hung up may thaw the sandbox at any time from now on.
                 let thawed = life.unsure.then_some(now + life.idle_timeout);
                 life.acknowledged(deadline.or(thawed), expires_at, firmly);
-                // A start and a thaw count when they are done.
+                // Starts and thaws count when they are completed.
                 if matches!(ask, Ask::Create { .. } | Ask::Resume) {
                     life.last_use = now;
                 }
-                // While it starts, it may still fail to.
+                // A start may still fail.
                 if !sandbox.is_starting() {
                     life.birth = Birth::Confirmed;
                 }
@@ -187,7 +187,7 @@ impl Client<'_> {
         let clock = self.supervisor.now();
         let mut model = self.stage.model();
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
-        // A request that was refused at the door changes nothing.
+        // A request that was refused at once changes nothing.
         if let (Some(before), Some(life)) = (&before, model.life(self.name))
             && matches!(rejection, RequestError::Gone(_) | RequestError::Terminating { .. } | RequestError::Starting)
         {
@@ -220,7 +220,7 @@ impl Client<'_> {
             }
             _ => {
                 if let Some(life) = model.life(self.name) {
-                    // Only the first create knows that nothing was begun.
+                    // Only the first create knows that nothing began.
                     let first = before.is_none_or(|before| before.gone.is_some());
                     if matches!(ask, Ask::Create { .. }) && life.birth == Birth::Asked && first {
                         life.birth = Birth::Refused;
@@ -236,7 +236,7 @@ impl Client<'_> {
 
 /// The idle deadline and the end of the active timeout, in epoch seconds.
 pub(crate) fn deadlines(sandbox: &Sandbox, now: &sandglass::domain::Now) -> (Option<f64>, f64) {
-    // While it starts it has no deadline; but it will have one, from a later moment on.
+    // A starting sandbox has no deadline, but will get one that counts from later.
     let idle_timeout = sandbox.rules().after(RuleClock::Idle).filter(|_| sandbox.is_starting());
     let starting = idle_timeout.map(|timeout| now.moment.plus(timeout));
     let idle = sandbox.idle_deadline().or(starting).map(|at| now.wall_at(at));

@@ -14,13 +14,13 @@ use super::{
     verdict::{SETTLED, verify},
 };
 
-/// So many of them take about half a minute in a debug build.
+/// This many take about half a minute in a debug build.
 const HISTORIES: u64 = 2000;
-/// Seeds that have found something once.
+/// Seeds that once found a fault.
 const REGRESSIONS: &[u64] = &[1295];
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-/// Idle timeouts are below a minute: after this, nothing is left but what is paused.
+/// Idle timeouts are below a minute, so after this time only paused sandboxes are left.
 const RUN_OUT: Duration = Duration::from_secs(90);
 
 /// How a supervisor ends.
@@ -30,11 +30,11 @@ enum Fate {
     Point(usize),
     /// When its time is over.
     Crash,
-    /// It is asked to, then.
+    /// By a clean stop, when its time is over.
     Stop,
 }
 
-/// Says how to play a history again when something in it panics, whatever that is.
+/// Prints how to play a history again when it panics.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -45,7 +45,7 @@ impl Drop for Seed {
     }
 }
 
-/// Plays the history of a seed, and returns it in words.
+/// Plays the history of a seed, and returns its description.
 fn play(seed: u64) -> Vec<String> {
     let _told = Seed(seed);
     let mut random = Random::new(seed);
@@ -104,7 +104,7 @@ fn play(seed: u64) -> Vec<String> {
     std::mem::take(&mut stage.model().told)
 }
 
-/// What is paused lives for ever, and nothing else does.
+/// Expects that paused sandboxes live, and no others.
 async fn end_what_is_left(stage: &Stage, supervisor: &Supervisor) {
     let names = stage.model().ids();
     for name in names {
@@ -116,7 +116,7 @@ async fn end_what_is_left(stage: &Stage, supervisor: &Supervisor) {
     }
 }
 
-/// One sandbox's client: asks for this and that, and now and then hangs up.
+/// The client of one sandbox: sends random requests, and now and then hangs up.
 async fn live(stage: &Stage, supervisor: &Supervisor, name: &str, random: &mut Random) {
     loop {
         tokio::time::sleep(random.millis(1, 7000)).await;
@@ -130,7 +130,7 @@ async fn live(stage: &Stage, supervisor: &Supervisor, name: &str, random: &mut R
             let certain = life.is_some_and(|life| life.lives(now, 1.0));
             (certain, life.is_none_or(|life| life.may_be_created()), same)
         };
-        // Whether a create would find the old one or make a new one must be certain, or nobody could judge it.
+        // It must be certain whether a create finds the old sandbox or makes a new one, or the model could not judge it.
         let ask = match ask {
             Ask::Create { .. } if !certain && !free => Ask::Get,
             other if free && !matches!(other, Ask::Create { .. }) && random.percent(50) => creates(random),
@@ -179,7 +179,7 @@ fn no_history_of_crashes_and_outages_breaks_a_promise() {
 
 #[test]
 fn a_seed_tells_the_whole_history() {
-    // What happens to several sandboxes in the same instant has no order.
+    // Events of several sandboxes in the same instant have no order.
     let sorted = |mut told: Vec<String>| {
         told.sort();
         told

@@ -1,4 +1,4 @@
-//! What one sandbox was promised, and what may become of it.
+//! The promises about one sandbox, and how it may end.
 
 use std::time::Duration;
 
@@ -6,56 +6,56 @@ use sandglass::domain::{EndReason, OnTimeout, Sandbox};
 
 use super::client::Ask;
 
-/// Times in records are floats of epoch seconds: so much may be lost on the way.
+/// Rounding error of times in records, which are floats of epoch seconds.
 pub(crate) const ROUNDING: f64 = 0.002;
 
 /// Whether its create was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Birth {
-    /// Asked for; nobody knows yet, or ever knew.
+    /// It was requested, and the client does not know the outcome.
     Asked,
-    /// Acknowledged: it exists until it ends for a reason.
+    /// It was acknowledged, and exists until it ends for a reason.
     Confirmed,
-    /// Refused, or it failed: it must come to nothing.
+    /// It was refused or failed, and must not live.
     Refused,
 }
 
-/// What was promised in an answer, in epoch seconds.
+/// The promises of an answer, in epoch seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Promise {
-    /// The idle rule ends it not before this. Infinite while it is known to be paused.
+    /// The idle rule does not end it before this. Infinite while it is known to be paused.
     pub(crate) idle: f64,
-    /// The active timeout ends it not before this.
+    /// The active timeout does not end it before this.
     pub(crate) expiry: f64,
-    /// Its end was acknowledged: it never comes back.
+    /// Its end was acknowledged, so it never comes back.
     pub(crate) end: bool,
 }
 
 /// One sandbox as its clients know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
-    /// What was asked for. Whoever asks again asks for the same.
+    /// The create's timeouts, the same in every attempt.
     pub(crate) create: Ask,
     pub(crate) idle_timeout: f64,
     pub(crate) on_timeout: OnTimeout,
     pub(crate) birth: Birth,
-    /// Why the one before it ended: so says its tombstone until this one has begun.
+    /// Why the sandbox before it ended, as its tombstone says until this one begins.
     pub(crate) former: Option<EndReason>,
-    /// What was promised last.
+    /// The last promises.
     pub(crate) held: Promise,
-    /// What was promised last while the store was well: all that a crash in an outage leaves.
+    /// The last promises before the store's outage, which alone survive a crash in it.
     pub(crate) firm: Promise,
-    /// The last time at which a use of it may have counted.
+    /// The last time at which activity may have counted.
     pub(crate) last_use: f64,
-    /// Whether something that moves its clock was left open, so that nobody knows when it counted.
+    /// Whether a request that moves its clock was left without an answer, so that it may count at any time.
     pub(crate) unsure: bool,
     /// Whether an answer is awaited.
     pub(crate) awaited: bool,
     pub(crate) end_asked: bool,
     pub(crate) pause_asked: bool,
-    /// Its container was ended behind the supervisor's back.
+    /// Whether its container was ended behind the supervisor's back.
     pub(crate) harmed: bool,
-    /// A client was told that it is gone, and why.
+    /// The reason with which a client was told that it is gone.
     pub(crate) gone: Option<EndReason>,
 }
 
@@ -80,7 +80,7 @@ impl Life {
         }
     }
 
-    /// Whether it is certain to live at `now`, and for so many seconds more.
+    /// Whether it is certain to live at `now` and for this many seconds more.
     pub(crate) fn lives(&self, now: f64, seconds: f64) -> bool {
         let until = now + seconds + ROUNDING;
         let expires = self.on_timeout == OnTimeout::Terminate && self.held.expiry <= until;
@@ -88,12 +88,12 @@ impl Life {
         self.birth == Birth::Confirmed && !given_up && self.held.idle > until && !expires
     }
 
-    /// Whether a create makes a new one: none is there, or the last is gone, or it never was certain.
+    /// Whether a create makes a new sandbox.
     pub(crate) fn may_be_created(&self) -> bool {
         self.gone.is_some() || (self.birth == Birth::Asked && !self.end_asked)
     }
 
-    /// Why `reason` at `at` is no reason that it may end for; `None`: it may.
+    /// Why it may not end for `reason` at `at`; `None` if it may.
     pub(crate) fn objection(&self, reason: EndReason, at: f64) -> Option<String> {
         let too_early = |promised: f64| {
             let early = promised - at;
@@ -104,14 +104,14 @@ impl Life {
             EndReason::Expired if self.on_timeout == OnTimeout::Terminate => too_early(self.held.expiry),
             EndReason::Requested if self.end_asked => None,
             EndReason::Exited | EndReason::OomKilled | EndReason::Vanished if self.harmed => None,
-            // That it had started may have been told without a store, and forgotten in a crash.
+            // Its start may have been acknowledged during an outage of the store, and lost in a crash.
             EndReason::StartFailed if self.birth != Birth::Confirmed || self.harmed => None,
             former if self.birth != Birth::Confirmed && self.former == Some(former) => None,
             _ => Some(format!("{reason}, and there was no reason for that ({:?})", self.birth)),
         }
     }
 
-    /// Why its container may not have ended at `now`; `None`: it may.
+    /// Why its container must run at `now`; `None` if it may have ended.
     pub(crate) fn container_objection(&self, now: f64) -> Option<String> {
         let certain = self.birth == Birth::Confirmed && !self.end_asked && !self.harmed;
         let reasons = [EndReason::Idle, EndReason::Expired];
@@ -119,7 +119,7 @@ impl Life {
         objects.then(|| format!("its container has ended, {:.3} s before its time", self.held.idle - now))
     }
 
-    /// An answer acknowledged use of it.
+    /// Notes an answer that acknowledged activity.
     pub(crate) fn acknowledged(&mut self, idle_deadline: Option<f64>, expires_at: f64, firmly: bool) {
         self.held = Promise { idle: idle_deadline.unwrap_or(f64::INFINITY), expiry: expires_at, end: self.held.end };
         if firmly {
@@ -127,7 +127,7 @@ impl Life {
         }
     }
 
-    /// A question is on its way that may bring its deadlines forward.
+    /// Notes a request in flight that may bring its deadlines forward.
     pub(crate) fn may_end_from(&mut self, idle: f64, expiry: f64) {
         for promise in [&mut self.held, &mut self.firm] {
             promise.idle = promise.idle.min(idle);
@@ -136,7 +136,7 @@ impl Life {
     }
 }
 
-/// Its end's reason, as an answer tells it.
+/// The reason of its end, according to an answer.
 pub(crate) fn reason_of(sandbox: &Sandbox) -> Option<EndReason> {
     sandbox.end().map(|end| end.reason)
 }

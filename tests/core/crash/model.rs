@@ -1,4 +1,4 @@
-//! What clients were promised, and the judgement of everything that happens by it.
+//! What clients were promised, and the judgement of everything that happens.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use sandglass::{
 
 use super::life::{Birth, Life, ROUNDING, reason_of};
 
-/// How long after an outage everything that was held in memory is certain to be in the store.
+/// How long after an outage everything in memory is certain to be in the store.
 const CATCH_UP: f64 = 5.0;
 
-/// The model: a life for each id that was ever asked for.
+/// The model: a life for each id that was ever requested.
 pub(crate) struct Model {
     lives: BTreeMap<String, Life>,
     flush_interval: f64,
     restart_grace: f64,
-    /// When the supervisor of the moment began.
+    /// When the current supervisor began.
     started: f64,
-    /// Until when a crash loses what was acknowledged in memory only.
+    /// Until when a crash may lose acknowledgements that are only in memory.
     store_ill_until: f64,
-    /// What happened, in words.
+    /// A description of everything that happened.
     pub(crate) told: Vec<String>,
-    /// What should not have.
+    /// What should not have happened.
     pub(crate) violations: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl Model {
         self.violations.push(what.to_owned());
     }
 
-    /// A call passes a failure point.
+    /// Notes that a call passes a failure point.
     pub(crate) fn passage(&mut self, now: f64, what: &str, burnt: bool) {
         let end = if burnt { ", and that is the last thing it does" } else { "" };
         self.tell(now, &format!("    {what}{end}"));
@@ -67,7 +67,7 @@ impl Model {
         self.tell(now, "a supervisor starts");
     }
 
-    /// The supervisor is dead. Of what it had acknowledged without a store, nothing is left.
+    /// Notes a crash, which loses what was acknowledged during an outage of the store.
     pub(crate) fn crashed(&mut self, now: f64) {
         self.tell(now, "the supervisor is dead");
         let ill = !self.is_well(now);
@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    /// The supervisor has stopped, and written everything.
+    /// Notes a clean stop, after which everything is written.
     pub(crate) fn stopped(&mut self, now: f64) {
         self.tell(now, "the supervisor has stopped");
         for life in self.lives.values_mut() {
@@ -91,7 +91,7 @@ impl Model {
         }
     }
 
-    /// The store does not take every write from now on.
+    /// Notes that the store may refuse writes from now on.
     pub(crate) fn store_falls_ill(&mut self) {
         self.store_ill_until = f64::INFINITY;
     }
@@ -116,14 +116,14 @@ impl Model {
         self.lives.keys().cloned().collect()
     }
 
-    /// Its container does not run.
+    /// Notes that a container does not run.
     pub(crate) fn container_has_ended(&mut self, id: &str, now: f64) {
         if let Some(objection) = self.lives.get(id).and_then(|life| life.container_objection(now)) {
             self.violated(now, &format!("{id}: {objection}"));
         }
     }
 
-    /// Somebody is told that it is ending, or that it has ended.
+    /// Judges an answer that a sandbox is ending or has ended.
     pub(crate) fn told_ending(&mut self, id: &str, reason: EndReason, at: f64, gone: bool, now: f64) {
         let Some(life) = self.lives.get_mut(id) else { return };
         let objection = life.objection(reason, at);
@@ -138,7 +138,7 @@ impl Model {
         }
     }
 
-    /// Somebody sees it alive.
+    /// Judges an answer that a sandbox lives.
     pub(crate) fn told_alive(&mut self, id: &str, now: f64) {
         let Some(life) = self.lives.get(id) else { return };
         if let Some(reason) = life.gone {
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// Somebody is told that there never was such a sandbox.
+    /// Judges an answer that a sandbox is unknown.
     pub(crate) fn told_unknown(&mut self, id: &str, now: f64) {
         match self.lives.get(id).map(|life| life.birth) {
             Some(Birth::Confirmed) => self.violated(now, &format!("{id}: it is forgotten")),

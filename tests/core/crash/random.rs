@@ -1,4 +1,4 @@
-//! Random numbers that are the same for a seed for ever, whatever becomes of libraries (the generator that is known as `SplitMix64`).
+//! Random numbers that depend only on the seed, not on versions of libraries (the generator `SplitMix64`).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Another source, independent of what is drawn from this one later.
+    /// A second source, independent of what is drawn from this one later.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
@@ -29,12 +29,12 @@ impl Random {
         self.next() % bound
     }
 
-    /// Whether something of this many per cent happens.
+    /// `true` with a probability of this many per cent.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// Milliseconds between the two, the first included.
+    /// A duration of `from` (included) to `to` milliseconds.
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
     }

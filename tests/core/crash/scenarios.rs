@@ -20,7 +20,7 @@ use super::{
 
 const NAME: &str = "one";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A client that was cut off asks again so many times, once a second.
+/// How often a client that was cut off retries, once a second.
 const TRIES: usize = 60;
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ enum Step {
     Fails(Ask),
     /// Seconds.
     Wait(u64),
-    /// The next so many passages of the point fail.
+    /// The next this many passages of the point fail.
     Fail(Point, When, usize),
 }
 
@@ -44,7 +44,7 @@ const fn create(idle: u64) -> Step {
     Asks(creates(idle))
 }
 
-/// How it ended: the sandbox's status, and why it ended if it did.
+/// The result: the sandbox's status, and the reason of its end.
 type End = (Status, Option<EndReason>);
 
 struct Play {
@@ -106,7 +106,7 @@ async fn step(stage: &Stage, supervisor: &Supervisor, step: Step, again: bool) {
             for _ in 0..TRIES {
                 let told = client.ask(ask, PATIENCE).await;
                 let create = matches!(ask, Ask::Create { .. });
-                // What it wanted; or the first try has done it; or it fails as it should.
+                // It succeeds, or the first try did, or it fails as it should.
                 if told == Told::Yes || (again && !create) || (told == Told::No && !again) {
                     return;
                 }
@@ -118,7 +118,7 @@ async fn step(stage: &Stage, supervisor: &Supervisor, step: Step, again: bool) {
     }
 }
 
-/// Plays a scenario with no crash, with one at each point, and with two at each pair of points.
+/// Plays a scenario without a crash, with one at each point, and with two at each pair of points.
 fn at_every_point(script: &[Step], expected: End) {
     let calm = play(script, &[]);
     assert_eq!(calm.end, expected, "without a crash");

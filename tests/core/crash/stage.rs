@@ -1,4 +1,4 @@
-//! What outlives a supervisor: the store, the engine, the clock; and how one is brought to life and stopped dead.
+//! What outlives a supervisor (the store, the engine, the clock), and how one is started and stopped dead.
 
 use std::{
     future::pending,
@@ -24,7 +24,7 @@ use super::{
     model::Model,
 };
 
-/// A wall clock that goes while a supervisor lives, and is moved by hand between two of them.
+/// A wall clock that runs while a supervisor lives, and is moved by hand in between.
 pub(crate) struct Clock(Mutex<(i64, Option<Instant>)>);
 
 impl Clock {
@@ -48,8 +48,8 @@ impl Clock {
     }
 }
 
-/// Counts the passages of all failure points, and burns at the one it was set to: that call never goes on, and no other
-/// call either.
+/// Counts the passages of all failure points, and burns at the one it was set to: neither that call nor any other
+/// goes on.
 #[derive(Default)]
 pub(crate) struct Fuse {
     wire: Mutex<Wire>,
@@ -68,19 +68,19 @@ impl Fuse {
         *lock(&self.wire) = Wire { length, ..Wire::default() };
     }
 
-    /// How many passages there were since it was set.
+    /// The passages since it was set.
     pub(crate) fn passed(&self) -> usize {
         lock(&self.wire).passed
     }
 
-    /// It burns no more. How many passages there were.
+    /// Disarms it, and returns the passages.
     pub(crate) fn disarm(&self) -> usize {
         let mut wire = lock(&self.wire);
         wire.length = None;
         wire.passed
     }
 
-    /// Whether whoever comes by goes on, and whether it burnt right here.
+    /// Whether the call may go on, and whether the fuse burnt at this point.
     fn pass(&self) -> (bool, bool) {
         let mut wire = lock(&self.wire);
         if wire.burnt {
@@ -147,7 +147,7 @@ impl Stage {
         lock(&self.model)
     }
 
-    /// Whoever was promised that a sandbox lives has a container that does.
+    /// Checks that each sandbox that was promised to live has a running container.
     pub(crate) fn look_at_containers(&self) {
         let (now, mut model) = (self.clock.now(), self.model());
         for name in model.ids() {
@@ -157,13 +157,13 @@ impl Stage {
         }
     }
 
-    /// Nobody is there for so long.
+    /// Lets this much time pass without a supervisor.
     pub(crate) fn idle(&self, nanos: i64) {
         lock(&self.clock.0).0 += nanos;
     }
 
-    /// A supervisor lives until `main` is over, or until the fuse burns (`None`). Then it is dead: its runtime is dropped
-    /// with every task that is under way, and neither writes nor acts any more.
+    /// Runs a supervisor until `main` is over, or until the fuse burns (`None`). Then its runtime is dropped with all its
+    /// tasks, so that it neither writes nor acts any more.
     pub(crate) fn live<T>(&self, fuse: Option<usize>, main: impl AsyncFnOnce(Arc<Supervisor>) -> T) -> Option<T> {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         let handle = runtime.handle().clone();
@@ -186,9 +186,9 @@ impl Stage {
             self.clock.stand();
             outcome
         });
-        // Actors that are dropped take their last breath, and want a runtime for it.
+        // Actors need a runtime while they are dropped.
         let _context = handle.enter();
-        // Nothing that they still try gets anywhere.
+        // The burnt fuse stops everything that they still try.
         *lock(&self.fuse.wire) = Wire { burnt: true, ..Wire { passed: self.fuse.passed(), ..Wire::default() } };
         drop(system);
         outcome
@@ -272,7 +272,7 @@ impl Store for Fused {
         self.around("quarantined", self.store.quarantined()).await
     }
 
-    // These change nothing that a promise stands on: they are no places to crash at.
+    // These calls change nothing that promises depend on, so they are no failure points.
     async fn missing(&self, ids: &[SandboxId]) -> Result<Vec<SandboxId>, StoreError> {
         self.store.missing(ids).await
     }

@@ -1,4 +1,4 @@
-//! How it must be when everything is healed and some time has passed.
+//! The state that is required when all troubles are over and some time has passed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Longer than the graces after a restart, two reconciles and the retries of a fresh supervisor.
-/// No whole number of seconds, or a deadline might fall right into the look.
+/// Not a whole number of seconds, so that no deadline falls on the comparison.
 pub(crate) const SETTLED: Duration = Duration::from_micros(40_777_300);
 
 /// Compares the supervisor, the store and the engine with what was promised, and with each other.
@@ -26,7 +26,7 @@ pub(crate) async fn verify(stage: &Stage, supervisor: &Supervisor) {
         Client { stage, supervisor, name }.ask(Ask::Get, Duration::from_secs(1)).await;
         let sandbox = match supervisor.get(&id(name)).await {
             Ok(sandbox) => sandbox,
-            // Whether that may be, the client has judged.
+            // The client has judged whether this is allowed.
             Err(RequestError::NotFound(_)) => continue,
             Err(rejection) => {
                 stage.model().violated(now, &format!("{name}: cannot be read: {rejection}"));

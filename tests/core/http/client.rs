@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use super::bench::Bench;
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// Null when it is no JSON.
+    /// Null if the body is not JSON.
     pub(crate) json: Value,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
     }
 
-    /// The error's code; none on success.
+    /// The error's code; empty on success.
     pub(crate) fn code(&self) -> Option<&str> {
         self.json["error"]["code"].as_str()
     }
@@ -40,12 +40,12 @@ impl Answer {
         self.json["error"]["message"].as_str().unwrap_or_default()
     }
 
-    /// The field that an error is about.
+    /// The error's `field`.
     pub(crate) fn field(&self) -> Option<&str> {
         self.json["error"]["details"]["field"].as_str()
     }
 
-    /// It is this error with this status, and has the one shape.
+    /// Expects this error with this status, in the shape of all errors.
     #[track_caller]
     pub(crate) fn must_be(&self, status: u16, code: &str) -> &Self {
         assert_eq!((self.status.as_u16(), self.code()), (status, Some(code)), "{}", self.text);
@@ -55,7 +55,7 @@ impl Answer {
         self
     }
 
-    /// It is a success with this status.
+    /// Expects success with this status.
     #[track_caller]
     pub(crate) fn must_succeed(&self, status: u16) -> &Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
@@ -65,7 +65,7 @@ impl Answer {
 
 type Call = Box<dyn Fn(TestRequest) -> LocalBoxFuture<'static, Answer>>;
 
-/// Sends requests to an application of its own.
+/// A client with its own application.
 pub(crate) struct Client {
     call: Call,
 }
@@ -99,7 +99,7 @@ impl Client {
         self.send(TestRequest::delete().uri(path)).await
     }
 
-    /// With any body, and without a content type.
+    /// Sends any body, without a content type.
     pub(crate) async fn post(&self, path: &str, body: impl Into<String>) -> Answer {
         self.send(TestRequest::post().uri(path).set_payload(body.into())).await
     }
@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-/// A supervisor and its client; dotted keys are settings over the defaults.
+/// Begins a supervisor and its client; dotted keys override the default settings.
 pub(crate) async fn start(overrides: &[(&str, &str)]) -> (Bench, Client) {
     let bench = Bench::new(overrides).await;
     let client = Client::of(&bench.supervisor).await;

@@ -1,4 +1,4 @@
-//! More connections than there may be.
+//! More connections than are allowed.
 
 use sandglass::runtime::memory::{Point, When};
 
@@ -15,7 +15,7 @@ async fn with_one(connections: usize) -> Wire {
     wire
 }
 
-/// Connections that stay open and ask for nothing more.
+/// Connections that stay open without requests.
 async fn idle(wire: &Wire, count: usize) -> Vec<Socket> {
     let mut sockets = Vec::new();
     for _ in 0..count {
@@ -36,7 +36,7 @@ async fn idle_connections_make_room_for_a_ping_and_the_longest_idle_is_the_first
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     assert_eq!(sockets[0].rest().await, "", "it was closed without a word");
-    // The pings came one after the other and have closed theirs: the last ones are still good.
+    // The pings came one after the other over connections that are closed, so the last ones still work.
     let last = sockets.last_mut().expect("one");
     last.send(HEALTH).await;
     last.until("}").await;

@@ -1,4 +1,4 @@
-//! The specification is true to the letter: a fuzzer that reads it finds no answer that breaks it, and a client that is
+//! The specification is exact: a fuzzer that reads it finds no answer that breaks it, and a client that is
 //! generated from it works. Over a real socket, with tools that `config/setup.sh openapi` installs.
 
 use std::{
@@ -18,7 +18,7 @@ use tokio::process::Command;
 use super::bench::{settings, supervisor, wall_clock};
 
 const KEY: &str = "open-sesame";
-/// Far longer than it takes on a busy machine.
+/// Far longer than the tools take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// A server over the memory adapters.
@@ -29,7 +29,7 @@ struct Served {
 }
 
 async fn serve(overrides: &[(&str, &str)]) -> Served {
-    // What the fuzzer makes shall neither fill the instance nor stay for long.
+    // The fuzzer's sandboxes must neither fill the instance nor stay for long.
     let overrides = [&[("docker.max_sandboxes", "1000000"), ("docker.max_creates", "10000")], overrides].concat();
     let supervisor = supervisor(&settings(&overrides), &MemoryStore::new(), &Memory::without_log(), &wall_clock());
     supervisor.begin().await.expect("the lease is free");
@@ -41,14 +41,14 @@ async fn serve(overrides: &[(&str, &str)]) -> Served {
     Served { url, server: handle, _supervisor: supervisor }
 }
 
-/// Where the build has its own Python programs.
+/// The folder with the Python programs of the tests.
 fn tools() -> PathBuf {
     let here = std::env::current_exe().expect("a path");
     let found = here.ancestors().map(|folder| folder.join("openapi/bin")).find(|folder| folder.is_dir());
     found.expect("the tools for the specification are missing: run 'config/setup.sh openapi'")
 }
 
-/// Runs one of them to its end.
+/// Runs one of them.
 async fn run(program: &str, arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(tools().join(program));
     command.args(arguments).current_dir(folder).kill_on_drop(true);
@@ -62,7 +62,7 @@ fn must_succeed(output: &Output) {
     assert!(output.status.success(), "{}\n{said}\n{complained}", output.status);
 }
 
-/// A folder with the specification as it is served.
+/// A folder with the served specification.
 async fn specified(served: &Served, key: Option<&str>) -> TempDir {
     let request = reqwest::Client::new().get(format!("{}/openapi.json", served.url));
     let answer = request.header("x-api-key", key.unwrap_or_default()).send().await.expect("an answer");
@@ -101,7 +101,7 @@ async fn a_fuzzer_finds_no_answer_that_breaks_the_specification_where_there_is_a
 async fn a_client_that_is_generated_from_the_specification_creates_pings_lists_and_deletes() {
     let served = serve(&[("http.api_key", KEY)]).await;
     let folder = specified(&served, Some(KEY)).await;
-    // Texts are texts, whatever their type is called; and nothing is to be beautified.
+    // Generate plain strings for all types of texts, and do not format the code.
     let metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let config = json!({ "content_type_overrides": { metrics: "text/plain" }, "post_hooks": [] });
     std::fs::write(folder.path().join("config.json"), config.to_string()).expect("written");

@@ -1,4 +1,4 @@
-//! Clients that go away before they are answered.
+//! Clients that disconnect before the answer.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn create(query: &str, body: &str) -> String {
     format!("POST /v1/sandboxes{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The one sandbox that is there, as soon as it is.
+/// Waits for the only sandbox.
 async fn the_one(wire: &Wire) -> SandboxId {
     let deadline = Instant::now() + SOON;
     loop {
@@ -41,7 +41,7 @@ async fn a_sandbox_whose_creator_hangs_up_before_it_knows_the_id_ends_when_its_s
     socket.send(create("", "")).await;
     let id = the_one(&wire).await;
     drop(socket);
-    // Nothing is to happen before the start is done, however long that takes.
+    // Nothing may happen before the start has finished.
     sleep(Duration::from_millis(200)).await;
     wire.until(&id, "pending", |seen| seen["status"] == "pending").await;
     wire.runtime.heal(Point::Ready);

@@ -1,4 +1,4 @@
-//! Whether it is ready, and why not.
+//! Readiness, and its reasons.
 
 use std::{sync::Arc, time::Duration};
 
@@ -150,7 +150,7 @@ async fn a_start_without_store_and_engine_says_since_when_each_is_missing() {
         let since = reason["since"].as_f64().expect("since when");
         assert!((now - since - 60.0).abs() < 1.0, "{part} is down since {since}, and it is {now}");
     }
-    // The engine is no reason to wait.
+    // The engine does not keep the instance from being ready.
     store.heal_all();
     begun.await.expect("no panic").expect("the lease is free");
     tokio::time::sleep(Duration::from_secs(10)).await;

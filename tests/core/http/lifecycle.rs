@@ -1,4 +1,4 @@
-//! Ending, pausing, keeping: what is asked of one sandbox.
+//! Requests about one sandbox: end, pause, resume, keep alive.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     sandboxes.iter().map(|sandbox| sandbox["sandbox_id"].as_str().expect("a text").to_owned()).collect()
 }
 
-/// All pages of a list, and how long each was.
+/// Reads all pages of a list, and returns the lengths of the pages, too.
 async fn pages(client: &Client, query: &str) -> (Vec<String>, Vec<usize>) {
     let (mut all, mut lengths, mut cursor) = (Vec::new(), Vec::new(), String::new());
     loop {

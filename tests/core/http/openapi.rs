@@ -1,4 +1,4 @@
-//! The specification says what is there, and all of it.
+//! The specification describes all routes, and only those.
 
 use std::collections::BTreeSet;
 

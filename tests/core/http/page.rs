@@ -1,4 +1,4 @@
-//! The pages: what browsers are told about them.
+//! The headers of the pages.
 
 use actix_web::{
     http::{Method, header},

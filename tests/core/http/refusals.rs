@@ -1,4 +1,4 @@
-//! What the HTTP library refuses by itself, before any handler hears of it.
+//! Requests that the HTTP library refuses before any handler.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::wire::Wire;
 
-/// An answer in the one shape: its status, and its error.
+/// The status and error of an answer, which has to have the shape of all errors.
 fn refusal(answer: &str) -> (u16, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -74,7 +74,7 @@ async fn what_was_answered_before_a_refusal_stays_as_it_is() {
     let at = answers[1..].find("HTTP/1.1 ").expect("two answers") + 1;
     assert!(answers.starts_with("HTTP/1.1 200 OK\r\n") && answers[..at].ends_with('}'), "{answers}");
     assert_eq!(refusal(&answers[at..]), (400, "invalid_request".into()), "{answers}");
-    // The same on a connection that was used before.
+    // The same on a connection that was used already.
     let mut socket = wire.connect().await;
     socket.send("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
     socket.until("}").await;

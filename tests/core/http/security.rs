@@ -1,4 +1,4 @@
-//! Who may ask, and what every answer says to browsers.
+//! Authorization, and the headers of all answers.
 
 use actix_web::{
     http::{Method, header},
@@ -15,7 +15,7 @@ async fn with_a_key_configured_everything_but_health_and_pages_needs_it() {
     let (_bench, client) = start(&[KEY]).await;
     for (path, methods) in ROUTES {
         for method in *methods {
-            // The body of a stream never ends; whoever answers GET answers HEAD.
+            // The body of a stream never ends, so ask for its headers only.
             let method = if *path == "/v1/events" { "HEAD" } else { method };
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let path = path.replace("{id}", "nobody").replace("{name}", "main.js");

@@ -1,4 +1,4 @@
-//! The status stream: what it tells, in which order, and to whom.
+//! The status stream: its events, their order, and its filters.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_stream_greets_tells_what_is_there_and_then_everything_that_happens() 
     assert_eq!(removed["sandbox"]["reason"], "idle");
     let ended = watcher.known.borrow().last("status", "new").cloned().expect("told");
     assert_eq!((&ended["from"], &ended["sandbox"]["status"]), (&json!("running"), &json!("terminating")));
-    // An hour later nothing is known of it, and whoever watches knows that.
+    // An hour later the sandbox is forgotten, and watchers are told.
     watcher.until_told("forgotten", "new").await;
     assert!(!watcher.known.borrow().sandboxes.contains_key("new"));
 }
@@ -102,7 +102,7 @@ async fn an_end_is_warned_of_in_time_to_ping_once_for_each_deadline() {
     watcher.until("the snapshot", |known| known.messages.len() == 2).await;
     create(&client, "long", 600.0).await;
     create(&client, "short", 20.0).await;
-    // Somebody who pings whenever it is warned keeps it for ever.
+    // A client that pings at each warning keeps the sandbox.
     for round in 1..=3 {
         watcher.until(&format!("warning {round}"), |known| known.count("expiring", "short") == round).await;
         let warning = watcher.known.borrow().last("expiring", "short").cloned().expect("told");
@@ -223,7 +223,7 @@ async fn a_filtered_stream_tells_only_what_is_wanted_and_when_that_leaves() {
     ping(&client, "mine").await;
     ping(&client, "team").await;
     client.post("/v1/sandboxes/mine/pause", "").await.must_succeed(200);
-    // It is told that it left: its status is not running any more.
+    // The watcher is told that the sandbox is no longer running.
     let left = running.until_told("status", "mine").await;
     assert_eq!((&left["from"], &left["sandbox"]["status"]), (&json!("running"), &json!("paused")));
     by_id.until_told("status", "mine").await;
@@ -233,7 +233,7 @@ async fn a_filtered_stream_tells_only_what_is_wanted_and_when_that_leaves() {
         let known = watcher.known.borrow();
         assert!(known.messages.iter().all(|message| message["sandbox"]["sandbox_id"] != other));
     }
-    // What the team's watcher was not told of, the pause of the other one, is behind it all the same.
+    // The watcher's position is also behind the event that its filter left out.
     let told = by_team.known.borrow().messages.iter().filter_map(|message| message["seq"].as_u64()).max();
     assert_eq!(told, by_id.known.borrow().messages.iter().filter_map(|message| message["seq"].as_u64()).max());
 }

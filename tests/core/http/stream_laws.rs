@@ -1,4 +1,4 @@
-//! The law of the status stream, over random histories.
+//! The laws of the status stream, over random histories.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::{
     watcher::{Watcher, lasting},
 };
 
-/// Something that happens in a busy run.
+/// An event of a random history.
 #[derive(Clone, Debug)]
 enum Step {
     Create(u8, u16),
@@ -32,9 +32,9 @@ enum Step {
     Passes(u32),
     RemovalsFail(bool),
     WallClockSet(i64),
-    /// A watcher loses its connection, and comes back.
+    /// A watcher loses its connection and reconnects.
     Reconnect(u8),
-    /// A watcher loses its connection, and comes back only at the end.
+    /// A watcher loses its connection and reconnects only at the end.
     StaysAway(u8),
 }
 
@@ -60,10 +60,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..70)
 }
 
-/// What a watcher asks for, what a list has to be asked for to show the same, and whose ids that is.
+/// A watcher's filter, the list's query with the same filter, and a predicate of the same ids.
 type Wish = (&'static str, &'static str, &'static [&'static str]);
 
-/// Among them one that takes everything, and some whose filters keep most from them.
+/// One watcher without a filter, and some whose filters leave most out.
 const WISHES: [Wish; 6] = [
     ("status=all", "status=all", &[]),
     ("", "", &[]),
@@ -73,7 +73,7 @@ const WISHES: [Wish; 6] = [
     ("status=failed,terminated", "status=failed,terminated", &[]),
 ];
 
-/// What the supervisor knows of it.
+/// The supervisor's current list.
 async fn truth(client: &Client, (_, query, ids): Wish) -> BTreeMap<String, Value> {
     let listed = client.get(&format!("/v1/sandboxes?{query}&limit=1000")).await;
     let sandboxes = listed.must_succeed(200).json["sandboxes"].as_array().expect("a list").iter().map(lasting);
@@ -83,7 +83,7 @@ async fn truth(client: &Client, (_, query, ids): Wish) -> BTreeMap<String, Value
 
 async fn do_step(step: &Step, bench: &Bench, client: &Client) {
     let name = |which: &u8| format!("s{which}");
-    // Whatever the answers are: what counts is that everybody knows the outcome.
+    // The answers do not matter, only that all watchers learn the outcome.
     let post = async |which: &u8, call: &str, body: String| {
         client.post(&format!("/v1/sandboxes/{}/{call}", name(which)), body).await;
     };
@@ -117,7 +117,7 @@ async fn do_step(step: &Step, bench: &Bench, client: &Client) {
 }
 
 async fn everybody_knows_in_the_end(steps: &[Step]) {
-    // A history that is short enough for watchers to fall out of it, and a retention that is over before the end.
+    // A history so short that watchers fall behind it, and a retention that ends before the test does.
     let (bench, client) = start(&[
         ("http.stream_history", "16"),
         ("lifecycle.retention", "40"),

@@ -1,5 +1,5 @@
-//! What one client writes never keeps another one from reading: it is checked to the bottom when it comes in, and mended on
-//! its way out where it is in a record already.
+//! Texts of one client never break the answers to another: they are checked when they come in, and those already in
+//! records are repaired on their way out.
 
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ async fn a_parameter_that_is_no_text_is_refused() {
     client.get("/v1/sandboxes/%ED%A0%80").await.must_be(400, "invalid_id");
 }
 
-/// A record as earlier versions, or the reference system, may have left it.
+/// A record that earlier versions or the reference system may have left.
 const BROKEN: &str = r#"{"status":"running","base_url":"http://127.0.0.1:1","created_at":1799999999,"last_activity_at":1799999999,
     "expires_at":1800003600,"idle_timeout":3600,"v":1,"user_id":"u\ud800",
     "metadata":{"a":["\ud800x",{"\udfff":1e999}],"fine":"\ud83d\ude00","big":123456789012345678901234567890}}"#;
@@ -91,7 +91,7 @@ async fn a_record_that_breaks_readers_is_answered_in_a_form_that_does_not() {
     let watcher = Watcher::start(&bench.supervisor, "");
     watcher.until("the snapshot", |known| known.sandboxes.contains_key("old")).await;
     assert_eq!(watcher.known.borrow().sandboxes["old"]["metadata"], mended);
-    // Whatever is written again is written as it was.
+    // Records are written again unchanged.
     client.post("/v1/sandboxes/old/keep-alive", "").await.must_succeed(200);
     assert_eq!(watcher.until_told("activity", "old").await["sandbox"]["user_id"], "u\u{fffd}");
     let kept = String::from_utf8(bench.store.record(id("old").as_str()).expect("a record")).expect("UTF-8");

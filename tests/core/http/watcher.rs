@@ -1,4 +1,4 @@
-//! A client of the status stream that keeps what it was told, over server-sent events and without a network.
+//! A client of the status stream that keeps its state, over server-sent events and without a network.
 
 use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use actix_web::{
 use sandglass::supervisor::Supervisor;
 use serde_json::Value;
 
-/// What a client knows.
+/// The state of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) sandboxes: BTreeMap<String, Value>,
@@ -24,7 +24,7 @@ pub(crate) struct Known {
     query: String,
 }
 
-/// A client that reads, until it is dropped.
+/// A client that reads until it is dropped.
 pub(crate) struct Watcher {
     pub(crate) known: Rc<RefCell<Known>>,
     task: Option<JoinHandle<()>>,
@@ -44,7 +44,7 @@ impl Watcher {
         watcher
     }
 
-    /// Loses its connection, and keeps what it knew.
+    /// Disconnects, and keeps its state.
     pub(crate) fn disconnect(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -55,7 +55,7 @@ impl Watcher {
         self.task.is_none()
     }
 
-    /// Comes back with what it knew.
+    /// Reconnects with its state.
     pub(crate) fn reconnect(&mut self, supervisor: &Arc<Supervisor>) {
         self.disconnect();
         let (supervisor, kept) = (supervisor.clone(), self.known.clone());
@@ -80,7 +80,7 @@ impl Watcher {
         }));
     }
 
-    /// Waits, in virtual time, until `condition` holds.
+    /// Waits in virtual time until `condition` holds.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Known) -> bool) {
         for _ in 0..500_000 {
             if condition(&self.known.borrow()) {
@@ -104,7 +104,7 @@ impl Known {
         self.messages.iter().rev().find(is_it)
     }
 
-    /// How many events of this kind there were about a sandbox.
+    /// The number of events of this kind about a sandbox.
     pub(crate) fn count(&self, change: &str, id: &str) -> usize {
         let is_it = |message: &&Value| message["change"] == change && message["sandbox"]["sandbox_id"] == id;
         self.messages.iter().filter(is_it).count()
@@ -167,7 +167,7 @@ impl Known {
         }
     }
 
-    /// What has left the statuses that were asked for is told of once more.
+    /// A sandbox that leaves the filter's statuses is reported once more.
     fn wants(&self, status: &Value) -> bool {
         let statuses = self.query.split('&').find_map(|part| part.strip_prefix("status="));
         statuses.is_none_or(|all| all == "all" || all.split(',').any(|word| status == word))
@@ -179,7 +179,7 @@ impl Known {
     }
 }
 
-/// Without what changes by itself as time goes by.
+/// Removes the fields that change as time passes.
 pub(crate) fn lasting(sandbox: &Value) -> Value {
     let mut sandbox = sandbox.clone();
     let fields = sandbox.as_object_mut().expect("an object");

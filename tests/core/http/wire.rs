@@ -24,7 +24,7 @@ use tokio::{
 
 use super::bench::{id, settings, supervisor, wall_clock};
 
-/// How long a busy machine may take for what happens at once.
+/// How long a busy machine may take for an immediate effect.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A served supervisor over memory, in real time.
@@ -37,7 +37,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// With one worker, and at most so many connections; dotted keys are settings over the defaults.
+    /// Serves with one worker and this limit of connections; dotted keys override the default settings.
     pub(crate) async fn start(connections: usize, overrides: &[(&str, &str)]) -> Self {
         let runtime = Memory::new();
         let supervisor = supervisor(&settings(overrides), &MemoryStore::new(), &runtime, &wall_clock());
@@ -49,19 +49,19 @@ impl Wire {
         Self { supervisor, runtime, address, handle, running: tokio::spawn(server) }
     }
 
-    /// A connection of a test's own.
+    /// Opens a connection.
     pub(crate) async fn connect(&self) -> Socket {
         Socket(TcpStream::connect(self.address).await.expect("a connection"))
     }
 
-    /// Sends this over a connection of its own and reads until the server closes it.
+    /// Sends this over a new connection and reads until the server closes it.
     pub(crate) async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut socket = self.connect().await;
         socket.send(bytes).await;
         socket.rest().await
     }
 
-    /// The one sandbox that is, or has been there, when it fits.
+    /// Waits until the only sandbox, ended or not, fits.
     pub(crate) async fn until(&self, id: &SandboxId, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let (client, url) = (Client::new(), format!("http://{}/v1/sandboxes/{id}", self.address));
         let deadline = Instant::now() + SOON;
@@ -83,7 +83,7 @@ impl Wire {
     }
 }
 
-/// A client that knows nothing of HTTP.
+/// A client of raw bytes.
 pub(crate) struct Socket(pub(crate) TcpStream);
 
 impl Socket {
@@ -91,7 +91,7 @@ impl Socket {
         self.0.write_all(bytes.as_ref()).await.expect("the bytes are taken");
     }
 
-    /// All that comes until the other side closes.
+    /// Reads until the server closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut all = Vec::new();
         timeout(SOON, self.0.read_to_end(&mut all)).await.expect("it is closed").expect("it is readable");
@@ -148,18 +148,18 @@ async fn who_sends_far_too_much_is_told_so_and_not_cut_off() {
 async fn a_ping_over_http_1_0_is_a_ping() {
     let wire = Wire::start(64, &[]).await;
     wire.exchange("POST /v1/sandboxes HTTP/1.0\r\nContent-Length: 13\r\n\r\n{\"id\": \"one\"}").await;
-    // What a proxy sends unless it is told otherwise.
+    // The headers that proxies send by default.
     let ping = "POST /v1/sandboxes/one/activity HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let answer = wire.exchange(ping).await;
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.contains(r#""sandbox_id":"one""#), "{answer}");
-    // However it comes, and whatever its client would like.
+    // In any encoding of the body, with any connection header.
     let mut socket = wire.connect().await;
     socket.0.set_nodelay(true).expect("an option of the socket");
     let kept = ping.replace("close", "keep-alive");
     for (sent, byte) in kept.bytes().enumerate() {
         socket.send([byte]).await;
         if sent == 3 {
-            // The server has to see a part of it alone once.
+            // The server has to see a part alone first.
             sleep(Duration::from_millis(50)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The connection breaks, and comes back by itself.
+//! The connection breaks and is restored by the page itself.
 
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
 #[tokio::test]
 async fn after_kill_minus_nine_the_page_recovers_without_a_reload_and_shows_what_is_true_then() {
     let (directory, corner) = (tempfile::tempdir().expect("a directory"), Corner::new().await);
-    // What is missing after a restart counts as gone only when clients could have come back.
+    // Missing containers count as gone only after clients had time to come back.
     let soon = ["--set", "lifecycle.restart_grace=1", "--set", "docker.reconcile_interval=1"];
     let arguments = [&["--prefix", corner.prefix.as_str()], soon.as_slice()].concat();
     let program = Program::serve(directory.path(), &arguments).await;
@@ -45,7 +45,7 @@ async fn after_kill_minus_nine_the_page_recovers_without_a_reload_and_shows_what
     page.end(&[Allowed::Unreachable, Allowed::Status(503)]).await;
 }
 
-/// Notes where websockets lead and what they bring, and lets a test cut them.
+/// Records the URLs and messages of websockets, and lets a test close them.
 const WATCHED: &str = "
     window.sockets = [];
     window.WebSocket = class extends WebSocket {
@@ -67,7 +67,7 @@ async fn a_broken_connection_is_resumed_where_it_broke_with_exactly_what_was_mis
     page.goto("/").await;
     page.until_live().await;
     page.until_row("before", "running").await;
-    // It asks first whether it may come, and is held there: otherwise it would be back before anything could be missed.
+    // Hold up the page's first request, or it would reconnect before it could miss anything.
     let hold = "const { fetch } = window; const held = new Promise((go) => { window.letGo = go; }); \
          window.fetch = (...request) => held.then(() => fetch(...request));";
     page.run(hold).await;

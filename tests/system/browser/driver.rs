@@ -1,4 +1,4 @@
-//! A browser of a test's own: chromedriver, and the Chromium that it starts, both gone when the test is done.
+//! A browser for one test: chromedriver and the Chromium that it starts, both ended with the test.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -20,14 +20,14 @@ use crate::support::quiet::Noise;
 const HOW_TO_GET_A_BROWSER: &str = "this test needs Chromium and its driver: `make test` sets both up on Debian and Ubuntu; \
      by hand: install chromium and chromium-driver, with `chromedriver` in the PATH";
 
-/// How long a driver may take until it answers.
+/// How long chromedriver may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A browser with an empty profile.
 pub(crate) struct Browser {
     pub(crate) client: Client,
     driver: Driver,
-    /// The browser's own process, which outlives a driver that is killed.
+    /// The browser's process, which outlives a driver that is killed.
     process: Option<Pid>,
     session: String,
     http: reqwest::Client,
@@ -42,10 +42,10 @@ struct Driver {
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts a driver.
     ///
     /// # Panics
-    /// When there is none, with the sentence that says how to get it.
+    /// Without chromedriver, with how to get it.
     pub(crate) async fn start() -> Self {
         let noise = Noise::begin();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -82,12 +82,12 @@ impl Browser {
         Self { client, driver, process, session, http, _profile: profile, _noise: noise }
     }
 
-    /// A command of Chromium's own debugging protocol.
+    /// Sends a command of Chromium's debugging protocol.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.command("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
     }
 
-    /// What has been written to the console since the last look, with its level.
+    /// The console's new messages, with their levels.
     pub(crate) async fn console(&self) -> Vec<(String, String)> {
         let entries = self.command("se/log", json!({"type": "browser"})).await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -95,7 +95,7 @@ impl Browser {
         entries.map(|entry| (text(&entry["level"]), text(&entry["message"]))).collect()
     }
 
-    /// A command that is the driver's own.
+    /// Sends a command of the driver.
     async fn command(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/session/{}/{path}", self.driver.url, self.session);
         let answer = self.http.post(url).body(body.to_string()).send().await.expect("the driver answers");
@@ -116,7 +116,7 @@ impl Drop for Browser {
 
 impl Driver {
     async fn start(http: &reqwest::Client) -> Self {
-        // It cannot be told to take a free port and say which, so that one is found for it; whoever is faster has it.
+        // chromedriver cannot report a port of its choice, so find a free one; another process may take it first.
         for _ in 0..5 {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
             let port = free.local_addr().expect("its address").port();

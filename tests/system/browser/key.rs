@@ -1,4 +1,4 @@
-//! The API key is asked for where one is configured, and kept for the tab only.
+//! The page asks for the API key if one is configured, and keeps it for the tab only.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn the_key_is_asked_for_until_it_is_right_and_kept_for_this_tab_only() {
     assert_eq!(page.value("document.getElementById('key').open").await, json!(false));
     page.must_not_have_reloaded().await;
 
-    // It stays where it is, and nowhere else.
+    // The key is kept there and nowhere else.
     assert_eq!(page.text("sessionStorage.getItem('sandglass.key')").await, KEY);
     assert_eq!(page.value("[localStorage.length, document.cookie]").await, json!([0, ""]));
     assert!(!page.text("document.documentElement.outerHTML + location.href").await.contains(KEY));

@@ -1,4 +1,4 @@
-//! Sandboxes come, are used, and go; the page shows it by itself. The real binary on real Docker.
+//! The page follows the life of sandboxes, with the real binary on real Docker.
 
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
     program::Program,
 };
 
-/// The real binary on a file of the test's own.
+/// The real binary on a temporary file.
 async fn serve(directory: &TempDir, corner: &Corner) -> Program {
     Program::serve(directory.path(), &["--prefix", corner.prefix.as_str()]).await
 }
@@ -20,7 +20,7 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory of the test's own")
 }
 
-/// Waits until the interface says so of a sandbox; what it says then.
+/// Waits until the interface's answer about a sandbox fits, and returns it.
 async fn until(program: &Program, id: &str, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     let deadline = Instant::now() + SOON;
     loop {

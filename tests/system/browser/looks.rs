@@ -1,4 +1,4 @@
-//! How it looks: pictures for people, and what can be said of them without eyes.
+//! The look of the page: pictures for people, and checks that need no eyes.
 
 use sandglass::runtime::memory::{Point, When};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::{
     page::{Page, row, share},
 };
 
-/// A host on a usual day.
+/// A host with usual sandboxes.
 async fn usual_day() -> InMemory {
     let sandglass = InMemory::start(&[]).await;
     let teams = ["search", "infra", "growth"];
@@ -116,7 +116,7 @@ async fn everything_that_can_be_pressed_says_what_it_does_and_every_picture_is_d
     let undescribed = "[...document.querySelectorAll('img, svg')].filter((picture) => !(picture.ariaHidden === 'true' || \
         picture.hasAttribute('alt') || (picture.getAttribute('role') === 'img' && picture.ariaLabel))).map((picture) => picture.outerHTML)";
     assert_eq!(page.value(undescribed).await, json!([]));
-    // The drawing is brought up to date now and then.
+    // The drawing is updated only now and then.
     page.until("the chart says it too", "document.querySelector('#chart svg').ariaLabel.includes('9 sandboxes now')")
         .await;
     page.end(&[]).await;

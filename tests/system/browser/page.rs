@@ -1,4 +1,4 @@
-//! The page as a test sees it: what is written there, and what can be pressed.
+//! The page as tests use it: its texts and its buttons.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,17 +8,17 @@ use tokio::time::{Instant, sleep};
 
 use super::driver::Browser;
 
-/// How long a busy machine may take to show what has happened.
+/// How long a busy machine may take to show a change.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// What the console may say in a test that takes something away from the page on purpose. The browser itself writes these.
+/// Errors that the browser logs to the console when a test causes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// Nobody listens any more, or the connection broke.
+    /// The server is down, or the connection broke.
     Unreachable,
     /// An answer with this status.
     Status(u16),
-    /// A test keeps it from loading something.
+    /// The test blocks a request.
     Blocked,
     /// The network of the host has changed, since somewhere a container started or ended: the browser drops what it is
     /// loading then. Any test may meet that, and the page has to come through.
@@ -40,7 +40,7 @@ impl Page {
         page
     }
 
-    /// The browser, before it opens anything.
+    /// The browser with an empty page.
     pub(crate) async fn blank(url: &str) -> Self {
         let page = Self { browser: Browser::start().await, url: url.to_owned(), ended: false };
         page.resize(1360, 860).await;
@@ -51,11 +51,11 @@ impl Page {
     pub(crate) async fn goto(&self, path: &str) {
         self.browser.client.goto(&format!("{}{path}", self.url)).await.expect("the page opens");
         self.until("the page is loaded", "document.body?.dataset.loaded !== undefined").await;
-        // Whatever survives is the same page: a reload would take it away.
+        // A reload would remove this mark.
         self.run("window.sameAsBefore = true").await;
     }
 
-    /// Opens the dashboard, and waits until it has heard of everything.
+    /// Opens the dashboard, and waits until it has the whole snapshot.
     pub(crate) async fn live(url: &str) -> Self {
         let page = Self::open(url).await;
         page.until_live().await;
@@ -68,7 +68,7 @@ impl Page {
         self.until("the page is live", live).await;
     }
 
-    /// Whether it has been the same page all the time.
+    /// Whether the page was never reloaded.
     pub(crate) async fn must_not_have_reloaded(&self) {
         assert_eq!(self.value("window.sameAsBefore").await, json!(true), "the page was loaded again");
     }
@@ -80,7 +80,7 @@ impl Page {
         self.browser.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// What the system prefers: `light` or `dark`, and `reduce` or `no-preference` for motion.
+    /// Sets the system's preferences: `light` or `dark`, and `reduce` or `no-preference` for motion.
     pub(crate) async fn look(&self, scheme: &str, motion: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
@@ -94,7 +94,7 @@ impl Page {
         self.browser.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// What an expression is.
+    /// Evaluates an expression.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         self.run(&format!("return {expression}")).await
     }
@@ -126,7 +126,7 @@ impl Page {
         }
     }
 
-    /// Waits until a sandbox's row is there, and its status is this.
+    /// Waits until a sandbox has a row with this status.
     pub(crate) async fn until_row(&self, id: &str, status: &str) {
         let what = format!("{id} is shown as {status}");
         self.until(&what, &format!("{}?.querySelector('.status .word').textContent === '{status}'", row(id))).await;
@@ -137,7 +137,7 @@ impl Page {
         self.until(&format!("{id} is gone"), &format!("{} === null", row(id))).await;
     }
 
-    /// Waits until the log of ends says of a sandbox what it is to say.
+    /// Waits until the log of ends has this text about a sandbox.
     pub(crate) async fn until_ended(&self, id: &str, reason: &str) {
         let line = format!("document.querySelector('#ends li[data-id=\"{id}\"] .reason')");
         let what = format!("{id} is in the log of ends: {reason}");
@@ -153,13 +153,13 @@ impl Page {
         found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
-    /// Presses a button, as a person would: it has to be there and not be covered.
+    /// Presses a button, which has to be visible and not covered.
     pub(crate) async fn press(&self, selector: &str) {
         let pressed = self.element(selector).await.click().await;
         pressed.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
-    /// Presses one of a row's buttons: `keep`, `pause`, `end`; or `name`, which opens the details.
+    /// Presses a button of a row: `keep`, `pause`, `end`, or `name`, which opens the details.
     pub(crate) async fn press_in_row(&self, id: &str, button: &str) {
         self.press(&format!("#rows tr[data-id=\"{id}\"] .{button}")).await;
     }
@@ -168,13 +168,13 @@ impl Page {
         self.element(selector).await.send_keys(text).await.expect("the keys are taken");
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys in the element with the focus.
     pub(crate) async fn keys(&self, keys: &str) {
         let focused = self.browser.client.active_element().await.expect("a focus");
         focused.send_keys(keys).await.expect("the keys are taken");
     }
 
-    /// The ids of the rows in sight, from the top down.
+    /// The ids of the visible rows, from the top down.
     pub(crate) async fn ids(&self) -> Vec<String> {
         let ids = self.value("[...document.querySelectorAll('#rows tr')].map((row) => row.dataset.id)").await;
         ids.as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned()).collect()
@@ -188,7 +188,7 @@ impl Page {
         fs::write(folder.join(format!("{name}.png")), picture).expect("it is written");
     }
 
-    /// The end: nothing was logged as an error, but for what a test provokes.
+    /// Ends the test: no errors were logged but those that the test caused.
     pub(crate) async fn end(mut self, allowed: &[Allowed]) {
         self.ended = true;
         let wrong: Vec<_> = self.browser.console().await;

@@ -12,10 +12,10 @@ use super::{
     page::{Page, SOON},
 };
 
-/// A name that leads here in any browser, and that the application is not addressed by.
+/// A host name that browsers resolve to this host, and that the application does not know.
 const NAME: &str = "sand.localhost";
 
-/// The example for nginx, for other addresses.
+/// The example configuration for nginx, with other addresses.
 fn recommended(port: u16, application: &str) -> String {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/nginx.conf");
     let lines = std::fs::read_to_string(example).expect("the example");
@@ -37,10 +37,10 @@ async fn below_a_path_and_under_a_name_of_the_proxy_s_the_page_lives_and_acts() 
     let page = Page::live(&format!("{origin}/sand")).await;
     let command = page.text("document.querySelector('#blank pre').textContent").await;
     assert!(command.contains(&format!(" {origin}/sand/v1/sandboxes ")), "{command}");
-    // It hears of things, over the websocket.
+    // The page gets events over the websocket.
     sandglass.create(&json!({"id": "seen", "idle_timeout": 3600})).await;
     page.until_row("seen", "running").await;
-    // And does things.
+    // The page's buttons work.
     page.press_in_row("seen", "pause").await;
     page.until_row("seen", "paused").await;
     page.must_not_have_reloaded().await;
@@ -74,7 +74,7 @@ async fn an_nginx_that_is_told_nothing_else_passes_creates_pings_and_events_on()
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let created = client.post(url("/v1/sandboxes")).body(r#"{"id": "one"}"#).send().await.expect("an answer");
     assert_eq!(created.status(), 201);
-    // Without a body, a body's length is what nginx leaves out.
+    // nginx leaves out the length of an empty body.
     let pinged = client.post(url("/v1/sandboxes/one/activity")).send().await.expect("an answer");
     assert_eq!(pinged.status(), 200);
     let pinged: Value = serde_json::from_str(&pinged.text().await.expect("a body")).expect("JSON");

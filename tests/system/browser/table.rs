@@ -1,4 +1,4 @@
-//! The table: what is shown of it, in which order, and that it stays usable however much there is.
+//! The table: its filter, its order, and its speed with thousands of rows.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn the_filter_shows_what_it_asks_for_and_the_order_is_the_one_chosen() {
     for (id, idle_timeout, team) in [("b-first", 300, "search"), ("a-second", 100, "search"), ("c-third", 200, "infra")]
     {
         sandglass.create(&json!({"id": id, "idle_timeout": idle_timeout, "metadata": {"team": team}})).await;
-        // Times of creation are what the first order goes by.
+        // Rows are ordered by their time of creation at first.
         sleep(Duration::from_millis(5)).await;
     }
     let page = Page::live(&sandglass.url).await;
@@ -49,7 +49,7 @@ async fn the_filter_shows_what_it_asks_for_and_the_order_is_the_one_chosen() {
     assert_eq!(page.ids().await, ["c-third"]);
     page.press("#groups [data-group=running]").await;
     assert_eq!(page.ids().await, ["a-second", "b-first"]);
-    // A new one that fits shows up among them, one that does not, does not.
+    // A new sandbox appears only if it matches the filter.
     sandglass.create(&json!({"id": "d-fourth", "idle_timeout": 50})).await;
     page.until_row("d-fourth", "running").await;
     sandglass.post("/v1/sandboxes/d-fourth/pause", &Value::Null).await;
@@ -89,7 +89,7 @@ async fn hostile_values_are_shown_as_text_and_nothing_of_them_runs() {
     page.end(&[]).await;
 }
 
-/// How many rows a page of this height may keep, whatever there is.
+/// How many rows the page may keep in its document at most.
 const FEW: f64 = 60.0;
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn five_thousand_sandboxes_stay_usable_since_only_what_is_in_sight_is_draw
          return last.getBoundingClientRect().bottom <= scroller.getBoundingClientRect().bottom + 1 })()";
     assert_eq!(page.value(in_sight).await, json!(true), "the last one can be seen whole");
 
-    // Everything is used at once: 5,000 events, and one row of them is in sight and says so.
+    // All 5,000 sandboxes are used at once, and the visible row shows it.
     let ids: Vec<_> = bodies.iter().map(|body| body["id"].clone()).collect();
     sandglass.post("/v1/activity", &json!({"ids": ids})).await;
     page.until(
@@ -159,7 +159,7 @@ async fn the_table_is_one_stop_for_the_tab_key_and_arrows_move_within_it() {
     page.keys(escape).await;
     page.until("they are closed", "!document.getElementById('details').open").await;
     assert_eq!(page.text(focused).await, "k-00 Details of k-00", "the focus is back where it was");
-    // What has the focus ends: the focus goes to what takes its place, and is not lost.
+    // The focused row ends, and the focus moves to the row that takes its place.
     let focused_row = "document.activeElement.closest('#rows tr')?.dataset.id";
     sandglass.delete("/v1/sandboxes/k-00").await;
     page.until_no_row("k-00").await;

@@ -1,4 +1,4 @@
-//! What goes wrong is in sight, with its reason, for as long as it lasts.
+//! Troubles are visible, with their reasons, for as long as they last.
 
 use sandglass::{
     ports::runtime::RuntimeError,

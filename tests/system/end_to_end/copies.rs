@@ -1,4 +1,4 @@
-//! Images that are made of a sandbox's container pass its labels on: containers of such an image are their owner's.
+//! Images that are made of a sandbox's container pass its labels on to other containers, which are left alone.
 
 use std::{path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{docker::Corner, program::Program};
 
-/// Everything that a user makes of a sandbox's container.
+/// The containers that a user makes from a sandbox's container.
 struct Copies {
     ids: Vec<String>,
 }
@@ -76,7 +76,7 @@ async fn containers_of_an_image_that_was_made_of_a_sandbox_are_their_owners() {
         assert_eq!(told, 1, "{log}");
     }
 
-    // The store's file is lost: the sandbox's own container comes back by its labels, and no other.
+    // Without the store's file, only the sandbox's own container is adopted.
     program.kill().await;
     std::fs::remove_dir_all(directory.path().join(".sandglass")).expect("the store's directory is there");
     program = serve(directory.path(), &corner).await;

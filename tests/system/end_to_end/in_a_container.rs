@@ -1,4 +1,4 @@
-//! Sandglass itself in a container, beside its sandboxes on a network of their own.
+//! Sandglass itself in a container, on a network with its sandboxes.
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -26,7 +26,7 @@ fn mounts() -> Vec<String> {
     mounts
 }
 
-/// Runs Sandglass in a container on `network`; its URL.
+/// Runs Sandglass in a container on `network`, and returns its URL.
 async fn serve(corner: &Corner, network: &Network) -> String {
     let variables = [
         ("SANDGLASS_HTTP__BIND", "0.0.0.0:8080"),
@@ -74,7 +74,7 @@ async fn sandglass_in_a_container_reaches_its_sandboxes_over_their_network() {
     let create = client.post(format!("{url}/v1/sandboxes")).bearer_auth(API_KEY).body(request.to_string());
     let answer = create.send().await.expect("it answers");
     let created: Value = answer.json().await.expect("JSON");
-    // It has become ready: that port was asked from inside the other container.
+    // It became ready, so Sandglass reached its port from the other container.
     assert_eq!(created["status"], "running", "{created}");
     let base_url = created["base_url"].as_str().expect("an address");
     assert!(base_url.ends_with(":80") && !base_url.contains("127.0.0.1"), "{base_url}");

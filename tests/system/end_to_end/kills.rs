@@ -1,4 +1,4 @@
-//! Killed again and again.
+//! `kill -9`, again and again.
 
 use std::time::Duration;
 

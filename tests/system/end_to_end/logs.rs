@@ -1,4 +1,4 @@
-//! A log that nobody can write or nobody reads costs lines, and nothing else (`design::security::logs`).
+//! A log that cannot be written, or is not read, loses lines and does no other harm (`design::security::logs`).
 
 use std::{
     io::Read,
@@ -23,7 +23,7 @@ fn full() -> Stdio {
     std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full").into()
 }
 
-/// A sandbox is made, lives as long as it is pinged, and ends; then the program ends as it should.
+/// Expects that a sandbox lives while it is pinged and then ends, and that the program stops cleanly.
 async fn must_work(mut program: Program, corner: &Corner) {
     let id = corner.prefix.as_str();
     program.create(&json!({"id": id, "idle_timeout": IDLE_TIMEOUT.as_secs()})).await;
@@ -66,7 +66,7 @@ async fn a_reader_of_the_log_that_does_not_read_keeps_nobody_waiting() {
     let arguments = ["--prefix", corner.prefix.as_str(), "--set", "log.level=trace"];
     let (_reader, writer) = std::io::pipe().expect("a pipe");
     let program = Program::serve_telling(writer.into(), directory.path(), &arguments).await;
-    // More than any pipe holds.
+    // More than a pipe holds.
     for _ in 0..1_000 {
         program.get("/v1/sandboxes/nobody").await;
     }
@@ -84,7 +84,7 @@ fn what_a_command_ends_with_does_not_depend_on_who_can_read_it() {
     assert_eq!(code(&["serve", "--set", "a.b=c"], Stdio::null()), Some(2));
     assert_eq!(code(&["no-such-command"], Stdio::null()), Some(2));
     assert_eq!(code(&["serve", "--bind", "192.0.2.1:1", "--set", "http.api_key=k"], Stdio::null()), Some(1));
-    // What was asked for and cannot be printed is a failure; a reader that has enough is none.
+    // Output that cannot be written is a failure, unless the reader has closed it.
     assert_eq!(code(&["serve", "--manual"], full()), Some(1));
     assert_eq!(code(&["drill", "--list"], full()), Some(1));
     let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -1,4 +1,4 @@
-//! The real binary, on real Docker and real Redis: what has to hold for whoever uses it.
+//! The real binary on real Docker and real Redis, as users run it.
 
 mod copies;
 mod in_a_container;
@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// How long a busy machine may take beside what is measured.
+/// How much longer a busy machine may take.
 const SLACK: Duration = Duration::from_secs(5);
 
 fn directory() -> TempDir {
@@ -72,7 +72,7 @@ async fn a_passed_active_timeout_deactivates_until_keep_alive_and_ends_only_wher
     assert_eq!((resumed.status, &resumed.body["status"]), (200, &json!("running")));
 }
 
-/// A record of ours, for a sandbox that runs without a container: what is tested is not the engine.
+/// A record of a running sandbox without a container, for tests that do not need the engine.
 fn record(id: &str, now: f64, idle_timeout: f64) -> String {
     json!({
         "sandbox_id": id, "container_name": format!("sandglass-{id}"), "base_url": null, "status": "running",
@@ -146,7 +146,7 @@ async fn a_foreign_container_of_our_name_is_never_touched() {
     let id = SandboxId::parse(&corner.prefix).expect("an id");
     let name = container_name(&corner.prefix, &id);
     let foreign = corner.put(&name, &[("somebody", "else")]).await;
-    // Not even one that looks like ours, under another prefix.
+    // A container with our labels under another prefix is left alone, too.
     let cousin =
         corner.put(&format!("cousin-{name}"), &[("sandglass.prefix", "other"), ("sandglass.id", &corner.prefix)]).await;
     let program = on_a_file(&directory, &corner, &[]).await;
@@ -175,7 +175,7 @@ async fn a_second_supervisor_on_the_same_prefix_says_who_holds_it_and_does_not_s
     assert!(second.log().contains("another supervisor is in charge"), "{}", second.log());
     assert_eq!(first.get("/healthz").await.status, 200);
     first.stop().await;
-    // Given back by a clean stop: nobody has to wait.
+    // A clean stop gives the lease back, so the next start does not wait.
     let started = Instant::now();
     on_redis(&directory, &redis, &corner, &[]).await.stop().await;
     assert!(started.elapsed() < SLACK, "the lease was not given back");
@@ -232,7 +232,7 @@ async fn while_redis_is_down_pings_go_on_and_nothing_is_started_or_ended() {
     assert_eq!(kept.status, 200);
     let text: String = redis.raw().hget(format!("{}-session:lives", corner.prefix), "__sandbox__").unwrap();
     assert!(text.contains("\"running\""));
-    // Also what nobody used meanwhile, within a third of the lease's time.
+    // Unused sandboxes are written again within a third of the lease's time.
     program.create(&json!({"id": "silent", "idle_timeout": 600})).await;
     redis.restart();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -246,7 +246,7 @@ async fn while_redis_is_down_pings_go_on_and_nothing_is_started_or_ended() {
 async fn the_reference_systems_data_is_taken_over_in_place() {
     let (directory, redis, corner) = (directory(), RedisServer::start(), Corner::new().await);
     let (mut raw, fixtures) = (redis.raw(), Fixtures::at(wall_clock()));
-    // Others may run this at the same time, on the same engine.
+    // The same test may run at the same time on this engine.
     let key = |text: &str| text.replace("wegent-sandbox", &corner.prefix);
     let own_name = format!("wegent-task-{}", corner.prefix);
     for entry in &fixtures.entries {
@@ -380,7 +380,7 @@ async fn variables_that_an_orchestrator_injects_are_warned_of_once_and_end_nothi
     let warnings: Vec<&str> = text.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "{text}");
     assert!(warnings[0].contains("SANDGLASS_PORT, SANDGLASS_SERVICE_HOST"), "{text}");
-    // That one is a flag's, of another command.
+    // This variable sets a flag of another command.
     assert!(!text.contains("SANDGLASS_URL") && !text.contains("10.0.0.7"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Where only few files may be open, connections starve neither pings nor the engine (`design::security::limits`).
+//! With a low limit of open files, connections starve neither pings nor the engine (`design::security::limits`).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::{
 const FILES: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Sends a request over a connection of its own, which stays open; what is answered first.
+/// Sends a request over a new connection that stays open, and returns the beginning of the answer.
 async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
     let address = program.url().trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.expect("a connection");
@@ -30,7 +30,7 @@ async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
     (socket, String::from_utf8_lossy(&buffer[..read]).into_owned())
 }
 
-/// Whoever pings over new connections keeps a sandbox for longer than its idle timeout, while the engine is called.
+/// Pings over new connections keep a sandbox for longer than its idle timeout, while the engine is called.
 async fn must_work(program: &Program, corner: &Corner) {
     let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
     let pinged = format!("{}-pinged", corner.prefix);

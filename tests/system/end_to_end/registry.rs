@@ -1,4 +1,4 @@
-//! Registries whose login a helper program knows, as the Docker client calls it.
+//! Registries whose login comes from a credential helper of the Docker client.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -50,7 +50,7 @@ async fn a_credential_helper_is_asked_for_the_registry_and_its_secret_is_in_no_l
     assert_eq!(program.delete("/v1/sandboxes/private?wait=20").await.status, 200);
     let log = program.stop().await;
     assert!(log.contains("TRACE") && log.contains("/images/create"), "the log says too little to tell anything");
-    // As it is, and in the base64 of the request.
+    // In plain text, and in the base64 of the request.
     assert!(!log.contains(PASSWORD) && !log.contains("cD8-fnA_Pn5wPz5-") && !log.contains("cD8+fnA/Pn5wPz5+"));
 }
 

@@ -1,4 +1,4 @@
-//! One supervisor per prefix and engine, whatever their stores: a second one says who is in charge, and touches nothing.
+//! One supervisor per prefix and engine, on any stores: a second one names the first, and touches nothing.
 
 use std::{path::Path, time::Duration};
 
@@ -37,7 +37,7 @@ impl Place {
         Program::serve(self.path(), &self.arguments()).await
     }
 
-    /// Starts it where somebody else is in charge: it ends with 3 and says who that is, and with which store.
+    /// Starts it while another supervisor is in charge. It has to end with 3 and name the other and its store.
     async fn is_refused(&self, store: &str) {
         let mut program = Program::spawn(self.path(), &self.arguments());
         let status = program.ended(ENDS_WITHIN).await;
@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-/// What the two have to agree on, whichever comes first.
+/// The conflicts, with either supervisor first.
 async fn exclude_each_other(corner: &Corner, places: [(&Place, &str); 2]) {
     for (first, second) in [(0, 1), (1, 0)] {
         let ((first, store), (second, _)) = (places[first], places[second]);
@@ -89,7 +89,7 @@ async fn two_files_are_not_two_supervisors_of_one_prefix_whatever_their_director
     let mut second = Program::spawn_with("127.0.0.1:0", places[1].path(), &[("TMPDIR", path)], &places[1].arguments());
     assert_eq!(second.ended(ENDS_WITHIN).await.code(), Some(3), "{}", second.log());
     assert!(second.log().contains(places[0].path().to_str().expect("text")), "{}", second.log());
-    // Nobody has removed a lock's file that could be removed.
+    // The lock's file was not removed.
     let left = std::fs::read_dir(std::env::temp_dir()).expect("a directory").flatten();
     let named = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&corner.prefix)).count();
     assert_eq!(named, 0, "a lock depends on a directory");
@@ -116,7 +116,7 @@ async fn a_standby_with_another_store_waits_and_then_takes_what_it_finds() {
     assert_eq!(holder.post("/v1/sandboxes/w/activity", &Value::Null).await.status, 200);
     holder.stop().await;
     standby.wait_until_ready().await;
-    // The other store has no living supervisor any more, so its container is what is left of a lost record.
+    // The other store has no supervisor now, so its container counts as one with a lost record.
     let deadline = Instant::now() + Duration::from_secs(20);
     while standby.get("/v1/sandboxes/w").await.status != 200 {
         assert!(Instant::now() < deadline, "it is not adopted: {}", standby.log());
@@ -170,7 +170,7 @@ async fn a_container_that_a_living_supervisor_of_another_host_made_is_reported_a
         corner.put(&name, &labels).await
     };
     let theirs = put("theirs", "another").await;
-    // The same store could only live here: it has no supervisor.
+    // A store with the same name has no supervisor on this host.
     put("lost", &labels["sandglass.domain"]).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while program.get("/v1/sandboxes/lost").await.status != 200 {
@@ -181,7 +181,7 @@ async fn a_container_that_a_living_supervisor_of_another_host_made_is_reported_a
     assert_eq!(program.metric("sandglass_foreign_containers").await, 1.0);
     let told = program.log().lines().filter(|line| line.contains(&theirs) && line.contains("not ours")).count();
     assert_eq!(told, 1, "{}", program.log());
-    // Nor does a sandbox of the same id get hold of it.
+    // A sandbox with the same id does not take it over either.
     let refused = program.post("/v1/sandboxes", &json!({"id": "theirs"})).await;
     assert_eq!((refused.status, &refused.body["error"]["code"]), (502, &json!("start_failed")), "{}", refused.body);
     program.until("theirs", "failed", SLACK).await;
