@@ -45,7 +45,8 @@ fn told(sandbox: &Sandbox, completed: bool) -> Value {
         };
         json!([at.as_nanos(), what])
     });
-    let timeouts = RuleClock::ALL.map(|clock| {
+    let clocks = [RuleClock::Idle, RuleClock::Paused, RuleClock::Active, RuleClock::Heartbeat];
+    let timeouts = clocks.map(|clock| {
         let after = sandbox.rules().after(clock).map(|after| after.as_secs_f64());
         (clock.timeout_name().to_owned(), json!(after))
     });

@@ -3,6 +3,16 @@
 //!
 //! Their public names (`idle_timeout`, `on_timeout`, and so on) are a spelling of rules. The configuration, requests, records
 //! and labels all read and write it with [`Spelling`].
+//!
+//! To add a rule, change these files (the compiler names all but the third):
+//!
+//! 1. `domain/sandbox/rules.rs`: its clock, the name of its timeout, and the reason of an end by it;
+//! 2. `domain/sandbox/clocks.rs`: when it is due, and its sentences;
+//! 3. `config/templates.rs`: its key in templates, which `config/default.toml` documents;
+//! 4. `http/why/rules.rs`: what the call `why` names it;
+//! 5. `domain/sandbox/state.rs`: what its clock counts from, unless the state has that already.
+//!
+//! Records and labels follow by themselves.
 
 use std::time::Duration;
 
