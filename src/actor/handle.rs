@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     arbiters::{Arbiters, SpawnBatch},
     error::RequestError,
-    messages::{Ask, News, Snapshot, Tell, Wait, Watched},
+    messages::{Ask, News, Reply, Snapshot, Tell, Until, Wait, Watched},
     sandbox::SandboxActor,
     shared::Shared,
 };
@@ -17,34 +17,11 @@ use crate::{
         Sandbox,
         sandbox::{Effects, Event},
     },
-    journal::{Journal, Ticket, WriteOutcome},
+    journal::WriteOutcome,
     ports::runtime::Start,
 };
 
-/// What somebody waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// The intent to start it is in the store.
-    Recorded,
-    /// The start is over: it runs, or it failed.
-    Started,
-    /// No pause or resume is under way.
-    Steady,
-    /// Its tombstone stands.
-    Gone,
-}
-
 type Answer = Result<Sandbox, RequestError>;
-
-/// What an actor answers.
-pub(super) enum Reply {
-    /// It holds.
-    Now(Sandbox),
-    /// It holds once this is written, or the store is known to be down.
-    Once(Sandbox, Ticket, Journal),
-    /// It is refused.
-    Refused(RequestError),
-}
 
 /// What an actor has answered, when it holds.
 async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {

@@ -9,8 +9,7 @@ use tracing::{error, info};
 use super::messages::Sabotage;
 use super::{
     error::RequestError,
-    handle::{Reply, Until},
-    messages::{Ask, Farewell, News, Snapshot, Tell, Wait, Watched},
+    messages::{Ask, Farewell, News, Reply, Snapshot, Tell, Until, Wait, Watched},
     sandbox::{SandboxActor, is_over},
 };
 use crate::domain::sandbox::Event;

@@ -3,8 +3,34 @@
 use actix::Message;
 use tokio::sync::oneshot;
 
-use super::handle::{Reply, Until};
-use crate::domain::sandbox::Event;
+use super::error::RequestError;
+use crate::{
+    domain::{Sandbox, sandbox::Event},
+    journal::{Journal, Ticket},
+};
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The intent to start it is in the store.
+    Recorded,
+    /// The start is over: it runs, or it failed.
+    Started,
+    /// No pause or resume is under way.
+    Steady,
+    /// Its tombstone stands.
+    Gone,
+}
+
+/// What an actor answers.
+pub(super) enum Reply {
+    /// It holds.
+    Now(Sandbox),
+    /// It holds once this is written, or the store is known to be down.
+    Once(Sandbox, Ticket, Journal),
+    /// It is refused.
+    Refused(RequestError),
+}
 
 /// Where an answer goes.
 pub(super) type Asker = oneshot::Sender<Reply>;

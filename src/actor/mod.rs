@@ -19,6 +19,7 @@ mod shared;
 
 pub use arbiters::{Arbiters, SpawnBatch, run_system};
 pub use error::RequestError;
-pub use handle::{SandboxHandle, Until};
+pub use handle::SandboxHandle;
+pub use messages::Until;
 pub use registry::{Entry, Registry, Tombstone};
 pub use shared::{Away, Shared};

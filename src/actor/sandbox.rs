@@ -9,8 +9,7 @@ use tracing::{debug, info};
 use super::{
     calls::Caller,
     error::RequestError,
-    handle::{Reply, Until},
-    messages::{Asker, Farewell, Tell, Wait},
+    messages::{Asker, Farewell, Reply, Tell, Until, Wait},
     pace::{Pace, Pacing},
     shared::Shared,
 };

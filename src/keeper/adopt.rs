@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::{restore::RETRY, run::Keeper};
+use super::state::{Keeper, RETRY};
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Sandbox, SandboxId,

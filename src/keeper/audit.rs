@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
-use super::run::Keeper;
+use super::state::Keeper;
 use crate::{actor::SandboxHandle, domain::SandboxId, ports::store::StoreError};
 
 /// How many records are asked for in one round trip.

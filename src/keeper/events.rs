@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use tracing::{debug, warn};
 
-use super::run::Keeper;
+use super::state::Keeper;
 use crate::{
     actor::Until,
     domain::{EpochSeconds, Status, retry::Backoff, sandbox::Event},

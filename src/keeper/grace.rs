@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::debug;
 
-use super::run::Keeper;
+use super::state::Keeper;
 use crate::domain::Moment;
 
 /// How often the note is written. It is written ahead: a run that is killed before its first note's time is up has used up

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::run::Keeper;
+use super::state::Keeper;
 use crate::{
     journal::Journal,
     ports::store::{Store, StoreError},

@@ -1,5 +1,6 @@
 //! What runs by itself: it keeps the lease, restores sandboxes, and compares them with the engine and the store.
 
+mod absence;
 mod adopt;
 mod audit;
 mod engine;
@@ -11,8 +12,9 @@ mod lease;
 mod reconcile;
 mod restore;
 mod run;
+mod state;
 mod strangers;
 mod sweep;
 
 pub use restore::Restoration;
-pub use run::Keeper;
+pub use state::Keeper;

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{adopt::LostRecord, run::Keeper, strangers::Sighting};
+use super::{adopt::LostRecord, state::Keeper, strangers::Sighting};
 use crate::{
     actor::{Entry, SandboxHandle},
     domain::{

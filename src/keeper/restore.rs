@@ -1,18 +1,21 @@
 //! Bringing sandboxes back from the store ([design: records](crate::design::restart::records)), and dealing with what
 //! is there without being a record.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{adopt::LostRecord, hand_over::Absence, run::Keeper};
+use super::{
+    absence::Absence,
+    adopt::LostRecord,
+    state::{Keeper, RETRY},
+};
 use crate::{
     actor::{SandboxHandle, SpawnBatch, Tombstone},
     domain::{
         Now, Sandbox, SandboxId,
         record::Record,
         rehydrate::{self, Fallbacks},
-        retry::Backoff,
         sandbox::{Effects, Persist},
     },
     ports::store::{Cursor, Found, LastStop, Page, StoreError, Stored, Write},
@@ -24,9 +27,6 @@ const PAGE: usize = 1000;
 
 /// After so many sandboxes, others have their turn: above all who reads the next page.
 const BREATH: usize = 50;
-
-/// A store that cannot be read is asked again soon: nothing works before it answers.
-pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
 
 /// What a start has restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

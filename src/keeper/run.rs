@@ -1,75 +1,14 @@
 //! The keeper's life: what it begins with, which tasks it keeps running, and how it stops.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::sync::Notify;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-use super::{
-    engine::{retry_when_back, watch_runtime},
-    housekeeping::{follow_wall, forget_tombstones, restore_store},
-    lease::keep_lease,
-    restore::Restoration,
-    strangers::Strangers,
-};
-use crate::{
-    actor::Shared,
-    config::Settings,
-    domain::Moment,
-    ports::store::{LastStop, Store, StoreError},
-    sandboxes::Sandboxes,
-};
-
-/// Takes and keeps the lease, restores sandboxes from the store, and runs everything that nobody asks for.
-pub struct Keeper {
-    pub(super) sandboxes: Arc<Sandboxes>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) settings: Arc<Settings>,
-    pub(super) store: Arc<dyn Store>,
-    /// Since when nobody new is answered, once it stops.
-    silent_since: OnceLock<Moment>,
-    pub(super) stop: CancellationToken,
-    /// A keeper that is dropped leaves no task behind.
-    _stopped_with_it: DropGuard,
-    /// Containers with our labels that are not ours.
-    pub(super) strangers: Strangers,
-    /// Asks for a reconcile out of turn.
-    pub(super) reconcile_now: Notify,
-}
+use super::{engine::retry_when_back, lease::keep_lease, restore::Restoration, state::Keeper};
+use crate::ports::store::{LastStop, StoreError};
 
 impl Keeper {
-    /// A keeper of sandboxes that are not restored yet: [`Self::begin`] restores them.
-    pub fn new(sandboxes: Arc<Sandboxes>, store: Arc<dyn Store>) -> Arc<Self> {
-        let (shared, health, stop) = (sandboxes.shared.clone(), sandboxes.health().clone(), CancellationToken::new());
-        let keep = |name, task: fn(Arc<Shared>, CancellationToken, u32) -> BoxFuture<'static, ()>| {
-            let (shared, stop) = (shared.clone(), stop.clone());
-            shared.tasks.clone().keep(name, &stop.clone(), move |deaths| task(shared.clone(), stop.clone(), deaths));
-        };
-        keep("wall clock", |shared, stop, _| follow_wall(shared, stop).boxed());
-        keep("store restorer", |shared, stop, deaths| restore_store(shared, stop, deaths).boxed());
-        keep("tombstones", |shared, stop, _| forget_tombstones(shared, stop).boxed());
-        let (watched, token) = (shared.clone(), stop.clone());
-        shared
-            .tasks
-            .keep("runtime watch", &stop, move |_| watch_runtime(watched.clone(), health.clone(), token.clone()));
-        Arc::new(Self {
-            shared,
-            settings: sandboxes.settings.clone(),
-            sandboxes,
-            store,
-            silent_since: OnceLock::new(),
-            _stopped_with_it: stop.clone().drop_guard(),
-            stop,
-            strangers: Strangers::default(),
-            reconcile_now: Notify::new(),
-        })
-    }
-
     /// Takes the lease, keeps it, and restores what the store has. Waits for a store that does not answer, for as long as
     /// it takes.
     ///

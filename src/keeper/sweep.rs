@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use super::{
     adopt::LostRecord,
     restore::{Member, Restoration},
-    run::Keeper,
+    state::Keeper,
 };
 use crate::{
     actor::{RequestError, SandboxHandle},

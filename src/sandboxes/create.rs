@@ -1,63 +1,19 @@
 //! Creating a sandbox, or finding the one that stands under the id already.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use super::{
     directory::Sandboxes,
     health::RuntimeHealth,
-    plan::{Plan, bounded, template_of},
+    plan::{Create, Plan, bounded, template_of},
     unheard::Unheard,
 };
 use crate::{
     actor::{Entry, RequestError, SandboxHandle, Until},
-    domain::{
-        Details, EndReason, OnTimeout, Sandbox, SandboxId, Status,
-        leaf::{EnvName, ImageRef, Ports, Text},
-        name::container_name,
-        sandbox::Event,
-        sandbox::RawFields,
-        spec::Limits,
-    },
+    domain::{Details, EndReason, Sandbox, SandboxId, Status, leaf::ImageRef, name::container_name, sandbox::Event},
     journal::StoreHealth,
     ports::runtime::Start,
 };
-
-/// What a client wants. Fields that are `None` come from the template.
-#[derive(Clone, Debug, Default)]
-pub struct Create {
-    /// The client's own id; makes the request idempotent.
-    pub id: Option<SandboxId>,
-    /// The template's name.
-    pub template: Option<String>,
-    /// Another image than the template's.
-    pub image: Option<ImageRef>,
-    /// Another command.
-    pub command: Option<Vec<Text>>,
-    /// Environment variables, beside and over the template's.
-    pub env: BTreeMap<EnvName, Text>,
-    /// Other ports.
-    pub ports: Option<Ports>,
-    /// Tighter limits.
-    pub limits: Option<Limits>,
-    /// The idle timeout; `Some(None)`: none at all.
-    pub idle_timeout: Option<Option<Duration>>,
-    /// The active timeout.
-    pub timeout: Option<Duration>,
-    /// What the end of the active timeout does.
-    pub on_timeout: Option<OnTimeout>,
-    /// To be remembered.
-    pub metadata: RawFields,
-    /// The reference system's name for a template.
-    pub shell_type: Option<String>,
-    /// The owner: a number or a text.
-    pub user_id: Option<Box<RawValue>>,
-    /// The owner's name.
-    pub user_name: Option<String>,
-    /// Kept for the reference system.
-    pub executor_namespace: Option<String>,
-}
 
 /// How a create came out.
 #[derive(Clone, Debug)]
@@ -276,6 +232,8 @@ fn why_it_does_not_run(sandbox: Sandbox) -> RequestError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         actor::Arbiters,

@@ -11,9 +11,9 @@ mod unheard;
 mod watch;
 
 pub use crate::actor::RequestError;
-pub use create::{Create, Created};
+pub use create::Created;
 pub use directory::Sandboxes;
 pub use health::{Health, RuntimeHealth, ServingPhase};
 pub use list::{Filter, Listing};
-pub use plan::MAX_PORTS;
+pub use plan::{Create, MAX_PORTS};
 pub use watch::Snapshot;

@@ -1,16 +1,15 @@
 //! From a request and its template to a plan: every rule about what a request may ask for.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::value::RawValue;
 
-use super::create::Create;
 use crate::{
     actor::RequestError,
     config::{BASE_TEMPLATE, Settings, Template},
     domain::{
-        json,
-        leaf::{Leaf, Timeout},
+        OnTimeout, SandboxId, json,
+        leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout},
         sandbox::{RawFields, RuleClock, Rules, Spelling},
         spec::{Limits, Readiness, StartSpec},
     },
@@ -21,6 +20,41 @@ use crate::{
 pub const MAX_PORTS: usize = 64;
 /// Metadata comes back in every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
+
+/// What a client wants. Fields that are `None` come from the template.
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    /// The client's own id; makes the request idempotent.
+    pub id: Option<SandboxId>,
+    /// The template's name.
+    pub template: Option<String>,
+    /// Another image than the template's.
+    pub image: Option<ImageRef>,
+    /// Another command.
+    pub command: Option<Vec<Text>>,
+    /// Environment variables, beside and over the template's.
+    pub env: BTreeMap<EnvName, Text>,
+    /// Other ports.
+    pub ports: Option<Ports>,
+    /// Tighter limits.
+    pub limits: Option<Limits>,
+    /// The idle timeout; `Some(None)`: none at all.
+    pub idle_timeout: Option<Option<Duration>>,
+    /// The active timeout.
+    pub timeout: Option<Duration>,
+    /// What the end of the active timeout does.
+    pub on_timeout: Option<OnTimeout>,
+    /// To be remembered.
+    pub metadata: RawFields,
+    /// The reference system's name for a template.
+    pub shell_type: Option<String>,
+    /// The owner: a number or a text.
+    pub user_id: Option<Box<RawValue>>,
+    /// The owner's name.
+    pub user_name: Option<String>,
+    /// Kept for the reference system.
+    pub executor_namespace: Option<String>,
+}
 
 /// What a new sandbox will be.
 #[derive(Debug)]

@@ -72,11 +72,12 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rand::", &["drill", "random.rs"]),
 ];
 
-/// Uses that close a circle of files, with the reason why they stay: `(from, to, why)`.
-const CIRCLES: &[(&str, &str, &str)] = &[];
-
-/// Folders whose own files still use each other in circles, until they are rebuilt.
-const BEING_REBUILT: &[&str] = &["actor", "domain/sandbox", "keeper", "sandboxes"];
+/// Uses that close a circle of files, each with the reason why it stays: `(from, to, why)`.
+const CIRCLES: &[(&str, &str, &str)] = &[(
+    "actor/registry.rs",
+    "actor/handle.rs",
+    "the registry holds the addresses of actors, and an actor that has ended takes itself out of it",
+)];
 
 /// A source file, without tests and comments.
 struct Source {
@@ -352,13 +353,7 @@ fn no_files_use_each_other_in_a_circle() {
     for (from, to, _) in CIRCLES {
         edges.get_mut(from).expect("it was there just now").remove(to);
     }
-    let (rebuilt, left): (Vec<_>, Vec<_>) = circles(&edges).into_iter().partition(|circle| {
-        BEING_REBUILT.iter().any(|folder| circle.iter().all(|file| file.starts_with(&format!("{folder}/"))))
-    });
-    for folder in BEING_REBUILT {
-        let has_circle = rebuilt.iter().flatten().any(|file| file.starts_with(&format!("{folder}/")));
-        assert!(has_circle, "{folder} has no circle of files any more: take it out of the list");
-    }
+    let left = circles(&edges);
     let told = left.iter().map(|circle| {
         let inner = circle.iter().flat_map(|from| edges[from].intersection(circle).map(move |to| (from, to)));
         inner.map(|(from, to)| format!("{from} -> {to}\n")).collect::<String>()

@@ -9,8 +9,8 @@ use super::{
         time::{Moment, Now},
         words::EndReason,
     },
-    event::{Denied, Effects, End, EngineCall, Persist, RestartFailure, Started},
-    notice::Change,
+    effects::{Change, Denied, Effects, End, EngineCall, Persist},
+    event::{RestartFailure, Started},
     state::{Phase, Sandbox, Up},
 };
 

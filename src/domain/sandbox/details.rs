@@ -1,16 +1,48 @@
 //! What people call a sandbox by: all that is known of it besides its state.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use super::{
-    super::{fields::Fields, id::SandboxId, time::EpochSeconds},
-    holds::Hold,
+    super::{
+        fields::Fields,
+        id::SandboxId,
+        time::{EpochSeconds, Moment},
+    },
     rules::Rules,
 };
 
 /// Fields of a JSON object as they were written: names, and values byte for byte, so that no number loses a digit and no
 /// text an escape.
 pub type RawFields = Fields<Box<RawValue>>;
+
+/// How many holds a sandbox can have.
+pub const MOST_HOLDS: usize = 16;
+
+/// A hold on a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What its owner calls it.
+    pub name: Box<str>,
+    /// What it is for, in its owner's words.
+    pub reason: Option<Box<str>>,
+    /// When it was taken.
+    pub since: Moment,
+    /// When it is over, unless it is renewed.
+    pub until: Moment,
+}
+
+/// A hold that somebody wants to take or to renew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldRequest {
+    /// What its owner calls it.
+    pub name: Box<str>,
+    /// For how long, from now on.
+    pub ttl: Duration,
+    /// What it is for.
+    pub reason: Option<Box<str>>,
+}
 
 /// What is known of a sandbox besides its state. Changes only at transitions; shared between its actor, the journal and
 /// whoever looks.

@@ -3,43 +3,15 @@
 //! Every hold has an end of its own, so that a client that crashes pins nothing. The idle clock starts again when the last
 //! hold is over, by its end or by a release.
 
-use std::time::Duration;
-
 use super::{
     super::{
         time::{Moment, Now},
         words::ActivitySource,
     },
-    event::{Denied, Effects},
+    details::{Hold, HoldRequest, MOST_HOLDS},
+    effects::{Denied, Effects},
     state::Sandbox,
 };
-
-/// How many holds a sandbox can have.
-pub const MOST_HOLDS: usize = 16;
-
-/// A hold on a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// What its owner calls it.
-    pub name: Box<str>,
-    /// What it is for, in its owner's words.
-    pub reason: Option<Box<str>>,
-    /// When it was taken.
-    pub since: Moment,
-    /// When it is over, unless it is renewed.
-    pub until: Moment,
-}
-
-/// A hold that somebody wants to take or to renew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldRequest {
-    /// What its owner calls it.
-    pub name: Box<str>,
-    /// For how long, from now on.
-    pub ttl: Duration,
-    /// What it is for.
-    pub reason: Option<Box<str>>,
-}
 
 impl Sandbox {
     /// The holds on it that are not over, in the order of their names.
@@ -99,6 +71,8 @@ impl Sandbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{
         super::{
             super::words::{EndReason, OnTimeout},

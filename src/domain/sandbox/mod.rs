@@ -28,6 +28,7 @@
 mod clocks;
 mod container;
 mod details;
+mod effects;
 mod event;
 #[cfg(test)]
 mod histories;
@@ -40,11 +41,8 @@ mod state;
 mod transitions;
 
 pub use clocks::{Action, Reading};
-pub use details::{Details, RawFields};
-pub use event::{
-    Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, RestartFailure, StartProgress, Started,
-};
-pub use holds::{Hold, HoldRequest, MOST_HOLDS};
-pub use notice::Change;
+pub use details::{Details, Hold, HoldRequest, MOST_HOLDS, RawFields};
+pub use effects::{Change, Denied, Effects, End, EngineCall, Persist};
+pub use event::{Container, Event, LeftOver, RestartFailure, StartProgress, Started};
 pub use rules::{Rule, RuleClock, Rules, Spelling};
 pub use state::{ActivityCount, Restored, Revived, Sandbox};

@@ -4,71 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{
-        time::{Moment, Now},
-        words::{ActivitySource, Status},
-    },
+    super::time::{Moment, Now},
     clocks::Action,
-    event::{Effects, StartProgress},
+    effects::{Change, Effects},
     rules::RuleClock,
     state::Sandbox,
 };
-
-/// What happened to a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It was created, adopted, or brought back.
-    Appeared,
-    /// Its status is another one.
-    Status {
-        /// What it was.
-        from: Status,
-    },
-    /// Its deadlines moved, since it was used.
-    Activity {
-        /// By what, last.
-        source: ActivitySource,
-    },
-    /// It will end, or be paused, unless somebody uses it in time.
-    Expiring,
-    /// Its start goes on.
-    Progress(StartProgress),
-    /// The removal of its container failed, and is tried again.
-    RemovalFailed,
-    /// Its container has stopped, not by itself, and runs again: its engine was away, or somebody has restarted it.
-    Restarted,
-    /// Its deadlines moved, and not since it was used: a heartbeat, or a pause that is under way.
-    Moved,
-    /// Something else that can be seen of it changed: its ports, an error, or all its times, since the wall clock was set.
-    Changed,
-    /// Its container is confirmed gone: what is left is a tombstone.
-    Removed,
-    /// The retention of its tombstone is over: nothing is left.
-    Forgotten,
-}
-
-/// When to warn of an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Warning {
-    /// How long before an end somebody wants to be warned; zero: nobody watches.
-    before: Duration,
-    /// The end that is ahead.
-    ahead: Moment,
-    /// When to warn of it.
-    at: Moment,
-    /// The end that was warned of last. Another one may have been ahead meanwhile, while a pause was tried.
-    warned: Moment,
-}
-
-impl Warning {
-    /// Nobody watches.
-    pub(super) const NONE: Self = Self {
-        before: Duration::ZERO,
-        ahead: Moment::DISTANT_PAST,
-        at: Moment::DISTANT_PAST,
-        warned: Moment::DISTANT_PAST,
-    };
-}
 
 impl Sandbox {
     /// The one change that a step has made, as it is told.

@@ -9,8 +9,7 @@ use super::{
         words::{ActivitySource, Status},
     },
     details::Details,
-    event::{Effects, End, EngineCall, Persist},
-    notice::{Change, Warning},
+    effects::{Change, Effects, End, EngineCall, Persist},
 };
 
 /// Where a sandbox is. What a phase cannot have, its variant has no field for.
@@ -101,6 +100,29 @@ pub struct ActivityCount {
     pub count: u32,
     /// When last; meaningless while `count` is 0.
     pub last: Moment,
+}
+
+/// When to warn of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    /// How long before an end somebody wants to be warned; zero: nobody watches.
+    pub(super) before: Duration,
+    /// The end that is ahead.
+    pub(super) ahead: Moment,
+    /// When to warn of it.
+    pub(super) at: Moment,
+    /// The end that was warned of last. Another one may have been ahead meanwhile, while a pause was tried.
+    pub(super) warned: Moment,
+}
+
+impl Warning {
+    /// Nobody watches.
+    pub(super) const NONE: Self = Self {
+        before: Duration::ZERO,
+        ahead: Moment::DISTANT_PAST,
+        at: Moment::DISTANT_PAST,
+        warned: Moment::DISTANT_PAST,
+    };
 }
 
 /// Where a sandbox is in its life. Small and `Copy`: a copy of it goes with every answer.

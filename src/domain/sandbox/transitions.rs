@@ -9,8 +9,8 @@ use super::{
     },
     clocks::Action,
     details::Details,
-    event::{Container, Denied, Effects, End, EngineCall, Event, LeftOver, Persist, StartProgress, Started},
-    notice::Change,
+    effects::{Change, Denied, Effects, End, EngineCall, Persist},
+    event::{Container, Event, LeftOver, StartProgress, Started},
     state::{Birth, Ending, Phase, Sandbox, Step, Up},
 };
 

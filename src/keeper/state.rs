@@ -1,0 +1,72 @@
+//! The keeper: what it holds, and the tasks that it keeps from the first moment on.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    engine::watch_runtime,
+    housekeeping::{follow_wall, forget_tombstones, restore_store},
+    strangers::Strangers,
+};
+use crate::{
+    actor::Shared,
+    config::Settings,
+    domain::{Moment, retry::Backoff},
+    ports::store::Store,
+    sandboxes::Sandboxes,
+};
+
+/// A store or an engine that does not answer is asked again soon: nothing works before it does.
+pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
+
+/// Takes and keeps the lease, restores sandboxes from the store, and runs everything that nobody asks for.
+pub struct Keeper {
+    pub(super) sandboxes: Arc<Sandboxes>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Arc<dyn Store>,
+    /// Since when nobody new is answered, once it stops.
+    pub(super) silent_since: OnceLock<Moment>,
+    pub(super) stop: CancellationToken,
+    /// A keeper that is dropped leaves no task behind.
+    _stopped_with_it: DropGuard,
+    /// Containers with our labels that are not ours.
+    pub(super) strangers: Strangers,
+    /// Asks for a reconcile out of turn.
+    pub(super) reconcile_now: Notify,
+}
+
+impl Keeper {
+    /// A keeper of sandboxes that are not restored yet: [`Self::begin`] restores them.
+    pub fn new(sandboxes: Arc<Sandboxes>, store: Arc<dyn Store>) -> Arc<Self> {
+        let (shared, health, stop) = (sandboxes.shared.clone(), sandboxes.health().clone(), CancellationToken::new());
+        let keep = |name, task: fn(Arc<Shared>, CancellationToken, u32) -> BoxFuture<'static, ()>| {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            shared.tasks.clone().keep(name, &stop.clone(), move |deaths| task(shared.clone(), stop.clone(), deaths));
+        };
+        keep("wall clock", |shared, stop, _| follow_wall(shared, stop).boxed());
+        keep("store restorer", |shared, stop, deaths| restore_store(shared, stop, deaths).boxed());
+        keep("tombstones", |shared, stop, _| forget_tombstones(shared, stop).boxed());
+        let (watched, token) = (shared.clone(), stop.clone());
+        shared
+            .tasks
+            .keep("runtime watch", &stop, move |_| watch_runtime(watched.clone(), health.clone(), token.clone()));
+        Arc::new(Self {
+            shared,
+            settings: sandboxes.settings.clone(),
+            sandboxes,
+            store,
+            silent_since: OnceLock::new(),
+            _stopped_with_it: stop.clone().drop_guard(),
+            stop,
+            strangers: Strangers::default(),
+            reconcile_now: Notify::new(),
+        })
+    }
+}
