@@ -16,7 +16,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(60);
 pub(super) async fn run(ground: Arc<Ground>) -> anyhow::Result<Findings> {
     let count = ground.rounds(10_000);
     // Longer than it takes to create them all on a slow machine.
-    let idle_timeout = Duration::from_millis(3000 + count as u64);
+    let idle_timeout = Duration::from_millis(8000 + count as u64);
     let bench = Bench::begin().await?;
     ground.say(format!("creating {count} sandboxes in memory"));
     let ids = (0..count).map(|number| SandboxId::parse(&format!("flood-{number}")));
