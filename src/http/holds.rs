@@ -22,7 +22,7 @@ use crate::{
     sandboxes::Sandboxes,
 };
 
-/// The longest reason, in bytes: it comes back in every list.
+/// The longest reason, in characters: it comes back in every list.
 const MAX_REASON: usize = 256;
 
 /// Takes or renews a hold.
@@ -32,8 +32,8 @@ pub(super) struct HoldBody {
     /// Seconds from now, more than 0, or a duration such as "30m", after which the hold is over unless it is renewed.
     #[schema(value_type = f64)]
     ttl: Timeout,
-    /// What it is for, in at most 256 bytes.
-    #[schema(max_length = 64)]
+    /// What it is for, in at most 256 characters.
+    #[schema(max_length = 256)]
     reason: Option<String>,
 }
 
@@ -76,8 +76,8 @@ pub(super) async fn hold(
     HoldName(name): HoldName,
     Body(HoldBody { ttl, reason }): Body<HoldBody>,
 ) -> Result<HttpResponse, ApiError> {
-    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
-        return Err(ApiError::field("reason", format!("at most {MAX_REASON} bytes")));
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+        return Err(ApiError::field("reason", format!("at most {MAX_REASON} characters")));
     }
     let held = sandboxes.hold(&id, HoldRequest { name, ttl: ttl.plain(), reason: reason.map(Into::into) }).await;
     sandbox_response(&sandboxes, held, StatusCode::OK)
