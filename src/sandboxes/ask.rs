@@ -17,7 +17,7 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`], when the sandbox is ending, ended, or unknown; its end then goes on.
     pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, RequestError> {
-        self.ask(id, Event::Activity(source)).await
+        self.ask(id, || Event::Activity(source)).await
     }
 
     /// Moves the active timeout to now and `timeout` (`None`: the sandbox's own), and counts as use.
@@ -33,7 +33,7 @@ impl Sandboxes {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
             None => self.get(id).await?.rules().active_timeout(),
         };
-        self.ask(id, Event::KeepAlive(timeout)).await
+        self.ask(id, || Event::KeepAlive(timeout)).await
     }
 
     /// Takes the hold `name`, or renews it: until `ttl` from now, the idle clock stands still. Counts as use.
@@ -42,7 +42,7 @@ impl Sandboxes {
     /// [`RequestError`], also when it has [`MOST_HOLDS`](crate::domain::sandbox::MOST_HOLDS) others.
     pub async fn hold(&self, id: &SandboxId, mut request: HoldRequest) -> Result<Sandbox, RequestError> {
         request.ttl = bounded("ttl", request.ttl, &self.settings)?;
-        self.ask(id, Event::Hold(Box::new(request))).await
+        self.ask(id, || Event::Hold(Box::new(request.clone()))).await
     }
 
     /// Releases the hold `name`. Counts as use: the idle clock starts again from now.
@@ -50,7 +50,7 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`], also when there is no such hold.
     pub async fn release(&self, id: &SandboxId, name: &str) -> Result<Sandbox, RequestError> {
-        self.ask(id, Event::Release(name.into())).await
+        self.ask(id, || Event::Release(name.into())).await
     }
 
     /// Freezes the container.
@@ -74,7 +74,7 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`].
     pub async fn heartbeat(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
-        self.ask(id, Event::Heartbeat).await
+        self.ask(id, || Event::Heartbeat).await
     }
 
     /// Ends a sandbox. Answers once the intent is stored (or the store is down, and it waits), with `wait` when it is gone,
@@ -83,7 +83,7 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`].
     pub async fn terminate(&self, id: &SandboxId, wait: Duration) -> Result<Sandbox, RequestError> {
-        let ending = self.ask(id, Event::Terminate(EndReason::Requested)).await?;
+        let ending = self.ask(id, || Event::Terminate(EndReason::Requested)).await?;
         if wait.is_zero() {
             return Ok(ending);
         }
@@ -118,8 +118,8 @@ impl Sandboxes {
         }
     }
 
-    async fn ask(&self, id: &SandboxId, event: Event) -> Result<Sandbox, RequestError> {
-        match self.with_handle(id, |handle| handle.ask(event.clone())).await {
+    async fn ask(&self, id: &SandboxId, event: impl Fn() -> Event) -> Result<Sandbox, RequestError> {
+        match self.with_handle(id, |handle| handle.ask(event())).await {
             None | Some(Err(RequestError::Unanswered)) => Err(self.absent(id)),
             Some(answer) => answer,
         }
@@ -127,7 +127,7 @@ impl Sandboxes {
 
     /// Something that a sandbox is asked to become; it may end meanwhile.
     async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, RequestError> {
-        let sandbox = self.ask(id, event).await?;
+        let sandbox = self.ask(id, || event.clone()).await?;
         match sandbox.end() {
             None if sandbox.status() == wanted => Ok(sandbox),
             None => Err(RequestError::RuntimeFailed(format!("the sandbox is {} again", sandbox.status()))),

@@ -52,11 +52,11 @@ pub enum Persist {
     No,
     /// Only the time of the last activity moved: write behind, coalesced.
     Behind,
-    /// A transition: write through, and report [`Event::Recorded`] with the machine's revision when it is stored.
+    /// A transition: write through, and report [`Event::Recorded`](super::Event::Recorded) with the machine's revision when it is stored.
     Through,
     /// The same, whatever the store was known to have.
     Anew,
-    /// Replace the record by a tombstone, and report [`Event::Buried`] when it is stored.
+    /// Replace the record by a tombstone, and report [`Event::Buried`](super::Event::Buried) when it is stored.
     Tombstone,
 }
 
