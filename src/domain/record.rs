@@ -195,7 +195,9 @@ impl WrittenHold {
     /// The hold that was written down.
     pub fn restored(self, now: &Now) -> Hold {
         let Self { name, reason, since, until } = self;
-        Hold { name, reason, since: now.moment_at(since), until: now.moment_at(until) }
+        let (since, until) = (now.moment_at(since), now.moment_at(until));
+        // One from the future, as when the wall clock was set back, began now and lasts no longer than it was to.
+        Hold { name, reason, since: since.min(now.moment), until: until.min(now.moment.plus(until.since(since))) }
     }
 }
 
@@ -355,5 +357,21 @@ impl<M: SerializeMap> Optional<M> {
             Some(value) => self.0.serialize_entry(name, &value),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_from_the_future_lasts_no_longer_than_it_was_to() {
+        let now = Now { moment: Moment::from_nanos(5_000_000_000), epoch_offset: 0 };
+        let restored = |since, until| WrittenHold { name: "a".into(), reason: None, since, until }.restored(&now);
+        let seconds = |seconds| Moment::from_nanos(0).plus(Duration::from_secs(seconds));
+        // One that began before keeps its end; one whose clock was years ahead lasts its ten minutes.
+        assert_eq!((restored(4.0, 604.0).since, restored(4.0, 604.0).until), (seconds(4), seconds(604)));
+        let ahead = restored(1.8e9, 1.8e9 + 600.0);
+        assert_eq!((ahead.since, ahead.until), (seconds(5), seconds(605)));
     }
 }

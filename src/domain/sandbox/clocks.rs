@@ -154,6 +154,7 @@ impl Sandbox {
     fn idle_sentence(&self, deadline: Option<Moment>, now: &Now) -> String {
         let unused = for_people(now.moment.since(self.state.last_activity));
         let paused = self.paused_since().is_some();
+        let held: Vec<_> = self.holds(now.moment).map(|hold| &*hold.name).collect();
         let Some(deadline) = deadline else {
             return match self.status() {
                 Status::Pending => "its idle clock starts with its container".to_owned(),
@@ -161,11 +162,11 @@ impl Sandbox {
                 _ if self.is_restarting() => {
                     "its container is started again, and its idle clock stands still".to_owned()
                 }
+                _ if !held.is_empty() => format!("held by {}; it has no idle timeout", held.join(", ")),
                 _ => format!("unused for {unused}; it has no idle timeout, and may be unused for ever"),
             };
         };
         let left = for_people(deadline.since(now.moment));
-        let held: Vec<_> = self.holds(now.moment).map(|hold| &*hold.name).collect();
         let sentence = if !held.is_empty() {
             format!("held by {}; it ends in {left} if no hold is renewed and nobody uses it", held.join(", "))
         } else if paused {

@@ -113,12 +113,12 @@ impl Sandbox {
             RestartFailure::Missing => return self.container_ended(EndReason::Vanished, None, now),
             RestartFailure::Away(why) => {
                 *retry = again;
-                self.details_mut().engine_error = Some(why);
+                self.note_engine_error(why);
             }
             RestartFailure::Refused(why) if self.state.failures + 1 < MOST_RESTARTS => {
                 *retry = again;
                 self.state.failures += 1;
-                self.details_mut().engine_error = Some(why);
+                self.note_engine_error(why);
             }
             RestartFailure::Refused(why) => {
                 let problem = format!("its container had stopped, and could not be started again: {why}");
@@ -127,6 +127,13 @@ impl Sandbox {
             }
         }
         Effects::NONE
+    }
+
+    /// The same words again change nothing, so that nothing is told.
+    fn note_engine_error(&mut self, why: Box<str>) {
+        if self.details.engine_error.as_ref() != Some(&why) {
+            self.details_mut().engine_error = Some(why);
+        }
     }
 
     pub(super) fn container_restarted(&mut self, started: Started, now: Now) -> Effects {
@@ -196,6 +203,8 @@ impl Sandbox {
 
     /// The idle clock stood still since then: it goes on with the time that it had left. Use meanwhile has set it anew.
     fn stood_still(&mut self, since: Moment, now: Now) {
+        // A hold that is over by now was use until then, whether or not the timer has seen that.
+        self.drop_holds(now);
         let still = now.moment.since(since.max(self.state.last_activity));
         self.state.last_activity = self.state.last_activity.plus(still);
     }

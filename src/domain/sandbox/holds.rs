@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_that_ran_out_while_nobody_could_use_it_counts_before_the_timer_has_seen_it() {
+        let mut life = running(OnTimeout::Deactivate);
+        life.apply(hold("a", 100), at(0.0)).unwrap();
+        life.apply(Event::ContainerPaused, at(90.0)).unwrap();
+        life.apply(Event::ContainerUnpaused, at(200.0)).unwrap();
+        assert_eq!(life.idle_deadline(), Some(at(300.0).moment), "a whole timeout was left");
+    }
+
+    #[test]
     fn an_absolute_deadline_acts_on_what_is_held() {
         let mut life = running(OnTimeout::Terminate);
         life.apply(hold("a", 3_000), at(1.0)).unwrap();
