@@ -91,9 +91,9 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let mut flags = Overrides::default();
 //!     flags.set("http.bind", "127.0.0.1:0", "example");
-//!     let settings = Settings::load(None, [], flags)?;
+//!     let mut settings = Settings::load(None, [], flags)?;
 //!     let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
-//!     let listener = App::listen(&settings)?;
+//!     let listener = App::listen(&mut settings)?;
 //!     let app = App::new(settings, adapters, listener).await?;
 //!
 //!     let sandboxes = app.supervisor().sandboxes();
