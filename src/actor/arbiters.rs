@@ -85,7 +85,7 @@ impl SpawnBatch<'_> {
                 continue;
             }
             let actors = std::mem::take(waiting);
-            // A thread that has ended starts nothing: whoever asks its actors learns that nobody answers.
+            // A thread that has ended starts nothing, and questions to its actors are not answered.
             arbiter.spawn_fn(move || {
                 for (receiver, actor) in actors {
                     actix::spawn(Context::with_receiver(receiver).into_future(actor));

@@ -18,7 +18,7 @@ impl Handler<Ask> for SandboxActor {
     type Result = ();
 
     fn handle(&mut self, Ask { event, reply }: Ask, ctx: &mut Context<Self>) {
-        // Whoever is not in charge any more promises nothing.
+        // A supervisor that is not in charge any more promises nothing.
         if self.shared.journal.lost().is_cancelled() {
             let _ = reply.send(Reply::Refused(RequestError::not_in_charge()));
             return;

@@ -204,7 +204,7 @@ impl SandboxActor {
     }
 
     fn call(&mut self, call: EngineCall, ctx: &Context<Self>) {
-        // Who has lost the lease stops acting at once. The holder drives on what is left undone.
+        // A supervisor that has lost the lease stops acting at once. The new holder finishes what was begun.
         if self.shared.journal.lost().is_cancelled() {
             return;
         }
@@ -260,7 +260,7 @@ impl SandboxActor {
         }
     }
 
-    /// Writes the tombstone: the sandbox as it will be once this is stored. Who has lost the lease buries nothing.
+    /// Writes the tombstone: the sandbox as it will be once this is stored. Without the lease, nothing is buried.
     fn bury(&self, ctx: &Context<Self>) {
         if self.shared.journal.lost().is_cancelled() {
             return;
@@ -282,7 +282,7 @@ impl SandboxActor {
     fn tell_when_stored(&self, mut ticket: Ticket, mut replies: Vec<Asker>, ctx: &mut Context<Self>) {
         let waits = self.sandbox.awaits_record();
         if !waits && replies.len() <= 1 {
-            // Whoever asked waits by itself: that is every ping after a longer silence, and needs nobody between.
+            // The one who asked waits for the write itself. Every ping after a longer silence takes this path, without a task.
             if let Some(reply) = replies.pop() {
                 let _ = reply.send(Reply::Once(self.sandbox.clone(), ticket, self.shared.journal.clone()));
             }
@@ -293,7 +293,7 @@ impl SandboxActor {
         self.shared.tasks.once("answer", async move {
             let outcome = journal.outcome(&mut ticket).await;
             for reply in replies {
-                // Whoever hung up does not need the answer.
+                // A client that hung up does not need the answer.
                 let _ = reply.send(match outcome {
                     WriteOutcome::Stored | WriteOutcome::InMemory => Reply::Now(sandbox.clone()),
                     WriteOutcome::Refused => Reply::Refused(RequestError::not_in_charge()),

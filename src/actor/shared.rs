@@ -24,7 +24,7 @@ pub struct Shared {
     pub clock: Clock,
     /// The way to the store.
     pub journal: Journal,
-    /// The way to whoever watches.
+    /// The way to the watchers.
     pub feed: Arc<Feed>,
     /// The container engine.
     pub runtime: Arc<dyn Runtime>,

@@ -164,7 +164,7 @@ impl<'de> Deserialize<'de> for Seconds {
         if seconds.is_nan() || seconds <= 0.0 {
             return Err(wrong());
         }
-        // What is too long for a duration is as good as the longest; whoever bounds it says so.
+        // What is too long for a duration is as good as the longest.
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
             .filter(|it| !it.is_zero())
             .map(Self)

@@ -66,7 +66,7 @@ pub fn rehydrate(
         phase: phase_of(&record, last_activity, now),
         last_activity,
         expires_at,
-        // It was written by whoever flushed that often; the interval may have been changed since.
+        // The record tells the interval it was written with, which may have been changed since.
         idle_slack: fallbacks.idle_slack.map_or(Duration::ZERO, |configured| {
             record.flush_interval.map_or(configured, |Seconds(own)| own.max(configured))
         }),

@@ -12,7 +12,7 @@ use super::{
     health, holds, openapi, page, sandboxes, stream, why,
 };
 
-/// Registers the routes, and lists them for whoever compares them with the specification.
+/// Registers the routes, and lists them, to be compared with the specification.
 macro_rules! routes {
     ($($path:literal { $($method:ident $handler:path),+ })+) => {
         /// Every path with its methods.

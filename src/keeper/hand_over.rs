@@ -22,7 +22,7 @@ impl Keeper {
         let last_stop = loop {
             match self.take_when_free().await {
                 Err(StoreError::Held { holder }) => {
-                    // While a holder leaves or comes, its words may be missing for a moment: whoever is seen twice is told.
+                    // A holder that leaves or comes may be nameless for a moment, so that only one seen twice is told.
                     let lasts = last_seen.is_empty() || holder == last_seen;
                     if lasts && self.sandboxes.health().stand_by(&holder) {
                         tell(&holder);

@@ -38,7 +38,7 @@ pub enum Change {
     Moved,
     /// Something else that can be seen of it changed: its ports, an error, or all its times, since the wall clock was set.
     Changed,
-    /// Its container is confirmed gone: what is left is a tombstone.
+    /// Its container is confirmed gone, and it has become a tombstone.
     Removed,
     /// The retention of its tombstone is over: nothing is left.
     Forgotten,

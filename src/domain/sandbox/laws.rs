@@ -201,7 +201,7 @@ fn a_pause_by_hand_moves_no_clock_and_is_no_use() {
     assert_eq!((effects.persist, effects.used), (Persist::Through, None));
     assert_eq!(life.idle_deadline(), Some(at(20.0).moment.plus(IDLE)), "it stood still for 20 s, and goes on");
     assert_eq!((life.expires_at(), life.state.activity), (expires_at, activity));
-    // A ping while it is paused is use: what is left from then on is the whole timeout.
+    // A ping while it is paused is use, so that the whole timeout is left from then on.
     life.apply(Event::ContainerPaused, at(40.0)).unwrap();
     life.apply(Event::Activity(ActivitySource::Ping), at(50.0)).unwrap();
     life.apply(Event::ContainerUnpaused, at(55.0)).unwrap();

@@ -58,7 +58,7 @@ impl Docker {
         Ok(found)
     }
 
-    /// Inspects a container by its id, or by its name to find out who has that name.
+    /// Inspects a container by its id, or by its name to find out which container has that name.
     pub(super) async fn inspect_by_id(&self, reference: &str) -> Result<Option<ContainerInspectResponse>, CallError> {
         match self.engine.call(|docker| async move { docker.inspect_container(reference, None).await }).await {
             Ok(found) => Ok(Some(found)),
