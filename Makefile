@@ -28,7 +28,7 @@ drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for 
 
 test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
 	@config/setup.sh rust docker engine image registry redis browser nginx valgrind openapi
-	cargo test --no-fail-fast $(LOCKED) $(ARGS)
+	cargo test --workspace --no-fail-fast $(LOCKED) $(ARGS)
 
 bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or a short run
 	@config/setup.sh rust docker image redis
@@ -38,9 +38,9 @@ soak: ## play 20,000 random histories of crashes; ARGS=NUMBER for another number
 	SANDGLASS_HISTORIES=$(or $(ARGS),20000) cargo test --release $(LOCKED) --test core crash::histories
 
 lint: ## check the formatting, clippy's advice, the documentation's links, and the dependencies' licences
-	cargo fmt --check
-	cargo clippy --all-targets $(LOCKED) -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(LOCKED)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items $(LOCKED)
 	@if command -v cargo-deny >/dev/null; then \
 		cargo deny --config config/deny.toml $(LOCKED) check licenses bans sources; \
 	else \

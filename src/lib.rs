@@ -107,6 +107,8 @@
 //! }
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod actor;
 pub mod app;
 pub mod cli;

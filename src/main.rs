@@ -1,5 +1,7 @@
 //! The program: parses the command line and runs the command.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -102,7 +102,10 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(folder).expect("src is readable") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                // A package of its own, with its own root: it cannot use anything of this one.
+                if path != root.join("agent") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("readable");
                 let path = path.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();

@@ -1,0 +1,32 @@
+//! The agent runs inside a sandbox: it starts commands, moves files and opens connections for Sandglass.
+//!
+//! It speaks the protocol of E2B's `envd` (Connect with JSON), with additions that other clients do not notice, over any
+//! byte stream that it is given. The program `sandglass-agent` serves an abstract unix socket; Sandglass reaches it through
+//! the stdio of `sandglass-agent dial`, run in the container by the engine. Sandglass's in-memory engine runs this library in
+//! its own process instead.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `server` | reads requests from a connection and finds who answers them |
+//! | `connect` | the protocol: messages, streams and errors |
+//! | `users` | finds users and groups in the container's own files |
+//! | `clock` | reads clocks; nothing else does |
+
+#![cfg(target_os = "linux")]
+
+mod agent;
+#[allow(dead_code, reason = "the services that use the rest come next")]
+mod body;
+#[allow(dead_code, reason = "the services that use the rest come next")]
+mod clock;
+#[allow(dead_code, reason = "the services that use the rest come next")]
+mod connect;
+mod server;
+#[allow(dead_code, reason = "the services that use the rest come next")]
+mod users;
+
+pub use agent::{Agent, Setup};
+pub use server::serve;
+
+/// The version that `GET /health` tells in its header `Sandglass-Agent`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,69 @@
+//! Reads requests from a connection and finds who answers them.
+
+use std::convert::Infallible;
+
+use hyper::{Method, header::HeaderValue, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    VERSION,
+    agent::Agent,
+    body::{self, Request, Response},
+    connect::{Code, Error},
+};
+
+/// The streams that one connection may have open. A refused one is told so by HTTP/2 itself, and the client waits.
+const STREAMS_BOUND: u32 = 2048;
+
+/// The bytes of one stream that may be under way to the agent before it has read them.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same of all streams of a connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Serves one connection until it ends: HTTP/2 with prior knowledge, or HTTP/1.1.
+///
+/// # Errors
+///
+/// If the connection breaks off or does not speak HTTP. What runs in the agent goes on.
+pub async fn serve<S>(stream: S, agent: &Agent) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .max_concurrent_streams(STREAMS_BOUND)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(1 << 16);
+    let service = service_fn(|request| {
+        let agent = agent.clone();
+        async move { Ok::<_, Infallible>(answer(&agent, request).await) }
+    });
+    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
+}
+
+async fn answer(agent: &Agent, request: Request) -> Response {
+    let path = request.uri().path();
+    _ = agent;
+    match (request.method(), path) {
+        (&Method::GET, "/health") => health(),
+        (_, "/health") => body::error(405, "ask for /health with GET"),
+        _ if path.starts_with("/process.") || path.starts_with("/filesystem.") => {
+            let error = Error::new(Code::Unimplemented, format!("there is no call {path}"));
+            body::json(error.code.status(), &error)
+        }
+        _ => body::error(404, &format!("there is nothing at {path}")),
+    }
+}
+
+fn health() -> Response {
+    let mut response = body::answer(204, body::empty());
+    response.headers_mut().insert("sandglass-agent", HeaderValue::from_static(VERSION));
+    response
+}

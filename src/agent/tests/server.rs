@@ -1,0 +1,37 @@
+//! What does not belong to any of the services.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use serde_json::json;
+
+use crate::client::Client;
+
+#[tokio::test]
+async fn health_tells_the_version() {
+    let client = Client::new().await;
+    let response = client.send(Request::get("http://agent/health").body(Full::default()).unwrap()).await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["sandglass-agent"], sandglass_agent::VERSION);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told() {
+    let client = Client::new().await;
+    let request = |path: &str| Request::get(format!("http://agent{path}")).body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(client.send(request("/nothing")).await.status(), 404);
+    let (status, error) = client.call("/process.Process/Nothing", json!({})).await;
+    assert_eq!((status, error["code"].as_str()), (501, Some("unimplemented")));
+}
+
+#[tokio::test]
+async fn http_1_1_is_spoken_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let agent = crate::client::agent();
+    tokio::spawn(async move { _ = sandglass_agent::serve(far, &agent).await });
+    near.write_all(b"GET /health HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    near.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
+}
