@@ -38,24 +38,6 @@ pub enum Damaged {
     },
 }
 
-/// A field whose absence and whose `null` mean different things.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub enum Presence<T> {
-    /// There is no such field.
-    #[default]
-    Absent,
-    /// It is `null`.
-    Null,
-    /// It has a value.
-    Value(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Presence<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
-    }
-}
-
 /// Declares the record: the struct, and a reader that names the field at which a record is damaged.
 macro_rules! record {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {

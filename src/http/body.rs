@@ -1,9 +1,7 @@
 //! Bodies. What a client says about its body's type does not matter: if it is JSON, it is taken.
 
 use std::{
-    fmt,
     future::{Ready, ready},
-    marker::PhantomData,
     time::Duration,
 };
 
@@ -12,15 +10,12 @@ use futures_util::{
     StreamExt,
     future::{Either, LocalBoxFuture},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
-use crate::sandboxes::Sandboxes;
+use crate::{domain::ID_RULE, sandboxes::Sandboxes};
 
 /// How long a client whose body is refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
@@ -122,33 +117,6 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// An object in a body; like the body itself it is no array, whose values would be taken for the fields in their order.
-pub(super) fn object_or_null<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    struct Reader<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-
-    deserializer.deserialize_any(Reader(PhantomData))
-}
-
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     let text = error.to_string();
     if error.classify() != Category::Data {
@@ -163,6 +131,10 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     }
     // The position of a value in the body tells less than its path.
     let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    // Ids have a code of their own.
+    if rule.ends_with(ID_RULE) {
+        return ApiError::id(Some(path), rule);
+    }
     let rule = &rule.replace("expected f64", "expected a number");
     let named = quoted(rule, "missing field `").or_else(|| quoted(rule, "duplicate field `"));
     let field = match named {

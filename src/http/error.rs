@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{answers::SandboxAnswer, json::json_bytes};
 use crate::{
-    domain::{EndReason, InvalidId, Now, Status},
+    domain::{EndReason, Now, Status},
     sandboxes::RequestError,
 };
 
@@ -170,7 +170,7 @@ impl ApiError {
     }
 
     /// A text that cannot be an id; `field` is where it stands in the body, if it does.
-    pub(super) fn id(field: Option<&str>, invalid: &InvalidId) -> Self {
+    pub(super) fn id(field: Option<&str>, invalid: impl fmt::Display) -> Self {
         let error = Self::new(Code::InvalidId, invalid.to_string());
         match field {
             Some(field) => error.with(&OfField { field }),

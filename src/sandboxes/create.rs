@@ -5,12 +5,17 @@ use std::sync::Arc;
 use super::{
     directory::Sandboxes,
     health::RuntimeHealth,
-    plan::{Create, Plan, bounded, template_of},
+    plan::{Create, bounded, template_of},
     unheard::Unheard,
 };
 use crate::{
     actor::{Entry, RequestError, SandboxHandle, Until},
-    domain::{Details, EndReason, Sandbox, SandboxId, Status, leaf::ImageRef, name::container_name, sandbox::Event},
+    domain::{
+        Details, EndReason, Sandbox, SandboxId, Status,
+        leaf::ImageRef,
+        record::UserId,
+        sandbox::{Event, Rules},
+    },
     journal::StoreHealth,
     ports::runtime::Start,
 };
@@ -34,8 +39,8 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`]; when it is anything but `StartFailed`, no container was made.
     pub async fn create(&self, request: Create, wait: bool) -> Result<Created, RequestError> {
-        let plan = Plan::of(&request, &self.settings)?;
         let id = request.id.clone().unwrap_or_else(SandboxId::generate);
+        let (start, rules) = request.plan(&id, &self.settings)?;
         loop {
             // Until everything is restored, nobody knows whether the id is taken.
             self.must_be_ready()?;
@@ -54,7 +59,7 @@ impl Sandboxes {
             let inserted = self.shared.registry.insert_with(
                 &id,
                 |old| self.tell_forgotten(old),
-                || self.spawn(&id, &request, &plan),
+                || self.spawn(&request, start.clone(), rules.clone()),
             );
             let Ok(handle) = inserted else { continue };
             let started = handle.wait(Until::Started);
@@ -103,24 +108,18 @@ impl Sandboxes {
         })
     }
 
-    fn spawn(&self, id: &SandboxId, request: &Create, plan: &Plan) -> SandboxHandle {
+    fn spawn(&self, request: &Create, mut start: Start, rules: Rules) -> SandboxHandle {
         let now = self.shared.clock.now();
-        let created_at = now.wall();
+        start.labels.created_at = Some(now.wall());
         let details = Details {
-            template: Some(plan.template.as_str().into()),
-            image: Some(plan.spec.image.as_str().into()),
+            template: start.labels.template.as_deref().map(Into::into),
+            image: Some(start.spec.image.as_str().into()),
             metadata: request.metadata.clone(),
             shell_type: request.shell_type.as_deref().map(Into::into),
-            user_id: request.user_id.clone(),
+            user_id: request.user_id.clone().map(|UserId(raw)| raw),
             user_name: request.user_name.as_deref().map(Into::into),
             executor_namespace: request.executor_namespace.as_deref().map(Into::into),
-            ..Details::new(id.clone(), container_name(&self.settings.store.prefix, id), created_at, plan.rules.clone())
-        };
-        let start = Start {
-            id: id.clone(),
-            name: details.container_name.as_ref().into(),
-            spec: plan.spec.clone(),
-            labels: plan.labels(created_at),
+            ..Details::new(start.id.clone(), start.name.as_str(), now.wall(), rules)
         };
         let (sandbox, effects) = Sandbox::create(details, now);
         SandboxHandle::spawn(&self.shared, &self.arbiters, sandbox, effects, Some(start))
@@ -258,8 +257,8 @@ mod tests {
         runtime.fail_always(Point::Pull, When::Before, RuntimeError::Failed("no such image".into()));
         let id = SandboxId::parse("quick").unwrap();
         let request = Create { id: Some(id.clone()), ..Create::default() };
-        let plan = Plan::of(&request, &supervisor.settings).unwrap();
-        let handle = supervisor.shared.registry.insert_with(&id, |_| (), || supervisor.spawn(&id, &request, &plan));
+        let (start, rules) = request.plan(&id, &supervisor.settings).unwrap();
+        let handle = supervisor.shared.registry.insert_with(&id, |_| (), || supervisor.spawn(&request, start, rules));
         let handle = handle.ok().unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(handle.is_dead(), "it has failed, and everything of it is gone");

@@ -1,7 +1,8 @@
-//! From a request and its template to a plan: every rule about what a request may ask for.
+//! What a request may ask for, and what the engine is told to start for it.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -9,11 +10,13 @@ use crate::{
     config::{BASE_TEMPLATE, Settings, Template},
     domain::{
         OnTimeout, SandboxId, json,
-        leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout},
+        leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout, checked, object_or_null},
+        name::container_name,
+        record::UserId,
         sandbox::{RawFields, RuleClock, Rules, Spelling},
         spec::{Limits, Readiness, StartSpec},
     },
-    ports::runtime::Labels,
+    ports::runtime::{Labels, Start},
 };
 
 /// How many ports a request may ask for.
@@ -21,8 +24,9 @@ pub const MAX_PORTS: usize = 64;
 /// Metadata comes back in every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 
-/// What a client wants. Fields that are `None` come from the template.
-#[derive(Clone, Debug, Default)]
+/// A request for a sandbox, as clients send it in JSON. Fields that are `None` come from the template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
 pub struct Create {
     /// The client's own id; makes the request idempotent.
     pub id: Option<SandboxId>,
@@ -32,74 +36,82 @@ pub struct Create {
     pub image: Option<ImageRef>,
     /// Another command.
     pub command: Option<Vec<Text>>,
-    /// Environment variables, beside and over the template's.
+    /// Environment variables, added to the template's; they replace those of the same name.
+    #[serde(deserialize_with = "null_is_none_of_them")]
     pub env: BTreeMap<EnvName, Text>,
     /// Other ports.
     pub ports: Option<Ports>,
     /// Tighter limits.
+    #[serde(deserialize_with = "object_or_null")]
     pub limits: Option<Limits>,
-    /// The idle timeout; `Some(None)`: none at all.
+    /// The idle timeout; `Some(None)` is none at all, which JSON spells as `null`.
+    #[serde(deserialize_with = "null_is_a_value")]
     pub idle_timeout: Option<Option<Duration>>,
     /// The active timeout.
+    #[serde(deserialize_with = "checked::<Option<Timeout>, _>")]
     pub timeout: Option<Duration>,
     /// What the end of the active timeout does.
     pub on_timeout: Option<OnTimeout>,
-    /// To be remembered.
+    /// Returned with the sandbox.
+    #[serde(deserialize_with = "null_is_none_of_them")]
     pub metadata: RawFields,
     /// The reference system's name for a template.
     pub shell_type: Option<String>,
-    /// The owner: a number or a text.
-    pub user_id: Option<Box<RawValue>>,
+    /// The owner's identifier.
+    pub user_id: Option<UserId>,
     /// The owner's name.
     pub user_name: Option<String>,
     /// Kept for the reference system.
     pub executor_namespace: Option<String>,
 }
 
-/// What a new sandbox will be.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) template: String,
-    pub(super) spec: StartSpec,
-    pub(super) rules: Rules,
+fn null_is_none_of_them<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-impl Plan {
-    pub(super) fn of(request: &Create, settings: &Settings) -> Result<Self, RequestError> {
-        let (name, template) = template_of(request, settings)?;
-        check_metadata(&request.metadata)?;
-        request.user_id.as_deref().map_or(Ok(()), |user_id| check_readable("user_id", user_id))?;
+fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Duration>>, D::Error> {
+    checked::<Option<Timeout>, _>(deserializer).map(Some)
+}
+
+impl Create {
+    /// What the engine is told to start as `id`, and the rules of the sandbox's life. The label that tells when the sandbox
+    /// was created is still missing.
+    pub(super) fn plan(&self, id: &SandboxId, settings: &Settings) -> Result<(Start, Rules), RequestError> {
+        let (name, template) = template_of(self, settings)?;
+        check_metadata(&self.metadata)?;
+        self.user_id.as_ref().map_or(Ok(()), |UserId(raw)| check_readable("user_id", raw))?;
         let spec = StartSpec {
-            image: image_of(request, template, settings)?,
-            command: command_of(request, template)?,
-            env: template.start.env.clone().into_iter().chain(request.env.clone().plain()).collect(),
-            ports: ports_of(request, template)?,
-            limits: limits_of(request, template, settings)?,
+            image: image_of(self, template, settings)?,
+            command: command_of(self, template)?,
+            env: template.start.env.clone().into_iter().chain(self.env.clone().plain()).collect(),
+            ports: ports_of(self, template)?,
+            limits: limits_of(self, template, settings)?,
             ..template.start.clone()
         };
         if let Some(port) = spec.unpublished_probe() {
             let rule = format!("must have {port}, which the template's readiness asks");
             return Err(RequestError::invalid("ports", rule));
         }
-        let active_timeout = match request.timeout {
+        let active_timeout = match self.timeout {
             Some(timeout) => bounded("timeout", timeout, settings)?,
             None => template.rules.active_timeout(),
         };
-        let asked = Spelling::new(request.on_timeout)
+        let asked = Spelling::new(self.on_timeout)
             .with(RuleClock::Active, active_timeout)
-            .with(RuleClock::Idle, idle_timeout_of(request, template, settings)?);
-        Ok(Self { template: name.to_owned(), spec, rules: asked.or(&template.rules) })
-    }
-
-    /// What the container's labels shall tell.
-    pub(super) fn labels(&self, created_at: f64) -> Labels {
-        Labels {
-            created_at: Some(created_at),
-            template: Some(self.template.clone()),
-            rules: self.rules.spelling(),
-            readiness: Some(self.spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
-            ready_timeout: Some(self.spec.ready_timeout),
-        }
+            .with(RuleClock::Idle, idle_timeout_of(self, template, settings)?);
+        let rules = asked.or(&template.rules);
+        let labels = Labels {
+            created_at: None,
+            template: Some(name.to_owned()),
+            rules: rules.spelling(),
+            readiness: Some(spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
+            ready_timeout: Some(spec.ready_timeout),
+        };
+        Ok((Start { id: id.clone(), name: container_name(&settings.store.prefix, id), spec, labels }, rules))
     }
 }
 

@@ -8,9 +8,12 @@ mod number;
 mod seconds;
 mod text;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 pub use number::{Cpus, MemoryMb, Pids, Port, Ports, Whole};
 pub use seconds::{Grace, Seconds, Timeout};
@@ -36,6 +39,36 @@ where
     D: Deserializer<'de>,
 {
     L::deserialize(deserializer).map(L::plain)
+}
+
+/// Reads an object or `null`. Derived readers also accept an array, as the fields in their order.
+///
+/// # Errors
+/// When it is something else, or when `T` refuses it.
+pub fn object_or_null<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct Reader<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Reader(PhantomData))
 }
 
 impl<L: Leaf> Leaf for Option<L> {

@@ -14,7 +14,7 @@ use super::{
     super::{activity, create, health, holds, page, sandboxes, stream, why},
     calls, requests,
 };
-use crate::{config::Settings, sandboxes::Sandboxes};
+use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
 
 /// What the handlers and types say of themselves.
 #[derive(OpenApi)]
@@ -47,6 +47,8 @@ use crate::{config::Settings, sandboxes::Sandboxes};
         page::docs,
         page::asset,
     ),
+    // What the request for a sandbox refers to.
+    components(schemas(Limits)),
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),

@@ -21,25 +21,76 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     with(&mut schemas["HoldBody"]["properties"]["ttl"], &timeout);
     narrow_limits(&mut schemas["Limits"]["properties"], settings);
     schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
+    schemas["CreateRequest"] = create(settings, &timeout);
+}
 
-    let create = &mut schemas["CreateRequest"]["properties"];
-    with(&mut create["id"], &or_null(id_schema()));
+/// What a create takes: the fields of `sandboxes::Create`.
+fn create(settings: &Settings, timeout: &Value) -> Value {
+    let described = |description: &str, mut schema: Value| {
+        schema["description"] = description.into();
+        schema
+    };
+    let reference = |name: &str, description: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}"), "description": description });
+        json!({ "oneOf": [reference, { "type": "null" }] })
+    };
+    let duration = |allow_null: bool| {
+        let mut schema = if allow_null { or_null(timeout.clone()) } else { timeout.clone() };
+        schema["format"] = "double".into();
+        schema
+    };
+    let (text, texts) = (json!({ "type": "string", "pattern": Text::PATTERN }), json!({ "type": ["string", "null"] }));
     let names: Vec<_> = settings.templates.keys().collect();
-    for field in ["template", "shell_type"] {
-        let description = create[field]["description"].take();
-        let choices = json!([{ "type": "string", "enum": names }, { "type": "null" }]);
-        create[field] = json!({ "description": description, "oneOf": choices });
-    }
-    with(&mut create["image"], &json!({ "pattern": images(settings), "minLength": 1, "maxLength": 255 }));
-    let text = json!({ "type": "string", "pattern": Text::PATTERN });
-    with(&mut create["command"], &json!({ "items": text, "minItems": 1 }));
-    let names = json!({ "type": "string", "pattern": EnvName::PATTERN });
-    with(&mut create["env"], &json!({ "propertyNames": names, "additionalProperties": text }));
-    let port = json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
-    with(&mut create["ports"], &json!({ "items": port, "uniqueItems": true, "maxItems": MAX_PORTS }));
-    with(&mut create["timeout"], &timeout_or_null);
-    let idle = if settings.lifecycle.allow_no_idle_timeout { &timeout_or_null } else { &timeout };
-    with(&mut create["idle_timeout"], idle);
+    let name = json!({ "oneOf": [{ "type": "string", "enum": names }, { "type": "null" }] });
+    json!({
+        "type": "object",
+        "description": "What a new sandbox shall be. Everything that is left out comes from the template.",
+        "additionalProperties": false,
+        "properties": {
+            "id": described(
+                "An id of the client's own; it makes the request idempotent: an active sandbox under it is reused.",
+                or_null(id_schema()),
+            ),
+            "template": described("The template's name; `base` when there is none.", name.clone()),
+            "image": {
+                "description": "Another image than the template's; the configuration has to allow it.",
+                "type": ["string", "null"], "pattern": images(settings), "minLength": 1, "maxLength": 255,
+            },
+            "command": {
+                "description": "Another command.",
+                "type": ["array", "null"], "items": text, "minItems": 1,
+            },
+            "env": {
+                "description": "Environment variables, beside and over the template's.",
+                "type": ["object", "null"], "additionalProperties": text,
+                "propertyNames": { "type": "string", "pattern": EnvName::PATTERN },
+            },
+            "ports": {
+                "description": "Other TCP ports to publish.",
+                "type": ["array", "null"], "uniqueItems": true, "maxItems": MAX_PORTS,
+                "items": { "type": "integer", "minimum": 1, "maximum": u16::MAX },
+            },
+            "limits": reference("Limits", "Tighter limits."),
+            "idle_timeout": described(
+                "Seconds it may go unused, more than 0, or a duration such as \"1h 30m\"; null: for ever, where the \
+                 configuration allows\nit.",
+                duration(settings.lifecycle.allow_no_idle_timeout),
+            ),
+            "timeout": described(
+                "Seconds it stays active, more than 0, or a duration such as \"30m\".",
+                duration(true),
+            ),
+            "on_timeout": reference("OnTimeout", "What the end of the active timeout does."),
+            "metadata": {
+                "description": "To be remembered, and to be listed by.",
+                "type": ["object", "null"],
+            },
+            "shell_type": described("The reference system's name for a template.", name),
+            "user_id": { "description": "Its owner: a number or a text.", "type": ["string", "number", "null"] },
+            "user_name": described("The owner's name.", texts.clone()),
+            "executor_namespace": described("Kept for the reference system.", texts),
+        },
+    })
 }
 
 /// Lays the fields of `more` over those of `schema`.

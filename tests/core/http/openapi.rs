@@ -69,6 +69,18 @@ async fn the_schema_of_a_sandbox_has_the_fields_of_a_sandbox() {
 }
 
 #[actix_web::test]
+async fn the_schema_of_a_create_has_the_fields_that_a_create_takes() {
+    let (_bench, client) = start(&[]).await;
+    let refused = client.post("/v1/sandboxes", r#"{"no such field": 1}"#).await;
+    let message = refused.must_be(400, "invalid_request").json["error"]["message"].as_str().expect("a text");
+    let (_, taken) = message.split_once("expected one of ").expect("the fields");
+    let taken: BTreeSet<_> = taken.split(", ").map(|name| name.trim_matches('`').to_owned()).collect();
+    let specification = client.get("/openapi.json").await.json;
+    let schema = specification["components"]["schemas"]["CreateRequest"]["properties"].as_object().expect("an object");
+    assert_eq!(schema.keys().cloned().collect::<BTreeSet<_>>(), taken);
+}
+
+#[actix_web::test]
 async fn the_words_of_the_specification_are_those_on_the_wire() {
     let (_bench, client) = start(&[]).await;
     let specification = client.get("/openapi.json").await;
