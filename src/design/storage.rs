@@ -18,7 +18,9 @@ chapter! {
         /// A ping is acknowledged before it is stored only if the stored activity is at most one flush interval older. A ping
         /// after a longer silence waits for its write, together with all others that wait. Each record carries the
         /// interval it was written with (`flush_interval`), and after an unclean stop the next start adds it to the idle
-        /// deadline. So an unclean stop makes an end late by at most that interval, and never early.
+        /// deadline. So an unclean stop makes an end late by at most that interval, and never early. Until somebody uses
+        /// the sandbox, its record carries what was added (`idle_slack`) over further stops, of which a clean one adds
+        /// nothing; it does not add up. A clean stop writes the records that lack it.
         ///
         slack;
 

@@ -111,6 +111,8 @@ record! {
     v: Option<u32>,
     /// Seconds of activity that it may lack.
     flush_interval: Option<Seconds>,
+    /// Seconds of activity that an earlier unclean stop may have lost.
+    idle_slack: Option<Seconds>,
     /// When it was paused, while it is.
     paused_at: Option<EpochSeconds>,
     /// Why it ended.
@@ -311,6 +313,9 @@ impl Serialize for Written<'_> {
             map.serialize_entry(name, &seconds)?;
         }
         let mut optional = Optional(map);
+        // Of the activity that only the journal knows, nothing was lost.
+        let slack = Some(sandbox.idle_slack()).filter(|_| self.last_activity <= sandbox.last_activity());
+        optional.entry("idle_slack", slack.filter(|slack| !slack.is_zero()).map(|slack| slack.as_secs_f64()))?;
         optional.entry("paused_at", sandbox.paused_since().map(wall))?;
         optional.entry("reason", sandbox.end().map(|end| end.reason))?;
         optional.entry("exit_code", sandbox.end().and_then(|end| end.exit_code))?;

@@ -19,7 +19,7 @@ pub struct Fallbacks {
     /// The idle timeout of legacy records.
     pub legacy_ttl: Duration,
     /// How much activity an unclean stop may have lost ([design: slack](crate::design::persistence::slack)); `None`
-    /// after a clean one, which has lost nothing.
+    /// after a clean one, which has lost nothing itself.
     pub idle_slack: Option<Duration>,
     /// When deadlines may act again.
     pub not_before: Moment,
@@ -66,10 +66,7 @@ pub fn rehydrate(
         phase: phase_of(&record, last_activity, now),
         last_activity,
         expires_at,
-        // The record tells the interval it was written with, which may have been changed since.
-        idle_slack: fallbacks.idle_slack.map_or(Duration::ZERO, |configured| {
-            record.flush_interval.map_or(configured, |Seconds(own)| own.max(configured))
-        }),
+        idle_slack: slack_of(&record, fallbacks.idle_slack),
         not_before: fallbacks.not_before,
     };
     let (sandbox, effects) = Sandbox::restore(details_of(id, record, rules, now), restored, now);
@@ -162,6 +159,14 @@ fn phase_of(record: &Record, last_activity: Moment, now: Now) -> Revived {
             Revived::Ending(end_of(record, now))
         }
     }
+}
+
+/// How much activity the store may lack. Slack of different stops does not add up: each is counted from the activity that
+/// the record tells.
+fn slack_of(record: &Record, unclean: Option<Duration>) -> Duration {
+    let [written_with, owed] = [record.flush_interval, record.idle_slack].map(|it| it.map(|Seconds(seconds)| seconds));
+    // The record tells the interval it was written with, which may have been changed since.
+    unclean.max(written_with.filter(|_| unclean.is_some())).max(owed).unwrap_or_default()
 }
 
 fn metadata_says_paused(record: &Record) -> bool {

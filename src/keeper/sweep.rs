@@ -158,6 +158,43 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn activity_that_a_dead_actor_may_have_lost_counts_after_a_clean_stop() {
+        tokio::time::pause();
+        let (store, runtime) = (MemoryStore::new(), Memory::new());
+        let begin = async |store| {
+            let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+            let adapters = Adapters { store: Arc::new(store), runtime: Arc::new(runtime.clone()) };
+            let supervisor = assemble(settings, adapters, Arbiters::current());
+            supervisor.begin().await.unwrap();
+            supervisor
+        };
+        let supervisor = begin(store.clone()).await;
+        let id = SandboxId::parse("victim").unwrap();
+        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let promised = supervisor.touch(&id, ActivitySource::Ping).await.unwrap().idle_deadline().unwrap();
+        let left = promised.since(supervisor.now().moment);
+        let acknowledged = tokio::time::Instant::now();
+
+        let handle = || supervisor.shared.registry.handle(&id).unwrap();
+        let dead = handle();
+        dead.panic_now();
+        supervisor.touch(&id, ActivitySource::Ping).await.unwrap_err();
+        while handle().is_same(&dead) {
+            tokio::task::yield_now().await;
+        }
+        // The record is written without the ping.
+        handle().wall_clock_set();
+        assert_eq!(supervisor.shutdown(Duration::from_secs(1)).await, 0);
+        let supervisor = begin(store.reopen()).await;
+        let deadline = supervisor.get(&id).await.unwrap().idle_deadline().unwrap();
+        let kept = deadline.since(supervisor.now().moment) + acknowledged.elapsed();
+        assert!(kept + Duration::from_micros(1) >= left, "{kept:?} of {left:?}");
+    }
+
+    #[actix_web::test]
     async fn a_timer_that_was_lost_is_driven_on_and_counted() {
         tokio::time::pause();
         let mut flags = Overrides::default();

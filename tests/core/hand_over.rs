@@ -42,6 +42,34 @@ async fn after_a_clean_stop_a_deadline_right_after_the_restart_is_met_within_a_s
 }
 
 #[actix_web::test]
+async fn activity_that_a_crash_may_have_lost_counts_after_any_number_of_clean_stops() {
+    let bench = Bench::new(&[("lifecycle.restart_grace", "1")]).await;
+    bench.create(idle("used", 100)).await;
+    bench.create(idle("unused", 100)).await;
+    sleep(10 * SECOND).await;
+    bench.supervisor.touch(&id("used"), ActivitySource::Ping).await.expect("stored");
+    sleep(SECOND / 2).await;
+    bench.supervisor.touch(&id("used"), ActivitySource::Ping).await.expect("in memory");
+    let pinged = Instant::now();
+    let mut bench = bench.crash_and_restart().await;
+    for _ in 0..3 {
+        sleep(SECOND).await;
+        bench = bench.stop_and_restart().await;
+    }
+    let deadline = |name: &'static str| {
+        let (supervisor, now) = (bench.supervisor.clone(), bench.supervisor.now());
+        async move { supervisor.get(&id(name)).await.expect("alive").idle_deadline().expect("one").since(now.moment) }
+    };
+    let left = deadline("used").await + pinged.elapsed();
+    assert!((100 * SECOND..101 * SECOND).contains(&left), "{left:?}");
+    // Once it is used again, nothing is owed.
+    bench.supervisor.touch(&id("unused"), ActivitySource::Ping).await.expect("alive");
+    bench = bench.stop_and_restart().await;
+    let unused = bench.supervisor.get(&id("unused")).await.expect("alive");
+    assert_eq!(unused.idle_slack(), Duration::ZERO);
+}
+
+#[actix_web::test]
 async fn after_a_clean_stop_clients_get_as_long_as_nobody_answered() {
     let bench = Bench::new(&[]).await;
     bench.create(idle("overdue", 5)).await;

@@ -22,11 +22,16 @@ fn now() -> Now {
 }
 
 fn restored(record: Record, score: EpochSeconds) -> Result<Sandbox, Damaged> {
+    restored_after(None, record, score)
+}
+
+/// `idle_slack`: what an unclean stop may have lost.
+fn restored_after(idle_slack: Option<Duration>, record: Record, score: EpochSeconds) -> Result<Sandbox, Damaged> {
     let rules = Rules::new(Duration::from_secs(1800), OnTimeout::Deactivate);
     let fallbacks = Fallbacks {
         rules: rules.with(RuleClock::Idle, Duration::from_secs(7200)),
         legacy_ttl: Duration::from_secs(86_400),
-        idle_slack: None,
+        idle_slack,
         not_before: Moment::DISTANT_PAST,
     };
     let id = SandboxId::parse("a").expect("an id");
@@ -80,4 +85,24 @@ proptest! {
         let second = String::from_utf8_lossy(&written(&again)).into_owned();
         prop_assert!(same(&json(&second), &json(&text)), "{}\n{}", text, second);
     }
+}
+
+#[test]
+fn slack_is_carried_by_each_record_until_it_is_used_up_and_never_adds_up() {
+    const LONG: Duration = Duration::from_secs(5);
+    let read = |bytes: &[u8]| Record::parse(bytes).expect("a record");
+    let fresh = read(&corpus()[0]);
+    let clean = restored(fresh.clone(), f64::NAN).expect("sound");
+    assert_eq!(clean.idle_slack(), Duration::ZERO);
+    assert!(!String::from_utf8_lossy(&written(&clean)).contains("idle_slack"));
+
+    let mut sandbox = restored_after(Some(LONG), fresh, f64::NAN).expect("sound");
+    let promised = sandbox.idle_deadline();
+    for stop in [None, Some(FLUSH_INTERVAL), None, None, Some(LONG)] {
+        sandbox = restored_after(stop, read(&written(&sandbox)), f64::NAN).expect("sound");
+        assert_eq!((sandbox.idle_slack(), sandbox.idle_deadline()), (LONG, promised), "{stop:?}");
+    }
+    // The journal knows of a later ping, of which nothing is lost.
+    let pinged = record::encode(&sandbox, sandbox.last_activity().plus(FLUSH_INTERVAL), FLUSH_INTERVAL, &now());
+    assert_eq!(restored(read(&pinged), f64::NAN).expect("sound").idle_slack(), Duration::ZERO);
 }

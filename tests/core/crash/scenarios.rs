@@ -30,11 +30,15 @@ enum Step {
     Fails(Ask),
     /// Seconds.
     Wait(u64),
+    /// Milliseconds, for what happens between two flushes.
+    Moment(u64),
+    /// A clean stop. The next supervisor goes on with the script.
+    Stop,
     /// The next this many passages of the point fail.
     Fail(Point, When, usize),
 }
 
-use Step::{Ask as Asks, Fail, Fails, Wait};
+use Step::{Ask as Asks, Fail, Fails, Moment, Stop, Wait};
 
 const fn creates(idle: u64) -> Ask {
     Ask::Create { idle, active: 1800, on_timeout: OnTimeout::Deactivate }
@@ -62,6 +66,11 @@ fn play(script: &[Step], crashes: &[usize]) -> Play {
             supervisor.begin().await.expect("the lease is free");
             let first = next;
             while next < script.len() {
+                if matches!(script[next], Stop) {
+                    assert_eq!(supervisor.shutdown(PATIENCE).await, 0, "everything is written");
+                    next += 1;
+                    return None;
+                }
                 step(&stage, &supervisor, script[next], next == first && first > 0).await;
                 next += 1;
             }
@@ -70,10 +79,15 @@ fn play(script: &[Step], crashes: &[usize]) -> Play {
             tokio::time::sleep(SETTLED).await;
             verify(&stage, &supervisor).await;
             let sandbox = supervisor.get(&id(NAME)).await.expect("readable");
-            (points, (sandbox.status(), reason_of(&sandbox)))
+            Some((points, (sandbox.status(), reason_of(&sandbox))))
         });
         match end {
-            Some((points, end)) => {
+            Some(None) => {
+                passed.push(stage.fuse.passed());
+                let now = stage.clock.now();
+                stage.model().stopped(now);
+            }
+            Some(Some((points, end))) => {
                 passed.push(points);
                 stage.model().must_be_clean(|| format!("{script:?} with crashes at {crashes:?}"));
                 return Play { passed, end };
@@ -91,6 +105,8 @@ fn play(script: &[Step], crashes: &[usize]) -> Play {
 async fn step(stage: &Stage, supervisor: &Supervisor, step: Step, again: bool) {
     match step {
         Wait(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+        Moment(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Stop => unreachable!("the supervisor that stops runs no further step"),
         Fail(point, when, times) => {
             stage.engine.fail_next(point, when, times, RuntimeError::Failed("on purpose".into()));
         }
@@ -147,6 +163,12 @@ fn a_create_that_a_crash_cuts_off_succeeds_when_it_is_asked_for_again() {
 #[test]
 fn an_acknowledged_ping_outlives_a_crash() {
     at_every_point(&[create(600), Wait(5), Asks(Ask::Ping), Wait(2)], LIVES);
+}
+
+#[test]
+fn an_acknowledged_ping_outlives_a_crash_and_the_clean_stop_that_follows() {
+    let pings = [create(600), Wait(5), Asks(Ask::Ping), Moment(300), Asks(Ask::Ping), Wait(1)];
+    at_every_point(&[&pings[..], &[Stop, Wait(2)]].concat(), LIVES);
 }
 
 #[test]
