@@ -1,5 +1,7 @@
 use std::{ffi::OsString, sync::Arc};
 
+use crate::files::Files;
+
 /// What an agent is given by the program that it runs in.
 #[derive(Debug, Default)]
 pub struct Setup {
@@ -15,12 +17,13 @@ pub struct Setup {
 pub struct Agent {
     #[expect(dead_code, reason = "processes read it")]
     setup: Arc<Setup>,
+    pub(crate) files: Arc<Files>,
 }
 
 impl Agent {
     /// Makes an agent that runs nothing yet.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self { setup: Arc::new(setup) }
+        Self { setup: Arc::new(setup), files: Arc::default() }
     }
 }

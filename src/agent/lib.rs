@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `server` | reads requests from a connection and finds who answers them |
 //! | `connect` | the protocol: messages, streams and errors |
+//! | `files` | looks at, moves, packs, unpacks and watches files |
 //! | `users` | finds users and groups in the container's own files |
 //! | `clock` | reads clocks; nothing else does |
 
@@ -21,6 +22,7 @@ mod body;
 mod clock;
 #[allow(dead_code, reason = "the services that use the rest come next")]
 mod connect;
+mod files;
 mod server;
 #[allow(dead_code, reason = "the services that use the rest come next")]
 mod users;

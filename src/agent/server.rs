@@ -25,6 +25,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// The same of all streams of a connection.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Where the calls about files are.
+const FILESYSTEM: &str = "/filesystem.Filesystem/";
+
 /// Serves one connection until it ends: HTTP/2 with prior knowledge, or HTTP/1.1.
 ///
 /// # Errors
@@ -50,16 +53,22 @@ where
 
 async fn answer(agent: &Agent, request: Request) -> Response {
     let path = request.uri().path();
-    _ = agent;
     match (request.method(), path) {
         (&Method::GET, "/health") => health(),
         (_, "/health") => body::error(405, "ask for /health with GET"),
-        _ if path.starts_with("/process.") || path.starts_with("/filesystem.") => {
-            let error = Error::new(Code::Unimplemented, format!("there is no call {path}"));
-            body::json(error.code.status(), &error)
+        (&Method::POST, _) if path.starts_with(FILESYSTEM) => {
+            let name = path[FILESYSTEM.len()..].to_owned();
+            agent.files.call(&name, request).await.unwrap_or_else(|| unimplemented(&format!("{FILESYSTEM}{name}")))
         }
+        _ if path == "/files" || path.starts_with("/files/") => agent.files.transfer(request).await,
+        _ if path.starts_with("/process.") || path.starts_with("/filesystem.") => unimplemented(path),
         _ => body::error(404, &format!("there is nothing at {path}")),
     }
+}
+
+fn unimplemented(path: &str) -> Response {
+    let error = Error::new(Code::Unimplemented, format!("there is no call {path}"));
+    body::json(error.code.status(), &error)
 }
 
 fn health() -> Response {

@@ -111,6 +111,13 @@ pub(crate) fn user_name(uid: u32) -> String {
     found.map_or_else(|| uid.to_string(), |entry| entry.name.to_owned())
 }
 
+/// The number of a user that is given by its name or number.
+pub(crate) fn user_number(given: &str) -> Option<u32> {
+    let passwd = read(PASSWD).unwrap_or_default();
+    let found = passwd.lines().filter_map(Entry::parse).find(|entry| entry.name == given);
+    found.map(|entry| entry.uid).or_else(|| given.parse().ok())
+}
+
 /// The name of a group, or its number where it has none.
 pub(crate) fn group_name(gid: u32) -> String {
     let group = read(GROUP).unwrap_or_default();

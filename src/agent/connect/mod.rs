@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
 pub(crate) use self::{
-    context::Context,
+    context::{Context, basic_user},
     error::{Code, Error},
     frames::Messages,
 };

@@ -5,4 +5,5 @@
 // Some of it is for tests to come.
 #[allow(dead_code)]
 mod client;
+mod files;
 mod server;
