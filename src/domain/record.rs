@@ -314,8 +314,9 @@ impl Serialize for Written<'_> {
         }
         let mut optional = Optional(map);
         // Of the activity that only the journal knows, nothing was lost.
-        let slack = Some(sandbox.idle_slack()).filter(|_| self.last_activity <= sandbox.last_activity());
-        optional.entry("idle_slack", slack.filter(|slack| !slack.is_zero()).map(|slack| slack.as_secs_f64()))?;
+        let is_owed = sandbox.is_alive() && self.last_activity <= sandbox.last_activity();
+        let slack = Some(sandbox.idle_slack()).filter(|slack| is_owed && !slack.is_zero());
+        optional.entry("idle_slack", slack.map(|slack| slack.as_secs_f64()))?;
         optional.entry("paused_at", sandbox.paused_since().map(wall))?;
         optional.entry("reason", sandbox.end().map(|end| end.reason))?;
         optional.entry("exit_code", sandbox.end().and_then(|end| end.exit_code))?;
