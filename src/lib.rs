@@ -32,6 +32,7 @@
 //! | [`http`] | verifies and converts requests and answers; decides nothing |
 //! | [`config`] | merges and checks defaults, file, environment and flags |
 //! | [`tasks`] | restarts background tasks that die, and reports them |
+//! | `loops` | repeats and retries: every task that does so uses the same two loops |
 //! | [`metrics`], [`logging`] | count and log |
 //! | [`open_files`] | shares out the limit of open files |
 //! | [`app`] | starts and stops all parts |
@@ -123,6 +124,7 @@ pub mod http;
 pub mod journal;
 pub mod keeper;
 pub mod logging;
+mod loops;
 pub mod metrics;
 pub mod open_files;
 pub mod ports;

@@ -3,13 +3,14 @@
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::state::{Keeper, RETRY};
+use super::state::Keeper;
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Sandbox, SandboxId,
         rehydrate::{self, Fallbacks, Traces},
         sandbox::{Container, Effects, RuleClock},
     },
+    loops::{RETRY, retry},
     ports::{
         runtime::{ContainerRef, Inspected, Owner, RuntimeError},
         store::Write,
@@ -75,19 +76,16 @@ impl Keeper {
     }
 
     async fn adopt_or_forget(&self, member: &LostRecord, fallbacks: &Fallbacks) {
-        let mut failures = 0;
-        let (owner, inspected) = loop {
-            match self.find_container(&member.id).await {
-                Ok(found) => break found,
-                Err(error) => {
-                    failures += 1;
-                    if u32::is_power_of_two(failures) {
-                        warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
-                    }
-                    tokio::time::sleep(RETRY.jittered_wait(failures)).await;
+        let found = retry(
+            RETRY,
+            || self.find_container(&member.id),
+            |error, failures| {
+                if failures.is_power_of_two() {
+                    warn!(sandbox_id = %member.id, %error, "cannot look for the container of a lost record yet");
                 }
-            }
-        };
+            },
+        );
+        let (owner, inspected) = found.await;
         match inspected {
             Some(inspected) => {
                 warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");

@@ -1,12 +1,13 @@
 //! Whether the store still has what it was given ([design: lost data](crate::design::persistence::lost_data)): a record
 //! that was deleted or evicted is written again, and settings of the store that may lose more are told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::state::Keeper;
-use crate::{actor::SandboxHandle, domain::SandboxId, ports::store::StoreError};
+use crate::{actor::SandboxHandle, domain::SandboxId, loops::repeat, ports::store::StoreError};
 
 /// How many records are asked for in one round trip.
 const CHUNK: usize = 1_000;
@@ -15,23 +16,18 @@ impl Keeper {
     /// Asks for the record of everything that lives, once in each `docker.reconcile_interval`, spread over that, until the
     /// supervisor stops.
     pub(super) async fn audit_regularly(self: Arc<Self>) {
-        let stop = self.stop.clone();
-        let rounds = async {
-            loop {
-                self.look_for_hazards().await;
-                let ids = self.shared.registry.ids_after(None, false);
-                let chunks = u32::try_from(ids.len().div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
-                let pause = self.settings.sandboxes.reconcile_interval / chunks;
-                if ids.is_empty() {
-                    tokio::time::sleep(pause).await;
-                }
-                for chunk in ids.chunks(CHUNK) {
-                    tokio::time::sleep(pause).await;
-                    self.audit(chunk).await;
-                }
+        repeat(&self.stop, Duration::ZERO, None, || async {
+            self.look_for_hazards().await;
+            let ids = self.shared.registry.ids_after(None, false);
+            let chunks = u32::try_from(ids.len().div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
+            let pause = self.settings.sandboxes.reconcile_interval / chunks;
+            for chunk in ids.chunks(CHUNK) {
+                sleep(pause).await;
+                self.audit(chunk).await;
             }
-        };
-        stop.run_until_cancelled(rounds).await;
+            if ids.is_empty() { pause } else { Duration::ZERO }
+        })
+        .await;
     }
 
     /// Has those written again of which the store has nothing. Whether one has ended meanwhile, its actor knows.

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::{
     actor::Shared,
     domain::sandbox::Event,
+    loops::repeat,
     sandboxes::{Health, RuntimeHealth},
 };
 
@@ -35,7 +36,7 @@ pub(super) async fn retry_when_back(shared: Arc<Shared>, health: Arc<Health>, st
 /// Asks the engine from time to time, until `stop`.
 pub(super) async fn watch_runtime(shared: Arc<Shared>, health: Arc<Health>, stop: CancellationToken) {
     let health = health.runtime_sender();
-    loop {
+    repeat(&stop, Duration::ZERO, None, || async {
         let answer = shared.runtime.check().await;
         if answer.is_err() {
             shared.runtime_away.note(shared.clock.now().moment);
@@ -62,10 +63,7 @@ pub(super) async fn watch_runtime(shared: Arc<Shared>, health: Arc<Health>, stop
                 true
             }
         });
-        let wait = if health.borrow().is_down() { CHECK_WHILE_DOWN } else { CHECK_EVERY };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return,
-        }
-    }
+        if health.borrow().is_down() { CHECK_WHILE_DOWN } else { CHECK_EVERY }
+    })
+    .await;
 }

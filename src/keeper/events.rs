@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::state::Keeper;
@@ -23,14 +24,14 @@ impl Keeper {
     pub(super) async fn follow_events(self: Arc<Self>) {
         // From before the first reconcile on, so that nothing falls between the two.
         let mut since = self.shared.clock.now().wall();
-        let mut failures = 0;
-        loop {
-            let mut events = self.shared.runtime.events(Some(since));
-            self.reconcile_now.notify_one();
-            let problem = loop {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    event = events.next() => match event {
+        // Each round of `repeat` would begin with the same time.
+        let follow = async {
+            let mut failures = 0_u32;
+            loop {
+                let mut events = self.shared.runtime.events(Some(since));
+                self.reconcile_now.notify_one();
+                let problem = loop {
+                    match events.next().await {
                         Some(Ok(event)) => {
                             failures = 0;
                             since = event.at;
@@ -38,18 +39,16 @@ impl Keeper {
                         }
                         Some(Err(error)) => break error.to_string(),
                         None => break "it ended".to_owned(),
-                    },
+                    }
+                };
+                failures = failures.saturating_add(1);
+                if failures.is_power_of_two() {
+                    warn!(problem, failures, "the engine's event stream broke; it is resumed");
                 }
-            };
-            failures += 1;
-            if u32::is_power_of_two(failures) {
-                warn!(problem, failures, "the engine's event stream broke; it is resumed");
+                sleep(RECONNECT.jittered_wait(failures)).await;
             }
-            tokio::select! {
-                () = tokio::time::sleep(RECONNECT.jittered_wait(failures)) => {}
-                () = self.stop.cancelled() => return,
-            }
-        }
+        };
+        let _: Option<()> = self.stop.run_until_cancelled(follow).await;
     }
 
     /// Hands an event to the actor of the container's sandbox. Which container it is, the actor compares itself.
@@ -74,7 +73,13 @@ impl Keeper {
                     keeper.shared.tasks.finish("look at what happened to a container", look).await;
                 });
             }
-            ContainerEventKind::Started | ContainerEventKind::OutOfMemory => {}
+            // Sandglass knows of its own starts, and one by hand comes after an end, which has the container looked at.
+            ContainerEventKind::Started => {}
+            // If it was not its first process, the container goes on, and nothing else tells of it.
+            ContainerEventKind::OutOfMemory if stranger.is_none() => {
+                warn!(sandbox_id = %container.sandbox, "the kernel killed a process in its container for memory");
+            }
+            ContainerEventKind::OutOfMemory => {}
         }
     }
 
@@ -83,7 +88,7 @@ impl Keeper {
     async fn follow_up(&self, container: &ContainerRef, kind: ContainerEventKind, at: EpochSeconds) {
         let died = matches!(kind, ContainerEventKind::Died { .. });
         if !died {
-            tokio::time::sleep(COMMIT).await;
+            sleep(COMMIT).await;
         }
         let Some(handle) = self.shared.registry.handle(&container.sandbox) else { return };
         // Its start may have to report yet which container it has.

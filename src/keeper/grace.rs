@@ -4,12 +4,12 @@
 //! ever, and nothing that is overdue would ever end. So each run notes in the store how much of it has gone by, and the next
 //! one grants what is left. A run that outlives it removes the note.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tracing::debug;
 
 use super::state::Keeper;
-use crate::domain::Moment;
+use crate::{domain::Moment, loops::repeat};
 
 /// How often the note is written. It is written ahead: a run that is killed before its first note's time is up has used up
 /// as much, so that even one that never lives for a second ends.
@@ -24,22 +24,21 @@ impl Keeper {
     }
 
     async fn note_grace(self: Arc<Self>, began: Moment, spent_before: Duration, over: Moment) {
-        let notes = async {
-            loop {
-                let now = self.shared.clock.now().moment;
-                let outlived = now >= over;
-                let spent = spent_before.saturating_add(now.since(began)).saturating_add(STEP);
-                let noted = self.store.spend_grace(if outlived { Duration::ZERO } else { spent }).await;
-                match noted {
-                    Ok(()) if outlived => return,
-                    Ok(()) => {}
+        repeat(&self.stop, Duration::ZERO, None, || async {
+            let now = self.shared.clock.now().moment;
+            let outlived = now >= over;
+            let spent = spent_before.saturating_add(now.since(began)).saturating_add(STEP);
+            match self.store.spend_grace(if outlived { Duration::ZERO } else { spent }).await {
+                // Nothing is left to note.
+                Ok(()) if outlived => pending().await,
+                Ok(()) => STEP.min(over.since(now)),
+                Err(error) => {
                     // The next note says the same and more.
-                    Err(error) => debug!(%error, "the grace that is used up could not be noted"),
+                    debug!(%error, "the grace that is used up could not be noted");
+                    if outlived { STEP } else { STEP.min(over.since(now)) }
                 }
-                tokio::time::sleep(if outlived { STEP } else { STEP.min(over.since(now)) }).await;
             }
-        };
-        self.stop.run_until_cancelled(notes).await;
-        self.stop.cancelled().await;
+        })
+        .await;
     }
 }

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::state::Keeper;
 use crate::{
     journal::Journal,
+    loops::repeat,
     ports::store::{Store, StoreError},
 };
 
@@ -55,12 +56,7 @@ impl Keeper {
 /// Renews the lease at a third of its time to live, until `stop`. One that is lost stops the journal, and thereby every
 /// start and every end, at once; after that, nothing is left to do here.
 pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Duration, stop: CancellationToken) {
-    while !journal.lost().is_cancelled() {
-        tokio::select! {
-            () = tokio::time::sleep(ttl / 3) => {}
-            () = stop.cancelled() => return,
-            () = journal.lost().cancelled() => break,
-        }
+    let renewals = repeat(&stop, ttl / 3, None, || async {
         match store.renew().await {
             Ok(memory) => {
                 journal.report_answer(Ok(()));
@@ -76,6 +72,8 @@ pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Dur
                 journal.lease_lost(&holder);
             }
         }
-    }
+        ttl / 3
+    });
+    journal.lost().run_until_cancelled(renewals).await;
     stop.cancelled().await;
 }

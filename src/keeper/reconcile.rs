@@ -2,10 +2,9 @@
 //! ([design: comparison](crate::design::engine::comparison)). If listing fails, nothing is concluded; and before
 //! anything is ended, exactly that container is looked at once more.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::{adopt::LostRecord, state::Keeper, strangers::Sighting};
@@ -15,6 +14,7 @@ use crate::{
         Now, Sandbox, Status,
         sandbox::{Container, Event},
     },
+    loops::repeat,
     ports::runtime::{ContainerRef, Inspected, Listed, Owner, Stranger},
 };
 
@@ -22,18 +22,13 @@ use crate::{
 const CHUNK: usize = 256;
 
 impl Keeper {
-    /// Reconciles whenever it is asked to, and every `reconcile_interval`, until the supervisor stops.
+    /// Reconciles whenever it is asked to, and `reconcile_interval` after the last time, until the supervisor stops.
     pub(super) async fn reconcile_regularly(self: Arc<Self>) {
-        let mut ticks = interval(self.settings.sandboxes.reconcile_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = ticks.tick() => {}
-                () = self.reconcile_now.notified() => {}
-            }
+        repeat(&self.stop, Duration::ZERO, Some(&self.reconcile_now), || async {
             self.reconcile().await;
-        }
+            self.settings.sandboxes.reconcile_interval
+        })
+        .await;
     }
 
     /// One comparison.

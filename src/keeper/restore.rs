@@ -5,11 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{
-    absence::Absence,
-    adopt::LostRecord,
-    state::{Keeper, RETRY},
-};
+use super::{absence::Absence, adopt::LostRecord, state::Keeper};
 use crate::{
     actor::{SandboxHandle, SpawnBatch, Tombstone},
     domain::{
@@ -18,6 +14,7 @@ use crate::{
         rehydrate::{self, Fallbacks},
         sandbox::{Effects, Persist},
     },
+    loops::{RETRY, retry},
     ports::store::{Cursor, Found, LastStop, Page, StoreError, Stored, Write},
     sandboxes::ServingPhase,
 };
@@ -89,7 +86,7 @@ impl Keeper {
         }
         if !lost.is_empty() {
             let keeper = self.clone();
-            self.shared.io.spawn(async move { keeper.resolve_all(lost, fallbacks).await });
+            self.shared.tasks.once("lost records", async move { keeper.resolve_all(lost, fallbacks).await });
         }
         // Where nothing is restored, nothing is granted, and the first run uses up nothing.
         let now = self.shared.clock.now();
@@ -148,23 +145,21 @@ impl Keeper {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut failures = 0;
-        loop {
+        let ask = || async {
             match question().await {
-                Err(StoreError::Unavailable(error)) => {
-                    failures += 1;
-                    if u32::is_power_of_two(failures) {
-                        warn!(%error, failures, "the store does not answer; the start waits");
-                    }
-                    self.shared.journal.report_answer(Err(&error));
-                    tokio::time::sleep(RETRY.jittered_wait(failures)).await;
-                }
-                outcome => {
-                    self.shared.journal.report_answer(Ok(()));
-                    return outcome;
-                }
+                Err(StoreError::Unavailable(error)) => Err(error),
+                outcome => Ok(outcome),
             }
-        }
+        };
+        let outcome = retry(RETRY, ask, |error, failures| {
+            if failures.is_power_of_two() {
+                warn!(%error, failures, "the store does not answer; the start waits");
+            }
+            self.shared.journal.report_answer(Err(&error));
+        });
+        let outcome = outcome.await;
+        self.shared.journal.report_answer(Ok(()));
+        outcome
     }
 
     pub(super) fn restore_member(

@@ -1,9 +1,6 @@
 //! The keeper: what it holds, and the tasks that it keeps from the first moment on.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::Notify;
@@ -14,16 +11,7 @@ use super::{
     housekeeping::{follow_wall, forget_tombstones, restore_store},
     strangers::Strangers,
 };
-use crate::{
-    actor::Shared,
-    config::Settings,
-    domain::{Moment, retry::Backoff},
-    ports::store::Store,
-    sandboxes::Sandboxes,
-};
-
-/// A store or an engine that does not answer is asked again soon: nothing works before it does.
-pub(super) const RETRY: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
+use crate::{actor::Shared, config::Settings, domain::Moment, ports::store::Store, sandboxes::Sandboxes};
 
 /// Takes and keeps the lease, restores sandboxes from the store, and runs everything that nobody asks for.
 pub struct Keeper {

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     actor::{RequestError, SandboxHandle},
     domain::{SandboxId, sandbox::Event},
+    loops::repeat,
     ports::store::Stored,
 };
 
@@ -27,18 +28,13 @@ const OVERDUE: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Keeper {
-    /// Sweeps every `sweep_interval`, and whenever an actor did not answer, until the supervisor stops.
+    /// Sweeps `sweep_interval` after the last time, and whenever an actor did not answer, until the supervisor stops.
     pub(super) async fn sweep_regularly(self: Arc<Self>) {
-        let mut ticks = interval(self.settings.lifecycle.sweep_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = ticks.tick() => {}
-                () = self.sandboxes.sweep_now.notified() => {}
-            }
+        repeat(&self.stop, Duration::ZERO, Some(&self.sandboxes.sweep_now), || async {
             self.sweep().await;
-        }
+            self.settings.lifecycle.sweep_interval
+        })
+        .await;
     }
 
     async fn sweep(&self) {

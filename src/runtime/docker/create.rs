@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Docker, engine::Engine, error::CallError, hardening};
 use crate::{
     domain::retry::Backoff,
+    loops::retry,
     ports::runtime::{ContainerRef, Owner, RuntimeError, Start},
     runtime::cancel::unless_cancelled,
 };
@@ -42,6 +43,9 @@ impl Docker {
 
     /// Sends one create. The request runs in a task of its own, so that dropping the caller does not interrupt it. The outer
     /// error means that it was not sent.
+    ///
+    /// Nobody guards that task: if it panics before it has answered, the caller fails with an ambiguous error and removes
+    /// what it finds by the labels; if it panics later, the next comparison with the engine finds the container.
     async fn create_once(
         &self,
         start: &Start,
@@ -116,19 +120,14 @@ async fn create_or_discard(
         .map(|created| created.id);
     let Err(Ok(id)) = outcome.send(created) else { return };
     tracing::warn!(container_id = id, name, "a container was created after its start had ended: removing it");
-    let mut failures = 0;
-    loop {
-        let (id, options) = (id.clone(), RemoveContainerOptionsBuilder::default().v(true).force(true).build());
-        let lane = engine.pool.removal().await;
-        let removed = engine.call(|docker| async move { docker.remove_container(&id, Some(options)).await }).await;
-        drop(lane);
-        match removed {
-            Err(error) if !error.is_not_found() => {
-                failures += 1;
-                tracing::warn!(name, %error, failures, "failed to remove a container that was created too late");
-                tokio::time::sleep(Backoff::STANDARD.jittered_wait(failures)).await;
-            }
-            _ => return,
-        }
-    }
+    let remove = || async {
+        let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
+        let _lane = engine.pool.removal().await;
+        let removed = engine.call(async |docker| docker.remove_container(&id, Some(options)).await).await;
+        removed.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+    };
+    retry(Backoff::STANDARD, remove, |error, failures| {
+        tracing::warn!(name, %error, failures, "failed to remove a container that was created too late");
+    })
+    .await;
 }
