@@ -36,15 +36,24 @@ where
         return task::spawn_blocking(work).await.map_err(|_| lost())?;
     }
     let (answer, answered) = oneshot::channel();
-    let identity = user.clone();
-    thread::Builder::new()
-        .name(String::from("files"))
-        .spawn(move || {
-            // The receiver is gone only when the client is.
-            _ = answer.send(become_user(&identity).map_err(E::from).and_then(|()| work()));
-        })
-        .map_err(|error| Error::io("starting a thread for this call", &error))?;
+    start(user, move |acting| {
+        // The receiver is gone only when the client is.
+        _ = answer.send(acting.map_err(E::from).and_then(|()| work()));
+    })?;
     answered.await.map_err(|_| lost())?
+}
+
+/// Starts a thread that acts as `user` for as long as `work` takes. The work is told whether that is so.
+///
+/// # Errors
+///
+/// `resource_exhausted` without a thread.
+pub(super) fn start(user: &User, work: impl FnOnce(Result<(), Error>) + Send + 'static) -> Result<(), Error> {
+    let identity = (!user.is_agents()).then(|| user.clone());
+    let started = thread::Builder::new()
+        .name(String::from("files"))
+        .spawn(move || work(identity.as_ref().map_or(Ok(()), become_user)));
+    started.map(drop).map_err(|error| Error::io("starting a thread for this call", &error))
 }
 
 /// Makes the calling thread act as `user` for the rest of its life.

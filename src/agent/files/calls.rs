@@ -1,4 +1,4 @@
-//! The calls of `filesystem.Filesystem` that have one answer; [`super::watch`] has those that watch.
+//! The calls of `filesystem.Filesystem` that have one answer.
 
 use std::path::{Path, PathBuf};
 

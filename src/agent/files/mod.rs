@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `acting` | works as a user |
 //! | `calls`, `tree` | the calls of `filesystem.Filesystem`, and the work behind them |
-//! | `entry`, `names`, `times`, `xattrs` | what is told about a file |
+//! | `entry`, `mounts`, `names`, `times`, `xattrs` | what is told about a file |
 //! | `paths` | reads the paths that clients write |
 //! | `http`, `query` | `/files` and `/files/archive` |
 //! | `transfer` | connects the bodies of requests and answers with threads |
@@ -27,6 +27,7 @@ mod entry;
 mod failure;
 mod headers;
 mod http;
+mod mounts;
 mod multipart;
 mod names;
 mod pack;
@@ -37,6 +38,7 @@ mod times;
 mod transfer;
 mod tree;
 mod unpack;
+mod watch;
 mod write;
 mod xattrs;
 
@@ -58,18 +60,28 @@ const TRANSFERS_AT_ONCE: usize = 256;
 pub(crate) struct Files {
     calls: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    watchers: Arc<watch::Watchers>,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)), transfers: Arc::new(Semaphore::new(TRANSFERS_AT_ONCE)) }
+        Self {
+            calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            transfers: Arc::new(Semaphore::new(TRANSFERS_AT_ONCE)),
+            watchers: Arc::default(),
+        }
     }
 }
 
 impl Files {
     /// Answers the call of `filesystem.Filesystem` that has this name; `None` if there is no such call.
     pub(crate) async fn call(&self, name: &str, request: Request) -> Option<Response> {
-        calls::answer(self, name, request).await
+        match name {
+            "CreateWatcher" | "GetWatcherEvents" | "RemoveWatcher" | "WatchDir" => {
+                watch::answer(&self.watchers, name, request).await
+            }
+            _ => calls::answer(self, name, request).await,
+        }
     }
 
     /// Answers a request for `/files` or a path below it.

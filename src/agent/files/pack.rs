@@ -14,7 +14,7 @@ use std::{
 use nix::fcntl::OFlag;
 use tar::{EntryType, Header};
 
-use super::{failure::Failure, headers::XATTR, names::Names, times, transfer::PIECE, tree, xattrs};
+use super::{failure::Failure, headers::XATTR, mounts, names::Names, times, transfer::PIECE, tree, xattrs};
 
 /// How many files with several names are remembered, so that the second name becomes a link. More of them are packed twice.
 const LINKS_BOUND: usize = 100_000;
@@ -24,22 +24,6 @@ const SIZE_BOUND: u64 = 0o77_777_777_777;
 
 /// The same of user and group ids: seven digits.
 const ID_BOUND: u32 = 0o7_777_777;
-
-/// File systems that show what the kernel knows, and hold no files. What is mounted is recognized by `statfs(2)`'s type.
-const VIRTUAL: [i64; 12] = [
-    0x9fa0,      // proc
-    0x6265_6572, // sysfs
-    0x0027_e0eb, // cgroup
-    0x6367_7270, // cgroup2
-    0x1cd1,      // devpts
-    0x1980_0202, // mqueue
-    0x6462_6720, // debugfs
-    0x7472_6163, // tracefs
-    0x7363_6673, // securityfs
-    0xcafe_4a11, // bpf
-    0x6265_6570, // configfs
-    0x6e73_6673, // nsfs
-];
 
 /// What is to be packed.
 #[derive(Debug)]
@@ -85,7 +69,7 @@ impl Packing {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(about(&path, &error)),
             };
-            if is_special(&metadata) || metadata.dev() != device && is_virtual(&path) {
+            if is_special(&metadata) || metadata.dev() != device && mounts::is_virtual(&path) {
                 continue;
             }
             match writer.entry(&path, &name, &metadata) {
@@ -265,10 +249,6 @@ fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
 fn is_special(metadata: &Metadata) -> bool {
     let kind = metadata.file_type();
     kind.is_socket() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device()
-}
-
-fn is_virtual(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|found| VIRTUAL.contains(&(found.f_type & 0xffff_ffff)))
 }
 
 /// What is in a directory, in the order of the names.

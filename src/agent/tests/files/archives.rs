@@ -83,7 +83,8 @@ async fn what_is_packed_is_unpacked_as_it_was() {
     let into = place.path("into");
     assert_eq!(place.unpack(&[("path", &into)], archive.body.clone()).await.status, 200);
     check(&into);
-    // Over what is there already.
+    // Over what is there already, where it may be written.
+    fs::set_permissions(format!("{into}/closed"), fs::Permissions::from_mode(0o755)).unwrap();
     let answer = place.unpack(&[("path", &into)], archive.body).await;
     assert_eq!(answer.status, 200, "{:?}", answer.body);
     check(&into);

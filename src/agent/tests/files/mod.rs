@@ -4,6 +4,7 @@ mod archives;
 mod calls;
 mod transfers;
 mod users;
+mod watching;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
