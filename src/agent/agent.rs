@@ -1,12 +1,14 @@
 use std::{ffi::OsString, sync::Arc};
 
-use crate::files::Files;
+use crate::{files::Files, process::Processes};
 
 /// What an agent is given by the program that it runs in.
 #[derive(Debug, Default)]
 pub struct Setup {
     /// The environment that commands start from. Their own variables and those of their user are added.
     pub environment: Vec<(OsString, OsString)>,
+    /// The soft and hard limit of open files of commands; `None` if they are those of this program.
+    pub open_files: Option<(u64, u64)>,
     /// Whether the agent waits for all children of this program, also for orphans that it has inherited. Only a program that
     /// starts no children of its own may set this.
     pub reaps_orphans: bool,
@@ -15,15 +17,24 @@ pub struct Setup {
 /// An agent with everything that it runs. Clones are the same agent.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    #[expect(dead_code, reason = "processes read it")]
     setup: Arc<Setup>,
     pub(crate) files: Arc<Files>,
+    processes: Arc<Processes>,
 }
 
 impl Agent {
     /// Makes an agent that runs nothing yet.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self { setup: Arc::new(setup), files: Arc::default() }
+        let processes = Processes::new(setup.reaps_orphans);
+        Self { setup: Arc::new(setup), files: Arc::default(), processes }
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub(crate) fn processes(&self) -> &Arc<Processes> {
+        &self.processes
     }
 }

@@ -10,21 +10,23 @@
 //! | `server` | reads requests from a connection and finds who answers them |
 //! | `connect` | the protocol: messages, streams and errors |
 //! | `files` | looks at, moves, packs, unpacks and watches files |
+//! | `process` | starts commands and follows them |
+//! | `system` | the steps between fork and exec, and others that need unsafe code |
+//! | `tunnel` | opens connections to ports of the container |
 //! | `users` | finds users and groups in the container's own files |
 //! | `clock` | reads clocks; nothing else does |
 
 #![cfg(target_os = "linux")]
 
 mod agent;
-#[allow(dead_code, reason = "the services that use the rest come next")]
 mod body;
-#[allow(dead_code, reason = "the services that use the rest come next")]
 mod clock;
-#[allow(dead_code, reason = "the services that use the rest come next")]
 mod connect;
 mod files;
+mod process;
 mod server;
-#[allow(dead_code, reason = "the services that use the rest come next")]
+mod system;
+mod tunnel;
 mod users;
 
 pub use agent::{Agent, Setup};

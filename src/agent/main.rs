@@ -1,5 +1,46 @@
 //! The program that Sandglass puts into sandboxes.
+//!
+//! `sandglass-agent dial NAME` connects its stdio with the agent at the abstract unix socket `@NAME`, and starts it first if
+//! none is there. `sandglass-agent serve NAME` is that agent.
 
-fn main() {
-    println!("{}", sandglass_agent::VERSION);
+#![forbid(unsafe_code)]
+
+#[cfg(target_os = "linux")]
+mod daemon;
+#[cfg(target_os = "linux")]
+mod dial;
+#[cfg(target_os = "linux")]
+mod peer;
+
+use std::process::ExitCode;
+
+/// The exit code of a program that could not do what it is for; one line of its stderr says why.
+const FAILED: u8 = 3;
+
+#[cfg(target_os = "linux")]
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [_, "--version"] => {
+            println!("{}", sandglass_agent::VERSION);
+            Ok(())
+        }
+        [_, "serve", name] => daemon::serve(name),
+        [own, "dial", name] => dial::dial(own, name),
+        _ => Err("usage: sandglass-agent dial NAME | serve NAME | --version".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("sandglass-agent: {why}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> ExitCode {
+    eprintln!("sandglass-agent: this program runs in Linux containers only");
+    ExitCode::from(FAILED)
 }

@@ -14,6 +14,7 @@ use crate::{
     agent::Agent,
     body::{self, Request, Response},
     connect::{Code, Error},
+    process, tunnel,
 };
 
 /// The streams that one connection may have open. A refused one is told so by HTTP/2 itself, and the client waits.
@@ -53,7 +54,12 @@ where
 
 async fn answer(agent: &Agent, request: Request) -> Response {
     let path = request.uri().path();
+    if let Some(name) = path.strip_prefix("/process.Process/") {
+        let name = name.to_owned();
+        return process::call(agent, &name, request).await;
+    }
     match (request.method(), path) {
+        (&Method::CONNECT, _) => tunnel::open(request).await,
         (&Method::GET, "/health") => health(),
         (_, "/health") => body::error(405, "ask for /health with GET"),
         (&Method::POST, _) if path.starts_with(FILESYSTEM) => {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-// Some of it is for tests to come.
-#[allow(dead_code)]
 mod client;
+mod dial;
 mod files;
+mod process;
 mod server;
+mod terminal;
+mod tunnel;

@@ -1,0 +1,114 @@
+//! Connects stdio with the agent.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
+    process::{self, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use crate::peer;
+
+/// This program, where there is a `/proc`.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// How long the agent may take to start.
+const START: Duration = Duration::from_secs(10);
+
+/// How often a socket is tried that another dial's agent is about to listen at.
+const TRIES: u32 = 500;
+
+/// How long to wait between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The bytes that are copied at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Copies between stdio and the agent at `@NAME` until either side ends.
+pub(crate) fn dial(own: &str, name: &str) -> Result<(), String> {
+    let stream = match peer::connect(name)? {
+        Some(stream) => stream,
+        None => {
+            start(own, name)?;
+            connect(name)?
+        }
+    };
+    peer::check(&stream).map_err(|why| format!("whoever listens at @{name} is not the agent: {why}"))?;
+    copy(stream).map_err(|error| format!("cannot use stdin and stdout: {error}"))
+}
+
+/// Starts the agent, and waits until somebody listens.
+fn start(own: &str, name: &str) -> Result<(), String> {
+    let program = if Path::new(OWN_PROGRAM).exists() { OWN_PROGRAM } else { own };
+    let failed = |why: &str| format!("the agent does not start: {why}");
+    let mut command = Command::new(program);
+    command.args(["serve", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut agent = command.spawn().map_err(|error| {
+        failed(&format!("{program} cannot be executed ({error}): the container needs memory, and room for a process"))
+    })?;
+    let (teller, told) = mpsc::channel();
+    let stdout = agent.stdout.take();
+    // It tells one line, and then closes its stdout.
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = stdout.map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut line));
+        _ = teller.send(read.map(|_| line));
+    });
+    match told.recv_timeout(START) {
+        Ok(Ok(line)) => match line.strip_suffix('\n') {
+            Some("") => Ok(()),
+            Some(why) => Err(failed(why)),
+            None => Err(failed("it has ended without a word, perhaps for want of memory")),
+        },
+        Ok(Err(error)) => Err(failed(&error.to_string())),
+        Err(_) => {
+            _ = agent.kill();
+            Err(failed(&format!("it has not listened within {} s", START.as_secs())))
+        }
+    }
+}
+
+/// Connects to the agent that has just been started, by this dial or another.
+fn connect(name: &str) -> Result<UnixStream, String> {
+    for _ in 0..TRIES {
+        if let Some(stream) = peer::connect(name)? {
+            return Ok(stream);
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(format!("the agent has started, but nobody listens at @{name}: has it been killed?"))
+}
+
+fn copy(stream: UnixStream) -> io::Result<()> {
+    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut to_agent = stream.try_clone()?;
+    let mut from_agent = stream;
+    thread::spawn(move || {
+        _ = pass_on(&mut stdin, &mut to_agent);
+        _ = to_agent.shutdown(Shutdown::Both);
+        // The other copy may hang in a stdout that nobody reads.
+        process::exit(0);
+    });
+    // How it ends says nothing: either side may go whenever it likes.
+    _ = pass_on(&mut from_agent, &mut stdout);
+    Ok(())
+}
+
+/// Copies until the end. `io::copy` would have the kernel do it (`splice`), which passes on some small messages late.
+fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => to.write_all(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The program: dialled, it starts itself, serves, and goes on.
+
+use std::{fs, process::Stdio, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::{
+    client::{Client, shell},
+    process::eventually,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sandglass-agent");
+
+/// An agent of this test's own, killed at its end.
+struct Agent {
+    name: String,
+}
+
+impl Agent {
+    fn new(test: &str) -> Self {
+        Self { name: format!("sandglass-agent.test.{test}.{}", std::process::id()) }
+    }
+
+    fn dial(&self) -> Child {
+        let mut command = Command::new(PROGRAM);
+        command.args(["dial", &self.name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true).spawn().unwrap()
+    }
+
+    async fn client(&self) -> (Client, Child) {
+        Self::client_of(self.dial()).await
+    }
+
+    async fn client_of(mut child: Child) -> (Client, Child) {
+        let stdio = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        (Client::over(stdio).await, child)
+    }
+
+    /// The agents that serve this name.
+    fn pids(&self) -> Vec<i32> {
+        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let wanted = format!("\0serve\0{}\0", self.name);
+        let serves =
+            |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(wanted.as_bytes()));
+        all.filter(serves).collect()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        for pid in self.pids() {
+            _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_dial_starts_the_agent_and_it_goes_on_without_a_connection() {
+    let agent = Agent::new("first");
+    let (client, mut dial) = agent.client().await;
+    let mut stream = client.start(shell("echo one; sleep 100")).await;
+    let pid = stream.until(|run| run.out() == "one\n").await.pid;
+    let served = agent.pids();
+    assert_eq!(served.len(), 1);
+    drop(stream);
+    drop(client);
+    assert!(tokio::time::timeout(Duration::from_secs(20), dial.wait()).await.unwrap().unwrap().success());
+    let (client, _dial) = agent.client().await;
+    let mut again = client.stream("/process.Process/Connect", json!({ "process": { "pid": pid } })).await;
+    again.until(|run| run.out() == "one\n").await;
+    assert_eq!(agent.pids(), served);
+    client.call("/process.Process/SendSignal", json!({ "process": { "pid": pid }, "signal": 9 })).await;
+    assert_eq!(again.run().await.end["signal"], 9);
+}
+
+#[tokio::test]
+async fn dials_at_once_start_one_agent() {
+    let agent = Agent::new("race");
+    let dials: Vec<_> = (0..8).map(|_| agent.dial()).collect();
+    let mut connected = Vec::new();
+    for dial in dials {
+        connected.push(Agent::client_of(dial).await);
+    }
+    for (client, _) in &connected {
+        assert_eq!(client.shell("echo $PPID").await.out().trim(), agent.pids()[0].to_string());
+    }
+    assert_eq!(agent.pids().len(), 1);
+}
+
+#[tokio::test]
+async fn the_agent_leaves_everything_that_it_was_started_with() {
+    let agent = Agent::new("leaves");
+    let file = fs::File::open("/etc/passwd").unwrap();
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    let (client, _dial) = agent.client().await;
+    let _other = client.start(shell("sleep 30")).await;
+    let inherited = client.shell("ls /proc/$$/fd | tr '\\n' ' '").await.out();
+    assert_eq!(inherited, "0 1 2 ", "commands get nothing of it either");
+    let pid = agent.pids()[0];
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!((fields[2], fields[3]), (pid.to_string().as_str(), pid.to_string().as_str()), "its group and session");
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        let path = fs::read_link(entry.unwrap().path()).unwrap();
+        let path = path.to_str().unwrap();
+        let is_own = ["/dev/null", "socket:", "pipe:", "anon_inode:"].iter().any(|own| path.starts_with(own));
+        assert!(is_own, "{path}");
+    }
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
+}
+
+#[tokio::test]
+async fn orphans_are_adopted_and_reaped() {
+    let agent = Agent::new("orphans");
+    let (client, _dial) = agent.client().await;
+    let run = client.shell("(sleep 0.3 & echo $!)").await;
+    let orphan: i32 = run.out().trim().parse().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{orphan}/stat")).unwrap();
+    let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    assert_eq!(parent, agent.pids()[0].to_string());
+    eventually("its end", async || !fs::exists(format!("/proc/{orphan}")).unwrap()).await;
+    // What is started while others end is told, too.
+    let (ends, fails) = tokio::join!(
+        async {
+            for code in 0..40 {
+                assert_eq!(client.shell(&format!("(true &); exit {code}")).await.end["exitCode"], code);
+            }
+        },
+        async {
+            for _ in 0..40 {
+                let run = client.run(json!({ "process": { "cmd": "/no/such/program" } })).await;
+                assert_eq!(run.last["error"]["exitCode"], 127);
+            }
+        }
+    );
+    assert_eq!((ends, fails), ((), ()));
+}
+
+#[tokio::test]
+async fn a_socket_of_another_user_is_not_taken_for_the_agent() {
+    assert!(nix::unistd::geteuid().is_root(), "run the tests as root: this one becomes another user");
+    let agent = Agent::new("other");
+    let script = format!(
+        "import os, socket, time\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.bind('\\0{}')\ns.listen()\nprint('x', flush=True)\ntime.sleep(100)",
+        agent.name
+    );
+    let mut other = Command::new("python3");
+    let mut other = other.args(["-c", &script]).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut byte = [0];
+    tokio::io::AsyncReadExt::read_exact(other.stdout.as_mut().unwrap(), &mut byte).await.unwrap();
+    let output = agent.dial().wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("user 65534") && told.lines().count() == 1, "{told}");
+}
+
+#[tokio::test]
+async fn the_agent_serves_no_other_user() {
+    assert!(nix::unistd::geteuid().is_root(), "run the tests as root: this one becomes another user");
+    let agent = Agent::new("refuses");
+    let (client, _dial) = agent.client().await;
+    let script = format!(
+        "import os, socket\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0{}')\n\
+         s.sendall(b'GET /health HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')\nprint(s.recv(100))",
+        agent.name
+    );
+    let output = Command::new("python3").args(["-c", &script]).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!told.contains("204") && (told.contains("b''") || told.contains("Error")), "{told}");
+    assert_eq!(client.shell("true").await.end["exitCode"], 0);
+}
+
+#[tokio::test]
+async fn a_wrong_use_is_told_in_one_line() {
+    for arguments in [&["dial"][..], &[], &["other", "name"]] {
+        let output = Command::new(PROGRAM).args(arguments).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+    }
+    let long = "x".repeat(200);
+    let output = Command::new(PROGRAM).args(["dial", &long]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+}
