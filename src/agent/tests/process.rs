@@ -15,7 +15,8 @@ const SEND_INPUT: &str = "/process.Process/SendInput";
 const SEND_SIGNAL: &str = "/process.Process/SendSignal";
 
 fn with(mut message: Value, more: Value) -> Value {
-    message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    message.as_object_mut().unwrap().extend(more);
     message
 }
 
