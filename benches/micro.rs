@@ -26,7 +26,7 @@ use sandglass::{
     domain::{
         ActivitySource, Moment, OnTimeout, Rules, SandboxId,
         record::{self, Record},
-        rehydrate::{Fallbacks, rehydrate},
+        restore::{Fallbacks, restore},
         sandbox::Event,
     },
     journal::{ActivityCell, Journal},
@@ -73,7 +73,7 @@ fn domain(criterion: &mut Criterion) {
     criterion.bench_function("record: decode", |bencher| bencher.iter(|| Record::parse(black_box(&bytes))));
     criterion.bench_function("record: decode and make a sandbox of it", |bencher| {
         let id = sandbox.id();
-        bencher.iter(|| Record::parse(black_box(&bytes)).and_then(|it| rehydrate(id, it, score, &fallbacks, now)));
+        bencher.iter(|| Record::parse(black_box(&bytes)).and_then(|it| restore(id, it, score, &fallbacks, now)));
     });
     criterion
         .bench_function("id: parse", |bencher| bencher.iter(|| SandboxId::parse(black_box(sandbox.id().as_str()))));

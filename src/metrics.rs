@@ -69,7 +69,7 @@ pub struct Metrics {
     quarantined: Counter,
     actor_losses: Counter,
     sweep_rescues: Counter,
-    rehydrated: Counter,
+    restored: Counter,
     stream_lags: Counter,
     records_lost: Counter,
     task_deaths: Family<ByTask, Counter>,
@@ -151,7 +151,7 @@ impl Metrics {
             sweep_rescues: counter("sweep_rescues", "Deadlines that only the sweep noticed; 0 in a healthy build"),
             stream_lags: counter("stream_lags", "Times that a status stream was read too slowly and began anew"),
             records_lost: counter("records_lost", "Records that the store had lost and that were written again"),
-            rehydrated: counter("rehydrated", "Sandboxes brought back at start"),
+            restored: counter("rehydrated", "Sandboxes brought back at start"),
             activity: std::array::from_fn(|index| {
                 activity_family.get_or_create(&BySource { source: Word(ActivitySource::ALL[index]) }).clone()
             }),
@@ -247,8 +247,8 @@ impl Metrics {
     }
 
     /// A sandbox was restored.
-    pub fn rehydrated(&self) {
-        self.rehydrated.inc();
+    pub fn restored(&self) {
+        self.restored.inc();
     }
 
     /// The text for `GET /metrics`.

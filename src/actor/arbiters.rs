@@ -13,14 +13,14 @@ use actix::{
 use super::sandbox::SandboxActor;
 use crate::domain::SandboxId;
 
-/// Messages that a mailbox holds at once; `do_send`, which is all that is used, does not mind.
+/// The capacity of a mailbox. Messages are only sent by `do_send`, which ignores it.
 const MAILBOX: usize = 16;
 
-/// Threads of our own: an actor that was started on a web worker would die with the server. An id's arbiter is fixed by
-/// its hash.
+/// The threads of the actors, since an actor on a web worker's thread would end with the server. The hash of an id decides on
+/// which one its actor runs.
 pub struct Arbiters {
     handles: Vec<ArbiterHandle>,
-    /// Whether the threads were started here; those of others are not ours to stop.
+    /// Whether the threads were started here, and may be stopped.
     owned: bool,
 }
 
@@ -30,12 +30,12 @@ impl Arbiters {
         Self { handles: (0..count.max(1)).map(|_| Arbiter::new().handle()).collect(), owned: true }
     }
 
-    /// The caller's own thread: tests pause its time.
+    /// Uses the caller's own thread, whose time tests can pause.
     pub fn current() -> Self {
         Self { handles: vec![Arbiter::current()], owned: false }
     }
 
-    /// Which thread an id's actor lives on.
+    /// The thread of an id's actor.
     fn index_of(&self, id: &SandboxId) -> usize {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
@@ -63,8 +63,8 @@ impl Arbiters {
     }
 }
 
-/// Actors that have an address and are not started yet: each thread is woken once for all of its own, and not once for each.
-/// They are started when this is dropped, if not before.
+/// Actors that have an address and are not started yet, so that each thread is woken once for all of them. Dropping this starts
+/// them.
 pub struct SpawnBatch<'a> {
     arbiters: &'a Arbiters,
     /// By thread.

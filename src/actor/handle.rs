@@ -1,4 +1,4 @@
-//! A sandbox as the rest of the program sees it: something that can be asked.
+//! The handle of a sandbox's actor, by which the rest of the program uses the sandbox.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
 
 type Answer = Result<Sandbox, RequestError>;
 
-/// What an actor has answered, when it holds.
+/// Waits until an actor's answer holds.
 async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {
     match reply.await {
         Ok(Reply::Now(sandbox)) => Ok(sandbox),
@@ -36,16 +36,16 @@ async fn answer_of(reply: oneshot::Receiver<Reply>) -> Answer {
     }
 }
 
-/// The address of a sandbox's actor. Every message carries its own reply channel, so that a client who hangs up loses
-/// the answer and never the message.
+/// The address of a sandbox's actor. Every message carries its own reply channel, so a client that hangs up loses only the
+/// answer.
 #[derive(Clone)]
 pub struct SandboxHandle {
     addr: Addr<SandboxActor>,
 }
 
 impl SandboxHandle {
-    /// Starts the actor of `sandbox`, whose first thing to do is `effects`; with `start`, once its intent is recorded, the
-    /// container is made.
+    /// Starts the actor of `sandbox`, which performs `effects` first. With `start`, it creates the container once the intent
+    /// is recorded.
     pub fn spawn(
         shared: &Arc<Shared>,
         arbiters: &Arbiters,
@@ -57,13 +57,13 @@ impl SandboxHandle {
         Self { addr: arbiters.batch().add(actor) }
     }
 
-    /// The same for a sandbox that was there before, started with all of `batch`.
+    /// Starts the actor of a restored sandbox, together with all of `batch`.
     pub fn spawn_in(shared: &Arc<Shared>, batch: &mut SpawnBatch<'_>, sandbox: Sandbox, effects: Effects) -> Self {
         Self { addr: batch.add(SandboxActor::new(shared.clone(), sandbox, effects, None)) }
     }
 
-    /// Asks for something. The answer comes when the lifecycle's promise about it holds: a transition is stored (or the
-    /// store is down), a pause or resume is done.
+    /// Makes a request. The answer comes when its promise holds: a transition is stored (or the store is down), a pause or
+    /// resume is done.
     pub fn ask(&self, event: Event) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.addr.do_send(Ask { event, reply });
@@ -92,43 +92,43 @@ impl SandboxHandle {
         self.addr == other.addr
     }
 
-    /// Tells what happened to a container; it counts only if that is the sandbox's own, not one of an earlier sandbox of
-    /// the same id.
+    /// Reports what happened to a container. The actor ignores it unless the container is the sandbox's own, and not that of
+    /// an earlier sandbox with the same id.
     pub fn news(&self, container_id: Option<String>, event: Event) {
         self.addr.do_send(News { container_id, event, only_of_record: false });
     }
 
-    /// [`Self::news`], which counts only if its record names this container already.
+    /// Like [`Self::news`], but ignored unless the record names this container already.
     pub fn news_of_record(&self, container_id: Option<String>, event: Event) {
         self.addr.do_send(News { container_id, event, only_of_record: true });
     }
 
-    /// Tells what happened to its container.
+    /// Sends an event that nobody waits for.
     pub fn tell(&self, event: Event) {
         self.addr.do_send(Tell(event));
     }
 
-    /// Has its record written anew, since moments have other wall-clock times now.
+    /// Has its record written again, since the wall clock was set.
     pub fn wall_clock_set(&self) {
         self.tell(Event::WallClockSet);
     }
 
-    /// Has its record written anew, since the store has lost everything.
+    /// Has its record written again, whatever the store is known to have.
     pub fn rewrite(&self) {
         self.tell(Event::StoreReverted);
     }
 
-    /// Has its record written anew, if it should have one and the store has lost just that.
+    /// Has its record written again, if it should have one, since the store has lost just that.
     pub fn record_lost(&self) {
         self.tell(Event::RecordLost);
     }
 
-    /// Somebody watches the feed from now on.
+    /// Tells it that somebody watches the feed.
     pub fn watched(&self) {
         self.addr.do_send(Watched);
     }
 
-    /// A copy of it as it is now.
+    /// A copy of the sandbox as it is now.
     pub fn snapshot(&self) -> impl Future<Output = Answer> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.addr.do_send(Snapshot { reply });

@@ -1,4 +1,4 @@
-//! What an actor does with each message.
+//! Handles an actor's messages.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Handler<News> for SandboxActor {
                 info!(sandbox_id = %self.sandbox.id(), "its ports are others now");
             }
         } else if self.sandbox.is_starting() && !only_of_record {
-            // Its start has not reported yet which container it has: this may be about that one.
+            // Its start has not reported its container yet, and this may be about that one.
             self.early_news = Some(Box::new((container_id, event)));
         }
     }

@@ -1,4 +1,4 @@
-//! What is said to an actor.
+//! The messages to an actor.
 
 use actix::Message;
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use crate::{
     journal::{Journal, Ticket},
 };
 
-/// What somebody waits for.
+/// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The intent to start it is in the store.
@@ -24,18 +24,18 @@ pub enum Until {
 
 /// What an actor answers.
 pub(super) enum Reply {
-    /// It holds.
+    /// The answer, which holds.
     Now(Sandbox),
-    /// It holds once this is written, or the store is known to be down.
+    /// The answer, which holds once this is written or the store is known to be down.
     Once(Sandbox, Ticket, Journal),
-    /// It is refused.
+    /// A refusal.
     Refused(RequestError),
 }
 
 /// Where an answer goes.
 pub(super) type Asker = oneshot::Sender<Reply>;
 
-/// Somebody asks for something.
+/// A request.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Ask {
@@ -43,14 +43,14 @@ pub(super) struct Ask {
     pub(super) reply: Asker,
 }
 
-/// Somebody looks.
+/// Asks for a copy of the sandbox.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Snapshot {
     pub(super) reply: Asker,
 }
 
-/// Somebody waits.
+/// Asks for an answer when something is over.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Wait {
@@ -58,27 +58,27 @@ pub(super) struct Wait {
     pub(super) reply: Asker,
 }
 
-/// Something happened, and nobody waits for an answer.
+/// An event that nobody waits for.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Tell(pub(super) Event);
 
-/// Something happened to a container.
+/// An event of a container.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct News {
     pub(super) container_id: Option<String>,
     pub(super) event: Event,
-    /// It cannot be the container that a start has not reported yet.
+    /// Whether it cannot be about the container that a start has not reported yet.
     pub(super) only_of_record: bool,
 }
 
-/// Somebody watches from now on.
+/// Tells that somebody watches from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Watched;
 
-/// The last message of an actor to itself: everything that was sent before it has been answered.
+/// An actor's last message to itself: all earlier messages have been answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Farewell;

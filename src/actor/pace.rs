@@ -1,19 +1,19 @@
-//! How fast moved deadlines are told ([design: pace](crate::design::stream::pace)): at once, or, if that was done
-//! within this second, at its end.
+//! Limits how often watchers are told of moved deadlines ([design: pace](crate::design::stream::pace)): at once, or, if they
+//! were told within the last second, at its end.
 
 use std::time::Duration;
 
 use crate::domain::{Moment, sandbox::Change};
 
-/// How often moved deadlines are told of, at most.
+/// The shortest time between two reports of moved deadlines.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What was told, and what is still to be told. Only actors that are watched have one.
+/// What watchers were told, and are still to be told. Only an actor that is watched has one.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When a moved deadline was last told of.
     told_at: Moment,
-    /// What moved a deadline since, if that was not told yet; it will be, by a timer that is armed.
+    /// What has moved a deadline since. A timer is armed to tell it.
     untold: Option<Change>,
 }
 

@@ -1,4 +1,4 @@
-//! Who is alive, and who was: the way from an id to its actor or its tombstone.
+//! Finds the actor or the tombstone of an id.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Tombstone {
     pub until: Moment,
 }
 
-/// What stands under an id.
+/// What an id leads to.
 #[derive(Clone)]
 pub enum Entry {
     /// An actor.
@@ -25,7 +25,7 @@ pub enum Entry {
     Ended(Tombstone),
 }
 
-/// All sandboxes by id. Snapshot-ups come from every web worker at once.
+/// All sandboxes by id. Every web worker looks them up here, at the same time.
 #[derive(Default)]
 pub struct Registry {
     live: DashMap<SandboxId, SandboxHandle>,
@@ -43,19 +43,19 @@ impl Registry {
         self.live.get(id).map(|handle| handle.clone())
     }
 
-    /// What stands under `id` at `now`.
+    /// The actor or the tombstone of `id` at `now`.
     pub fn get(&self, id: &SandboxId, now: Moment) -> Option<Entry> {
         let live = || self.live.get(id).map(|handle| Entry::Live(handle.clone()));
         let ended = || {
             let tombstone = self.ended.get(id).filter(|tombstone| now < tombstone.until)?;
             Some(Entry::Ended(tombstone.clone()))
         };
-        // Between the first two looks, the tombstone may have given way to a new one that lives.
+        // Between the first two look-ups, a new sandbox may have replaced the tombstone.
         live().or_else(ended).or_else(live)
     }
 
-    /// Puts the actor that `start` makes under `id`, unless one stands there: then that one is returned, and nothing is
-    /// made. A tombstone gives way, which `tell` hears of.
+    /// Inserts the actor that `start` makes. Replaces a tombstone, and calls `tell` with it. If `id` has an actor, returns
+    /// that as the error and makes none.
     pub fn insert_with(
         &self,
         id: &SandboxId,
@@ -65,7 +65,7 @@ impl Registry {
         match self.live.entry(id.clone()) {
             Slot::Occupied(occupied) => Err(occupied.get().clone()),
             Slot::Vacant(vacant) => {
-                // First, so that nobody hears that the old one is forgotten after hearing of the new one.
+                // Comes first, so that watchers hear of the old one's end before they hear of the new one.
                 if let Some((_, tombstone)) = self.ended.remove(id) {
                     tell(&tombstone.sandbox);
                 }
@@ -76,26 +76,26 @@ impl Registry {
         }
     }
 
-    /// Puts a tombstone where the actor was, in this order: who looks always finds one of the two.
+    /// Replaces an actor by its tombstone. Every look-up finds one of the two.
     pub(super) fn bury(&self, sandbox: Sandbox, until: Moment) {
         let id = sandbox.id().clone();
         self.ended.insert(id.clone(), Tombstone { sandbox: Arc::new(sandbox), until });
         self.live.remove(&id);
     }
 
-    /// A tombstone from an earlier life of the process.
+    /// Inserts a restored tombstone.
     pub fn insert_tombstone(&self, tombstone: Tombstone) {
         self.ended.insert(tombstone.sandbox.id().clone(), tombstone);
     }
 
-    /// Calls `tell` with every tombstone, before its id can be taken anew.
+    /// Calls `tell` with every tombstone, before its id can be used again.
     pub fn each_ended(&self, tell: impl Fn(&Sandbox)) {
         for entry in &self.ended {
             tell(&entry.value().sandbox);
         }
     }
 
-    /// Forgets the tombstones whose time is over, and tells of each before its id can be taken anew.
+    /// Drops the tombstones whose retention is over, and calls `tell` with each before its id can be used again.
     pub fn forget_expired(&self, now: Moment, tell: impl Fn(&Sandbox)) {
         self.ended.retain(|_, tombstone| {
             let stays = now < tombstone.until;
@@ -106,24 +106,24 @@ impl Registry {
         });
     }
 
-    /// Calls `use_it` with every actor that stands here.
+    /// Calls `use_it` with every actor.
     pub fn each_live(&self, mut use_it: impl FnMut(&SandboxHandle)) {
         for entry in &self.live {
             use_it(entry.value());
         }
     }
 
-    /// Takes a dead actor away, if it is still the one that stands under `id`.
+    /// Removes a dead actor, unless `id` has another one by now.
     pub fn remove_dead(&self, id: &SandboxId, dead: &SandboxHandle) -> bool {
         self.live.remove_if(id, |_, standing| standing.is_same(dead)).is_some()
     }
 
-    /// How many are alive, or on their way out.
+    /// The number of actors.
     pub fn live_count(&self) -> usize {
         self.live.len()
     }
 
-    /// The ids after `after` of all that stand here, in order.
+    /// All ids after `after`, in order.
     pub fn ids_after(&self, after: Option<&SandboxId>, with_ended: bool) -> Vec<SandboxId> {
         let mut ids = self.ids(with_ended);
         ids.retain(|id| after.is_none_or(|after| id > after));
@@ -132,7 +132,7 @@ impl Registry {
         ids
     }
 
-    /// The ids of all that stand here, in no order; one that is ending just now may be there twice.
+    /// All ids, in no order. One that ends just now may occur twice.
     pub fn ids(&self, with_ended: bool) -> Vec<SandboxId> {
         let mut ids: Vec<_> = self.live.iter().map(|entry| entry.key().clone()).collect();
         if with_ended {

@@ -32,18 +32,18 @@ pub(super) struct Alarm {
 pub(super) struct SandboxActor {
     pub(super) shared: Arc<Shared>,
     pub(super) sandbox: Sandbox,
-    /// What the container is to be made from; gone once that is under way.
+    /// What to create the container from; `None` once that has begun.
     start: Option<Box<Start>>,
-    /// Breaks off the start that is under way.
+    /// Cancels the start that is under way.
     cancel: Option<CancellationToken>,
     pub(super) waiting: Vec<Wait>,
-    /// What was last told of a container while the start had not reported which one it is.
+    /// The last event of a container while the start has not reported its own.
     pub(super) early_news: Option<Box<(Option<String>, Event)>>,
-    /// Whether it is among the sandboxes that the metrics show.
+    /// Whether the metrics count it.
     counted: bool,
-    /// What was told to those who watch, if somebody does.
+    /// What watchers were told, if somebody watches.
     pace: Option<Box<Pace>>,
-    /// What to do first; gone once it is done.
+    /// What to do first; `None` once it is done.
     first: Option<Box<Effects>>,
     cell: ActivityCell,
     /// The journal's generation in which this sandbox is queued for a flush.
@@ -66,7 +66,7 @@ impl Actor for SandboxActor {
 }
 
 impl Drop for SandboxActor {
-    /// However it ends, by leaving, by a panic, or with its thread: it is not counted any more. Nothing else happens here.
+    /// However the actor ends, by leaving, by a panic or with its thread, the metrics no longer count it. Nothing else happens here.
     fn drop(&mut self) {
         if self.counted {
             self.shared.metrics.status_changed(Some(self.sandbox.status()), None);
@@ -76,7 +76,7 @@ impl Drop for SandboxActor {
 
 impl SandboxActor {
     pub(super) fn new(shared: Arc<Shared>, sandbox: Sandbox, first: Effects, start: Option<Start>) -> Self {
-        // What came from the store is in the store; of a new sandbox it has nothing yet.
+        // The store has what was restored from it, and nothing of a new sandbox.
         let stored = if start.is_some() { Moment::DISTANT_PAST } else { sandbox.last_activity() };
         Self {
             cell: ActivityCell::new(sandbox.last_activity(), stored),
@@ -94,7 +94,7 @@ impl SandboxActor {
         }
     }
 
-    /// One step of the state machine with all that follows from it. Events that nobody asked for are never refused.
+    /// Takes a step of the state machine, with all that follows. A refusal of an event that nobody waits for is only logged.
     pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Err((denied, _)) = self.try_step(event, None, ctx) {
             debug!(sandbox_id = %self.sandbox.id(), %denied, "an event came too late");
@@ -109,7 +109,7 @@ impl SandboxActor {
         self.step(Event::TimerFired, ctx);
     }
 
-    /// Tells the machine whether somebody watches, if that is news.
+    /// Tells the machine whether somebody watches, if that has changed.
     pub(super) fn note_watchers(&mut self, ctx: &mut Context<Self>) {
         let before = if self.shared.feed.is_awake() { self.shared.warn_before } else { Duration::ZERO };
         if before != self.sandbox.warned_before() {
@@ -117,14 +117,14 @@ impl SandboxActor {
         }
     }
 
-    /// A container whose engine is away may not live, and is told of when the engine is back.
+    /// Whether heartbeats are missing because the engine was away: its containers may not have run.
     fn misses_heartbeats_of_an_engine_that_was_away(&self) -> bool {
         let (sandbox, now) = (&self.sandbox, self.shared.clock.now().moment);
         sandbox.heartbeat_deadline().is_some_and(|due| due <= now)
             && self.shared.runtime_away.since(sandbox.last_heartbeat())
     }
 
-    /// Takes a step and answers `reply` when the step's promise holds, or gives it back with the lifecycle's refusal.
+    /// Takes a step and answers `reply` when the step's promise holds. Returns it with the refusal if the machine refuses.
     pub(super) fn try_step(
         &mut self,
         event: Event,

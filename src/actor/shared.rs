@@ -28,19 +28,19 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// The container engine.
     pub runtime: Arc<dyn Runtime>,
-    /// When that did not answer.
+    /// When the engine last did not answer.
     pub runtime_away: Away,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Who is alive, and who was.
+    /// The actors and the tombstones.
     pub registry: Registry,
-    /// Where deeds run: arbiters are for messages and timers.
+    /// Where calls run: arbiters are for messages and timers only.
     pub io: Handle,
-    /// The tasks that run in the background, and what became of them.
+    /// The background tasks.
     pub tasks: Tasks,
     /// How long tombstones stay.
     pub retention: Duration,
-    /// How long before its end a sandbox is announced as expiring; zero: not at all.
+    /// How long before its end watchers are warned; zero: not at all.
     pub warn_before: Duration,
     /// How retries are spaced.
     pub backoff: Backoff,
@@ -51,12 +51,12 @@ pub struct Shared {
 pub struct Away(Mutex<Option<Moment>>);
 
 impl Away {
-    /// It does not answer now.
+    /// Notes that it does not answer now.
     pub fn note(&self, now: Moment) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    /// Whether it was found so at this moment or later.
+    /// Whether it did not answer at this moment or later.
     pub(super) fn since(&self, moment: Moment) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at >= moment)
     }

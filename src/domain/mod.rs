@@ -6,7 +6,7 @@
 //! - [`name`]: what its container is called;
 //! - [`json`]: raw JSON that others have to read;
 //! - [`record`]: how a sandbox is written down and read back;
-//! - [`rehydrate`]: from a record, or from a container's labels, back to a sandbox;
+//! - [`restore`]: from a record, or from a container's labels, back to a sandbox;
 //! - [`leaf`]: single values that check themselves while they are read;
 //! - [`spec`]: what a new sandbox is made from;
 //! - [`retry`]: how long to wait before trying again.
@@ -17,7 +17,7 @@ pub mod json;
 pub mod leaf;
 pub mod name;
 pub mod record;
-pub mod rehydrate;
+pub mod restore;
 pub mod retry;
 pub mod sandbox;
 pub mod spec;

@@ -41,7 +41,7 @@ pub enum Damaged {
 /// Declares the record: the struct, and a reader that names the field at which a record is damaged.
 macro_rules! record {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// A record as it was read. Every field may be missing; what that means is rehydration's business.
+        /// A record as it was read. Every field may be missing; what that means is for [`super::restore`] to say.
         #[derive(Clone, Debug, Default)]
         pub struct Record {
             $($(#[$doc])* pub $field: $type,)+

@@ -1,28 +1,28 @@
-//! How careful to be with what is restored, by how the last supervisor stopped and for how long nobody answered.
+//! The grace and the slack of restored sandboxes, which depend on how and how long ago the last supervisor stopped.
 
 use std::time::Duration;
 
 use crate::{
-    domain::{Moment, Now, rehydrate::Fallbacks},
+    domain::{Moment, Now, restore::Fallbacks},
     ports::store::LastStop,
 };
 
-/// What a client needs beside the time that it was not answered for, to notice that it is answered again.
+/// Added to the time without answers: a client takes a moment to notice that it is answered again.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// For how long nobody could ping.
+/// The time in which nobody could ping.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Absence {
     pub(super) last_stop: LastStop,
-    /// When the store told it.
+    /// When the store reported that stop.
     pub(super) known_at: Moment,
     /// How much of the grace was used up by runs that did not outlive it.
     pub(super) grace_spent: Duration,
 }
 
 impl Absence {
-    /// How careful to be with what is restored `now`. A clean stop has lost nothing, and owes clients only as long as
-    /// they were not answered; after any other one, `whole` holds.
+    /// The fallbacks for what is restored `now`. A clean stop loses nothing, and clients get as much time as they were not
+    /// answered; after any other stop, `whole` applies.
     pub(super) fn fit(self, whole: Fallbacks, now: Now) -> Fallbacks {
         let whole = self.with_what_is_left(whole);
         let LastStop::Clean { ago } = self.last_stop else { return whole };
@@ -31,7 +31,7 @@ impl Absence {
         Fallbacks { idle_slack: None, not_before: whole.not_before.min(answered), ..whole }
     }
 
-    /// What is left of the grace, for those for whom nothing else counts.
+    /// `whole` with what is left of the grace.
     pub(super) fn with_what_is_left(self, whole: Fallbacks) -> Fallbacks {
         Fallbacks { not_before: whole.not_before.minus(self.grace_spent).max(self.known_at), ..whole }
     }

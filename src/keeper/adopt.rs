@@ -1,4 +1,4 @@
-//! Sandboxes of which only a container is left: it is adopted by its labels, so that it is never without an owner.
+//! Adopts containers of sandboxes whose record is lost, by their labels, so that no container is without an owner.
 
 use futures_util::StreamExt;
 use tracing::warn;
@@ -7,7 +7,7 @@ use super::state::Keeper;
 use crate::{
     domain::{
         Details, EpochSeconds, Now, Sandbox, SandboxId,
-        rehydrate::{self, Fallbacks, Traces},
+        restore::{self, ContainerEvidence, Fallbacks},
         sandbox::{Container, Effects, RuleClock},
     },
     loops::{RETRY, retry},
@@ -23,11 +23,11 @@ const AT_ONCE: usize = 16;
 /// What is known of a sandbox whose record is lost, beside its container.
 pub(super) struct LostRecord {
     pub(super) id: SandboxId,
-    /// Its last activity, where something tells it.
+    /// Its last activity, if that is known.
     last_activity: Option<EpochSeconds>,
-    /// Its record was there, and was not understood: it may have promised anything.
+    /// Whether it has a record that cannot be read: it may have promised anything.
     pub(super) damaged: bool,
-    /// Its labels say that it should not live any more.
+    /// Whether its time is over, by its labels.
     pub(super) forsaken: bool,
 }
 
@@ -64,8 +64,8 @@ impl LostRecord {
 }
 
 impl Keeper {
-    /// Members without a usable record: one whose container is there is adopted by its labels, the rest leaves the set,
-    /// and only once the engine has answered that there is no container.
+    /// Adopts the containers of members without a usable record. A member without a container leaves the active set, but
+    /// only once the engine has answered that there is none.
     pub(super) async fn resolve_all(&self, lost: Vec<LostRecord>, fallbacks: Fallbacks) {
         let members = futures_util::stream::iter(lost);
         members.for_each_concurrent(AT_ONCE, |member| self.resolve(member, &fallbacks)).await;
@@ -96,7 +96,7 @@ impl Keeper {
                 self.shared.journal.write(Write::Deactivate { member: member.id.as_str().into() });
             }
         }
-        // Until here, nobody could take the id.
+        // Nobody could take the id before.
         self.sandboxes.unresolved.remove(&member.id);
     }
 
@@ -112,7 +112,7 @@ impl Keeper {
         }
     }
 
-    /// A sandbox made of what its container tells.
+    /// Makes a sandbox from its container.
     pub(super) fn adopt(
         &self,
         record: &LostRecord,
@@ -121,12 +121,12 @@ impl Keeper {
         fallbacks: &Fallbacks,
     ) -> (Sandbox, Effects) {
         if matches!(found.state, Container::Stopped(_)) {
-            // How it ended is looked into soon.
+            // The comparison finds out how it ended.
             self.reconcile_now.notify_one();
         }
         let now = self.shared.clock.now();
         let labels = &found.labels;
-        let rules = rehydrate::rules_of_labels(&labels.rules, record.damaged, fallbacks);
+        let rules = restore::rules_of_labels(&labels.rules, record.damaged, fallbacks);
         let created_at = labels.created_at.or(record.last_activity).unwrap_or_else(|| now.wall());
         let details = Details {
             template: labels.template.as_deref().map(Into::into),
@@ -138,8 +138,12 @@ impl Keeper {
             taken_over: *owner != Owner::Sandglass,
             ..Details::new(record.id.clone(), found.name, created_at, rules)
         };
-        let traces =
-            Traces { container: found.state, forsaken: record.forsaken, details, last_activity: record.last_activity };
-        rehydrate::adopt(traces, fallbacks, now)
+        let evidence = ContainerEvidence {
+            container: found.state,
+            forsaken: record.forsaken,
+            details,
+            last_activity: record.last_activity,
+        };
+        restore::adopt(evidence, fallbacks, now)
     }
 }

@@ -1,5 +1,5 @@
-//! Whether the store still has what it was given ([design: lost data](crate::design::persistence::lost_data)): a record
-//! that was deleted or evicted is written again, and settings of the store that may lose more are told.
+//! Checks that the store still has what it was given ([design: lost data](crate::design::persistence::lost_data)). Deleted
+//! or evicted records are written again, and settings of the store that may lose more are reported.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{actor::SandboxHandle, domain::SandboxId, loops::repeat, ports::store
 const CHUNK: usize = 1_000;
 
 impl Keeper {
-    /// Asks for the record of everything that lives, once in each `docker.reconcile_interval`, spread over that, until the
+    /// Asks for the record of each living sandbox once per `docker.reconcile_interval`, spread over that time, until the
     /// supervisor stops.
     pub(super) async fn audit_regularly(self: Arc<Self>) {
         repeat(&self.stop, Duration::ZERO, None, || async {
@@ -30,11 +30,11 @@ impl Keeper {
         .await;
     }
 
-    /// Has those written again of which the store has nothing. Whether one has ended meanwhile, its actor knows.
+    /// Has missing records written again. The actor of a sandbox that has ended meanwhile writes none.
     async fn audit(&self, ids: &[SandboxId]) {
         let twice = async {
             let lost = self.store.missing(ids).await?;
-            // A look at a new one may have come before its first write.
+            // The first look may have come before a new sandbox was written.
             if lost.is_empty() { Ok(lost) } else { self.store.missing(&lost).await }
         };
         match twice.await {
@@ -47,12 +47,12 @@ impl Keeper {
                 warn!(%error, "the store cannot be asked for its records yet");
                 self.shared.journal.report_answer(Err(&error));
             }
-            // Those who write find that out, too, and stop.
+            // The journal finds that out, too, and stops.
             Err(StoreError::Held { .. }) => {}
         }
     }
 
-    /// Tells when the store's settings may lose records, and when they no longer do.
+    /// Reports settings of the store that may lose records, as long as they do.
     pub(super) async fn look_for_hazards(&self) {
         let Ok(hazards) = self.store.hazards().await else { return };
         self.sandboxes.health().hazards_sender().send_if_modified(|known| {

@@ -1,4 +1,4 @@
-//! Whether the container engine answers.
+//! Watches whether the container engine answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use crate::{
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 const CHECK_WHILE_DOWN: Duration = Duration::from_secs(1);
 
-/// Has everything tried again that waits for an engine which was away. However long that was, nothing waits as long again.
-/// One that died may have missed the engine's return, so that its successor begins with that.
+/// Retries everything that waits for the engine as soon as the engine is back. A task that died may have missed that, so its
+/// successor begins with a retry.
 pub(super) async fn retry_when_back(shared: Arc<Shared>, health: Arc<Health>, stop: CancellationToken, deaths: u32) {
     if deaths > 0 {
         shared.registry.each_live(|handle| handle.tell(Event::EngineBack));
@@ -33,7 +33,7 @@ pub(super) async fn retry_when_back(shared: Arc<Shared>, health: Arc<Health>, st
     let _: Option<Result<(), watch::error::RecvError>> = stop.run_until_cancelled(recoveries).await;
 }
 
-/// Asks the engine from time to time, until `stop`.
+/// Checks at intervals that the engine answers, until `stop`.
 pub(super) async fn watch_runtime(shared: Arc<Shared>, health: Arc<Health>, stop: CancellationToken) {
     let health = health.runtime_sender();
     repeat(&stop, Duration::ZERO, None, || async {

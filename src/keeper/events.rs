@@ -1,5 +1,5 @@
-//! The engine's events, into the actors ([design: events](crate::design::engine::events)). The stream is resumed from
-//! the last event's time when it breaks, and a reconcile closes whatever gap is left.
+//! Passes the engine's events to the actors ([design: events](crate::design::engine::events)). A stream that breaks is
+//! resumed from the time of its last event, and a reconcile closes any gap.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
 
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(10) };
 
-/// A container that is frozen for a shorter time than this, as a small commit does, was not paused.
+/// A container that is frozen for less than this, as by a small commit, does not count as paused.
 const COMMIT: Duration = Duration::from_millis(500);
 
 impl Keeper {
     /// Follows the engine's events until the supervisor stops.
     pub(super) async fn follow_events(self: Arc<Self>) {
-        // From before the first reconcile on, so that nothing falls between the two.
+        // Begins before the first reconcile, so that nothing is missed between the two.
         let mut since = self.shared.clock.now().wall();
         // Each round of `repeat` would begin with the same time.
         let follow = async {
@@ -51,14 +51,14 @@ impl Keeper {
         let _: Option<()> = self.stop.run_until_cancelled(follow).await;
     }
 
-    /// Hands an event to the actor of the container's sandbox. Which container it is, the actor compares itself.
+    /// Passes an event to the actor of the container's sandbox, which compares the container's id.
     fn take_event(self: Arc<Self>, event: ContainerEvent) {
         debug!(?event, "the engine tells");
         let ContainerEvent { container, kind, at, stranger } = event;
         match kind {
             ContainerEventKind::Destroyed => {
                 self.shared.registry.with_live(&container.sandbox, |handle| {
-                    // A stranger's is never the one that a start is about to report.
+                    // No start reports a stranger's container.
                     if stranger.is_some() {
                         handle.news_of_record(container.container_id, Event::ContainerVanished);
                     } else {
@@ -73,7 +73,7 @@ impl Keeper {
                     keeper.shared.tasks.finish("look at what happened to a container", look).await;
                 });
             }
-            // Sandglass knows of its own starts, and one by hand comes after an end, which has the container looked at.
+            // Sandglass knows its own starts, and a start by hand follows an end, after which the container is inspected.
             ContainerEventKind::Started => {}
             // If it was not its first process, the container goes on, and nothing else tells of it.
             ContainerEventKind::OutOfMemory if stranger.is_none() => {
@@ -83,17 +83,17 @@ impl Keeper {
         }
     }
 
-    /// Looks at a container to which something has happened: only a look can tell why it died, and whether it is frozen for
-    /// longer than a commit takes. An engine that goes away thaws what it stops.
+    /// Inspects a container after an event: only that tells why it died, or whether it is frozen for longer than a commit
+    /// takes. An engine that shuts down thaws what it stops.
     async fn follow_up(&self, container: &ContainerRef, kind: ContainerEventKind, at: EpochSeconds) {
         let died = matches!(kind, ContainerEventKind::Died { .. });
         if !died {
             sleep(COMMIT).await;
         }
         let Some(handle) = self.shared.registry.handle(&container.sandbox) else { return };
-        // Its start may have to report yet which container it has.
+        // Its start may not have reported its container yet.
         let Ok(sandbox) = handle.wait(Until::Started).await else { return };
-        // What is being removed dies by that, and what is being restarted is looked at by who does that.
+        // A removal ends the container, and a restart inspects it by itself.
         let is_up = sandbox.is_alive() && !sandbox.is_starting() && !sandbox.is_restarting();
         let is_its_own = sandbox.details.container_id.as_deref() == container.container_id.as_deref();
         let is_known = match kind {
@@ -101,7 +101,7 @@ impl Keeper {
             ContainerEventKind::Unpaused => sandbox.status() == Status::Running,
             _ => false,
         };
-        // An end that is told late may be the one before its last start, which was told then.
+        // A late event may be about the end before its last start.
         let is_new = died && sandbox.details.started_at.is_none_or(|started_at| at >= started_at);
         if is_up && is_its_own && !is_known {
             self.inspect(&handle, &sandbox, is_new).await;

@@ -1,4 +1,4 @@
-//! From one supervisor to the next: waiting for the lease of one that lives, and how careful to be after one that stopped.
+//! Waits until the supervisor that is in charge stops, and takes over.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::{
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 impl Keeper {
-    /// [`Keeper::begin`], but waits for as long as somebody else supervises the prefix, and takes over when that ends.
-    /// `tell` hears who it is, and who comes after that.
+    /// Like [`Keeper::begin`], but waits while another supervisor is in charge. Calls `tell` with that one's description,
+    /// and with each successor's.
     ///
     /// # Errors
     /// [`StoreError::Held`] when the lease is lost again before everything is back.
@@ -22,7 +22,7 @@ impl Keeper {
         let last_stop = loop {
             match self.take_when_free().await {
                 Err(StoreError::Held { holder }) => {
-                    // A holder that leaves or comes may be nameless for a moment, so that only one seen twice is told.
+                    // A holder may have no name while it comes or goes, so only one that is seen twice is told.
                     let lasts = last_seen.is_empty() || holder == last_seen;
                     if lasts && self.sandboxes.health().stand_by(&holder) {
                         tell(&holder);

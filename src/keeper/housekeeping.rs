@@ -1,4 +1,4 @@
-//! Small tasks that keep the books: after the wall clock, after a store that lost everything, and over tombstones.
+//! Small tasks: they follow the wall clock, write everything again after the store has lost it, and drop tombstones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     loops::repeat,
 };
 
-/// Follows a wall clock that is set anew, or that went on while the host slept. No deadline is on it; but the times in the
-/// records are, so they are written anew, or the next start would read them as long past.
+/// Notices when the wall clock is set, or has gone on while the host slept. No deadline depends on it, but the times in
+/// records do: they are written again, or the next start would take them for long past.
 pub(super) async fn follow_wall(shared: Arc<Shared>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(1);
     repeat(&stop, EVERY, None, || async {
@@ -27,8 +27,8 @@ pub(super) async fn follow_wall(shared: Arc<Shared>, stop: CancellationToken) {
     .await;
 }
 
-/// Has everything that lives written again when the store has lost what it had. One that died may have been at it, so that
-/// its successor begins with that.
+/// Has every living sandbox written again when the store has lost its data. A task that died may have left that unfinished,
+/// so its successor begins with it.
 pub(super) async fn restore_store(shared: Arc<Shared>, stop: CancellationToken, deaths: u32) {
     if deaths > 0 {
         shared.registry.each_live(SandboxHandle::rewrite);

@@ -1,4 +1,4 @@
-//! Keeping the lease, and charge of the engine: proof that this process alone supervises the prefix
+//! Keeps the lease and charge of the engine, which prove that this process alone supervises the prefix
 //! ([design: lease](crate::design::persistence::lease)).
 
 use std::{sync::Arc, time::Duration};
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Keeper {
-    /// Looks whether somebody else is in charge of the engine, before the store is touched.
+    /// Checks that no other supervisor is in charge of the engine, before the store is touched.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when somebody is.
+    /// [`StoreError::Held`] when one is.
     pub(super) async fn must_be_alone(&self) -> Result<(), StoreError> {
         match self.shared.runtime.in_charge().await {
             Some(holder) => Err(StoreError::Held { holder }),
@@ -25,11 +25,11 @@ impl Keeper {
         }
     }
 
-    /// Takes charge of the engine, with the lease that was just taken, or gives the lease back. An engine that does not
-    /// answer is not waited for: should somebody else be in charge when it does, that is as good as a lost lease.
+    /// Takes charge of the engine after the lease, or gives the lease back. Does not wait for an engine that does not
+    /// answer: if another supervisor turns out to be in charge, that counts as a lost lease.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when somebody else is in charge.
+    /// [`StoreError::Held`] when another supervisor is in charge.
     pub(super) async fn take_charge(&self) -> Result<(), StoreError> {
         let store = self.patiently(|| self.store.id()).await?;
         if let Err(holder) = self.shared.runtime.take_charge(&store).await {
@@ -41,7 +41,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Stops the journal, as a lost lease does, when somebody else is found in charge after all.
+    /// Stops the journal, as a lost lease does, when another supervisor is found in charge.
     pub(super) async fn watch_charge(self: Arc<Self>) {
         if let Some(holder) = self.stop.run_until_cancelled(self.shared.runtime.usurped()).await {
             if !self.shared.journal.lost().is_cancelled() {
@@ -53,8 +53,8 @@ impl Keeper {
     }
 }
 
-/// Renews the lease at a third of its time to live, until `stop`. One that is lost stops the journal, and thereby every
-/// start and every end, at once; after that, nothing is left to do here.
+/// Renews the lease at a third of its time to live, until `stop`. A lost lease stops the journal at once, and with it every
+/// start and every end; then nothing is left to do here.
 pub(super) async fn keep_lease(store: Arc<dyn Store>, journal: Journal, ttl: Duration, stop: CancellationToken) {
     let renewals = repeat(&stop, ttl / 3, None, || async {
         match store.renew().await {

@@ -1,6 +1,6 @@
-//! Comparing sandboxes with the engine: at start, after each reconnect, and from time to time
-//! ([design: comparison](crate::design::engine::comparison)). If listing fails, nothing is concluded; and before
-//! anything is ended, exactly that container is looked at once more.
+//! Compares sandboxes with the engine: at start, after each reconnect, and at intervals
+//! ([design: comparison](crate::design::engine::comparison)). If listing fails, nothing is concluded. Before anything is
+//! ended, exactly that container is inspected.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ impl Keeper {
         .await;
     }
 
-    /// One comparison.
+    /// Compares once.
     pub(super) async fn reconcile(&self) {
         let began = self.shared.clock.now();
         let listed = match self.shared.runtime.list().await {
@@ -57,13 +57,13 @@ impl Keeper {
         self.sandboxes.health().saw_foreign(self.strangers.see(strangers));
     }
 
-    /// Whether a sandbox's container does what the sandbox says.
+    /// Inspects a sandbox's container if the listing shows it in another state than the sandbox.
     async fn compare(&self, handle: &SandboxHandle, listed: &HashMap<&str, &Listed>, began: &Now) {
         let Ok(sandbox) = handle.snapshot().await else { return };
         let status = sandbox.status();
         let under_way = sandbox.is_pausing_or_resuming() || sandbox.is_restarting();
         let settled = matches!(status, Status::Running | Status::Paused) && !under_way;
-        // What has changed since the listing is younger than it.
+        // The listing does not know a later start.
         let older = sandbox.details.started_at.is_none_or(|at| at < began.wall());
         if !settled || !older {
             return;
@@ -79,12 +79,12 @@ impl Keeper {
         }
     }
 
-    /// Looks at exactly this sandbox's container, and tells its actor what it does. `died`: it was told to have ended, so
-    /// that one that runs has been restarted.
+    /// Inspects exactly this sandbox's container, and tells its actor. With `died`, an end was reported, so that a container
+    /// that runs was restarted.
     pub(super) async fn inspect(&self, handle: &SandboxHandle, sandbox: &Sandbox, died: bool) {
         let container = ContainerRef::of(sandbox);
         let Some(found) = self.inspected(sandbox, &container).await else {
-            // An engine that has just told of an end and does not answer any more is on its way out.
+            // An engine that reported an end and no longer answers is shutting down.
             if died {
                 handle.news(container.container_id, Event::ContainerInterrupted);
             }
@@ -101,7 +101,7 @@ impl Keeper {
                 let last_output = account.last_output.map(Into::into);
                 handle.news(container.container_id, Event::ContainerExited { code, oom_killed, last_output });
             }
-            // What nobody can know is decided for the sandbox: it goes on.
+            // Where the cause is unknown, the sandbox goes on.
             None | Some(Some(Inspected { state: Container::Stopped(_), .. })) => {
                 handle.news(container.container_id, Event::ContainerInterrupted);
             }
@@ -109,13 +109,13 @@ impl Keeper {
         }
     }
 
-    /// The outer `None`: the engine does not tell.
+    /// The outer `None` means that the engine did not answer.
     async fn inspected(&self, sandbox: &Sandbox, container: &ContainerRef) -> Option<Option<Inspected>> {
         let outcome = self.shared.runtime.inspect(container).await;
         outcome.inspect_err(|error| warn!(sandbox_id = %sandbox.id(), %error, "its container cannot be looked at")).ok()
     }
 
-    /// Tells the actor of a container that has not stopped.
+    /// Tells the actor about a container that has not stopped.
     fn tell(handle: &SandboxHandle, container: ContainerRef, found: Option<Inspected>, restarted: bool) {
         let container_id = container.container_id;
         let Some(found) = found.filter(|found| found.state != Container::Missing) else {
@@ -135,8 +135,8 @@ impl Keeper {
         handle.news(container_id, Event::ContainerFound(at));
     }
 
-    /// Whether a container has a sandbox. Ours is what a record names by its id, and what its own labels name; why any other
-    /// one is left alone is returned.
+    /// Deals with a container that has no sandbox. Ours are those that a record names by id, and those with our labels;
+    /// returns why any other one is left alone.
     async fn account_for(&self, listed: &Listed, began: &Now) -> Option<Stranger> {
         // A container of the reference system's is ours only through a record.
         if listed.container.owner != Owner::Sandglass {
@@ -154,7 +154,7 @@ impl Keeper {
                 if is_of(&sandbox) {
                     return None;
                 }
-                // While it starts or ends, its own actor deals with whatever carries its labels.
+                // While it starts or ends, its actor deals with all containers that carry its labels.
                 let known = sandbox.details.container_id.is_some();
                 let settled = matches!(sandbox.status(), Status::Running | Status::Paused);
                 if of_age && settled && known && strange.is_none() {
@@ -182,8 +182,7 @@ impl Keeper {
         }
     }
 
-    /// A container of ours that no sandbox knows: it becomes one again if its labels say that it should live, else it ends
-    /// as `orphaned`. Either way it has an owner from now on.
+    /// Adopts a container of ours that has no sandbox. If its time is over by its labels, it ends as `orphaned`.
     async fn adopt_orphan(&self, listed: &Listed) {
         let sandbox_id = &listed.container.sandbox;
         match self.shared.runtime.inspect(&listed.container).await {

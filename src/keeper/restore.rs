@@ -1,5 +1,5 @@
-//! Bringing sandboxes back from the store ([design: records](crate::design::restart::records)), and dealing with what
-//! is there without being a record.
+//! Restores sandboxes from the store ([design: records](crate::design::restart::records)), and deals with entries that
+//! have no readable record.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     domain::{
         Now, Sandbox, SandboxId,
         record::Record,
-        rehydrate::{self, Fallbacks},
+        restore::{self, Fallbacks},
         sandbox::{Effects, Persist},
     },
     loops::{RETRY, retry},
@@ -22,7 +22,7 @@ use crate::{
 /// Members per page: a pipeline of this many reads is one round trip.
 const PAGE: usize = 1000;
 
-/// After so many sandboxes, others have their turn: above all who reads the next page.
+/// After this many sandboxes, other tasks have their turn, above all the one that reads the next page.
 const BREATH: usize = 50;
 
 /// What a start has restored.
@@ -30,17 +30,17 @@ const BREATH: usize = 50;
 pub struct Restoration {
     /// Sandboxes.
     pub sandboxes: usize,
-    /// Of these, records that lacked something and were completed.
+    /// Those whose records lacked something and were completed.
     pub completed: usize,
     /// Tombstones.
     pub tombstones: usize,
-    /// Records that are not understood and were put aside.
+    /// Unreadable records, which were put into quarantine.
     pub quarantined: usize,
     /// Members of the active set without a record.
     pub orphans: usize,
 }
 
-/// What became of a member.
+/// What became of a member of the active set.
 pub(super) enum Member {
     Restored { completed: bool },
     Lost(LostRecord),
@@ -49,7 +49,7 @@ pub(super) enum Member {
 
 impl Keeper {
     /// Reads the active set and the tombstones, and starts an actor for each sandbox. An error is never taken for an empty
-    /// set: what cannot be read is read again. When it returns, everything is known, and requests are served.
+    /// set: reads are retried. When this returns, every sandbox is known and requests are served.
     pub(super) async fn restore(self: &Arc<Self>, last_stop: LastStop) -> Result<Restoration, StoreError> {
         let mut restoration = Restoration::default();
         let mut lost = Vec::new();
@@ -101,7 +101,7 @@ impl Keeper {
         self.patiently(|| self.store.active(from.clone(), PAGE)).await
     }
 
-    /// A page as it comes: until then, nobody could ping its sandboxes. Returns what of it has no record.
+    /// Restores a page, whose sandboxes nobody could ping before. Returns its members without a record.
     async fn restore_page(
         &self,
         entries: Vec<Stored>,
@@ -183,7 +183,7 @@ impl Keeper {
             Found::Foreign(what) => (Vec::new(), what),
             Found::Record(bytes) => {
                 let read = Record::parse(&bytes)
-                    .and_then(|record| rehydrate::rehydrate(&id, record, stored.score, fallbacks, now));
+                    .and_then(|record| restore::restore(&id, record, stored.score, fallbacks, now));
                 match read {
                     Ok(back) => {
                         self.spawn_in(batch, back.sandbox, back.effects, back.completed);
@@ -206,7 +206,7 @@ impl Keeper {
         self.shared.journal.write(Write::Quarantine { member: member.to_vec(), bytes, reason, at });
     }
 
-    /// Starts the actor of a sandbox that was there before; its record is written anew first if it lacked something.
+    /// Starts the actor of a restored sandbox. With `save`, its record is written first.
     pub(super) fn spawn(&self, sandbox: Sandbox, effects: Effects, save: bool) {
         self.spawn_in(&mut self.sandboxes.arbiters.batch(), sandbox, effects, save);
     }
@@ -218,7 +218,7 @@ impl Keeper {
         let spawn = || SandboxHandle::spawn_in(&self.shared, batch, sandbox, Effects { persist, ..effects });
         // A page of the store may name a member twice: the first one stays.
         if self.shared.registry.insert_with(&id, |old| self.sandboxes.tell_forgotten(old), spawn).is_ok() {
-            self.shared.metrics.rehydrated();
+            self.shared.metrics.restored();
         }
     }
 
@@ -231,9 +231,9 @@ impl Keeper {
                 let Found::Record(bytes) = stored.found else { continue };
                 let id = std::str::from_utf8(&stored.member).ok().and_then(|text| SandboxId::parse(text).ok());
                 let record = Record::parse(&bytes).ok();
-                // A tombstone that is not understood protects nothing, and expires by itself.
+                // An unreadable tombstone protects nothing, and expires by itself.
                 let Some((id, record)) = id.zip(record) else { continue };
-                if let Ok(sandbox) = rehydrate::entomb(&id, record, fallbacks, now) {
+                if let Ok(sandbox) = restore::restore_tombstone(&id, record, fallbacks, now) {
                     let until = now.moment_at(stored.score);
                     self.shared.registry.insert_tombstone(Tombstone { sandbox: Arc::new(sandbox), until });
                     count += 1;

@@ -20,11 +20,10 @@ use crate::{
 const CHUNK: usize = 256;
 
 impl Keeper {
-    /// Takes the lease, keeps it, and restores what the store has. Waits for a store that does not answer, for as long as
-    /// it takes.
+    /// Takes the lease, keeps it, and restores what the store has. Waits indefinitely for a store that does not answer.
     ///
     /// # Errors
-    /// [`StoreError::Held`] when somebody else supervises the prefix, with this store or on this engine.
+    /// [`StoreError::Held`] when another supervisor is in charge of the prefix, with this store or on this engine.
     pub async fn begin(self: &Arc<Self>) -> Result<Restoration, StoreError> {
         self.must_be_alone().await?;
         let last_stop = self.patiently(|| self.store.acquire()).await?;
@@ -57,7 +56,7 @@ impl Keeper {
         self.shared.tasks.keep(name, &self.stop, move |deaths| task(keeper.clone(), deaths));
     }
 
-    /// Takes no new sandboxes from here on, and keeps nobody waiting.
+    /// Refuses new sandboxes from here on, and ends the waits of clients.
     pub fn announce_stop(&self) {
         self.silent_since.get_or_init(|| self.shared.clock.now().moment);
         self.sandboxes.health().stopping();
@@ -116,7 +115,7 @@ impl Keeper {
         true
     }
 
-    /// Stops without writing anything: what another supervisor is in charge of is not ours to touch.
+    /// Stops without writing anything, since another supervisor is in charge.
     pub fn abandon(&self) {
         self.announce_stop();
         self.stop.cancel();

@@ -1,4 +1,4 @@
-//! The keeper: what it holds, and the tasks that it keeps from the first moment on.
+//! The keeper, and the tasks that it runs from its beginning.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::{actor::Shared, config::Settings, domain::Moment, ports::store::Store, sandboxes::Sandboxes};
 
-/// Takes and keeps the lease, restores sandboxes from the store, and runs everything that nobody asks for.
+/// Takes and keeps the lease, restores sandboxes from the store, and runs the background tasks.
 pub struct Keeper {
     pub(super) sandboxes: Arc<Sandboxes>,
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Arc<Settings>,
     pub(super) store: Arc<dyn Store>,
-    /// Since when nobody new is answered, once it stops.
+    /// When it stopped answering new requests, if it did.
     pub(super) silent_since: OnceLock<Moment>,
     pub(super) stop: CancellationToken,
-    /// A keeper that is dropped leaves no task behind.
+    /// Ends the tasks when the keeper is dropped.
     _stopped_with_it: DropGuard,
     /// Containers with our labels that are not ours.
     pub(super) strangers: Strangers,
-    /// Asks for a reconcile out of turn.
+    /// Requests a reconcile at once.
     pub(super) reconcile_now: Notify,
 }
 

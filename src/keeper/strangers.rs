@@ -1,4 +1,4 @@
-//! Containers that carry our labels and are not ours. They are left alone, and told once each.
+//! Containers that carry our labels and are not ours. They are left alone, and each is logged once.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,16 @@ use crate::{
     ports::runtime::{Listed, Stranger},
 };
 
-/// What the last reconcile saw, by the containers' ids: as many as the engine has.
+/// Those that the last reconcile saw, by their ids.
 #[derive(Default)]
 pub(super) struct Strangers(Mutex<HashMap<String, Stranger>>);
 
-/// What a reconcile sees.
+/// Those that a reconcile sees.
 #[derive(Default)]
 pub(super) struct Sighting(HashMap<String, (SandboxId, String, Stranger)>);
 
 impl Sighting {
-    /// A container that is left alone.
+    /// Adds a container that is left alone.
     pub(super) fn add(&mut self, listed: &Listed, why: Stranger) {
         let Some(id) = &listed.container.container_id else { return };
         self.0.insert(id.clone(), (listed.container.sandbox.clone(), listed.name.clone(), why));
@@ -29,8 +29,7 @@ impl Sighting {
 }
 
 impl Strangers {
-    /// Tells of those that were not seen before, and forgets those that are gone. Returns how many are of another
-    /// store.
+    /// Logs those that were not seen before, and forgets those that are gone. Returns how many are of another store.
     pub(super) fn see(&self, sighting: Sighting) -> usize {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (container_id, (sandbox_id, name, why)) in &sighting.0 {

@@ -1,6 +1,5 @@
-//! The backstop ([design: backstop](crate::design::time::backstop)): a slow sweep over all actors. In a healthy build
-//! it finds nothing; what it finds, it drives on, counts, and logs as an error, since something that should not happen
-//! did.
+//! The backstop ([design: backstop](crate::design::time::backstop)): a slow sweep over all actors. In a healthy build it
+//! finds nothing. What it finds it continues, counts, and logs as an error.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +21,7 @@ use crate::{
 
 /// How many actors are asked at the same time.
 const CHUNK: usize = 256;
-/// How late a deadline may be before its timer counts as lost. Far more than any lateness of a machine that is busy.
+/// How late a deadline may be before its timer counts as lost: far later than on a busy machine.
 const OVERDUE: Duration = Duration::from_secs(2);
 /// How long an actor may take to answer before its thread counts as stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -38,13 +37,13 @@ impl Keeper {
     }
 
     async fn sweep(&self) {
-        // Its actors are gone, and whatever is started in their place is gone at once.
+        // The actors of a thread that has ended are gone, and new ones would be, too.
         if !self.stop.is_cancelled() && !self.sandboxes.arbiters.are_alive() {
             self.shared.tasks.give_up("a thread that actors live on has ended");
             return;
         }
-        // The ids alone, which cost little: addresses of a million actors would be a hundred megabytes. And in their order,
-        // not in the map's, which is another one each time: what was seen once can be played again.
+        // Only the ids: the addresses of a million actors take a hundred megabytes. Sorted, since the map's order differs
+        // each time, and a test has to be repeatable.
         for chunk in self.shared.registry.ids_after(None, false).chunks(CHUNK) {
             join_all(chunk.iter().map(|id| self.check(id))).await;
         }
@@ -63,7 +62,7 @@ impl Keeper {
                     registry.with_live(id, |handle| handle.tell(Event::TimerFired));
                 }
             }
-            // It may have left for good meanwhile, which is how it should be.
+            // It may have ended meanwhile, which is no fault.
             Ok(Err(RequestError::Unanswered)) => {
                 if let Some(dead) = registry.handle(id).filter(SandboxHandle::is_dead) {
                     self.replace(id, &dead).await;
@@ -74,8 +73,8 @@ impl Keeper {
         }
     }
 
-    /// An actor that ended without its sandbox, by a panic, is restored from what the store has: its last transition,
-    /// and its activity but for what was acknowledged since the last flush, which the slack makes up for.
+    /// Restores the sandbox of an actor that panicked from the store, which has its last transition and its activity up to
+    /// the last flush. The slack makes up for what was acknowledged since.
     async fn replace(&self, id: &SandboxId, dead: &SandboxHandle) {
         let stored = match self.store.get(id).await {
             Ok(stored) => stored,
@@ -84,7 +83,7 @@ impl Keeper {
                 return;
             }
         };
-        // From here on nobody stands under the id; until it is dealt with, nobody else may.
+        // The id is free from here on, and nobody may take it before the sandbox is restored.
         self.sandboxes.unresolved.insert(id.clone());
         if !self.shared.registry.remove_dead(id, dead) {
             self.sandboxes.unresolved.remove(id);
@@ -92,7 +91,7 @@ impl Keeper {
         }
         error!(sandbox_id = %id, "an actor died; its sandbox is brought back from the store");
         self.shared.metrics.actor_lost();
-        // To its end, also after a panic: nobody else looks after the sandbox now.
+        // Repeated after a panic, since nobody else looks after the sandbox now.
         self.shared.tasks.finish("lost actor", |_| self.restore_lost(id, stored.clone())).await;
     }
 

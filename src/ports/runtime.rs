@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
     EpochSeconds, Sandbox, SandboxId,
-    rehydrate::task_id,
+    restore::task_id,
     sandbox::{Container as ContainerState, Spelling},
     spec::{Readiness, StartSpec},
 };

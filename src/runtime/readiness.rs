@@ -33,9 +33,9 @@ pub(super) enum NotReady {
 
 /// Sends readiness probes to containers.
 #[derive(Clone)]
-pub(super) struct Probe(reqwest::Client);
+pub(super) struct ReadyProbe(reqwest::Client);
 
-impl Probe {
+impl ReadyProbe {
     pub(super) fn new() -> Result<Self, RuntimeError> {
         reqwest::Client::builder()
             // Proxies from the environment do not reach containers' ports.

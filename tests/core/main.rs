@@ -10,7 +10,7 @@ mod journal;
 mod old_files;
 mod reconcile;
 mod records;
-mod rehydration;
+mod restore;
 mod stream;
 mod supervision;
 mod taken_over;

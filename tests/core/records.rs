@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sandglass::domain::{
     EpochSeconds, Moment, Now, OnTimeout, Rules, Sandbox, SandboxId,
     record::{self, Damaged, Record},
-    rehydrate::{Fallbacks, rehydrate},
+    restore::{Fallbacks, restore},
     sandbox::RuleClock,
 };
 use serde_json::value::RawValue;
@@ -35,7 +35,7 @@ fn restored_after(idle_slack: Option<Duration>, record: Record, score: EpochSeco
         not_before: Moment::DISTANT_PAST,
     };
     let id = SandboxId::parse("a").expect("an id");
-    rehydrate(&id, record, score, &fallbacks, now()).map(|rehydrated| rehydrated.sandbox)
+    restore(&id, record, score, &fallbacks, now()).map(|restored| restored.sandbox)
 }
 
 fn written(sandbox: &Sandbox) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use sandglass::domain::{
     Moment, Now, OnTimeout, Rules, Sandbox, SandboxId,
     record::{self, Record},
-    rehydrate::{Fallbacks, Rehydrated, entomb, rehydrate},
+    restore::{Fallbacks, FromRecord, restore, restore_tombstone},
     sandbox::{Action, RuleClock},
 };
 use serde_json::{Map, Value, json};
@@ -27,10 +27,10 @@ fn restored(bytes: &[u8], is_tombstone: bool) -> (Sandbox, bool) {
         not_before: at(160).moment,
     };
     if is_tombstone {
-        return (entomb(&id, record, &fallbacks, at(100)).expect("its own record"), false);
+        return (restore_tombstone(&id, record, &fallbacks, at(100)).expect("its own record"), false);
     }
-    let back = rehydrate(&id, record, 1_795_000_020.5, &fallbacks, at(100));
-    let Rehydrated { sandbox, completed, .. } = back.expect("its own record");
+    let back = restore(&id, record, 1_795_000_020.5, &fallbacks, at(100));
+    let FromRecord { sandbox, completed, .. } = back.expect("its own record");
     (sandbox, completed)
 }
 

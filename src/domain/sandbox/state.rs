@@ -170,7 +170,7 @@ pub enum Revived {
     Gone(End),
 }
 
-/// What rehydration knows of a sandbox.
+/// What a restart knows of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Restored {
     /// Where it was.

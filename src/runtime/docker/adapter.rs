@@ -14,14 +14,14 @@ use crate::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
-    runtime::readiness::Probe,
+    runtime::readiness::ReadyProbe,
 };
 
 /// The Docker Engine. Cheap to clone; clones share their connection and their permits.
 #[derive(Clone)]
 pub struct Docker {
     pub(super) engine: Arc<Engine>,
-    pub(super) probe: Probe,
+    pub(super) probe: ReadyProbe,
     pub(super) keyring: Keyring,
 }
 
@@ -40,7 +40,7 @@ impl Docker {
     /// As [`Docker::connect`].
     pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
-        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: Probe::new()? })
+        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: ReadyProbe::new()? })
     }
 }
 

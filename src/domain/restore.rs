@@ -27,7 +27,7 @@ pub struct Fallbacks {
 
 /// A sandbox brought back.
 #[derive(Debug)]
-pub struct Rehydrated {
+pub struct FromRecord {
     /// The sandbox.
     pub sandbox: Sandbox,
     /// The first thing to do for it.
@@ -40,13 +40,13 @@ pub struct Rehydrated {
 ///
 /// # Errors
 /// [`Damaged`] when the record belongs to somebody else.
-pub fn rehydrate(
+pub fn restore(
     id: &SandboxId,
     record: Record,
     score: EpochSeconds,
     fallbacks: &Fallbacks,
     now: Now,
-) -> Result<Rehydrated, Damaged> {
+) -> Result<FromRecord, Damaged> {
     must_belong_to(id, &record)?;
     let rules = rules_of(&record, record.is_legacy(), fallbacks);
     let completed = !record.has_rules() || record.status.is_none();
@@ -70,14 +70,14 @@ pub fn rehydrate(
         not_before: fallbacks.not_before,
     };
     let (sandbox, effects) = Sandbox::restore(details_of(id, record, rules, now), restored, now);
-    Ok(Rehydrated { sandbox, effects, completed })
+    Ok(FromRecord { sandbox, effects, completed })
 }
 
 /// Brings back a tombstone.
 ///
 /// # Errors
 /// [`Damaged`] when the record belongs to somebody else.
-pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -> Result<Sandbox, Damaged> {
+pub fn restore_tombstone(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -> Result<Sandbox, Damaged> {
     must_belong_to(id, &record)?;
     let restored = Restored {
         phase: Revived::Gone(end_of(&record, now)),
@@ -93,7 +93,7 @@ pub fn entomb(id: &SandboxId, record: Record, fallbacks: &Fallbacks, now: Now) -
 
 /// What a container tells of a sandbox whose record is lost: its labels, as far as they go.
 #[derive(Debug)]
-pub struct Traces {
+pub struct ContainerEvidence {
     /// What it is doing.
     pub container: Container,
     /// Whether it should not live any more: it ends as `orphaned`.
@@ -106,10 +106,10 @@ pub struct Traces {
 
 /// Brings back a sandbox of which only the container is left. Whether one that has stopped did so by itself, or its engine went
 /// away with it, the next comparison with the engine finds out; one that never ran ends as `exited`.
-pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
-    let last_activity = traces.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
-    let phase = match traces.container {
-        _ if traces.forsaken => Revived::Ending(End::now(EndReason::Orphaned, now)),
+pub fn adopt(evidence: ContainerEvidence, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
+    let last_activity = evidence.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
+    let phase = match evidence.container {
+        _ if evidence.forsaken => Revived::Ending(End::now(EndReason::Orphaned, now)),
         Container::Running | Container::Stopped(Some(_)) => Revived::Running,
         Container::Paused => Revived::Paused(last_activity),
         Container::Stopped(None) => Revived::Ending(End::now(EndReason::Exited, now)),
@@ -118,11 +118,11 @@ pub fn adopt(traces: Traces, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effec
     let restored = Restored {
         phase,
         last_activity,
-        expires_at: last_activity.plus(traces.details.rules.active_timeout()),
+        expires_at: last_activity.plus(evidence.details.rules.active_timeout()),
         idle_slack: fallbacks.idle_slack.unwrap_or_default(),
         not_before: fallbacks.not_before,
     };
-    Sandbox::restore(traces.details, restored, now)
+    Sandbox::restore(evidence.details, restored, now)
 }
 
 /// The rules of a sandbox whose record is lost: what its container's labels say of them, and fallbacks for the rest. A record
