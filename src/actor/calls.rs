@@ -17,12 +17,12 @@ use crate::{
     ports::runtime::{ContainerRef, RuntimeError, Start},
 };
 
-/// How a restart is spaced while the engine is away, as if it had failed so often: that it is back is told anyway.
+/// Restarts are spaced as after so many failures while the engine is away, whose return is told anyway.
 const AWAY: u32 = 6;
-/// How a pause that failed is spaced, as if it had failed so often.
+/// A pause that failed is retried as after so many failures.
 const PAUSE: u32 = 3;
 
-/// A call for `sandbox`, as it was when it asked for it.
+/// A call for `sandbox`, as it was when the machine asked for the call.
 pub(super) struct Caller {
     pub(super) shared: Arc<Shared>,
     pub(super) sandbox: Sandbox,
@@ -46,7 +46,7 @@ impl Caller {
         });
     }
 
-    /// Makes and starts the container, until `cancel` breaks that off.
+    /// Creates and starts the container, unless `cancel` interrupts that.
     pub(super) fn start(self, start: Option<Box<Start>>, cancel: CancellationToken) {
         self.shared.io.clone().spawn(async move {
             let outcome = match &start {
@@ -92,7 +92,7 @@ impl Caller {
         }
     }
 
-    /// What a crash in mid-create has left. The crash may have come before it was ready: it is waited for now.
+    /// What a crash in mid-create has left. Waits until it is ready, since the crash may have come before that.
     async fn left_over(&self) -> Result<Option<LeftOver>, RuntimeError> {
         let runtime = &self.shared.runtime;
         let Some(found) = runtime.inspect(&self.container()).await? else { return Ok(None) };

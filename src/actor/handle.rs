@@ -108,21 +108,6 @@ impl SandboxHandle {
         self.addr.do_send(Tell(event));
     }
 
-    /// Has its record written again, since the wall clock was set.
-    pub fn wall_clock_set(&self) {
-        self.tell(Event::WallClockSet);
-    }
-
-    /// Has its record written again, whatever the store is known to have.
-    pub fn rewrite(&self) {
-        self.tell(Event::StoreReverted);
-    }
-
-    /// Has its record written again, if it should have one, since the store has lost just that.
-    pub fn record_lost(&self) {
-        self.tell(Event::RecordLost);
-    }
-
     /// Tells it that somebody watches the feed.
     pub fn watched(&self) {
         self.addr.do_send(Watched);

@@ -45,15 +45,8 @@ mod tests {
     const STARTED: Moment = Moment::from_nanos(1_000_000_000_000);
     const GRACE: Duration = Duration::from_secs(60);
 
-    fn not_before(last_stop: LastStop, loaded_after: Duration) -> (Duration, Option<Duration>) {
-        after_short_runs(last_stop, loaded_after, Duration::ZERO)
-    }
-
-    fn after_short_runs(
-        last_stop: LastStop,
-        loaded_after: Duration,
-        grace_spent: Duration,
-    ) -> (Duration, Option<Duration>) {
+    /// How long after the start deadlines may act, and the slack.
+    fn fit(last_stop: LastStop, loaded_after: Duration, grace_spent: Duration) -> (Duration, Option<Duration>) {
         let whole = Fallbacks {
             rules: Rules::new(GRACE, OnTimeout::Deactivate),
             legacy_ttl: GRACE,
@@ -69,22 +62,22 @@ mod tests {
     fn after_a_clean_stop_clients_get_as_long_as_they_were_not_answered() {
         let second = Duration::from_secs(1);
         let clean = |seconds| LastStop::Clean { ago: second * seconds };
-        assert_eq!(not_before(clean(2), Duration::ZERO), (second * 2 + MARGIN, None));
+        assert_eq!(fit(clean(2), Duration::ZERO, Duration::ZERO), (second * 2 + MARGIN, None));
         // What is restored later was away for longer, and begins later.
-        assert_eq!(not_before(clean(2), second * 3), (second * 8 + MARGIN, None));
-        assert_eq!(not_before(clean(3600), Duration::ZERO), (GRACE, None));
-        assert_eq!(not_before(LastStop::Clean { ago: Duration::MAX }, second), (GRACE, None));
-        assert_eq!(not_before(LastStop::Unclean, second * 3), (GRACE, Some(second)));
+        assert_eq!(fit(clean(2), second * 3, Duration::ZERO), (second * 8 + MARGIN, None));
+        assert_eq!(fit(clean(3600), Duration::ZERO, Duration::ZERO), (GRACE, None));
+        assert_eq!(fit(LastStop::Clean { ago: Duration::MAX }, second, Duration::ZERO), (GRACE, None));
+        assert_eq!(fit(LastStop::Unclean, second * 3, Duration::ZERO), (GRACE, Some(second)));
     }
 
     #[test]
     fn runs_that_did_not_outlive_the_grace_have_used_it_up() {
         let second = Duration::from_secs(1);
-        let left = |spent| after_short_runs(LastStop::Unclean, Duration::ZERO, second * spent);
+        let left = |spent| fit(LastStop::Unclean, Duration::ZERO, second * spent);
         assert_eq!(left(45), (second * 15, Some(second)));
         assert_eq!(left(60), (Duration::ZERO, Some(second)));
         assert_eq!(left(3600), (Duration::ZERO, Some(second)));
         let clean = LastStop::Clean { ago: second * 30 };
-        assert_eq!(after_short_runs(clean, Duration::ZERO, second * 45), (second * 15, None));
+        assert_eq!(fit(clean, Duration::ZERO, second * 45), (second * 15, None));
     }
 }

@@ -7,7 +7,11 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::state::Keeper;
-use crate::{actor::SandboxHandle, domain::SandboxId, loops::repeat, ports::store::StoreError};
+use crate::{
+    domain::{SandboxId, sandbox::Event},
+    loops::repeat,
+    ports::store::StoreError,
+};
 
 /// How many records are asked for in one round trip.
 const CHUNK: usize = 1_000;
@@ -40,7 +44,7 @@ impl Keeper {
         match twice.await {
             Ok(lost) => {
                 for id in &lost {
-                    self.shared.registry.with_live(id, SandboxHandle::record_lost);
+                    self.shared.registry.with_live(id, |handle| handle.tell(Event::RecordLost));
                 }
             }
             Err(StoreError::Unavailable(error)) => {

@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{
-    actor::{SandboxHandle, Shared},
-    feed::Change,
-    loops::repeat,
-};
+use crate::{actor::Shared, domain::sandbox::Event, feed::Change, loops::repeat};
 
 /// Notices when the wall clock is set, or has gone on while the host slept. No deadline depends on it, but the times in
 /// records do: they are written again, or the next start would take them for long past.
@@ -18,7 +14,7 @@ pub(super) async fn follow_wall(shared: Arc<Shared>, stop: CancellationToken) {
     repeat(&stop, EVERY, None, || async {
         if let Some(seconds) = shared.clock.follow_wall() {
             warn!(seconds, "the wall clock was set; no deadline moves, and the records are written anew");
-            shared.registry.each_live(SandboxHandle::wall_clock_set);
+            shared.registry.each_live(|handle| handle.tell(Event::WallClockSet));
             let now = shared.clock.now();
             shared.registry.each_ended(|sandbox| shared.feed.publish(Change::Changed, sandbox, now));
         }
@@ -31,11 +27,11 @@ pub(super) async fn follow_wall(shared: Arc<Shared>, stop: CancellationToken) {
 /// so its successor begins with it.
 pub(super) async fn restore_store(shared: Arc<Shared>, stop: CancellationToken, deaths: u32) {
     if deaths > 0 {
-        shared.registry.each_live(SandboxHandle::rewrite);
+        shared.registry.each_live(|handle| handle.tell(Event::StoreReverted));
     }
     repeat(&stop, Duration::ZERO, None, || async {
         shared.journal.reverted().await;
-        shared.registry.each_live(SandboxHandle::rewrite);
+        shared.registry.each_live(|handle| handle.tell(Event::StoreReverted));
         Duration::ZERO
     })
     .await;

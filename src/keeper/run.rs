@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{engine::retry_when_back, lease::keep_lease, restore::Restoration, state::Keeper};
 use crate::{
     actor::SandboxHandle,
-    domain::SandboxId,
+    domain::{SandboxId, sandbox::Event},
     ports::store::{LastStop, StoreError},
 };
 
@@ -96,10 +96,13 @@ impl Keeper {
             match look.await {
                 Ok(sandbox) if !sandbox.is_alive() || sandbox.idle_slack().is_zero() => true,
                 Ok(_) => {
-                    registry.with_live(id, SandboxHandle::rewrite);
-                    // When this is answered, the write is on its way.
-                    match registry.with_live(id, SandboxHandle::snapshot) {
-                        Some(look) => look.await.is_ok(),
+                    let written = registry.with_live(id, |handle| {
+                        handle.tell(Event::StoreReverted);
+                        handle.snapshot()
+                    });
+                    // When the actor answers that, the write is on its way.
+                    match written {
+                        Some(written) => written.await.is_ok(),
                         None => true,
                     }
                 }

@@ -124,18 +124,31 @@ mod tests {
         runtime::Memory,
         sandboxes::Create,
         store::MemoryStore,
+        supervisor::Supervisor,
     };
+
+    async fn begun(flags: &[(&str, &str)], store: MemoryStore, runtime: &Memory) -> Arc<Supervisor> {
+        let mut overrides = Overrides::default();
+        for (key, value) in flags {
+            overrides.set(*key, *value, "a test");
+        }
+        let settings = Settings::load(None, Vec::new(), overrides).unwrap();
+        let adapters = Adapters { store: Arc::new(store), runtime: Arc::new(runtime.clone()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        supervisor
+    }
+
+    async fn with_one(flags: &[(&str, &str)], store: MemoryStore, runtime: &Memory) -> (Arc<Supervisor>, SandboxId) {
+        tokio::time::pause();
+        let (supervisor, id) = (begun(flags, store, runtime).await, SandboxId::parse("one").unwrap());
+        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
+        (supervisor, id)
+    }
 
     #[actix_web::test]
     async fn an_actor_that_died_is_noticed_counted_and_brought_back_with_its_deadline() {
-        tokio::time::pause();
-        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
-        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
-        let supervisor = assemble(settings, adapters, Arbiters::current());
-        supervisor.begin().await.unwrap();
-        let id = SandboxId::parse("victim").unwrap();
-        let create = Create { id: Some(id.clone()), ..Create::default() };
-        supervisor.create(create, true).await.unwrap();
+        let (supervisor, id) = with_one(&[], MemoryStore::new(), &Memory::new()).await;
         let promised = supervisor.touch(&id, ActivitySource::Ping).await.unwrap().idle_deadline().unwrap();
 
         supervisor.shared.registry.handle(&id).unwrap().panic_now();
@@ -154,18 +167,8 @@ mod tests {
 
     #[actix_web::test]
     async fn activity_that_a_dead_actor_may_have_lost_counts_after_a_clean_stop() {
-        tokio::time::pause();
         let (store, runtime) = (MemoryStore::new(), Memory::new());
-        let begin = async |store| {
-            let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
-            let adapters = Adapters { store: Arc::new(store), runtime: Arc::new(runtime.clone()) };
-            let supervisor = assemble(settings, adapters, Arbiters::current());
-            supervisor.begin().await.unwrap();
-            supervisor
-        };
-        let supervisor = begin(store.clone()).await;
-        let id = SandboxId::parse("victim").unwrap();
-        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
+        let (supervisor, id) = with_one(&[], store.clone(), &runtime).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -181,9 +184,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         // The record is written without the ping.
-        handle().wall_clock_set();
+        handle().tell(Event::WallClockSet);
         assert_eq!(supervisor.shutdown(Duration::from_secs(1)).await, 0);
-        let supervisor = begin(store.reopen()).await;
+        let supervisor = begun(&[], store.reopen(), &runtime).await;
         let deadline = supervisor.get(&id).await.unwrap().idle_deadline().unwrap();
         let kept = deadline.since(supervisor.now().moment) + acknowledged.elapsed();
         assert!(kept + Duration::from_micros(1) >= left, "{kept:?} of {left:?}");
@@ -191,15 +194,8 @@ mod tests {
 
     #[actix_web::test]
     async fn a_timer_that_was_lost_is_driven_on_and_counted() {
-        tokio::time::pause();
-        let mut flags = Overrides::default();
-        flags.set("lifecycle.idle_timeout", "5", "a test");
-        let settings = Settings::load(None, Vec::new(), flags).unwrap();
-        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(Memory::new()) };
-        let supervisor = assemble(settings, adapters, Arbiters::current());
-        supervisor.begin().await.unwrap();
-        let id = SandboxId::parse("late").unwrap();
-        supervisor.create(Create { id: Some(id.clone()), ..Create::default() }, true).await.unwrap();
+        let flags = [("lifecycle.idle_timeout", "5")];
+        let (supervisor, id) = with_one(&flags, MemoryStore::new(), &Memory::new()).await;
         supervisor.shared.registry.handle(&id).unwrap().lose_timer();
         tokio::time::sleep(Duration::from_secs(40)).await;
         assert!(supervisor.get(&id).await.unwrap().is_gone());
