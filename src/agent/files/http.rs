@@ -1,4 +1,16 @@
 //! `/files` and `/files/archive`: who asks for what, and what the answer says.
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `GET /files?path` | sends a file; `Range`, gzip |
+//! | `POST /files?path` | writes a file in place, or the files of a form; answers `[{"path","name","type"}]` |
+//! | `PUT /files?path` | replaces a file atomically; `mode` (octal), `owner` and `group` (names or numbers), `mtime` (seconds since the epoch); the same answer |
+//! | `GET /files/archive?path` | packs a file or directory; `name` is what it is called in the archive, `.` for its content alone |
+//! | `PUT /files/archive?path` | unpacks below a directory; `owners=keep` (root's default) or `user`; answers `{"entries": N}` |
+//!
+//! `username` names the user, or else `Authorization: Basic`. Paths are absolute or start at the user's home. Errors are
+//! `{"code": STATUS, "message"}`: 400 for what cannot be done with that path or body, 401 unknown user, 403 not allowed, 404 no
+//! such file, 416 a range outside, 429 too many transfers, 507 disk full. An error while a body is sent breaks it off.
 
 use std::path::PathBuf;
 

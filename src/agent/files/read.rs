@@ -9,13 +9,13 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::{failure::Failure, transfer::PIECE, tree};
+use super::{failure::Failure, mounts, transfer::PIECE, tree};
 
 /// A file that was opened to be sent.
 #[derive(Debug)]
 pub(super) struct Opened {
     file: File,
-    /// In bytes. `None` where the file cannot tell, as those of `/proc`.
+    /// In bytes. `None` where the file cannot tell, as those of `/proc` and `/sys`.
     pub(super) size: Option<u64>,
     /// Seconds since the Unix epoch.
     pub(super) modified: i64,
@@ -45,8 +45,8 @@ impl Opened {
         if !metadata.is_file() {
             return Err(Failure::bad(format!("{}: is not a regular file", path.display())));
         }
-        // Files of /proc say that they are empty, and are not.
-        let size = Some(metadata.size()).filter(|size| *size > 0);
+        // Files of /proc say that they are empty, and those of /sys that they fill a page.
+        let size = Some(metadata.size()).filter(|size| *size > 0 && !mounts::is_virtual(path));
         Ok(Self { file, size, modified: metadata.mtime() })
     }
 

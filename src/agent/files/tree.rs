@@ -85,6 +85,10 @@ pub(super) fn remove(path: &Path, must_exist: bool) -> Result<(), Error> {
 ///
 /// A symbolic link to a directory is followed when it is the path itself, and not below.
 pub(super) fn list(path: &Path, depth: u32) -> Result<Vec<Entry>, Error> {
+    list_up_to(LIST_BOUND, path, depth)
+}
+
+fn list_up_to(bound: usize, path: &Path, depth: u32) -> Result<Vec<Entry>, Error> {
     let found = fs::metadata(path).map_err(|error| missing_too(path, &error))?;
     if !found.is_dir() {
         return Err(Error::invalid(format!("{}: is not a directory", path.display())));
@@ -100,8 +104,8 @@ pub(super) fn list(path: &Path, depth: u32) -> Result<Vec<Entry>, Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::io(&path.display().to_string(), &error)),
         };
-        if entries.len() == LIST_BOUND {
-            let message = format!("a list may have {LIST_BOUND} entries; ask for less depth, or for directories below");
+        if entries.len() == bound {
+            let message = format!("a list may have {bound} entries; ask for less depth, or for directories below");
             return Err(Error::new(Code::ResourceExhausted, message));
         }
         entries.push(Entry::of(&path, &metadata, &names));
@@ -145,4 +149,21 @@ pub(super) fn written(path: &Path, metadata: &std::collections::BTreeMap<String,
         told["metadata"] = serde_json::json!(metadata);
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_beyond_the_bound_is_refused_with_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        assert_eq!(list_up_to(3, directory.path(), 1).unwrap().len(), 3);
+        let error = list_up_to(2, directory.path(), 1).unwrap_err();
+        assert_eq!(error.code, Code::ResourceExhausted);
+        assert!(error.message.starts_with("a list may have 2 entries"), "{}", error.message);
+    }
 }

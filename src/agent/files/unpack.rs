@@ -8,6 +8,7 @@
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::File,
     io::{Read, Write},
@@ -88,7 +89,10 @@ impl Unpacking {
         if steps.is_empty() && self.existed {
             return Ok(());
         }
-        let entry = Described { xattrs: entry.xattrs.clone(), name: Vec::new(), link: Vec::new(), ..*entry };
+        let directory = self.reopen(steps)?;
+        attach(&directory, entry, &shown(steps))?;
+        // Its names and attributes are done with, so that a deep archive does not pile them up.
+        let entry = Described { xattrs: BTreeMap::new(), name: Vec::new(), link: Vec::new(), ..*entry };
         self.open.push((steps.iter().map(|step| step.to_vec()).collect(), entry));
         Ok(())
     }
@@ -168,11 +172,15 @@ impl Unpacking {
     fn close_last(&mut self) -> Result<(), Failure> {
         let Some((open, entry)) = self.open.pop() else { return Ok(()) };
         let steps: Vec<_> = open.iter().map(Vec::as_slice).collect();
-        let found = self.root.walk(&steps, false)?;
-        // What was opened before can only be walked through; attributes need more.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = openat(found, ".", flags, Mode::empty()).map_err(|error| refusal(&steps, error))?;
+        let directory = self.reopen(&steps)?;
         self.finish(&directory, &entry, &shown(&steps))
+    }
+
+    /// Opens a directory for more than to walk through it.
+    fn reopen(&mut self, steps: &[&[u8]]) -> Result<OwnedFd, Failure> {
+        let found = self.root.walk(steps, false)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(found, ".", flags, Mode::empty()).map_err(|error| refusal(steps, error))
     }
 
     /// Gives a file or directory what the archive says of it. Setting an owner clears some of the mode and of the attributes,
@@ -184,12 +192,17 @@ impl Unpacking {
             fchown(&file, Some(uid), Some(gid)).map_err(failed)?;
         }
         fchmod(&file, Mode::from(entry.mode)).map_err(failed)?;
-        for (name, value) in entry.xattrs.iter().filter(|(name, _)| xattrs::travels(name)) {
-            // One that this file system or user cannot set is left out, as tar does.
-            xattrs::set(&file, name, value).map_err(|error| Failure::io(path, &error))?;
-        }
+        attach(&file, entry, path)?;
         futimens(&file, &times(entry)).map_err(failed)
     }
+}
+
+/// Sets extended attributes. One that this file system or user cannot set is left out, as tar does.
+fn attach(file: impl AsFd, entry: &Described, path: &Path) -> Result<(), Failure> {
+    for (name, value) in entry.xattrs.iter().filter(|(name, _)| xattrs::travels(name)) {
+        xattrs::set(&file, name, value).map_err(|error| Failure::io(path, &error))?;
+    }
+    Ok(())
 }
 
 /// Writes the content of an entry, which has `size` bytes.

@@ -9,10 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use hyper::Method;
+use http_body_util::Full;
+use hyper::{Method, Request};
 use serde_json::json;
 
 use super::{Place, noise};
+use crate::client::{BOUND, Client};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -114,6 +116,9 @@ async fn a_file_that_cannot_tell_its_size_is_sent_all_the_same() {
     let answer = place.get(&[("path", "/proc/self/status")], &[]).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.starts_with(b"Name:"));
+    let path = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let path = if fs::exists(path).unwrap() { path } else { "/sys/class/net/lo/address" };
+    assert_eq!(place.get(&[("path", path)], &[]).await.body, fs::read(path).unwrap());
     fs::write(place.path("empty"), "").unwrap();
     let answer = place.get(&[("path", &place.path("empty"))], &[]).await;
     assert_eq!((answer.status, answer.body.len()), (200, 0));
@@ -271,4 +276,63 @@ async fn requests_that_cannot_be_understood_are_refused() {
     assert_eq!(place.ask(Method::PUT, "/files", &query, &[("content-encoding", "br")], "x").await.status, 400);
     let unknown = [("path", path.as_str()), ("username", "nobody-of-this-name")];
     assert_eq!(place.get(&unknown, &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_changes_nothing_and_leaves_nothing() {
+    use tokio::io::AsyncWriteExt;
+    let place = Place::new().await;
+    let path = place.path("f");
+    fs::write(&path, "old").unwrap();
+    let temporary = || fs::read_dir(place.directory.path()).unwrap().count() > 1;
+    for length in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        let agent = crate::client::agent();
+        tokio::spawn(async move { _ = sandglass_agent::serve(far, &agent).await });
+        let head = format!("PUT /files?path={path} HTTP/1.1\r\nHost: agent\r\n{length}\r\n\r\n5\r\nhello\r\n");
+        near.write_all(head.as_bytes()).await.unwrap();
+        wait_until("the upload has begun", temporary).await;
+        drop(near);
+        wait_until("nothing is left", || !temporary()).await;
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+}
+
+#[tokio::test]
+async fn transfers_beyond_the_bound_are_refused_with_it() {
+    // What a client does not read holds up its own connection, so that the others need another one.
+    let agent = crate::client::agent();
+    let slow = Client::of(&agent).await;
+    let place = Place { client: Client::of(&agent).await, ..Place::new().await };
+    let path = place.path("f");
+    fs::File::create(&path).unwrap().set_len(10 << 20).unwrap();
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        let request = Request::get(format!("http://agent/files?path={path}")).body(Full::default()).unwrap();
+        let response = slow.send(request).await;
+        assert_eq!(response.status(), 200);
+        open.push(response);
+    }
+    let answer = place.get(&[("path", &path)], &[]).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.message().contains("256"), "{}", answer.message());
+    // Calls that are short do not wait for those that are long.
+    assert_eq!(place.call("Stat", json!({ "path": path })).await.0, 200);
+    drop(open);
+    let freed = async {
+        while place.get(&[("path", &path), ("username", "")], &[("range", "bytes=0-0")]).await.status == 429 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, freed).await.expect("room again");
+}
+
+/// Waits for a condition, with a bound.
+async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, met).await.unwrap_or_else(|_| panic!("{what} in time"));
 }
