@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// How many pieces wait between the reactor and a thread.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 /// How many bytes a piece of an answer has.
-pub(super) const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 
 /// Runs `work` in a thread that reads the body of a request.
 pub(super) async fn receive<T: Send + 'static>(
@@ -234,5 +234,28 @@ impl Write for Output {
         let piece = Bytes::from(std::mem::take(&mut self.piece));
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has hung up");
         self.sender.blocking_send(Ok(piece)).map_err(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(pieces: &[Option<&'static [u8]>]) -> io::Result<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(8);
+        for piece in pieces {
+            sender.try_send(Ok(piece.map(Bytes::from_static))).unwrap();
+        }
+        drop(sender);
+        let mut read = Vec::new();
+        Pieces { receiver, piece: Bytes::new(), done: false }.read_to_end(&mut read).map(|_| read)
+    }
+
+    #[test]
+    fn a_body_without_its_mark_has_broken_off() {
+        assert_eq!(arrived(&[Some(b"ab"), Some(b"c"), None]).unwrap(), b"abc");
+        assert_eq!(arrived(&[None]).unwrap(), b"");
+        assert_eq!(arrived(&[Some(b"ab")]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(arrived(&[]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

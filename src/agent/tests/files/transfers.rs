@@ -4,7 +4,9 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    pin::Pin,
     process::Command,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -296,6 +298,45 @@ async fn a_client_that_hangs_up_changes_nothing_and_leaves_nothing() {
         wait_until("nothing is left", || !temporary()).await;
         assert_eq!(fs::read(&path).unwrap(), b"old");
     }
+}
+
+/// A body that begins and goes no further. When it is dropped, HTTP/2 takes its stream back.
+struct Stuck(Option<Bytes>);
+
+impl hyper::body::Body for Stuck {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        self.0.take().map_or(Poll::Pending, |begun| Poll::Ready(Some(Ok(hyper::body::Frame::data(begun)))))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_taken_back_changes_nothing_and_leaves_nothing() {
+    let place = Place::new().await;
+    let path = place.path("f");
+    fs::write(&path, "old").unwrap();
+    let temporary = || fs::read_dir(place.directory.path()).unwrap().count() > 1;
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let agent = crate::client::agent();
+    tokio::spawn(async move { _ = sandglass_agent::serve(far, &agent).await });
+    let io = hyper_util::rt::TokioIo::new(near);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request =
+        Request::put(format!("http://agent/files?path={path}")).body(Stuck(Some(Bytes::from("new")))).unwrap();
+    let sent = tokio::spawn(sender.send_request(request));
+    wait_until("the upload has begun", temporary).await;
+    sent.abort();
+    drop(sender);
+    wait_until("nothing is left", || !temporary()).await;
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    connection.abort();
 }
 
 #[tokio::test]
