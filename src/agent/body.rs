@@ -40,10 +40,21 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 /// up.
 pub(crate) fn channel(bound: usize) -> (mpsc::Sender<Result<Bytes, BodyError>>, Body) {
     let (sender, receiver) = mpsc::channel(bound);
-    (sender, Channel(receiver).boxed_unsync())
+    (sender, begun(None, receiver))
 }
 
-struct Channel(mpsc::Receiver<Result<Bytes, BodyError>>);
+/// The same with what was received already.
+pub(crate) fn begun(
+    first: Option<Result<Bytes, BodyError>>,
+    receiver: mpsc::Receiver<Result<Bytes, BodyError>>,
+) -> Body {
+    Channel { first, receiver }.boxed_unsync()
+}
+
+struct Channel {
+    first: Option<Result<Bytes, BodyError>>,
+    receiver: mpsc::Receiver<Result<Bytes, BodyError>>,
+}
 
 impl hyper::body::Body for Channel {
     type Data = Bytes;
@@ -53,7 +64,11 @@ impl hyper::body::Body for Channel {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(context).map(|next| next.map(|next| next.map(Frame::data)))
+        let next = match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.receiver.poll_recv(context),
+        };
+        next.map(|next| next.map(|next| next.map(Frame::data)))
     }
 }
 

@@ -57,7 +57,7 @@ where
 /// Answers a call that has one request and a stream of events.
 ///
 /// The call runs in a task of its own, and is dropped when the client hangs up.
-pub(crate) fn server_stream<Q, F>(
+pub(crate) async fn server_stream<Q, F>(
     request: Request,
     call: impl FnOnce(Context, Q, Events) -> F + Send + 'static,
 ) -> Response
@@ -69,10 +69,11 @@ where
         let question = messages.next().await?.ok_or_else(|| Error::invalid("the request has no message"))?;
         call(context, question, events).await
     })
+    .await
 }
 
 /// Answers a call that has a stream of requests and one answer.
-pub(crate) fn client_stream<Q, A, F>(
+pub(crate) async fn client_stream<Q, A, F>(
     request: Request,
     call: impl FnOnce(Context, Messages<Q>) -> F + Send + 'static,
 ) -> Response
@@ -85,9 +86,15 @@ where
         let answer = call(context, messages).await?;
         events.send(&answer).await
     })
+    .await
 }
 
-fn stream<Q, F>(request: Request, call: impl FnOnce(Context, Messages<Q>, Events) -> F + Send + 'static) -> Response
+/// Answers when the call sends its first event or ends, and not before: an answer that comes while a client still prepares its
+/// request makes some clients, E2B's for Python among them, leave the request out.
+async fn stream<Q, F>(
+    request: Request,
+    call: impl FnOnce(Context, Messages<Q>, Events) -> F + Send + 'static,
+) -> Response
 where
     Q: DeserializeOwned + Send + 'static,
     F: Future<Output = Result<(), Error>> + Send,
@@ -95,7 +102,7 @@ where
     if !has_type(&request, STREAM_TYPE) {
         return unsupported(STREAM_TYPE);
     }
-    let (sender, body) = body::channel(EVENTS_BOUND);
+    let (sender, mut receiver) = mpsc::channel(EVENTS_BOUND);
     tokio::spawn(async move {
         let events = Events(sender.clone());
         let answered = async {
@@ -110,7 +117,8 @@ where
         // The client may have hung up just now.
         _ = sender.send(Ok(frames::last(answered.err().as_ref()))).await;
     });
-    let mut response = body::answer(200, body);
+    let first = receiver.recv().await;
+    let mut response = body::answer(200, body::begun(first, receiver));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(STREAM_TYPE));
     response
 }

@@ -23,11 +23,13 @@ pub(crate) async fn call(agent: &Agent, name: &str, request: Request) -> Respons
     match name {
         "Start" => {
             connect::server_stream(request, move |context, message, events| start(agent, context, message, events))
+                .await
         }
         "Connect" => {
             connect::server_stream(request, move |context, message, events| reconnect(agent, context, message, events))
+                .await
         }
-        "StreamInput" => connect::client_stream(request, move |_, messages| stream_input(agent, messages)),
+        "StreamInput" => connect::client_stream(request, move |_, messages| stream_input(agent, messages)).await,
         "List" => connect::unary(request, |_, message| list(agent, message)).await,
         "Update" => connect::unary(request, |_, message| update(agent, message)).await,
         "SendInput" => connect::unary(request, |_, message| send_input(agent, message)).await,

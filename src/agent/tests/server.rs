@@ -35,3 +35,22 @@ async fn http_1_1_is_spoken_too() {
     near.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_stream_is_not_answered_before_its_question_is_read() {
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let agent = crate::client::agent();
+    tokio::spawn(async move { _ = sandglass_agent::serve(far, &agent).await });
+    let head = "POST /process.Process/Connect HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
+                Content-Type: application/connect+json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    near.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1 << 10];
+    // Long enough for an answer in memory, if there were one.
+    let early = tokio::time::timeout(Duration::from_millis(100), near.read(&mut answer)).await;
+    assert!(early.is_err(), "{}", String::from_utf8_lossy(&answer));
+    near.write_all(b"7\r\n\0\0\0\0\x02{}\r\n0\r\n\r\n").await.unwrap();
+    let read = tokio::time::timeout(crate::client::BOUND, near.read(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+}

@@ -127,6 +127,7 @@ pub(super) async fn answer(watchers: &Arc<Watchers>, name: &str, request: Reques
         "WatchDir" => {
             let watchers = watchers.clone();
             server_stream(request, async move |context, asked, events| stream(&watchers, context, asked, events).await)
+                .await
         }
         _ => return None,
     })
