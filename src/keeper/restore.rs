@@ -1,7 +1,7 @@
 //! Restores sandboxes from the store ([design: records](crate::design::restart::records)), and deals with entries that
 //! have no readable record.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use tracing::{error, info, warn};
 
@@ -213,6 +213,9 @@ impl Keeper {
 
     /// The same, started with all of `batch`.
     fn spawn_in(&self, batch: &mut SpawnBatch<'_>, sandbox: Sandbox, effects: Effects, save: bool) {
+        if !sandbox.idle_slack().is_zero() {
+            self.owes_slack.store(true, Ordering::Relaxed);
+        }
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
         let spawn = || SandboxHandle::spawn_in(&self.shared, batch, sandbox, Effects { persist, ..effects });

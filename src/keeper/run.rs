@@ -1,6 +1,9 @@
 //! The keeper's life: what it begins with, which tasks it keeps running, and how it stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt,
@@ -90,6 +93,9 @@ impl Keeper {
     /// run, in memory, and after a clean stop the next one adds only what the records tell
     /// ([design: slack](crate::design::persistence::slack)). Returns false if that is not known of one.
     async fn note_slack(&self) -> bool {
+        if !self.owes_slack.load(Ordering::Relaxed) {
+            return true;
+        }
         let registry = &self.shared.registry;
         let noted = async |id: &SandboxId| {
             let Some(look) = registry.with_live(id, SandboxHandle::snapshot) else { return true };

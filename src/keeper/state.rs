@@ -1,6 +1,6 @@
 //! The keeper, and the tasks that it runs from its beginning.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::Notify;
@@ -24,6 +24,8 @@ pub struct Keeper {
     pub(super) stop: CancellationToken,
     /// Ends the tasks when the keeper is dropped.
     _stopped_with_it: DropGuard,
+    /// Whether a sandbox was restored with slack, which a clean stop has to leave in its record.
+    pub(super) owes_slack: AtomicBool,
     /// Containers with our labels that are not ours.
     pub(super) strangers: Strangers,
     /// Requests a reconcile at once.
@@ -53,6 +55,7 @@ impl Keeper {
             silent_since: OnceLock::new(),
             _stopped_with_it: stop.clone().drop_guard(),
             stop,
+            owes_slack: AtomicBool::new(false),
             strangers: Strangers::default(),
             reconcile_now: Notify::new(),
         })
