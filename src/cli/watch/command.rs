@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     super::{args::Watch, serve::Signals},
     connection::{Connection, Heard, stream_url},
+    holds::Holds,
     line::{Line, Style},
 };
 use crate::logging::say;
@@ -14,7 +15,7 @@ use crate::logging::say;
 /// Watches until a signal, or until the output is closed.
 pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let printer = Printer::new(args.json, args.no_activity);
+    let mut printer = Printer::new(args.json, args.no_activity);
     let mut connection = Connection::new(stream_url(&args)?, args.api_key);
     loop {
         let heard = tokio::select! {
@@ -32,38 +33,36 @@ struct Printer {
     json: bool,
     style: Style,
     no_activity: bool,
+    holds: Holds,
 }
 
 impl Printer {
     fn new(json: bool, no_activity: bool) -> Self {
         let terminal = stdout().is_terminal();
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json: json || !terminal, style: Style { colours }, no_activity }
+        Self { json: json || !terminal, style: Style { colours }, no_activity, holds: Holds::default() }
     }
 
     /// Prints messages to standard output, and news of the connection to standard error.
-    fn print(&self, heard: &Heard) -> std::io::Result<()> {
+    fn print(&mut self, heard: &Heard) -> std::io::Result<()> {
         match heard {
             Heard::Trouble(trouble) => {
                 say(format_args!("sandglass: {trouble}; trying again"));
                 Ok(())
             }
             Heard::Message(message, text) => {
-                if self.no_activity && message["change"] == "activity" {
-                    return Ok(());
-                }
                 let mut out = stdout().lock();
-                if self.json {
-                    writeln!(out, "{text}")?;
-                } else {
+                if !self.json {
                     self.print_lines(&mut out, message)?;
+                } else if !(self.no_activity && is_activity(message)) {
+                    writeln!(out, "{text}")?;
                 }
                 out.flush()
             }
         }
     }
 
-    fn print_lines(&self, out: &mut impl Write, message: &Value) -> std::io::Result<()> {
+    fn print_lines(&mut self, out: &mut impl Write, message: &Value) -> std::io::Result<()> {
         let empty = Vec::new();
         match message["type"].as_str() {
             Some("hello") => {
@@ -74,10 +73,20 @@ impl Printer {
             }
             Some("snapshot") => {
                 for sandbox in message["sandboxes"].as_array().unwrap_or(&empty) {
-                    writeln!(out, "{}", Line::of_sandbox(&message["time"], sandbox).render(self.style))?;
+                    writeln!(
+                        out,
+                        "{}",
+                        Line::of_sandbox(&message["time"], sandbox, &mut self.holds).render(self.style)
+                    )?;
                 }
             }
-            Some("event") => writeln!(out, "{}", Line::of_event(message).render(self.style))?,
+            Some("event") => {
+                let held = self.holds.changes(&message["time"], &message["sandbox"]);
+                // A hold is more than the use that it is, too.
+                if !(self.no_activity && is_activity(message) && held.is_empty()) {
+                    writeln!(out, "{}", Line::of_event(message, &held).render(self.style))?;
+                }
+            }
             Some("lagged") => {
                 say(format_args!("sandglass: too slow, {} events were missed", message["missed"]));
             }
@@ -85,4 +94,9 @@ impl Printer {
         }
         Ok(())
     }
+}
+
+/// Whether a message only says that a sandbox was used.
+fn is_activity(message: &Value) -> bool {
+    message["change"] == "activity"
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::holds::Holds;
+
 /// How lines look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
@@ -28,33 +30,37 @@ const GREY: u8 = 90;
 
 impl Line {
     /// A sandbox in a snapshot.
-    pub(super) fn of_sandbox(time: &Value, sandbox: &Value) -> Self {
+    pub(super) fn of_sandbox(time: &Value, sandbox: &Value, holds: &mut Holds) -> Self {
+        holds.forget(sandbox);
+        let held = holds.changes(time, sandbox);
         let what = match sandbox["ended_at"].is_null() {
-            true => format!("is here{}", outlook(time, sandbox)),
+            true => format!("is here{held}{}", outlook(time, sandbox)),
             false => format!("has ended: {}", reason(sandbox)),
         };
         Self::new(time, sandbox, &what)
     }
 
-    /// An event.
-    pub(super) fn of_event(event: &Value) -> Self {
+    /// An event. `held`: what it changes about holds, as [`Holds::changes`] says it.
+    pub(super) fn of_event(event: &Value, held: &str) -> Self {
         let (time, sandbox) = (&event["time"], &event["sandbox"]);
+        let outlook = format!("{held}{}", outlook(time, sandbox));
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let what = match event["change"].as_str().unwrap_or_default() {
             "appeared" => format!("appeared, from {}", sandbox["image"].as_str().unwrap_or("an unknown image")),
             "status" if sandbox["ended_at"].is_null() => {
-                format!("was {}{}", word(&event["from"]), outlook(time, sandbox))
+                format!("was {}{outlook}", word(&event["from"]))
             }
             "status" => format!("was {}, ends: {}", word(&event["from"]), reason(sandbox)),
-            "activity" => format!("used ({}){}", word(&event["source"]), outlook(time, sandbox)),
-            "expiring" => format!("unless it is used{}", outlook(time, sandbox)),
+            "activity" => format!("used ({}){outlook}", word(&event["source"])),
+            "expiring" => format!("unless it is used{outlook}"),
             "progress" => match event["progress"]["detail"].as_str() {
                 Some(detail) => format!("{}: {detail}", word(&event["progress"]["phase"])),
                 None => word(&event["progress"]["phase"]),
             },
             "removal_failed" => format!("its removal failed, and is tried again: {}", word(&sandbox["error_message"])),
-            "restarted" => format!("its container was restarted{}", outlook(time, sandbox)),
-            "changed" => format!("has other times or ports now{}", outlook(time, sandbox)),
+            "restarted" => format!("its container was restarted{outlook}"),
+            "changed" if !held.is_empty() => outlook.trim_start_matches(", ").to_owned(),
+            "changed" => format!("has other times or ports now{outlook}"),
             "removed" => format!("is gone: {}", reason(sandbox)),
             "forgotten" => "is forgotten".to_owned(),
             other => other.to_owned(),
@@ -114,7 +120,7 @@ fn outlook(time: &Value, sandbox: &Value) -> String {
     }
 }
 
-fn seconds(seconds: f64) -> String {
+pub(super) fn seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0).round();
     match whole {
         whole if whole < 120.0 => format!("{whole} s"),
@@ -148,7 +154,7 @@ mod tests {
             let mut event = event;
             event["sandbox"] = sandbox.clone();
             event["time"] = json!(3661.5);
-            Line::of_event(&event).render(PLAIN)
+            Line::of_event(&event, "").render(PLAIN)
         };
         let used = line(json!({ "change": "activity", "source": "ping" }));
         assert_eq!(used, "01:01:01Z  web                      running     used (ping), ends in 90 s");
@@ -165,6 +171,10 @@ mod tests {
         let output = json!({ "change": "removed", "sandbox": { "last_output": "a\nno \u{1b}[2J such file" } });
         assert!(line(output).ends_with("is gone: exited with code 3: no \u{fffd}[2J such file"));
         assert!(line(json!({ "change": "restarted" })).contains("its container was restarted"));
+        let over =
+            json!({ "change": "changed", "time": 0.0, "sandbox": { "terminates_at": 60.0, "status": "running" } });
+        let over = Line::of_event(&over, ", no longer held by ci").render(PLAIN);
+        assert!(over.ends_with("running     no longer held by ci, ends in 60 s"), "{over}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc, thread::JoinHandle, time::Duration};
 
+use reqwest::{Method, StatusCode};
 use sandglass::{
     app::{Adapters, App},
     runtime::Memory,
@@ -48,31 +49,35 @@ impl InMemory {
 
     /// Creates a sandbox; that has to succeed.
     pub(crate) async fn create(&self, body: &Value) {
-        let answer = self.http.post(format!("{}/v1/sandboxes", self.url)).body(body.to_string()).send().await;
-        assert_eq!(answer.expect("an answer").status(), 201, "{body}");
+        self.send(Method::POST, "/v1/sandboxes", body, StatusCode::CREATED).await;
     }
 
     /// Creates a sandbox without waiting until it runs.
     pub(crate) async fn begin(&self, body: &Value) {
-        let request = self.http.post(format!("{}/v1/sandboxes?wait=0", self.url)).body(body.to_string());
-        assert_eq!(request.send().await.expect("an answer").status(), 202, "{body}");
+        self.send(Method::POST, "/v1/sandboxes?wait=0", body, StatusCode::ACCEPTED).await;
     }
 
     /// Posts another request, such as a ping or a pause; that has to succeed.
     pub(crate) async fn post(&self, path: &str, body: &Value) {
-        let answer = self.http.post(format!("{}{path}", self.url)).body(body_of(body)).send().await;
-        assert_eq!(answer.expect("an answer").status(), 200, "{path}");
+        self.send(Method::POST, path, body, StatusCode::OK).await;
+    }
+
+    /// Takes or renews a hold, or releases it if there is no body; that has to succeed.
+    pub(crate) async fn hold(&self, id: &str, name: &str, body: &Value) {
+        let method = if body.is_null() { Method::DELETE } else { Method::PUT };
+        self.send(method, &format!("/v1/sandboxes/{id}/holds/{name}"), body, StatusCode::OK).await;
     }
 
     /// Ends a sandbox; that has to be accepted.
     pub(crate) async fn delete(&self, path: &str) {
-        let answer = self.http.delete(format!("{}{path}", self.url)).send().await;
-        assert_eq!(answer.expect("an answer").status(), 202, "{path}");
+        self.send(Method::DELETE, path, &Value::Null, StatusCode::ACCEPTED).await;
     }
-}
 
-fn body_of(body: &Value) -> String {
-    if body.is_null() { String::new() } else { body.to_string() }
+    async fn send(&self, method: Method, path: &str, body: &Value, expected: StatusCode) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = self.http.request(method, format!("{}{path}", self.url)).body(body.clone());
+        assert_eq!(request.send().await.expect("an answer").status(), expected, "{path} {body}");
+    }
 }
 
 impl Drop for InMemory {

@@ -58,6 +58,41 @@ async fn the_filter_shows_what_it_asks_for_and_the_order_is_the_one_chosen() {
 }
 
 #[tokio::test]
+async fn who_holds_a_sandbox_is_shown_as_long_as_it_is_held() {
+    let sandglass = InMemory::start(&[]).await;
+    sandglass.create(&json!({"id": "busy"})).await;
+    let page = Page::live(&sandglass.url).await;
+    let keeper = |words: &str| format!("{}?.querySelector('.keeper').textContent === '{words}'", row("busy"));
+    page.until("nobody holds it", &keeper("its creation")).await;
+    let reason = "nightly <img src=x onerror=\"window.pwned=1\">";
+    sandglass.hold("busy", "ci", &json!({"ttl": 600, "reason": reason})).await;
+    page.until("it is held", &keeper("held by ci")).await;
+    let still = format!("{}.querySelector('.used .sub').textContent", row("busy"));
+    page.until("it says for how long", &format!("/^for another (9 m \\d\\d s|10 m 00 s)$/.test({still})")).await;
+    assert_eq!(page.text(&format!("{}.querySelector('.keeper').title", row("busy"))).await, format!("ci: {reason}"));
+
+    page.press_in_row("busy", "name").await;
+    let cells = "[...document.querySelectorAll('#details .holds tbody td')].map((cell) => cell.textContent)";
+    page.until("the details say who and why", &format!("{cells}.length === 4")).await;
+    let shown = page.value(cells).await;
+    assert_eq!((&shown[0], &shown[1]), (&json!("ci"), &json!(reason)));
+    let times = [&shown[2], &shown[3]].map(|cell| cell.as_str().expect("a text").to_owned());
+    assert!(times[0] == "just now" || times[0].ends_with(" s ago"), "{times:?}");
+    assert!(times[1].starts_with("9 m ") || times[1] == "10 m 00 s", "{times:?}");
+    page.screenshot("held").await;
+
+    sandglass.hold("busy", "agent", &json!({"ttl": 2})).await;
+    page.until("two hold it", &keeper("held by agent and 1 other")).await;
+    page.until("one hold runs out", &keeper("held by ci")).await;
+    page.until("the details say so", &format!("{cells}.length === 4")).await;
+    sandglass.hold("busy", "ci", &Value::Null).await;
+    page.until("it is released", &keeper("a hold")).await;
+    page.until("the details say so", "!document.querySelector('#details .holds')").await;
+    page.press("#details .close").await;
+    page.end(&[]).await;
+}
+
+#[tokio::test]
 async fn hostile_values_are_shown_as_text_and_nothing_of_them_runs() {
     let sandglass = InMemory::start(&[]).await;
     let page = Page::live(&sandglass.url).await;

@@ -82,7 +82,7 @@ export function createRow({ open, act }) {
       const over = DONE.has(group);
       setText(keeper, over ? words.reason(sandbox) : keeperOf(entry));
       keeper.classList.toggle("bad", over && words.endedBadly(sandbox));
-      setAttribute(keeper, "title", sandbox.error_message ?? progress?.detail ?? (over ? words.reason(sandbox) : null));
+      setAttribute(keeper, "title", sandbox.error_message ?? progress?.detail ?? (over ? words.reason(sandbox) : reasonsOf(sandbox)));
       const paused = group === "paused";
       setIcon(pause, paused ? "resume" : "pause");
       label(keep, `Keep ${id} alive`, over || group === "pending");
@@ -133,12 +133,17 @@ function stateOf({ sandbox, group, stuck }, moment) {
 
 function keeperOf({ group, sandbox, progress }) {
   if (group === "pending") return progress ? words.phase(progress.phase) : "starting";
+  if (sandbox.holds) return words.holders(sandbox.holds);
   // Nothing has used it since Sandglass was started.
   return sandbox.last_activity_by ? words.source(sandbox.last_activity_by) : "used";
 }
 
+/** What the holds on it are for. */
+const reasonsOf = ({ holds }) => holds?.map(({ name, reason }) => (reason ? `${name}: ${reason}` : name)).join("\n");
+
 function usedOf({ sandbox, group, progress }) {
   if (group === "pending") return progress?.detail ?? "";
   if (group === "ending") return sandbox.error_message ?? "";
+  if (sandbox.holds) return `for another ${left(Math.max(...sandbox.holds.map(({ until }) => until)))}`;
   return ago(sandbox.last_activity_at);
 }

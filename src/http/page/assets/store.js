@@ -135,7 +135,8 @@ function groupOf(sandbox, stuck) {
 
 /** What a filter looks at. */
 function textOf(sandbox) {
-  const { sandbox_id, template, image, status, reason, base_url, user_name, user_id, container_id } = sandbox;
+  const { sandbox_id, template, image, status, reason, base_url, user_name, user_id, container_id, holds } = sandbox;
   const parts = [sandbox_id, template, image, status, reason, base_url, user_name, user_id, container_id, metadata(sandbox.metadata)];
+  for (const hold of holds ?? []) parts.push(hold.name, hold.reason);
   return parts.filter((part) => part !== null && part !== undefined).join("\n").toLowerCase();
 }

@@ -27,6 +27,8 @@ export const drawWhy = (why) => [
   el("p", { class: "because" }, sentence(why.because)),
   why.rules.length > 0 && el("h3", {}, "What it lives by"),
   why.rules.length > 0 && el("ul", { class: "rules" }, ...why.rules.map(rule)),
+  why.holds.length > 0 && el("h3", {}, "Who holds it"),
+  why.holds.length > 0 && table(["Name", "For", "Since", "Still"], why.holds.map(hold), "holds"),
   why.activity.length > 0 && el("h3", {}, "What has kept it alive"),
   why.activity.length > 0 && table(["By", "How often", "Last"], why.activity.map(used)),
   why.end && el("h3", {}, "Its end"),
@@ -44,6 +46,13 @@ function rule({ rule, timeout: seconds, at, acts_next, sentence: words }) {
     el("span", { class: "quiet words" }, sentence(words)),
   );
 }
+
+const hold = ({ name, reason, since, until }) => [
+  el("code", {}, name),
+  reason ?? "",
+  ticking(() => ago(since), { title: dateAndTime(since) }),
+  ticking(() => left(until), { title: dateAndTime(until) }),
+];
 
 const used = ({ source: name, count: times, last_at }) => [
   source(name),
@@ -69,10 +78,10 @@ const removal = ({ failed_attempts, last_error, next_attempt_at }) => [
 export const facts = (pairs) =>
   el("dl", {}, ...pairs.filter(Boolean).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 
-const table = (head, rows) =>
+const table = (head, rows, kind) =>
   el(
     "table",
-    {},
+    { class: kind },
     el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell))))),
   );

@@ -40,9 +40,16 @@ const SOURCES = {
   reuse: "a create that reused it",
   resume: "its resumption",
   stream: "a ping by stream",
+  hold: "a hold",
 };
 
 export const source = (name) => SOURCES[name] ?? name;
+
+/** Who holds it, of holds that are in the order of their names. */
+export function holders(holds) {
+  const [{ name }, ...others] = holds;
+  return others.length > 0 ? `held by ${name} and ${count(others.length, "other")}` : `held by ${name}`;
+}
 
 const PHASES = { pulling: "pulling its image", creating: "creating", starting: "starting", waiting: "waiting until ready" };
 
