@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use sandglass::{
-    domain::{ActivitySource, OnTimeout, Sandbox, sandbox::RuleClock},
+    domain::{
+        ActivitySource, OnTimeout, Sandbox,
+        sandbox::{HoldRequest, RuleClock},
+    },
     sandboxes::{Create, Created, RequestError},
     supervisor::Supervisor,
 };
 
 use super::{
     bench::{id, idle},
-    life::{Birth, Life, reason_of},
+    life::{Birth, Hold, Life, ROUNDING, reason_of},
     stage::Stage,
 };
 
@@ -26,11 +29,33 @@ pub(crate) enum Ask {
     Ping,
     /// Seconds.
     KeepAlive(u64),
+    /// Takes or renews the hold with this number.
+    Hold {
+        number: u64,
+        /// Seconds.
+        ttl: u64,
+    },
+    /// Releases the hold with this number.
+    Release(u64),
     Pause,
     Resume,
     /// With the seconds to wait.
     Terminate(u64),
     Get,
+}
+
+impl Ask {
+    /// The number of the hold that it is about.
+    fn hold(self) -> Option<u64> {
+        match self {
+            Self::Hold { number, .. } | Self::Release(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+fn hold_name(number: u64) -> Box<str> {
+    format!("hold-{number}").into()
 }
 
 /// The answer to a client.
@@ -59,6 +84,7 @@ impl Client<'_> {
     /// Sends a request and waits for at most `patience`. A request without an answer may still be carried out.
     pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Told {
         self.stage.look_at_containers();
+        let asked = self.now();
         let before = self.stage.model().life(self.name).cloned();
         self.stage.model().tell(self.now(), &format!("{} asks: {ask:?}", self.name));
         self.announce(ask);
@@ -68,7 +94,7 @@ impl Client<'_> {
             life.awaited = false;
         }
         let told = match answer {
-            Ok(Ok(sandbox)) => self.granted(ask, &sandbox),
+            Ok(Ok(sandbox)) => self.granted(ask, &sandbox, asked),
             Ok(Err(rejection)) => self.refused(ask, &rejection, before),
             Err(_) => {
                 // A client that hangs up does not learn the outcome.
@@ -114,6 +140,20 @@ impl Client<'_> {
             Ask::KeepAlive(timeout) => {
                 life.may_end_from(f64::INFINITY, now + Duration::from_secs(timeout).as_secs_f64());
             }
+            Ask::Hold { number, ttl } => {
+                // A renewed hold can be over sooner.
+                life.may_end_from(now + life.idle_timeout, f64::INFINITY);
+                let until = now + Duration::from_secs(ttl).as_secs_f64();
+                let hold = life.holds.entry(number).or_insert(Hold { until, firm_until: f64::NEG_INFINITY });
+                *hold = Hold { until: hold.until.max(until), firm_until: hold.firm_until.min(until) };
+                life.last_hold = life.last_hold.max(until);
+            }
+            Ask::Release(number) => {
+                life.may_end_from(now + life.idle_timeout, f64::INFINITY);
+                if let Some(hold) = life.holds.get_mut(&number) {
+                    hold.firm_until = f64::NEG_INFINITY;
+                }
+            }
             Ask::Create { .. } | Ask::Ping => {}
         }
         life.last_use = now;
@@ -135,6 +175,11 @@ impl Client<'_> {
             }
             Ask::Ping => supervisor.touch(&name, ActivitySource::Ping).await,
             Ask::KeepAlive(timeout) => supervisor.keep_alive(&name, Duration::from_secs(timeout)).await,
+            Ask::Hold { number, ttl } => {
+                let ttl = Duration::from_secs(ttl);
+                supervisor.hold(&name, HoldRequest { name: hold_name(number), ttl, reason: None }).await
+            }
+            Ask::Release(number) => supervisor.release(&name, &hold_name(number)).await,
             Ask::Pause => supervisor.pause(&name).await,
             Ask::Resume => supervisor.resume(&name).await,
             Ask::Terminate(wait) => supervisor.terminate(&name, Duration::from_secs(wait)).await,
@@ -142,7 +187,7 @@ impl Client<'_> {
         }
     }
 
-    fn granted(&self, ask: Ask, sandbox: &Sandbox) -> Told {
+    fn granted(&self, ask: Ask, sandbox: &Sandbox, asked: f64) -> Told {
         let now = self.now();
         let clock = self.supervisor.now();
         let in_memory = !self.supervisor.health().store().is_up();
@@ -162,6 +207,18 @@ impl Client<'_> {
         }
         model.told_alive(self.name, now);
         let (deadline, expires_at) = deadlines(sandbox, &clock);
+        if let (Ask::Hold { number, ttl }, Some(life)) = (ask, model.life(self.name)) {
+            let ttl = Duration::from_secs(ttl).as_secs_f64();
+            let firm_until = asked + ttl;
+            life.holds.insert(number, Hold { until: now + ttl, firm_until });
+            let early = deadline.filter(|_| !sandbox.is_starting()).map(|at| firm_until + life.idle_timeout - at);
+            if early.is_some_and(|early| early > ROUNDING) {
+                model.violated(now, &format!("{}: it ends {early:?} s before its hold allows", self.name));
+            }
+        }
+        if let (Ask::Release(number), Some(life)) = (ask, model.life(self.name)) {
+            life.holds.remove(&number);
+        }
         match (ask, model.life(self.name)) {
             (Ask::Get, _) | (_, None) => {}
             (_, Some(life)) => {
@@ -189,9 +246,15 @@ impl Client<'_> {
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
         // A request that was refused at once changes nothing.
         if let (Some(before), Some(life)) = (&before, model.life(self.name))
-            && matches!(rejection, RequestError::Gone(_) | RequestError::Terminating { .. } | RequestError::Starting)
+            && matches!(
+                rejection,
+                RequestError::Gone(_)
+                    | RequestError::Terminating { .. }
+                    | RequestError::Starting
+                    | RequestError::NoSuchHold(_)
+            )
         {
-            life.last_use = before.last_use;
+            life.nothing_changed(before);
         }
         match rejection {
             RequestError::Gone(sandbox) => {
@@ -203,6 +266,14 @@ impl Client<'_> {
             RequestError::Terminating { reason, .. } => {
                 model.told_ending(self.name, *reason, now, false, now);
                 Told::Ending
+            }
+            RequestError::NoSuchHold(_) => {
+                let known = before.filter(|before| !before.unsure);
+                let hold = known.zip(ask.hold()).and_then(|(before, number)| before.holds.get(&number).copied());
+                if hold.is_some_and(|hold| hold.firm_until > now + ROUNDING) {
+                    model.violated(now, &format!("{}: a hold on it is forgotten", self.name));
+                }
+                Told::No
             }
             RequestError::NotFound(_) => {
                 model.told_unknown(self.name, now);

@@ -1,6 +1,6 @@
 //! The promises about one sandbox, and how it may end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use sandglass::domain::{EndReason, OnTimeout, Sandbox};
 
@@ -31,6 +31,15 @@ pub(crate) struct Promise {
     pub(crate) end: bool,
 }
 
+/// A hold as its owner knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    /// When it is over at the latest.
+    pub(crate) until: f64,
+    /// Before when it is not over, unless something is unsure.
+    pub(crate) firm_until: f64,
+}
+
 /// One sandbox as its clients know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
@@ -45,8 +54,12 @@ pub(crate) struct Life {
     pub(crate) held: Promise,
     /// The last promises before the store's outage, which alone survive a crash in it.
     pub(crate) firm: Promise,
-    /// The last time at which activity may have counted.
+    /// The last time at which activity may have counted, holds aside.
     pub(crate) last_use: f64,
+    /// The holds on it, by number.
+    pub(crate) holds: BTreeMap<u64, Hold>,
+    /// The latest end of all holds that were ever asked for: a crash can bring back one that was released.
+    pub(crate) last_hold: f64,
     /// Whether a request that moves its clock was left without an answer, so that it may count at any time.
     pub(crate) unsure: bool,
     /// Whether an answer is awaited.
@@ -71,6 +84,8 @@ impl Life {
             held: nothing,
             firm: nothing,
             last_use: now,
+            holds: BTreeMap::new(),
+            last_hold: f64::NEG_INFINITY,
             unsure: false,
             awaited: false,
             end_asked: false,
@@ -86,6 +101,18 @@ impl Life {
         let expires = self.on_timeout == OnTimeout::Terminate && self.held.expiry <= until;
         let given_up = self.end_asked || self.harmed || self.gone.is_some();
         self.birth == Birth::Confirmed && !given_up && self.held.idle > until && !expires
+    }
+
+    /// The latest time at which it may have been in use.
+    pub(crate) fn in_use_until(&self) -> f64 {
+        self.holds.values().map(|hold| hold.until).fold(self.last_use, f64::max)
+    }
+
+    /// Takes back what was noted of a request that changed nothing.
+    pub(crate) fn nothing_changed(&mut self, before: &Self) {
+        (self.last_use, self.last_hold) = (before.last_use, before.last_hold);
+        (self.held, self.firm) = (before.held, before.firm);
+        self.holds.clone_from(&before.holds);
     }
 
     /// Whether a create makes a new sandbox.

@@ -161,9 +161,10 @@ impl Model {
         let at = |life: &Life, deadline: f64| {
             let early = life.held.idle.min(f64::MAX) - deadline;
             let restart = self.started + self.restart_grace;
-            let last = (life.last_use + life.idle_timeout + self.flush_interval).max(restart);
-            let last =
-                if life.unsure || life.pause_asked { now + life.idle_timeout + self.flush_interval } else { last };
+            let unsure = life.unsure || life.pause_asked;
+            let used = if unsure { now.max(life.last_hold) } else { life.in_use_until() };
+            let last = used + life.idle_timeout + self.flush_interval;
+            let last = if unsure { last } else { last.max(restart) };
             if early > ROUNDING && life.held.idle.is_finite() {
                 Some(format!("its deadline is {early:.3} s before the promised one"))
             } else if deadline > last + ROUNDING {
