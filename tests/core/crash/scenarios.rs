@@ -178,19 +178,19 @@ fn an_acknowledged_keep_alive_outlives_a_crash() {
 
 #[test]
 fn an_acknowledged_hold_outlives_a_crash() {
-    at_every_point(&[create(3), Asks(Ask::Hold { number: 0, ttl: 120 }), Wait(10)], LIVES);
+    at_every_point(&[create(3), Asks(Ask::Hold { number: 0, ttl: 120 }), Wait(2)], LIVES);
 }
 
 #[test]
 fn a_hold_that_runs_out_ends_as_it_was_to_also_after_a_crash() {
     let end = (Status::Terminated, Some(EndReason::Idle));
-    at_every_point(&[create(3), Asks(Ask::Hold { number: 0, ttl: 6 }), Wait(15)], end);
+    at_every_point(&[create(2), Asks(Ask::Hold { number: 0, ttl: 3 }), Wait(6)], end);
 }
 
 #[test]
 fn a_release_that_a_crash_cuts_off_is_one_in_the_end() {
     let end = (Status::Terminated, Some(EndReason::Idle));
-    at_every_point(&[create(3), Asks(Ask::Hold { number: 0, ttl: 1000 }), Asks(Ask::Release(0)), Wait(5)], end);
+    at_every_point(&[create(2), Asks(Ask::Hold { number: 0, ttl: 1000 }), Asks(Ask::Release(0)), Wait(3)], end);
 }
 
 #[test]

@@ -28,7 +28,7 @@ export const drawWhy = (why) => [
   why.rules.length > 0 && el("h3", {}, "What it lives by"),
   why.rules.length > 0 && el("ul", { class: "rules" }, ...why.rules.map(rule)),
   why.holds.length > 0 && el("h3", {}, "Who holds it"),
-  why.holds.length > 0 && table(["Name", "For", "Since", "Still"], why.holds.map(hold), "holds"),
+  why.holds.length > 0 && table(["Name", "For", "Since", "Left"], why.holds.map(hold), "holds"),
   why.activity.length > 0 && el("h3", {}, "What has kept it alive"),
   why.activity.length > 0 && table(["By", "How often", "Last"], why.activity.map(used)),
   why.end && el("h3", {}, "Its end"),
