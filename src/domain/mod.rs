@@ -1,14 +1,14 @@
-//! What a sandbox is and how it lives: pure code, without a clock, an engine or a store.
+//! Sandboxes and their life: pure code, without a clock, an engine or a store.
 //!
 //! - [`words`]: the public words for states, ends and activity;
 //! - [`time`]: moments, and their wall-clock times;
 //! - [`sandbox`]: the state machine: its details, its phase and its deadlines;
-//! - [`name`]: what its container is called;
-//! - [`json`]: raw JSON that others have to read;
-//! - [`record`]: how a sandbox is written down and read back;
-//! - [`restore`]: from a record, or from a container's labels, back to a sandbox;
+//! - [`name`]: the name of its container;
+//! - [`json`]: raw JSON of clients, which other clients have to read;
+//! - [`record`]: the JSON that is stored of a sandbox;
+//! - [`restore`]: restores a sandbox from its record or from its container's labels;
 //! - [`leaf`]: single values that check themselves while they are read;
-//! - [`spec`]: what a new sandbox is made from;
+//! - [`spec`]: the specification of a new container;
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod fields;

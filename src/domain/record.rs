@@ -25,7 +25,7 @@ pub const RECORD_VERSION: u32 = 1;
 /// ([design: record](crate::design::persistence::record)).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damaged {
-    /// It is no JSON object.
+    /// It is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
     /// A field has a value of a wrong type or outside its words.
@@ -41,18 +41,18 @@ pub enum Damaged {
 /// Declares the record: the struct, and a reader that names the field at which a record is damaged.
 macro_rules! record {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// A record as it was read. Every field may be missing; what that means is for [`super::restore`] to say.
+        /// A record as it was read. Any field may be missing; rehydration decides what that means.
         #[derive(Clone, Debug, Default)]
         pub struct Record {
             $($(#[$doc])* pub $field: $type,)+
-            /// The rules that it lives by.
+            /// The rules of its life.
             pub rules: Spelling,
             /// Fields that Sandglass does not know.
             pub extra: BTreeMap<String, Box<RawValue>>,
         }
 
         impl Record {
-            /// Reads the value of a field; where that fails, `damaged` is set to its name.
+            /// Reads the value of a field. If that fails, sets `damaged` to the field's name.
             fn read<'de, A: MapAccess<'de>>(
                 &mut self,
                 name: &str,
@@ -79,41 +79,41 @@ macro_rules! record {
 }
 
 record! {
-    /// The reference's field.
+    /// A field of the reference system.
     sandbox_id: Option<String>,
-    /// The reference's field.
+    /// A field of the reference system.
     container_name: Option<Box<str>>,
-    /// The reference's field.
+    /// A field of the reference system.
     base_url: Option<Box<str>>,
-    /// The reference's field.
+    /// A field of the reference system.
     status: Option<Status>,
-    /// The reference's field.
+    /// A field of the reference system.
     error_message: Option<Box<str>>,
-    /// The reference's field.
+    /// A field of the reference system.
     created_at: Option<EpochSeconds>,
-    /// The reference's field.
+    /// A field of the reference system.
     started_at: Option<EpochSeconds>,
-    /// The reference's field.
+    /// A field of the reference system.
     last_activity_at: Option<EpochSeconds>,
-    /// The reference's field.
+    /// A field of the reference system.
     expires_at: Option<EpochSeconds>,
-    /// The reference's field.
+    /// A field of the reference system.
     shell_type: Option<Box<str>>,
-    /// The reference's field: a number or a text.
+    /// A field of the reference system: a number or a text.
     user_id: Option<UserId>,
-    /// The reference's field.
+    /// A field of the reference system.
     user_name: Option<Box<str>>,
-    /// The reference's field.
+    /// A field of the reference system.
     executor_namespace: Option<Box<str>>,
-    /// The reference's field.
+    /// A field of the reference system.
     metadata: Option<RawFields>,
     /// The version of the record's layout.
     v: Option<u32>,
-    /// Seconds of activity that it may lack.
+    /// How many seconds of activity it may lack.
     flush_interval: Option<Seconds>,
     /// Seconds of activity that an earlier unclean stop may have lost.
     idle_slack: Option<Seconds>,
-    /// When it was paused, while it is.
+    /// When it was paused, if it is.
     paused_at: Option<EpochSeconds>,
     /// Why it ended.
     reason: Option<EndReason>,
@@ -137,7 +137,7 @@ record! {
     last_output: Option<Box<str>>,
 }
 
-/// A duration as records spell it: seconds, greater than 0.
+/// A duration in a record: seconds, greater than 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seconds(pub Duration);
 
@@ -148,7 +148,7 @@ impl<'de> Deserialize<'de> for Seconds {
         if seconds.is_nan() || seconds <= 0.0 {
             return Err(wrong());
         }
-        // What is too long for a duration is as good as the longest.
+        // Seconds that overflow a duration are read as the longest one.
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
             .filter(|it| !it.is_zero())
             .map(Self)
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// A hold as records and answers spell it; its times are epoch seconds.
+/// A hold in a record; its times are epoch seconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WrittenHold {
     /// What its owner calls it.
@@ -170,17 +170,17 @@ pub struct WrittenHold {
 }
 
 impl WrittenHold {
-    /// `hold` with the times of the wall clock.
+    /// `hold` with wall-clock times.
     pub fn of(hold: &Hold, now: &Now) -> Self {
         let Hold { name, reason, since, until } = hold.clone();
         Self { name, reason, since: now.wall_at(since), until: now.wall_at(until) }
     }
 
-    /// The hold that was written down.
+    /// The hold with moments.
     pub fn restored(self, now: &Now) -> Hold {
         let Self { name, reason, since, until } = self;
         let (since, until) = (now.moment_at(since), now.moment_at(until));
-        // One from the future, as when the wall clock was set back, began now and lasts no longer than it was to.
+        // If the wall clock was set back, a hold that lies in the future began now and lasts as long as it was to.
         Hold { name, reason, since: since.min(now.moment), until: until.min(now.moment.plus(until.since(since))) }
     }
 }
@@ -217,19 +217,19 @@ impl Record {
         })
     }
 
-    /// Whether it tells its rules. Every record of ours does; `null` stands for no idle timeout.
+    /// Whether it has rules. Every record of ours has; `null` stands for no idle timeout.
     pub fn has_rules(&self) -> bool {
         self.rules.get(RuleClock::Idle).is_some()
     }
 
-    /// Whether it lacks a time that the idle rule needs, and was never ours to have one of ours instead
-    /// ([design: record](crate::design::persistence::record)).
+    /// Whether it was never ours and lacks a time that the idle rule needs ([design:
+    /// record](crate::design::persistence::record)).
     pub fn is_legacy(&self) -> bool {
         !self.has_rules() && (self.expires_at.is_none() || self.last_activity_at.is_none())
     }
 }
 
-/// Reads an object; of a name that occurs twice the last one counts, as everywhere in JSON.
+/// Reads an object. If a name occurs twice, the last value wins, as usual in JSON.
 struct Reader<'a> {
     /// The field whose value could not be read.
     damaged: &'a mut Option<&'static str>,
@@ -251,11 +251,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// A field's name, as it stands in the bytes unless it has escapes.
+/// A field's name, borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A record is one line, and who reads of a damaged field needs no position.
+/// Removes the position: a record is one line, and the field is named.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -264,8 +264,8 @@ fn without_position(error: &serde_json::Error) -> String {
     }
 }
 
-/// Writes a sandbox down. `last_activity` overrides the machine's own: the journal knows of later pings, of which a record
-/// may lack those of its last `flush_interval`.
+/// Writes a record. `last_activity` overrides the machine's own, because the journal knows of later pings. The record may
+/// lack the pings of its last `flush_interval`.
 pub fn encode(sandbox: &Sandbox, last_activity: Moment, flush_interval: Duration, now: &Now) -> Vec<u8> {
     // A record is a map of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
     serde_json::to_vec(&Written { sandbox, last_activity, flush_interval, now }).unwrap_or_default()
@@ -288,7 +288,7 @@ impl Serialize for Written<'_> {
             RuleClock::ALL.into_iter().partition(|clock| clock.is_always_spelled());
         let wall = |moment| self.now.wall_at(moment);
         let mut map = serializer.serialize_map(None)?;
-        // The reference reads each of its fields without a fallback: they are always there.
+        // The reference system reads each of its fields without a default, so all of them are always written.
         map.serialize_entry("sandbox_id", &details.id)?;
         map.serialize_entry("container_name", &details.container_name)?;
         map.serialize_entry("base_url", &details.base_url)?;
@@ -336,7 +336,7 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// Leaves out what is not there.
+/// Leaves out fields without a value.
 struct Optional<M>(M);
 
 impl<M: SerializeMap> Optional<M> {
@@ -357,7 +357,7 @@ mod tests {
         let now = Now { moment: Moment::from_nanos(5_000_000_000), epoch_offset: 0 };
         let restored = |since, until| WrittenHold { name: "a".into(), reason: None, since, until }.restored(&now);
         let seconds = |seconds| Moment::from_nanos(0).plus(Duration::from_secs(seconds));
-        // One that began before keeps its end; one whose clock was years ahead lasts its ten minutes.
+        // A hold that began before keeps its end; one whose clock was years ahead lasts its ten minutes.
         assert_eq!((restored(4.0, 604.0).since, restored(4.0, 604.0).until), (seconds(4), seconds(604)));
         let ahead = restored(1.8e9, 1.8e9 + 600.0);
         assert_eq!((ahead.since, ahead.until), (seconds(5), seconds(605)));

@@ -11,7 +11,7 @@ use super::{
     words::{EndReason, Status},
 };
 
-/// What fills the gaps of records.
+/// Values for fields that records lack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fallbacks {
     /// The configured rules, for records that were never ours.
@@ -25,18 +25,18 @@ pub struct Fallbacks {
     pub not_before: Moment,
 }
 
-/// A sandbox brought back.
+/// A restored sandbox.
 #[derive(Debug)]
 pub struct FromRecord {
     /// The sandbox.
     pub sandbox: Sandbox,
-    /// The first thing to do for it.
+    /// Its first effects.
     pub effects: Effects,
-    /// Whether its record has to be written anew: something was missing in it.
+    /// Whether its record lacked something and has to be written again.
     pub completed: bool,
 }
 
-/// Brings back a member of the active set. `score` is the set's.
+/// Restores a member of the active set. `score` is its score in the set.
 ///
 /// # Errors
 /// [`Damaged`] when the record belongs to somebody else.
@@ -50,7 +50,7 @@ pub fn restore(
     must_belong_to(id, &record)?;
     let rules = rules_of(&record, record.is_legacy(), fallbacks);
     let completed = !record.has_rules() || record.status.is_none();
-    // The two are written together; where they differ, the later one is what is known.
+    // The two are written together; if they differ, the later one is right.
     let activity = match record.last_activity_at {
         Some(at) if score.is_finite() => at.max(score),
         Some(at) => at,
@@ -73,7 +73,7 @@ pub fn restore(
     Ok(FromRecord { sandbox, effects, completed })
 }
 
-/// Brings back a tombstone.
+/// Restores a tombstone.
 ///
 /// # Errors
 /// [`Damaged`] when the record belongs to somebody else.
@@ -91,21 +91,21 @@ pub fn restore_tombstone(id: &SandboxId, record: Record, fallbacks: &Fallbacks, 
     Ok(sandbox)
 }
 
-/// What a container tells of a sandbox whose record is lost: its labels, as far as they go.
+/// What a container shows of a sandbox whose record is lost.
 #[derive(Debug)]
 pub struct ContainerEvidence {
     /// What it is doing.
     pub container: Container,
-    /// Whether it should not live any more: it ends as `orphaned`.
+    /// Whether it is to end as `orphaned`.
     pub forsaken: bool,
-    /// What is known by its labels and by a look at it.
+    /// What its labels and an inspection show.
     pub details: Details,
-    /// Its last activity: the set's score, else its creation.
+    /// Its last activity: its score in the active set, or else its creation.
     pub last_activity: Option<EpochSeconds>,
 }
 
-/// Brings back a sandbox of which only the container is left. Whether one that has stopped did so by itself, or its engine went
-/// away with it, the next comparison with the engine finds out; one that never ran ends as `exited`.
+/// Restores a sandbox of which only the container is left. The next reconcile finds out whether a stopped container ended
+/// by itself or together with its engine. One that never ran ends as `exited`.
 pub fn adopt(evidence: ContainerEvidence, fallbacks: &Fallbacks, now: Now) -> (Sandbox, Effects) {
     let last_activity = evidence.last_activity.map_or(now.moment, |at| now.moment_at(at)).min(now.moment);
     let phase = match evidence.container {
@@ -125,8 +125,8 @@ pub fn adopt(evidence: ContainerEvidence, fallbacks: &Fallbacks, now: Now) -> (S
     Sandbox::restore(evidence.details, restored, now)
 }
 
-/// The rules of a sandbox whose record is lost: what its container's labels say of them, and fallbacks for the rest. A record
-/// that is there and `damaged` may have promised anything, so that the fallback is the longest of what is known.
+/// The rules of a sandbox whose record is lost: those in its container's labels, and fallbacks for the rest. A record that
+/// is `damaged` may have promised anything, so the longest known timeout counts.
 pub fn rules_of_labels(labels: &Spelling, damaged: bool, fallbacks: &Fallbacks) -> Rules {
     let ttl = fallbacks.legacy_ttl;
     let rules = labels.or(&fallbacks.rules.only_active().with(RuleClock::Idle, ttl));
@@ -150,7 +150,7 @@ fn phase_of(record: &Record, last_activity: Moment, now: Now) -> Revived {
     let paused = || Revived::Paused(record.paused_at.map_or(last_activity, |at| now.moment_at(at)));
     let inferred = if record.base_url.is_some() { Status::Running } else { Status::Pending };
     match record.status.unwrap_or(inferred) {
-        // The reference system has no word for paused: it writes this.
+        // The reference system has no status for a pause and writes this instead.
         Status::Pending if metadata_says_paused(record) => paused(),
         Status::Pending => Revived::Pending,
         Status::Running => Revived::Running,
@@ -165,7 +165,7 @@ fn phase_of(record: &Record, last_activity: Moment, now: Now) -> Revived {
 /// the record tells.
 fn slack_of(record: &Record, unclean: Option<Duration>) -> Duration {
     let [written_with, owed] = [record.flush_interval, record.idle_slack].map(|it| it.map(|Seconds(seconds)| seconds));
-    // The record tells the interval it was written with, which may have been changed since.
+    // The record has the interval that it was written with, which may have been changed since.
     unclean.max(written_with.filter(|_| unclean.is_some())).max(owed).unwrap_or_default()
 }
 
@@ -173,7 +173,7 @@ fn metadata_says_paused(record: &Record) -> bool {
     record.metadata.as_ref().and_then(|metadata| metadata.get("paused")).is_some_and(|raw| raw.get() == "true")
 }
 
-/// Why a record says it ended; where it does not say, what its status makes likely.
+/// The end in a record. If it names no reason, its status suggests one.
 fn end_of(record: &Record, now: Now) -> End {
     let likely = match record.status {
         Some(Status::Failed) if record.started_at.is_none() => EndReason::StartFailed,
@@ -197,7 +197,7 @@ fn rules_of(record: &Record, legacy: bool, fallbacks: &Fallbacks) -> Rules {
     if !legacy {
         return configured.clone();
     }
-    // Never immortal, also while it is paused and its idle clock stands still.
+    // It always has a limit, also while it is paused and its idle clock stands still.
     let ttl = fallbacks.legacy_ttl;
     let paused = configured.after(RuleClock::Paused).unwrap_or(ttl);
     configured.with(RuleClock::Idle, ttl).with(RuleClock::Paused, paused)

@@ -1,4 +1,4 @@
-//! What a new sandbox is made from, merged from a template and a request and validated.
+//! The specification of a new container, merged from a template and a request.
 
 use std::{collections::BTreeMap, time::Duration};
 

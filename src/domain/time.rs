@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// Wall-clock time in seconds since the Unix epoch, as it stands in records and answers.
+/// Wall-clock time in seconds since the Unix epoch, as in records and answers.
 pub type EpochSeconds = f64;
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -75,7 +75,7 @@ impl Now {
     }
 }
 
-/// A duration as one says it: `1 h 59 min`, `42 s`, `0.5 s`.
+/// A duration for people: `1 h 59 min`, `42 s`, `0.5 s`.
 pub fn for_people(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);

@@ -74,7 +74,7 @@ words! {
         Vanished = "vanished",
         /// It missed a heartbeat.
         Unresponsive = "unresponsive",
-        /// It was a container of ours without a record.
+        /// Its container had no record.
         Orphaned = "orphaned",
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::{Now, Sandbox, Status, sandbox::End};
 /// history is bounded in bytes, too.
 const KEPT_TEXT: usize = 4096;
 
-/// What filters examine besides the name.
+/// The status of a sandbox, as filters see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The public status.

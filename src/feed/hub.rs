@@ -72,7 +72,7 @@ pub(super) struct Entrance {
     pub(super) woken: bool,
 }
 
-/// The hub. Publishing is cheap on every thread.
+/// The shared history. Publishing is cheap on every thread.
 pub struct Feed {
     history: Mutex<History>,
     /// How many events a history keeps.

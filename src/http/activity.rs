@@ -23,13 +23,13 @@ use crate::{
 };
 
 const MAX_BATCH: usize = 10_000;
-/// How many wait for their answers at the same time: enough to share the store's round trips, and not so many that the
-/// worker's other requests have to wait until all are sent.
+/// How many pings of a batch are in flight: enough to share the store's round trips, and few enough that other requests of
+/// the worker do not have to wait for all of them.
 const CONCURRENT: usize = 2_500;
 
-/// Proof of use.
+/// Pings a sandbox.
 ///
-/// The sandbox lives for its whole idle timeout from now on. The body is empty.
+/// It counts as used, so its whole idle timeout is left. The body is empty.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/activity", operation_id = "ping", tag = "activity",
     params(("id" = String, Path, description = "The sandbox")),
     responses(
@@ -47,7 +47,7 @@ pub(super) async fn ping(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> R
     }
 }
 
-/// Many pings in one request.
+/// A batch of pings.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct BatchRequest {
@@ -56,29 +56,29 @@ pub(super) struct BatchRequest {
     ids: Vec<String>,
 }
 
-/// One answer per id, in the request's order.
+/// The results of a batch of pings, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BatchAnswer<'a> {
-    /// The answers.
+    /// The results.
     results: Vec<BatchResult<'a>>,
 }
 
-/// What became of one ping among many.
+/// The result of one ping of a batch.
 #[derive(Debug, Serialize)]
 pub(super) struct BatchResult<'a> {
-    /// The id as it was given.
+    /// The id as it was sent.
     sandbox_id: &'a str,
-    /// Whether the clock was reset.
+    /// Whether the idle clock was reset.
     ok: bool,
-    /// The deadlines, when it was.
+    /// The deadlines, if it was.
     #[serde(flatten)]
     deadlines: Option<Deadlines>,
-    /// What went wrong, when it was not.
+    /// The error, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody<'a>>,
 }
 
-/// In one piece with the deadlines, none of which has to be there.
+/// The schema includes the deadlines, all of which are optional.
 impl PartialSchema for BatchResult<'_> {
     fn schema() -> RefOr<Schema> {
         let mut object = match Deadlines::schema() {
@@ -110,9 +110,9 @@ impl ToSchema for BatchResult<'_> {
     }
 }
 
-/// Proof of use of many sandboxes.
+/// Pings many sandboxes.
 ///
-/// Each id gets its own answer; one that cannot be pinged does not disturb the others.
+/// Each id has a result of its own, so an id that cannot be pinged does not affect the others.
 #[utoipa::path(post, path = "/v1/activity", operation_id = "ping_many", tag = "activity",
     request_body = BatchRequest,
     responses(
@@ -129,10 +129,10 @@ pub(super) async fn ping_many(
     Ok(json(StatusCode::OK, &answer, PING_CAPACITY * (answer.results.len() + 1)))
 }
 
-/// Pings each of these, and tells of each what became of it, in their order.
+/// Pings each of these ids and returns the outcomes in their order.
 ///
 /// # Errors
-/// When there are too many; none is pinged then.
+/// If there are too many ids. None of them is pinged then.
 pub(super) async fn ping_each(
     sandboxes: &Sandboxes,
     ids: &[String],
@@ -145,7 +145,7 @@ pub(super) async fn ping_each(
     Ok(pings.buffered(CONCURRENT).collect().await)
 }
 
-/// The outcomes beside the ids that they belong to.
+/// Combines the outcomes with their ids.
 pub(super) fn batch_results<'a>(
     ids: &'a [String],
     outcomes: &'a [Result<Deadlines, ApiError>],

@@ -1,5 +1,5 @@
-//! What comes out: a sandbox as clients see it, and its deadlines
-//! ([design: answers](crate::design::interface::answers)). Times are epoch seconds, durations seconds.
+//! Answers: a sandbox as clients see it, and its deadlines ([design: answers](crate::design::interface::answers)). Times
+//! are epoch seconds, durations are seconds.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -23,11 +23,11 @@ pub struct SandboxAnswer<'a> {
     /// Its identifier.
     #[schema(value_type = String)]
     sandbox_id: &'a SandboxId,
-    /// Where it is in its sandbox.
+    /// Its status.
     status: Status,
-    /// Why it ended or is ending.
+    /// Why it ended or is ending; null while it lives.
     reason: Option<EndReason>,
-    /// What went wrong last, in words; while its removal fails, why.
+    /// The last error; while its removal fails, the error of that.
     error_message: Option<&'a str>,
     /// The template it was made from.
     template: Option<&'a str>,
@@ -37,20 +37,20 @@ pub struct SandboxAnswer<'a> {
     container_id: Option<&'a str>,
     /// The container's name.
     container_name: &'a str,
-    /// Where its first port is reached.
+    /// The address of its first port, as a URL.
     base_url: Option<&'a str>,
     /// Container ports and the addresses where they are reached: `{"80": "127.0.0.1:32768"}`.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     ports: &'a Fields<Box<str>>,
-    /// When it was asked for.
+    /// When it was requested.
     created_at: EpochSeconds,
-    /// When its container ran.
+    /// When its container started.
     started_at: Option<EpochSeconds>,
     /// When it was last used.
     last_activity_at: EpochSeconds,
-    /// How long it may go unused; null: for ever.
+    /// Its idle timeout in seconds; null if it has none.
     idle_timeout: Option<f64>,
-    /// When the idle rule ends it, if nobody uses it; null while that rule does not apply.
+    /// When the idle timeout ends it unless it is used; null while it does not apply.
     idle_deadline: Option<EpochSeconds>,
     /// Seconds until then.
     idle_remaining: Option<f64>,
@@ -58,19 +58,19 @@ pub struct SandboxAnswer<'a> {
     expires_at: EpochSeconds,
     /// Seconds until then; null once it is ending.
     time_remaining: Option<f64>,
-    /// Who holds it, by name; missing: nobody.
+    /// The holds on it, sorted by name; missing if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     holds: Vec<HoldAnswer<'a>>,
-    /// What the end of the active timeout does.
+    /// What happens at the end of the active timeout.
     on_timeout: OnTimeout,
-    /// When Sandglass will act on it by itself: end it, or pause it.
+    /// When Sandglass will end or pause it by itself; null if it will not.
     terminates_at: Option<EpochSeconds>,
     /// Whether its active timeout has not passed.
     active: bool,
-    /// Seconds since its container ran.
+    /// Seconds since its container started.
     uptime: Option<f64>,
-    /// What its owner wants remembered.
+    /// The metadata of the request.
     #[serde(serialize_with = "readable_fields")]
     #[schema(value_type = Object)]
     metadata: &'a RawFields,
@@ -83,24 +83,24 @@ pub struct SandboxAnswer<'a> {
     user_name: Option<&'a str>,
     /// Kept for the reference system.
     executor_namespace: Option<&'a str>,
-    /// What it was last used by; null: nothing, since Sandglass was started.
+    /// What it was last used by; null if it was not used since Sandglass was started.
     last_activity_by: Option<ActivitySource>,
-    /// The exit code of its container, when that ended by itself.
+    /// The exit code of its container, if that ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i64>,
     /// When its end was decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<EpochSeconds>,
-    /// The end of what its container wrote, when that ended by itself: at most 20 lines and 4 KiB.
+    /// The last output of its container, if that ended by itself: at most 20 lines and 4 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_output: Option<&'a str>,
 }
 
-/// About how long a sandbox becomes as JSON, beyond its own texts.
+/// The approximate size of a sandbox's JSON, without its own texts.
 pub(super) const SANDBOX_CAPACITY: usize = 1024;
 
 impl<'a> SandboxAnswer<'a> {
-    /// `sandbox` as it is `now`.
+    /// The answer for `sandbox` at `now`.
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
         let details = &sandbox.details;
         let deadlines = Deadlines::of(sandbox, now);
@@ -142,7 +142,7 @@ impl<'a> SandboxAnswer<'a> {
     }
 }
 
-/// A hold: while there is one, the idle clock stands still.
+/// A hold. The idle clock stands still while there is one.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Hold)]
 pub(super) struct HoldAnswer<'a> {
@@ -157,7 +157,7 @@ pub(super) struct HoldAnswer<'a> {
     until: EpochSeconds,
 }
 
-/// The holds on a sandbox that lives.
+/// The holds on a living sandbox.
 pub(super) fn holds<'a>(sandbox: &'a Sandbox, now: &Now) -> Vec<HoldAnswer<'a>> {
     let answer = |hold: &'a Hold| HoldAnswer {
         name: &hold.name,
@@ -168,12 +168,12 @@ pub(super) fn holds<'a>(sandbox: &'a Sandbox, now: &Now) -> Vec<HoldAnswer<'a>> 
     sandbox.holds(now.moment).filter(|_| sandbox.is_alive()).map(answer).collect()
 }
 
-/// A record may hold what some readers cannot take, and one sandbox must not hide all others in a list from them.
+/// Repairs raw JSON that some parsers reject, so that one record does not make a whole list unreadable.
 fn readable_fields<S: Serializer>(fields: &RawFields, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(fields.iter().map(|(name, raw)| (name, readable(raw))))
 }
 
-/// An owner's identifier is kept as it was written: a number or a text.
+/// The schema of an owner's identifier: a number or a text.
 pub(super) fn user_id_schema() -> Object {
     let types = [Type::String, Type::Number, Type::Null];
     Object::builder()
@@ -182,16 +182,16 @@ pub(super) fn user_id_schema() -> Object {
         .build()
 }
 
-/// How long a sandbox has: what a ping moves.
+/// The deadlines of a sandbox, which a ping moves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Deadlines {
-    /// Where it is in its sandbox.
+    /// Its status.
     status: Status,
     /// When it was last used.
     last_activity_at: EpochSeconds,
-    /// How long it may go unused; null: for ever.
+    /// Its idle timeout in seconds; null if it has none.
     idle_timeout: Option<f64>,
-    /// When the idle rule ends it, if nobody uses it; null while that rule does not apply.
+    /// When the idle timeout ends it unless it is used; null while it does not apply.
     idle_deadline: Option<EpochSeconds>,
     /// Seconds until then.
     idle_remaining: Option<f64>,
@@ -199,14 +199,14 @@ pub struct Deadlines {
     expires_at: EpochSeconds,
     /// Seconds until then; null once it is ending.
     time_remaining: Option<f64>,
-    /// When Sandglass will act on it by itself: end it, or pause it.
+    /// When Sandglass will end or pause it by itself; null if it will not.
     terminates_at: Option<EpochSeconds>,
     /// Whether its active timeout has not passed.
     active: bool,
 }
 
 impl Deadlines {
-    /// Those of `life`, as they are `now`.
+    /// The deadlines of `sandbox` at `now`.
     pub fn of(sandbox: &Sandbox, now: &Now) -> Self {
         let idle_deadline = sandbox.idle_deadline();
         Self {
@@ -227,18 +227,18 @@ impl Deadlines {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Pinged)]
 pub struct PingAnswer<'a> {
-    /// Whose.
+    /// The sandbox.
     #[schema(value_type = String)]
     sandbox_id: &'a SandboxId,
     #[serde(flatten)]
     deadlines: Deadlines,
 }
 
-/// About how long the answer to a ping becomes as JSON.
+/// The approximate size of the JSON for a ping.
 pub(super) const PING_CAPACITY: usize = 512;
 
 impl<'a> PingAnswer<'a> {
-    /// The deadlines of `sandbox` as they are `now`.
+    /// The answer to a ping of `sandbox` at `now`.
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
         Self { sandbox_id: sandbox.id(), deadlines: Deadlines::of(sandbox, now) }
     }

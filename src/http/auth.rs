@@ -1,5 +1,5 @@
-//! Who may ask: the API key, and the rules that keep browsers from asking on behalf of other sites
-//! ([design: access](crate::design::security::access)).
+//! Access: the API key, and the rules that keep browsers from sending requests for other sites ([design:
+//! access](crate::design::security::access)).
 
 use std::net::IpAddr;
 
@@ -17,8 +17,7 @@ use super::{
 };
 use crate::config::{Secret, WebOrigin, Written};
 
-/// What anybody may ask for, beside the pages: a load balancer has no key. Everything else is closed, also what does not
-/// exist.
+/// Paths that need no key besides the pages, for load balancers. Every other path needs one, even if it does not exist.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const STREAM: &str = "/v1/events";
@@ -31,25 +30,25 @@ pub(super) fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || page::is_page(path)
 }
 
-/// What the rules look at.
+/// The parts of a request that the rules examine.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
-    /// As it was sent. The router decodes paths before it looks them up, so one that merely decodes to an open path
-    /// needs a key; the other way round would be a hole.
+    /// The path as it was sent. The router decodes paths, so a path that only decodes to an open one needs a key. Otherwise
+    /// an encoding could bypass the key.
     pub(super) path: &'a str,
     pub(super) headers: &'a HeaderMap,
 }
 
 impl Asked<'_> {
-    /// Whether the request may be looked at; `origins` are the names under which proxies lead here.
+    /// Checks whether a request is allowed. `origins` are the origins under which proxies serve Sandglass.
     ///
     /// # Errors
-    /// The answer that it gets instead.
+    /// The answer to a refused request.
     pub(super) fn must_be_allowed(self, key: Option<&Secret>, origins: &[WebOrigin]) -> Result<(), ApiError> {
         match key {
-            // Without a key the name of the host is all that tells a page of ours from one whose name was made to point
-            // here (DNS rebinding): a browser then takes the two for the same site.
+            // Without a key, only the name of the host tells our pages from a site whose name was made to point here (DNS
+            // rebinding), which a browser takes for the same site.
             None => self.must_be_addressed_to_us(origins)?,
             Some(key) if self.is_open() || self.has(key) => {}
             Some(_) => {
@@ -70,7 +69,7 @@ impl Asked<'_> {
         [bearer, plain].into_iter().flatten().any(|candidate| key.matches(candidate)) || self.offers(key)
     }
 
-    /// Whether a subprotocol that is offered carries the key: a browser has no other way.
+    /// Whether an offered subprotocol carries the key, which is how browsers send it with a websocket.
     fn offers(self, key: &Secret) -> bool {
         if !self.headers.contains_key(header::UPGRADE) {
             return false;
@@ -82,15 +81,14 @@ impl Asked<'_> {
         keys.any(|candidate| key.matches(&candidate))
     }
 
-    /// An upgrade opens a channel through which things can be changed. A stream changes nothing, but whoever opens it takes
-    /// one of the places there are.
+    /// Whether a request can change something. A stream cannot, but it takes one of the limited places.
     fn can_change_something(self) -> bool {
         !matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS)
             || self.headers.contains_key(header::UPGRADE)
             || self.path == STREAM
     }
 
-    /// Browsers say where a request comes from; other clients don't, and are not misled by other sites either.
+    /// Browsers send the origin of a request. Other clients don't, and other sites cannot make them send requests.
     fn must_not_be_cross_origin(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
         let site = self.headers.get(SEC_FETCH_SITE).map(|value| value.as_bytes());
         let foreign_site = matches!(site, Some(site) if site != b"same-origin" && site != b"none");
@@ -104,8 +102,8 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// An origin is a scheme, a host and a port; the last two are what the request was addressed to, unless a proxy
-    /// addressed it anew.
+    /// Whether an origin, which is a scheme, a host and a port, is that of this request: its host and port are those that
+    /// the request was sent to, unless a proxy changed them.
     fn is_our_origin(self, origin: &[u8], origins: &[WebOrigin]) -> bool {
         let Some(origin) = Written::parse(origin) else { return false };
         let host = self.headers.get(header::HOST);
@@ -129,7 +127,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
 }
 
-/// Whether nobody's name server decides where `host` (with or without a port) leads.
+/// Whether `host` (with or without a port) is an address or a local name, so that no name server decides where it leads.
 fn is_numeric_or_localhost(host: &str) -> bool {
     if let Some(v6) = host.strip_prefix('[') {
         return v6.split_once(']').is_some_and(|(address, _)| address.parse::<IpAddr>().is_ok());
@@ -191,7 +189,7 @@ mod tests {
             (inside, "https://other.example.com", true),
             ((header::HOST, "sand.example.com"), "https://sand.example.com", false),
             ((header::HOST, "sand.example.com:443"), "https://sand.example.com", false),
-            // Not configured, but the same host all the same.
+            // Not configured, but the same host.
             ((header::HOST, "127.0.0.1:443"), "https://127.0.0.1", false),
             ((header::HOST, "127.0.0.1:80"), "http://127.0.0.1", false),
             ((header::HOST, "127.0.0.1:80"), "https://127.0.0.1", true),

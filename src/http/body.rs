@@ -1,4 +1,4 @@
-//! Bodies. What a client says about its body's type does not matter: if it is JSON, it is taken.
+//! Bodies of requests. The content type does not matter: JSON is accepted under any.
 
 use std::{
     future::{Ready, ready},
@@ -20,7 +20,7 @@ use crate::{domain::ID_RULE, sandboxes::Sandboxes};
 /// How long a client whose body is refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A JSON object as a body; no body at all is an empty object.
+/// A JSON object as a body; a missing body is an empty object.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
-/// A body that has nothing to say: none, or `{}`. None costs nothing.
+/// A body without content: none, or `{}`. Reading none costs nothing.
 pub(super) struct NoBody;
 
 impl FromRequest for NoBody {
@@ -53,7 +53,7 @@ impl FromRequest for NoBody {
 #[serde(deny_unknown_fields, expecting = "an object")]
 struct Empty {}
 
-/// Reads a body, as far as the configuration allows.
+/// Reads a body up to the configured size.
 fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Result<web::BytesMut, ApiError>> + use<> {
     let sandboxes = request.app_data::<web::Data<Sandboxes>>();
     let most = sandboxes.map_or(0, |sandboxes| sandboxes.settings().http.max_body_bytes);
@@ -81,8 +81,8 @@ fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Res
     }
 }
 
-/// Reads the rest of a body and drops it. Most clients read no answer before they have sent everything, and a connection
-/// that is closed on them meanwhile is all that they would hear of it.
+/// Reads the rest of a body and drops it. Most clients read the answer only after they have sent everything; if their
+/// connection was closed before that, they would never see it.
 async fn discard(mut payload: Payload) {
     let rest = async { while let Some(Ok(_)) = payload.next().await {} };
     let _ = timeout(LINGER, rest).await;
@@ -100,11 +100,11 @@ struct Position<'a> {
     field: Option<&'a str>,
 }
 
-/// Reads a body as an object, and names the field that is wrong.
+/// Parses a body as an object. The error names the wrong field.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = match body.trim_ascii() {
         [] => b"{}",
-        // A sequence of values would be taken for the fields in their order.
+        // Derived readers would take an array for the fields in their order.
         [b'[', ..] => return Err(ApiError::new(Code::InvalidRequest, "the body is an array, not an object")),
         _ => body,
     };
@@ -120,8 +120,8 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     let text = error.to_string();
     if error.classify() != Category::Data {
-        // A text with half a character in it, or a number beyond all numbers, stands in a field.
-        // A name that is no text itself has no path of its own.
+        // The syntax error may be in a field: a string with a lone surrogate, or a number that overflows. A name that is
+        // not Unicode has no path.
         let path = path.trim_end_matches('?').trim_end_matches('.');
         let field = (error.classify() == Category::Syntax && !path.is_empty()).then_some(path);
         let place = field.map_or_else(String::new, |field| format!(" at {field}"));
@@ -129,9 +129,9 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
         return ApiError::new(Code::InvalidRequest, format!("the body is not valid JSON{place}: {text}"))
             .with(&position);
     }
-    // The position of a value in the body tells less than its path.
+    // The path of a value says more than its position.
     let rule = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-    // Ids have a code of their own.
+    // Wrong ids have an error code of their own.
     if rule.ends_with(ID_RULE) {
         return ApiError::id(Some(path), rule);
     }

@@ -1,4 +1,4 @@
-//! Creating sandboxes.
+//! The create.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -22,11 +22,11 @@ use crate::sandboxes::{Create, Created, Sandboxes};
 const HUNG_UP: &str = "the client closed its side of the connection before the answer: the sandbox, whose id nobody was told, \
                        ends when its start is done; keep the connection open, give an id, or ask with wait=0";
 
-/// Creates a sandbox, or finds the one that stands under the id already.
+/// Creates a sandbox, or reuses the living one with the same id.
 ///
-/// Answers when the sandbox runs or has failed; with `wait=0` at once. A client that hangs up before the answer, and gave
-/// no `id`, cannot know which sandbox is its own: that one ends as `requested` when its start is done, unless somebody has
-/// used it by then. With an `id` it stays, and can be asked for.
+/// Answers when the sandbox runs or has failed; with `wait=0` at once. If a client gave no `id` and disconnects before the
+/// answer, it cannot know the sandbox, which then ends as `requested` after its start unless it has been used. A sandbox
+/// with an `id` stays.
 #[utoipa::path(post, path = "/v1/sandboxes", operation_id = "create_sandbox", tag = "sandboxes",
     params(("wait" = inline(Option<WaitForStart>), Query, description = "`0` or `false`: don't wait for the start")),
     request_body(content = ref("#/components/schemas/CreateRequest"), description = "No body at all: a sandbox from the template `base`"),
@@ -56,7 +56,7 @@ pub(super) async fn create(
             tokio::select! {
                 biased;
                 created = sandboxes.create(create, wait) => created,
-                // Clients that only close their own side are rare, and cannot be told from those that are gone.
+                // Clients that close only their own side are rare, and look the same as those that are gone.
                 () = link.ended() => return Err(ApiError::new(Code::InvalidRequest, HUNG_UP)),
             }
         }
@@ -70,7 +70,7 @@ pub(super) async fn create(
         Err(error) => return Err(ApiError::of(&error, &now)),
     };
     let mut response = json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY);
-    // Ids are letters, digits, dots, dashes and underscores: every one of them fits a header.
+    // Ids consist of letters, digits, dots, dashes and underscores, so they are valid in a header.
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/sandboxes/{}", sandbox.id())) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -1,4 +1,4 @@
-//! Errors: one shape for all of them, and the one place that gives the domain's their status codes.
+//! Errors: their shape, and the status codes of domain errors.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::{
     sandboxes::RequestError,
 };
 
-/// Declares the codes, each with its word and its status. A word is a `tt` so that the derives see it.
+/// Declares the codes, each with its word and status. A word is a `tt` so that derives see it.
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $word:tt, $status:ident;)+) => {
         /// What went wrong, for programs.
@@ -43,54 +43,54 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request breaks a rule; `details.field` names the field or parameter, where it is one.
+    /// The request breaks a rule; `details.field` names the field or parameter, if there is one.
     InvalidRequest = "invalid_request", BAD_REQUEST;
-    /// What stands in the place of an id cannot be one.
+    /// A value cannot be an id.
     InvalidId = "invalid_id", BAD_REQUEST;
     /// The API key is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED;
-    /// A browser sent it on behalf of another site.
+    /// A browser sent the request for another site.
     CrossOrigin = "cross_origin", FORBIDDEN;
-    /// There is no such sandbox, or no such path.
+    /// There is no such sandbox or path.
     NotFound = "not_found", NOT_FOUND;
-    /// The path has other methods; `Allow` lists them.
+    /// The path does not support the method; `Allow` lists those that it does.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
-    /// The sandbox is on its way out; `details.reason` says why.
+    /// The sandbox is ending; `details.reason` says why.
     Terminating = "terminating", CONFLICT;
     /// The request needs another status than `details.status`.
     WrongState = "wrong_state", CONFLICT;
-    /// The id belongs to a sandbox that was made from something else.
+    /// The id belongs to a sandbox from another template or image.
     Conflict = "conflict", CONFLICT;
     /// The sandbox has ended; `details` has `status`, `reason`, `exit_code` and `ended_at`.
     Gone = "gone", GONE;
     /// The body is larger than `http.max_body_bytes`.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE;
-    /// The head of the request did not come in time.
+    /// The head of the request did not arrive in time.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
     /// The head of the request is larger than 128 KiB, or has more than 96 headers.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// A configured limit is reached; try again later.
     LimitReached = "limit_reached", TOO_MANY_REQUESTS;
-    /// A bug on our side.
+    /// A bug of Sandglass.
     Internal = "internal", INTERNAL_SERVER_ERROR;
-    /// The sandbox did not start; `details.sandbox` is what remains of it.
+    /// The sandbox did not start; `details.sandbox` describes it.
     StartFailed = "start_failed", BAD_GATEWAY;
-    /// The container engine failed at it; the sandbox is as it was.
+    /// The container engine failed; the sandbox is unchanged.
     RuntimeFailed = "runtime_failed", BAD_GATEWAY;
-    /// The store is down: what could not be recorded is not begun.
+    /// The store is down, and nothing is started that could not be recorded.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
     /// The container engine is down.
     RuntimeUnavailable = "runtime_unavailable", SERVICE_UNAVAILABLE;
-    /// Another supervisor is in charge of the prefix; this one takes over when that one stops.
+    /// Another supervisor is in charge; this one takes over when that one stops.
     Standby = "standby", SERVICE_UNAVAILABLE;
-    /// Sandboxes are still being brought back.
+    /// Sandboxes are being restored.
     Starting = "starting", SERVICE_UNAVAILABLE;
-    /// It is about to stop.
+    /// Sandglass is stopping.
     Stopping = "stopping", SERVICE_UNAVAILABLE;
 }
 
 impl Code {
-    /// After how many seconds trying again may help.
+    /// The seconds after which a retry may succeed.
     fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Standby | Self::Starting => Some("1"),
@@ -101,7 +101,7 @@ impl Code {
     }
 }
 
-/// An error as it is answered.
+/// An error as an answer.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     code: Code,
@@ -109,7 +109,7 @@ pub struct ApiError {
     details: Option<Box<RawValue>>,
 }
 
-/// The one shape of errors.
+/// The shape of all errors.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
 pub(super) struct ErrorAnswer<'a> {
@@ -121,11 +121,11 @@ pub(super) struct ErrorAnswer<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorBody)]
 pub(super) struct ErrorBody<'a> {
-    /// For programs.
+    /// The code, for programs.
     code: Code,
-    /// For people.
+    /// The message, for people.
     message: &'a str,
-    /// More, by code.
+    /// More details, which depend on the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     details: Option<&'a RawValue>,
@@ -169,7 +169,7 @@ impl ApiError {
         Self::new(Code::InvalidRequest, format!("{field}: {rule}")).with(&OfField { field })
     }
 
-    /// A text that cannot be an id; `field` is where it stands in the body, if it does.
+    /// An invalid id; `field` is its place in the body or the query, if it has one.
     pub(super) fn id(field: Option<&str>, invalid: impl fmt::Display) -> Self {
         let error = Self::new(Code::InvalidId, invalid.to_string());
         match field {
@@ -179,12 +179,12 @@ impl ApiError {
     }
 
     pub(super) fn with(mut self, details: &impl Serialize) -> Self {
-        // Details are numbers and texts: they always become JSON, and an error without them is still one.
+        // Details consist of numbers and strings, so they can always be serialized.
         self.details = to_raw_value(details).ok();
         self
     }
 
-    /// What a request that was not fulfilled is answered with.
+    /// The answer to a request that failed with `error`.
     pub(super) fn of(error: &RequestError, now: &Now) -> Self {
         let code = match error {
             RequestError::NotFound(_) | RequestError::NoSuchHold(_) => Code::NotFound,
@@ -227,7 +227,7 @@ impl ApiError {
         self.code
     }
 
-    /// As it stands in an answer.
+    /// The error as part of an answer.
     pub(super) fn body(&self) -> ErrorBody<'_> {
         ErrorBody { code: self.code, message: &self.message, details: self.details.as_deref() }
     }
@@ -249,7 +249,7 @@ impl ApiError {
         response
     }
 
-    /// The answer, with one header more.
+    /// The answer with an additional header.
     pub(super) fn respond_with(&self, name: HeaderName, value: &str) -> HttpResponse {
         self.response().insert_header((name, value)).body(self.json())
     }

@@ -1,5 +1,5 @@
-//! What every request passes on its way in and out: may it ask, which headers does its answer get, one line of log.
-//! A middleware by hand, since every ping goes through it: it allocates nothing.
+//! Middleware for all requests: access, the headers of answers, and a line of log. It is written by hand and allocates
+//! nothing, since every ping passes through it.
 
 use std::{
     future::{Future, Ready, ready},
@@ -20,19 +20,19 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::auth::Asked;
 use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes};
 
-/// Nothing in an answer is to be run, and nobody frames it. Pages bring a policy of their own.
+/// The content policy of answers: nothing in them runs, and no site can frame them. Pages set their own.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// What every answer has, unless it brings another value.
+/// The headers of every answer that does not set them itself.
 pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::CACHE_CONTROL, NO_STORE),
 ];
 
-/// The middleware, before a worker takes it over.
+/// The middleware, from which each worker makes its own.
 pub(super) struct Gate {
     sandboxes: Arc<Sandboxes>,
 }
@@ -79,7 +79,7 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // The clock is read only for those who listen.
+        // The clock is read only if the line is logged.
         let watch = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| Watch { began: self.sandboxes.now().moment, sandboxes: self.sandboxes.clone() });
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// A request on its way.
+/// A request that is being handled.
 pub(super) struct Passage<F> {
     step: Step<F>,
     watch: Option<Watch>,
@@ -146,7 +146,7 @@ fn add_headers(headers: &mut HeaderMap) {
 }
 
 impl Watch {
-    /// The path only: a query may hold what is nobody's business.
+    /// Only the path, because a query may contain secrets.
     fn tell<B>(&self, response: &ServiceResponse<B>) {
         let elapsed = self.sandboxes.now().moment.since(self.began);
         let (request, status) = (response.request(), response.status().as_u16());

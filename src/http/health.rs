@@ -1,4 +1,4 @@
-//! How Sandglass itself is.
+//! The health of Sandglass itself.
 
 use actix_web::{
     HttpResponse,
@@ -19,12 +19,12 @@ use crate::{
     tasks::Trouble,
 };
 
-/// Whether requests are served, and by all of its parts.
+/// Whether requests are served, and which parts have problems.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// In a word.
+    /// The state.
     status: ReadinessStatus,
-    /// Why it is not ready. One that is ready may have reasons, too: for its operator, not for its clients.
+    /// The parts that have problems. Some of them concern only the operator, so that Sandglass is ready all the same.
     reasons: Vec<Reason>,
 }
 
@@ -32,30 +32,30 @@ pub(super) struct Readiness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ReadinessStatus {
-    /// All is well.
+    /// Everything works.
     Ready,
-    /// Pings and reads work; what needs the part that is down waits or is refused.
+    /// Pings and reads work. Requests that need the part that is down wait or are refused.
     Degraded,
-    /// Another supervisor is in charge, and this one takes over when that one stops.
+    /// Another supervisor is in charge; this one takes over when that one stops.
     Standby,
-    /// Sandboxes are being brought back.
+    /// Sandboxes are being restored.
     Starting,
-    /// It is about to stop.
+    /// It is stopping.
     Stopping,
 }
 
-/// A part that is not as it should be.
+/// A part that has a problem.
 #[derive(Debug, Serialize, ToSchema)]
 struct Reason {
     /// `supervisor`, `store`, `runtime`, `tasks` or `store_settings`.
     part: &'static str,
-    /// Since when, where that is known.
+    /// Since when, if that is known.
     since: Option<EpochSeconds>,
-    /// What it says.
+    /// The problem.
     error: String,
 }
 
-/// The word for being alive.
+/// The answer of a living process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Alive {
     /// Always `ok`.
@@ -82,7 +82,7 @@ impl Readiness {
             StoreHealth::Lost { holder } => Some(part("store", None, &format!("it has another supervisor: {holder}"))),
         };
         let runtime = match health.runtime() {
-            // Nothing is known to be wrong yet, and a create finds out.
+            // The engine has not been called yet; a create will find out.
             RuntimeHealth::Up | RuntimeHealth::Unknown => None,
             RuntimeHealth::Down { since, error } => Some(part("runtime", Some(since), &error)),
         };
@@ -102,7 +102,7 @@ impl Readiness {
             ServingPhase::Ready if reasons.is_empty() => ReadinessStatus::Ready,
             ServingPhase::Ready => ReadinessStatus::Degraded,
         };
-        // What keeps nobody from working, and what somebody should look at.
+        // Problems for the operator, which do not affect clients.
         reasons.extend(health.hazards().iter().map(|hazard| part("store_settings", None, hazard)));
         reasons.extend(died.into_iter().map(task));
         Self { status, reasons }
@@ -116,7 +116,7 @@ pub(super) async fn healthz() -> HttpResponse {
     json(StatusCode::OK, &Alive { status: "ok" }, 16)
 }
 
-/// Whether requests are served, and by all of its parts.
+/// Whether requests are served, and which parts have problems.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operation", security(()),
     responses(
         (status = 200, description = "Requests are served, by all of its parts", body = Readiness),
@@ -128,7 +128,7 @@ pub(super) async fn readyz(sandboxes: Data<Sandboxes>) -> HttpResponse {
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness, 256)
 }
 
-/// The counters, in the OpenMetrics text format.
+/// The metrics in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
     responses((status = 200, description = "The counters", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]

@@ -1,4 +1,4 @@
-//! Holds: a client says that it uses a sandbox until it releases it, or until the hold runs out.
+//! Holds: a sandbox counts as used until its holds are released or run out.
 
 use std::future::{Ready, ready};
 
@@ -25,7 +25,7 @@ use crate::{
 /// The longest reason, in characters: it comes back in every list.
 const MAX_REASON: usize = 256;
 
-/// Takes or renews a hold.
+/// The request for a hold.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct HoldBody {
@@ -37,7 +37,7 @@ pub(super) struct HoldBody {
     reason: Option<String>,
 }
 
-/// The name of a hold in a path: the rule for ids is the rule for names of holds.
+/// The name of a hold in a path, which follows the rule for ids.
 pub(super) struct HoldName(Box<str>);
 
 impl FromRequest for HoldName {
@@ -53,9 +53,9 @@ impl FromRequest for HoldName {
 
 /// Takes a hold, or renews it.
 ///
-/// While a sandbox is held, its idle clock stands still. The hold is over after `ttl`, so that a client that crashes keeps
-/// nothing alive; it survives a restart of Sandglass. A sandbox has at most 16 holds. Counts as use. Absolute deadlines
-/// (`on_timeout`) act all the same.
+/// The idle clock stands still while a sandbox is held. A hold is over after `ttl`, so that a client that crashes keeps
+/// nothing alive, and survives restarts of Sandglass. A sandbox has at most 16 holds. Counts as use. The active timeout
+/// (`on_timeout`) is not affected.
 #[utoipa::path(put, path = "/v1/sandboxes/{id}/holds/{hold}", operation_id = "hold", tag = "activity",
     params(
         ("id" = String, Path, description = "The sandbox"),

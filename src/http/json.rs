@@ -9,10 +9,10 @@ use actix_web::{
 };
 use serde::Serialize;
 
-/// A value as JSON; `capacity` is about how long it becomes.
+/// Serializes a value as JSON of about `capacity` bytes.
 pub(super) fn json_bytes(value: &impl Serialize, capacity: usize) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(capacity);
-    // Answers are structs of texts, numbers and raw JSON, and a vector takes every byte: this cannot fail.
+    // Answers consist of strings, numbers and raw JSON, so this cannot fail.
     let _ = serde_json::to_writer(&mut buffer, value);
     buffer
 }

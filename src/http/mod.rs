@@ -2,14 +2,14 @@
 //! [`crate::supervisor`], and converts what comes out. Nothing is decided here but status codes.
 //!
 //! - [`mod@server`]: the server and its application;
-//! - `connection`: what stands between a socket and the HTTP library;
-//! - `routes`: which path and method reach which handler;
-//! - `gate`: what every request passes: keys, origins, headers, one line of log;
+//! - `connection`: the layer between sockets and the HTTP library;
+//! - `routes`: the routes;
+//! - `gate`: middleware: access, headers, a line of log;
 //! - `auth`: the rules about keys and origins;
-//! - `error`: the one shape of errors, and the one place that gives domain errors their status codes;
-//! - `body`, `query`, `extract`: what comes in;
-//! - [`answers`], `json`: what comes out;
-//! - `create`, `sandboxes`, `activity`, `why`, `health`: the handlers;
+//! - `error`: the shape of all errors, and their status codes;
+//! - `body`, `query`, `extract`: the parts of requests;
+//! - [`answers`], `json`: answers;
+//! - `create`, `sandboxes`, `activity`, `holds`, `why`, `health`: the handlers;
 //! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
 //! - `openapi`: the specification, from the handlers and types themselves.

@@ -1,4 +1,4 @@
-//! Query parameters: read one by one, so that each error names its parameter.
+//! Query parameters, which are read one by one so that each error names its parameter.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
 
 const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
-/// Longer than any proxy keeps a silent connection.
+/// Longer than proxies keep a silent connection.
 pub(super) type Wait = Seconds<0, 300_000>;
 
-/// Which sandboxes a list shall have.
+/// The parameters of a list.
 #[derive(Debug, PartialEq)]
 pub(super) struct ListQuery {
     pub(super) filter: Filter,
@@ -47,7 +47,7 @@ impl ListQuery {
     }
 }
 
-/// What a stream shall tell, and from where on.
+/// The parameters of a stream.
 #[derive(Debug, PartialEq)]
 pub(super) struct StreamQuery {
     pub(super) filter: Filter,
@@ -73,12 +73,12 @@ impl StreamQuery {
     }
 }
 
-/// Words joined by commas.
+/// Splits words at commas.
 fn add_statuses(filter: &mut Filter, value: &str) -> Result<(), ApiError> {
     value.split(',').try_for_each(|word| add_status(filter, "status", word))
 }
 
-/// A status, or `all` of them; `field` is where it stands.
+/// Adds a status, or `all` of them. `field` is the name for errors.
 pub(super) fn add_status(filter: &mut Filter, field: &str, word: &str) -> Result<(), ApiError> {
     match Status::from_word(word) {
         Some(status) => filter.statuses.push(status),
@@ -88,7 +88,7 @@ pub(super) fn add_status(filter: &mut Filter, field: &str, word: &str) -> Result
     Ok(())
 }
 
-/// `metadata.KEY=VALUE`; anything else is not known.
+/// Adds `metadata.KEY=VALUE`; refuses any other parameter.
 fn add_metadata(filter: &mut Filter, name: &str, value: String, known: &str) -> Result<(), ApiError> {
     match name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
         Some(key) => filter.metadata.push((key.to_owned(), value)),
@@ -97,25 +97,25 @@ fn add_metadata(filter: &mut Filter, name: &str, value: String, known: &str) -> 
     Ok(())
 }
 
-/// Whether a create waits for the start; it does when this is left out.
+/// Whether a create waits for the start, which is the default.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "these are words of the specification, and read below")]
 pub(super) enum WaitForStart {
     /// Answer at once.
     #[schema(rename = "0")]
     No,
-    /// The same.
+    /// The same as above.
     #[schema(rename = "false")]
     False,
     /// Answer when the sandbox runs or has failed.
     #[schema(rename = "1")]
     Yes,
-    /// The same.
+    /// The same as above.
     #[schema(rename = "true")]
     True,
 }
 
-/// Whether a create waits for the start: `wait=0` does not.
+/// Reads whether a create waits for the start; `wait=0` does not.
 pub(super) fn wait_for_start(request: &HttpRequest) -> Result<bool, ApiError> {
     let wait = the_one(request, "wait")?;
     match wait.as_deref() {
@@ -125,13 +125,13 @@ pub(super) fn wait_for_start(request: &HttpRequest) -> Result<bool, ApiError> {
     }
 }
 
-/// How long a delete waits for the end.
+/// Reads how long a delete waits for the end.
 pub(super) fn wait_for_end(request: &HttpRequest) -> Result<Duration, ApiError> {
     let Some(wait) = the_one(request, "wait")? else { return Ok(Duration::ZERO) };
     Wait::parse(&wait).map(Wait::plain).map_err(|rule| ApiError::field("wait", format_args!("{rule}, not {wait:?}")))
 }
 
-/// The value of the only parameter there may be.
+/// The value of `name`, if it is the only parameter.
 fn the_one(request: &HttpRequest, known: &str) -> Result<Option<String>, ApiError> {
     let mut found = None;
     for (name, value) in pairs(request)? {
@@ -150,7 +150,7 @@ fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
         .map_err(|error| ApiError::field("query", error))
 }
 
-/// The parser would put U+FFFD for whatever is not UTF-8, and look for what nobody has asked for.
+/// Refuses bytes that are not UTF-8. The parser would replace them by U+FFFD and so look for something else.
 fn must_be_text(pair: &str) -> Result<(), ApiError> {
     let decode = |text| percent_decode_str(text).decode_utf8();
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,4 +1,4 @@
-//! Which path and method reach which handler. The ping stands first: it is looked for the most.
+//! The routes. The ping comes first, since it is the most frequent request.
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, guard,
@@ -12,13 +12,13 @@ use super::{
     health, holds, openapi, page, sandboxes, stream, why,
 };
 
-/// Registers the routes, and lists them, to be compared with the specification.
+/// Registers the routes, and lists them for a comparison with the specification.
 macro_rules! routes {
     ($($path:literal { $($method:ident $handler:path),+ })+) => {
         /// Every path with its methods.
         pub const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),+];
 
-        /// Puts the handlers behind their paths.
+        /// Registers the handlers of all paths.
         pub(super) fn register(config: &mut ServiceConfig) {
             $(config.service(
                 resource($path, &[$(stringify!($method)),+])$(.route(route(Method::$method).to($handler)))+,
@@ -49,7 +49,7 @@ routes! {
     "/page/{name}" { GET page::asset }
 }
 
-/// Whoever answers GET answers HEAD (RFC 9110, 9.1); the server leaves the body out.
+/// A handler of GET also handles HEAD (RFC 9110, 9.1); the server leaves the body out.
 fn route(method: Method) -> actix_web::Route {
     let heads = method == Method::GET;
     web::route().guard(guard::fn_guard(move |context| {
@@ -58,7 +58,7 @@ fn route(method: Method) -> actix_web::Route {
     }))
 }
 
-/// A path; other methods than its own are told which those are.
+/// A path, which answers other methods with a list of its own.
 fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| {
         let mut allowed = methods.join(", ");
@@ -72,7 +72,7 @@ fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     }))
 }
 
-/// Everything else.
+/// All other paths.
 pub(super) async fn unknown(request: HttpRequest) -> ApiError {
     ApiError::new(Code::NotFound, format!("there is nothing at {}; see /openapi.json", request.path()))
 }

@@ -1,4 +1,4 @@
-//! What is asked of one sandbox, and the list of all.
+//! The handlers for one sandbox, and the list.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct ListAnswer<'a> {
     /// The sandboxes.
     sandboxes: Vec<SandboxAnswer<'a>>,
-    /// What the next page is asked for with; null: this was the last one.
+    /// The cursor of the next page; null after the last one.
     #[schema(value_type = Option<String>)]
     next_cursor: Option<&'a SandboxId>,
 }
@@ -37,14 +37,14 @@ pub(super) struct ListAnswer<'a> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct KeepAliveRequest {
-    /// Seconds from now, more than 0, or a duration such as "30m"; left out: the sandbox's own active timeout.
+    /// Seconds from now, more than 0, or a duration such as "30m"; by default, the sandbox's own active timeout.
     #[schema(value_type = Option<f64>)]
     timeout: Option<Timeout>,
 }
 
 /// Lists sandboxes.
 ///
-/// Those that are gone are listed only when `status` asks for them.
+/// Sandboxes that are gone are listed only if `status` asks for them.
 #[utoipa::path(get, path = "/v1/sandboxes", operation_id = "list_sandboxes", tag = "sandboxes",
     params(
         ("status" = Option<String>, Query, description = "Only these statuses: repeated, or joined by commas"),
@@ -59,7 +59,7 @@ pub(super) struct KeepAliveRequest {
     ))]
 pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let ListQuery { filter, after, limit } = ListQuery::of(&request)?;
-    // Whoever compares such a list with their own would take what is missing for gone.
+    // A client that compares an incomplete list with its own would take missing sandboxes for gone.
     let unknown = match sandboxes.health().phase() {
         ServingPhase::Standby => Some(RequestError::Standby),
         ServingPhase::Starting => Some(RequestError::Starting),
@@ -75,9 +75,9 @@ pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Re
     Ok(json(StatusCode::OK, &ListAnswer { sandboxes, next_cursor: listing.next.as_ref() }, capacity))
 }
 
-/// One sandbox.
+/// Returns a sandbox.
 ///
-/// One that ended answers too, until its retention is over.
+/// Also one that has ended, until the end of its retention.
 #[utoipa::path(get, path = "/v1/sandboxes/{id}", operation_id = "get_sandbox", tag = "sandboxes",
     params(("id" = String, Path, description = "The sandbox")),
     responses(
@@ -91,8 +91,8 @@ pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpRe
 
 /// Ends a sandbox.
 ///
-/// Answers at once; with `wait` when it is gone, at the latest after that long, and earlier where the client closes
-/// its side, or connections run short.
+/// Answers at once. With `wait`, answers when the container is gone or that time has passed; earlier if the client
+/// disconnects or connections run short.
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes",
     params(
         ("id" = String, Path, description = "The sandbox"),
@@ -111,7 +111,7 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let wait = wait_for_end(&request)?;
     let ending = match request.conn_data::<Link>() {
-        // Who waits must not keep others from coming: where connections run short, the wait is what ends first.
+        // A client that waits must not keep others from connecting, so the wait ends first when connections run short.
         Some(link) if !wait.is_zero() => tokio::select! {
             biased;
             ending = sandboxes.terminate(&id, wait) => ending,
@@ -123,7 +123,7 @@ pub(super) async fn delete(
     sandbox_response(&sandboxes, ending, if gone { StatusCode::OK } else { StatusCode::ACCEPTED })
 }
 
-/// Moves the active timeout to now and `timeout`; counts as use.
+/// Moves the end of the active timeout to `timeout` from now; counts as use.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/keep-alive", operation_id = "keep_alive", tag = "activity",
     params(("id" = String, Path, description = "The sandbox")),
     request_body(content = KeepAliveRequest, description = "No body at all: by the sandbox's own active timeout"),
@@ -143,7 +143,7 @@ pub(super) async fn keep_alive(
     sandbox_response(&sandboxes, kept, StatusCode::OK)
 }
 
-/// Proof of life from inside, which is not use.
+/// Sends a heartbeat from inside the sandbox, which is not use.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/heartbeat", operation_id = "heartbeat", tag = "activity",
     params(("id" = String, Path, description = "The sandbox")),
     responses(
@@ -161,7 +161,7 @@ pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody)
     }
 }
 
-/// Freezes the container.
+/// Pauses a sandbox: freezes its container.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/pause", operation_id = "pause_sandbox", tag = "sandboxes",
     params(("id" = String, Path, description = "The sandbox")),
     responses(
@@ -176,7 +176,7 @@ pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> 
     sandbox_response(&sandboxes, paused, StatusCode::OK)
 }
 
-/// Thaws the container; counts as use.
+/// Resumes a sandbox: thaws its container. Counts as use.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/resume", operation_id = "resume_sandbox", tag = "sandboxes",
     params(("id" = String, Path, description = "The sandbox")),
     responses(
@@ -191,7 +191,7 @@ pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) ->
     sandbox_response(&sandboxes, resumed, StatusCode::OK)
 }
 
-/// The whole sandbox as an answer.
+/// Answers with a sandbox.
 pub(super) fn sandbox_response(
     sandboxes: &Sandboxes,
     outcome: Result<Sandbox, RequestError>,

@@ -21,15 +21,15 @@ use super::{
 };
 use crate::sandboxes::Sandboxes;
 
-/// How long a connection stays open for the next request. Clients that ping every minute keep theirs.
+/// How long an idle connection stays open. Clients that ping every minute keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// A worker with fewer connections than this is none too many: connections make room for each other within a worker.
+/// The smallest useful number of connections per worker, since connections make room for each other only within a worker.
 const LEAST_PER_WORKER: usize = 8;
 
-/// The server, listening. It runs once it is polled, and stops when it is told to: signals are the application's. At most
-/// `connections` are open at the same time, or two where there are to be fewer; more wait until the system is asked for
-/// them. Where they are too few for that many workers, there are fewer workers.
+/// Makes the server, which runs when it is polled and stops when it is told to; it handles no signals. At most
+/// `connections` are open at the same time, and at least two. More wait in the system's queue. If they are too few for that
+/// many workers, there are fewer workers.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -39,14 +39,14 @@ pub fn server(
     workers: usize,
     connections: usize,
 ) -> io::Result<Server> {
-    // actix counts whole seconds; a grace that is cut off half-way is no grace.
+    // actix counts whole seconds, so round up.
     let grace = sandboxes.settings().http.stop_grace;
     let grace = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
     let (workers, most) = shared_out(connections, workers);
     let builder =
         Server::build().workers(workers).max_concurrent_connections(most).shutdown_timeout(grace).disable_signals();
     let (address, stopping) = (listener.local_addr()?, builder.graceful_shutdown_signal());
-    // What actix-web's own server does, with connections of ours in between: each worker makes one of these.
+    // Like actix-web's own server, with our connections in between. Each worker makes one of these.
     let service = move || {
         let (open, stopping) = (Open::new(most), stopping.clone());
         let app = app(sandboxes.clone()).into_factory().map_err(|error| error.error_response());
@@ -70,13 +70,13 @@ pub fn server(
     Ok(builder.listen("http", listener, service)?.run())
 }
 
-/// How many workers there are, and how many connections each may have.
+/// The number of workers, and of connections for each.
 fn shared_out(connections: usize, workers: usize) -> (usize, usize) {
     let workers = workers.min(connections / LEAST_PER_WORKER).max(1);
     (workers, (connections / workers).max(2))
 }
 
-/// The application: every route behind the gate.
+/// The application: all routes behind the gate.
 pub fn app(
     sandboxes: Arc<Sandboxes>,
 ) -> App<

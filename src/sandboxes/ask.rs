@@ -1,4 +1,4 @@
-//! What is asked of one sandbox.
+//! Requests to one sandbox.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::{
 };
 
 impl Sandboxes {
-    /// Proof of use. The idle clock is reset before this answers.
+    /// Notes use of a sandbox. The idle clock is reset before this returns.
     ///
     /// # Errors
-    /// [`RequestError`], when the sandbox is ending, ended, or unknown; its end then goes on.
+    /// [`RequestError`] if the sandbox is ending, has ended or is unknown.
     pub async fn touch(&self, id: &SandboxId, source: ActivitySource) -> Result<Sandbox, RequestError> {
         self.ask(id, || Event::Activity(source)).await
     }
 
-    /// Moves the active timeout to now and `timeout` (`None`: the sandbox's own), and counts as use.
+    /// Moves the end of the active timeout to `timeout` from now (`None` for the sandbox's own). Counts as use.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -36,10 +36,10 @@ impl Sandboxes {
         self.ask(id, || Event::KeepAlive(timeout)).await
     }
 
-    /// Takes the hold `name`, or renews it: until `ttl` from now, the idle clock stands still. Counts as use.
+    /// Takes or renews a hold: the idle clock stands still until `ttl` from now. Counts as use.
     ///
     /// # Errors
-    /// [`RequestError`], also when it has [`MOST_HOLDS`](crate::domain::sandbox::MOST_HOLDS) others.
+    /// [`RequestError`], also if it has [`MOST_HOLDS`](crate::domain::sandbox::MOST_HOLDS) other holds.
     pub async fn hold(&self, id: &SandboxId, mut request: HoldRequest) -> Result<Sandbox, RequestError> {
         request.ttl = bounded("ttl", request.ttl, &self.settings)?;
         self.ask(id, || Event::Hold(Box::new(request.clone()))).await
@@ -48,12 +48,12 @@ impl Sandboxes {
     /// Releases the hold `name`. Counts as use: the idle clock starts again from now.
     ///
     /// # Errors
-    /// [`RequestError`], also when there is no such hold.
+    /// [`RequestError`], also if there is no such hold.
     pub async fn release(&self, id: &SandboxId, name: &str) -> Result<Sandbox, RequestError> {
         self.ask(id, || Event::Release(name.into())).await
     }
 
-    /// Freezes the container.
+    /// Pauses a sandbox: freezes its container.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -61,7 +61,7 @@ impl Sandboxes {
         self.ask_for_status(id, Event::Pause, Status::Paused).await
     }
 
-    /// Thaws the container; counts as use.
+    /// Resumes a sandbox: thaws its container. Counts as use.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -69,7 +69,7 @@ impl Sandboxes {
         self.ask_for_status(id, Event::Resume, Status::Running).await
     }
 
-    /// Proof of life from inside, which is not use.
+    /// Notes a heartbeat from inside the sandbox, which is not use.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -77,8 +77,8 @@ impl Sandboxes {
         self.ask(id, || Event::Heartbeat).await
     }
 
-    /// Ends a sandbox. Answers once the intent is stored (or the store is down, and it waits), with `wait` when it is gone,
-    /// at the latest after that time.
+    /// Ends a sandbox. Returns once the intent is stored or the store is known to be down. With `wait`, returns when the
+    /// container is gone, or after that time.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -93,18 +93,18 @@ impl Sandboxes {
         let mut phase = self.health.watch_phase();
         let gone = tokio::select! {
             gone = gone => gone.ok(),
-            // It takes longer, or longer than this process has.
+            // The removal takes longer than `wait`, or the process is stopping.
             () = tokio::time::sleep(wait) => None,
             _ = phase.wait_for(|phase| *phase == ServingPhase::Stopping) => None,
         };
         match gone {
             Some(gone) => Ok(gone),
-            // Nobody answered, since it was gone already; or it is not gone yet.
+            // There was no answer because it was gone already, or it is not gone yet.
             None => self.get(id).await,
         }
     }
 
-    /// One sandbox; one that ended answers too, until its retention is over.
+    /// Returns a sandbox, or its tombstone until the end of its retention.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -125,7 +125,7 @@ impl Sandboxes {
         }
     }
 
-    /// Something that a sandbox is asked to become; it may end meanwhile.
+    /// Requests a status. The sandbox may end in the meantime.
     async fn ask_for_status(&self, id: &SandboxId, event: Event, wanted: Status) -> Result<Sandbox, RequestError> {
         let sandbox = self.ask(id, || event.clone()).await?;
         match sandbox.end() {
@@ -135,7 +135,7 @@ impl Sandboxes {
         }
     }
 
-    /// Asks the actor of `id`; nobody answering may mean that it left, and that another one stands there now.
+    /// Asks the actor of `id`. If it does not answer, it may have left, and another one may have taken its place.
     async fn with_handle<F>(&self, id: &SandboxId, question: impl Fn(&SandboxHandle) -> F) -> Option<F::Output>
     where
         F: Future<Output = Result<Sandbox, RequestError>>,

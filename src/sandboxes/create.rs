@@ -1,4 +1,4 @@
-//! Creating a sandbox, or finding the one that stands under the id already.
+//! Creates a sandbox, or reuses the living one with the same id.
 
 use std::sync::Arc;
 
@@ -20,29 +20,29 @@ use crate::{
     ports::runtime::Start,
 };
 
-/// How a create came out.
+/// The result of a create.
 #[derive(Clone, Debug)]
 pub enum Created {
     /// A new sandbox runs.
     New(Sandbox),
-    /// A new sandbox is recorded, and its start is under way.
+    /// A new sandbox is recorded and being started.
     Pending(Sandbox),
-    /// The id's own sandbox was alive already; this counts as use.
+    /// A living sandbox had the id; this counts as use.
     Reused(Sandbox),
 }
 
 impl Sandboxes {
-    /// Creates a sandbox. With `wait` it answers when the sandbox runs or has failed, else once its intent is recorded.
-    /// A caller that goes away ends nothing, unless it waits for a sandbox without an id of its own: nobody else would know
-    /// that one, and it ends when its start is done, if nobody has used it by then.
+    /// Creates a sandbox. With `wait` this returns when the sandbox runs or has failed, otherwise once its intent is
+    /// recorded. If the caller drops this future, the sandbox stays, with one exception: if the caller waits and gave no
+    /// id, nobody else knows the id, so the sandbox ends after its start unless it has been used.
     ///
     /// # Errors
-    /// [`RequestError`]; when it is anything but `StartFailed`, no container was made.
+    /// [`RequestError`]. Unless it is `StartFailed`, no container was created.
     pub async fn create(&self, request: Create, wait: bool) -> Result<Created, RequestError> {
         let id = request.id.clone().unwrap_or_else(SandboxId::generate);
         let (start, rules) = request.plan(&id, &self.settings)?;
         loop {
-            // Until everything is restored, nobody knows whether the id is taken.
+            // Until all sandboxes are restored, the id may turn out to be taken.
             self.must_be_ready()?;
             if self.unresolved.contains(&id) {
                 return Err(RequestError::Starting);
@@ -50,7 +50,7 @@ impl Sandboxes {
             if let Some(Entry::Live(handle)) = self.shared.registry.get(&id, self.shared.clock.now().moment) {
                 match self.reuse(&id, &handle, &request, wait).await? {
                     Some(reused) => return Ok(reused),
-                    // It left between the look-up and the question. Look again.
+                    // The sandbox ended between the look-up and the request: look again.
                     None => tokio::task::yield_now().await,
                 }
                 continue;
@@ -63,7 +63,7 @@ impl Sandboxes {
             );
             let Ok(handle) = inserted else { continue };
             let started = handle.wait(Until::Started);
-            // The permit counts creates in flight, also those nobody waits for any more.
+            // The permit counts creates in flight, even if the caller has gone.
             let under_way = self.shared.tasks.once("create", async move {
                 let outcome = started.await;
                 drop(permit);
@@ -75,7 +75,7 @@ impl Sandboxes {
                 return Ok(Created::Pending(recorded));
             }
             let outcome = under_way.await.map_err(|error| match error.is_cancelled() {
-                // The whole process ends at once; the next start drives on what is recorded.
+                // The process is ending at once. The next start continues from the record.
                 true => RequestError::Stopping,
                 false => RequestError::Internal(error.to_string()),
             })?;
@@ -88,7 +88,7 @@ impl Sandboxes {
         }
     }
 
-    /// What must hold before anything is started.
+    /// Checks what has to hold before a container is started.
     fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, RequestError> {
         match self.health.store() {
             StoreHealth::Up => {}
@@ -125,7 +125,7 @@ impl Sandboxes {
         SandboxHandle::spawn(&self.shared, &self.arbiters, sandbox, effects, Some(start))
     }
 
-    /// Waits until the intent is stored. When the store goes down meanwhile, the sandbox is withdrawn.
+    /// Waits until the intent is stored. If the store goes down in the meantime, withdraws the sandbox.
     async fn recorded(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Sandbox, RequestError> {
         let mut health = self.health.watch_store();
         let outcome = tokio::select! {
@@ -145,7 +145,7 @@ impl Sandboxes {
         }
     }
 
-    /// A start may fail, and all of it be gone, before its actor is asked how it went: then the tombstone tells.
+    /// If the start failed and the actor has left before it was asked, answers with the tombstone.
     async fn or_what_is_left(
         &self,
         id: &SandboxId,
@@ -186,14 +186,15 @@ impl Sandboxes {
         }
     }
 
-    /// Nobody answered. If the actor has left, the id is free or somebody else's; one that still stands there is broken.
+    /// Handles a missing answer. If the actor has left, the id is free or belongs to another sandbox; if it is still
+    /// registered, it is broken.
     fn left(&self, id: &SandboxId, handle: &SandboxHandle) -> Result<Option<Created>, RequestError> {
         let stands = self.shared.registry.with_live(id, |standing| standing.is_same(handle)).unwrap_or(false);
         if stands { Err(RequestError::Internal(format!("sandbox {id} does not answer"))) } else { Ok(None) }
     }
 
-    /// A client that names what it wants gets that or a conflict; one that names nothing takes what is there. Records that
-    /// were taken over do not know what they were made from.
+    /// Whether a reuse fits the request: a template or image that the request names has to match. Records that were taken
+    /// over have neither, and fit everything.
     fn is_made_as_asked(&self, sandbox: &Sandbox, request: &Create) -> bool {
         let details = &sandbox.details;
         let named = request.template.is_some() || request.shell_type.is_some();
@@ -218,7 +219,7 @@ impl Sandboxes {
     }
 }
 
-/// With a very short timeout it may have run, and run out, before anybody could be told.
+/// With a very short timeout, it may have run and ended before the answer.
 fn why_it_does_not_run(sandbox: Sandbox) -> RequestError {
     match sandbox.end().map(|end| end.reason) {
         Some(EndReason::Idle | EndReason::Expired) if sandbox.is_gone() => RequestError::Gone(Arc::new(sandbox)),

@@ -1,4 +1,4 @@
-//! All sandboxes, and what it takes to answer for them.
+//! All sandboxes, and the parts that requests need.
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ use crate::{
     metrics::Scrape,
 };
 
-/// Creates, finds and lists sandboxes. It owns no timer and no state of theirs; whatever concerns one sandbox is a message to
-/// its actor.
+/// Creates, finds and lists sandboxes. It owns none of their timers or state; everything that concerns one sandbox is a
+/// message to its actor.
 pub struct Sandboxes {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) arbiters: Arbiters,
     pub(super) creates: Arc<Semaphore>,
     pub(super) health: Arc<Health>,
-    /// The requests that are being answered.
+    /// The requests in flight.
     in_flight: TaskTracker,
-    /// Ids whose records are lost and whose containers have not been looked for yet: nobody knows what they are.
+    /// Ids whose records are lost and whose containers have not been looked for yet.
     pub(crate) unresolved: DashSet<SandboxId>,
-    /// Asks the keeper for a sweep out of turn.
+    /// Triggers a sweep of the keeper at once.
     pub(crate) sweep_now: Notify,
 }
 
 impl Sandboxes {
-    /// A directory that knows no sandbox yet.
+    /// An empty directory.
     pub fn new(shared: Arc<Shared>, arbiters: Arbiters, settings: Arc<Settings>) -> Self {
         Self {
             creates: Arc::new(Semaphore::new(settings.sandboxes.max_creates)),
@@ -46,7 +46,7 @@ impl Sandboxes {
         }
     }
 
-    /// How the supervisor is.
+    /// The health of the supervisor.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
@@ -56,17 +56,17 @@ impl Sandboxes {
         &self.settings
     }
 
-    /// Now, on the clock that deadlines are read on.
+    /// The current time, on the clock of the deadlines.
     pub fn now(&self) -> Now {
         self.shared.clock.now()
     }
 
-    /// The requests that are being answered: a stop waits for them before the last write.
+    /// The requests in flight. A stop waits for them before the last write.
     pub fn in_flight(&self) -> &TaskTracker {
         &self.in_flight
     }
 
-    /// All counters as text.
+    /// All metrics as text.
     pub fn metrics(&self) -> String {
         let (journal_backlog, journal_oldest_seconds) = self.shared.journal.backlog();
         self.shared.metrics.render(&Scrape {
@@ -88,12 +88,12 @@ impl Sandboxes {
         }
     }
 
-    /// What it means that no actor stands under `id`.
+    /// The error for an id without an actor.
     pub(super) fn absent(&self, id: &SandboxId) -> RequestError {
         let phase = self.health.phase();
         match self.shared.registry.get(id, self.now().moment) {
             Some(Entry::Ended(tombstone)) => RequestError::Gone(tombstone.sandbox),
-            // Its actor has left with the threads of all actors.
+            // Its actor has stopped together with all others.
             Some(Entry::Live(_)) if phase == ServingPhase::Stopping => RequestError::Stopping,
             Some(Entry::Live(_)) => {
                 self.sweep_now.notify_one();
@@ -105,7 +105,7 @@ impl Sandboxes {
         }
     }
 
-    /// Tells those who watch that nothing is known any more of a sandbox that ended.
+    /// Tells watchers that the tombstone of a sandbox was deleted.
     pub(crate) fn tell_forgotten(&self, sandbox: &Sandbox) {
         self.shared.feed.publish(Change::Forgotten, sandbox, self.now());
     }

@@ -1,4 +1,4 @@
-//! How the supervisor is: the keeper writes it down here, and requests read it.
+//! The health of the supervisor, which the keeper writes and requests read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,31 +10,31 @@ use crate::{
     tasks::{Tasks, Trouble},
 };
 
-/// How far the supervisor is.
+/// The phase of the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServingPhase {
-    /// Another supervisor is in charge, and this one waits for its end.
+    /// Another supervisor is in charge; this one waits until it stops.
     Standby,
     /// Sandboxes are being restored.
     Starting,
-    /// Everything that the store has is known.
+    /// All sandboxes are restored.
     Ready,
-    /// It stops: nothing new is started.
+    /// It is stopping and starts nothing new.
     Stopping,
 }
 
 /// Whether the container engine answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuntimeHealth {
-    /// It was not asked yet.
+    /// It has not been called yet.
     Unknown,
     /// It answers.
     Up,
-    /// It does not.
+    /// It does not answer.
     Down {
-        /// Since when.
+        /// Since when it has not answered.
         since: EpochSeconds,
-        /// What it says.
+        /// The last error.
         error: String,
     },
 }
@@ -46,16 +46,16 @@ impl RuntimeHealth {
     }
 }
 
-/// What the keeper knows of the supervisor's state.
+/// The health of the supervisor.
 pub struct Health {
     phase: watch::Sender<ServingPhase>,
-    /// Who was in charge when this supervisor last asked.
+    /// The supervisor that was in charge when this one last tried.
     holder: watch::Sender<Option<String>>,
     store: watch::Receiver<StoreHealth>,
     runtime: watch::Sender<RuntimeHealth>,
     hazards: watch::Sender<Vec<String>>,
     tasks: Tasks,
-    /// How many containers of another store's supervisor were seen.
+    /// The number of containers that belong to a supervisor with another store.
     foreign: AtomicUsize,
 }
 
@@ -72,17 +72,17 @@ impl Health {
         }
     }
 
-    /// How far the supervisor is.
+    /// The phase of the supervisor.
     pub fn phase(&self) -> ServingPhase {
         *self.phase.borrow()
     }
 
-    /// How far the supervisor is, for those who wait for another phase.
+    /// Watches the phase of the supervisor.
     pub fn watch_phase(&self) -> watch::Receiver<ServingPhase> {
         self.phase.subscribe()
     }
 
-    /// Who is in charge, while this supervisor is on standby.
+    /// The supervisor in charge while this one is on standby.
     pub fn holder(&self) -> Option<String> {
         self.holder.borrow().clone().filter(|_| self.phase() == ServingPhase::Standby)
     }
@@ -101,17 +101,17 @@ impl Health {
         self.runtime.borrow().clone()
     }
 
-    /// What in the store's settings may lose records.
+    /// The store's settings that may lose records.
     pub fn hazards(&self) -> Vec<String> {
         self.hazards.borrow().clone()
     }
 
-    /// Background tasks that died: those that are down, and those that were started again lately.
+    /// Background tasks that died and are down or were restarted recently.
     pub fn troubles(&self) -> Vec<Trouble> {
         self.tasks.troubles()
     }
 
-    /// What has died that cannot be started again.
+    /// A task that died and cannot be restarted.
     pub fn beyond_repair(&self) -> Option<&str> {
         self.tasks.beyond_repair()
     }
@@ -120,7 +120,7 @@ impl Health {
         self.foreign.load(Ordering::Relaxed)
     }
 
-    /// From one phase to the next, unless it has left that already.
+    /// Moves from one phase to the next, unless the phase has changed already.
     pub(crate) fn move_on(&self, from: ServingPhase, to: ServingPhase) {
         self.phase.send_if_modified(|phase| {
             let moves = *phase == from;
@@ -135,7 +135,7 @@ impl Health {
         self.phase.send_replace(ServingPhase::Stopping);
     }
 
-    /// Waits for `holder`. Whether that is news.
+    /// Notes that `holder` is in charge. Returns whether that is new.
     pub(crate) fn stand_by(&self, holder: &str) -> bool {
         self.move_on(ServingPhase::Starting, ServingPhase::Standby);
         self.holder.send_if_modified(|known| {
@@ -147,12 +147,12 @@ impl Health {
         })
     }
 
-    /// For the task that asks the container engine.
+    /// Called by the task that checks the container engine.
     pub(crate) fn runtime_sender(&self) -> &watch::Sender<RuntimeHealth> {
         &self.runtime
     }
 
-    /// For the task that asks the store for its settings.
+    /// Called by the task that checks the store's settings.
     pub(crate) fn hazards_sender(&self) -> &watch::Sender<Vec<String>> {
         &self.hazards
     }

@@ -11,35 +11,35 @@ use crate::{
     feed::{FeedEvent, Standing},
 };
 
-/// How many sandboxes are asked at the same time.
+/// How many sandboxes are read at the same time.
 const CHUNK: usize = 256;
 
-/// What a list or a stream shall contain.
+/// A filter for lists and streams.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// Any of these; empty: all.
+    /// The sandbox has one of these ids; empty for all.
     pub ids: BTreeSet<SandboxId>,
-    /// Any of these; empty: all that are not gone.
+    /// The sandbox has one of these statuses; empty for all that are not gone.
     pub statuses: Vec<Status>,
-    /// All of these metadata values.
+    /// The sandbox has all of these metadata values.
     pub metadata: Vec<(String, String)>,
 }
 
 impl Filter {
-    /// Whether a sandbox is wanted.
+    /// Whether a sandbox matches.
     pub fn matches(&self, sandbox: &Sandbox) -> bool {
         self.wants_standing(Standing::of(sandbox)) && self.wants_name_of(sandbox)
     }
 
-    /// Whether an event is of interest: the sandbox is wanted now, or was before it. What an earlier appearance of a
-    /// sandbox was, nobody knows.
+    /// Whether an event is of interest, because the sandbox matches after it or did before. For an appearance, nothing is
+    /// known of the time before.
     pub fn concerns(&self, event: &FeedEvent) -> bool {
         let wanted = |standing| self.wants_standing(standing);
         let standing = event.after().is_some_and(wanted) || event.before().is_none_or(wanted);
         standing && self.wants_name_of(&event.sandbox)
     }
 
-    /// Whether a sandbox of this id may be wanted.
+    /// Whether a sandbox with this id can match.
     pub(super) fn wants_id(&self, id: &SandboxId) -> bool {
         self.ids.is_empty() || self.ids.contains(id)
     }
@@ -57,7 +57,7 @@ impl Filter {
     }
 }
 
-/// Texts are compared by what they say, everything else by how it is written: `1001` finds `1001` and `"1001"`.
+/// Strings are compared by their content, other values by their JSON: `1001` finds `1001` and `"1001"`.
 fn has_metadata(sandbox: &Sandbox, key: &str, value: &str) -> bool {
     sandbox.details.metadata.get(key).is_some_and(|raw| {
         raw.get() == value || serde_json::from_str::<String>(raw.get()).is_ok_and(|text| text == value)
@@ -69,12 +69,12 @@ fn has_metadata(sandbox: &Sandbox, key: &str, value: &str) -> bool {
 pub struct Listing {
     /// The sandboxes.
     pub sandboxes: Vec<Sandbox>,
-    /// The id after which the next page begins; `None`: this was the last one.
+    /// The id after which the next page begins; `None` after the last one.
     pub next: Option<SandboxId>,
 }
 
 impl Sandboxes {
-    /// Up to `limit` sandboxes after `after` that match.
+    /// Returns up to `limit` matching sandboxes whose ids come after `after`.
     pub async fn list(&self, filter: &Filter, after: Option<&SandboxId>, limit: usize) -> Listing {
         let ids = self.shared.registry.ids_after(after, filter.wants_ended());
         let mut sandboxes: Vec<Sandbox> = Vec::new();
@@ -91,7 +91,7 @@ impl Sandboxes {
         Listing { sandboxes, next: None }
     }
 
-    /// A sandbox, unless it has left meanwhile and nothing of it is readable.
+    /// Returns a sandbox unless it is gone in the meantime and its tombstone, too.
     pub(super) async fn peek(&self, id: &SandboxId) -> Option<Sandbox> {
         match self.shared.registry.get(id, self.shared.clock.now().moment)? {
             Entry::Live(handle) => match handle.snapshot().await {

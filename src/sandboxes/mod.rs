@@ -1,5 +1,4 @@
-//! What is asked of sandboxes: to be created, found, listed, watched, used and ended. What runs by itself is in
-//! [`crate::keeper`].
+//! Requests: to create, find, list, watch, use and end sandboxes. Background work is in [`crate::keeper`].
 
 mod ask;
 mod create;

@@ -1,4 +1,4 @@
-//! What a request may ask for, and what the engine is told to start for it.
+//! The rules for a create, and its conversion into a start.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// How many ports a request may ask for.
 pub const MAX_PORTS: usize = 64;
-/// Metadata comes back in every list.
+/// Metadata is part of every list.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 
 /// A request for a sandbox, as clients send it in JSON. Fields that are `None` come from the template.
@@ -78,8 +78,8 @@ fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl Create {
-    /// What the engine is told to start as `id`, and the rules of the sandbox's life. The label that tells when the sandbox
-    /// was created is still missing.
+    /// Checks the request and returns the start of a container for `id` and the rules of the sandbox's life. The label with
+    /// the time of the create is still missing.
     pub(super) fn plan(&self, id: &SandboxId, settings: &Settings) -> Result<(Start, Rules), RequestError> {
         let (name, template) = template_of(self, settings)?;
         check_metadata(&self.metadata)?;
@@ -115,7 +115,7 @@ impl Create {
     }
 }
 
-/// A timeout that a request may ask for.
+/// Checks a timeout against the bounds for requests.
 pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Result<Duration, RequestError> {
     if timeout < Timeout::LEAST {
         return Err(RequestError::invalid(field, format!("at least {} s", Timeout::LEAST.as_secs_f64())));
@@ -128,7 +128,7 @@ pub(super) fn bounded(field: &str, timeout: Duration, settings: &Settings) -> Re
     Ok(timeout)
 }
 
-/// The template that a request names, by either of its two names for it.
+/// Returns the template that a request names by either field.
 pub(super) fn template_of<'a>(
     request: &'a Create,
     settings: &'a Settings,
@@ -140,7 +140,7 @@ pub(super) fn template_of<'a>(
         })?;
         Ok((name, template))
     };
-    // A name that is not used is still one that somebody has got wrong.
+    // A wrong name is refused even if the other field wins.
     let by_shell_type = request.shell_type.as_deref().map(|name| named("shell_type", name)).transpose()?;
     match (&request.template, by_shell_type) {
         (Some(name), _) => named("template", name),
@@ -157,7 +157,7 @@ fn check_metadata(metadata: &RawFields) -> Result<(), RequestError> {
     metadata.iter().try_for_each(|(name, raw)| check_readable(&format!("metadata.{name}"), raw))
 }
 
-/// What is kept as it was written comes back in answers to others.
+/// Raw JSON is part of answers to other clients, who have to be able to read it.
 fn check_readable(field: &str, raw: &RawValue) -> Result<(), RequestError> {
     json::check(raw).map_err(|unreadable| RequestError::invalid(unreadable.path_below(field), unreadable.problem))
 }
@@ -173,7 +173,7 @@ fn image_of(request: &Create, template: &Template, settings: &Settings) -> Resul
 
 fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, RequestError> {
     match request.command.clone().plain() {
-        // Another image's command is its own, not that of the template's image.
+        // The template's command belongs to the template's image.
         None if request.image.as_ref().is_some_and(|image| image.as_str() != template.start.image) => Ok(None),
         None => Ok(template.start.command.clone()),
         Some(command) if command.is_empty() => Err(RequestError::invalid("command", "at least the program's name")),

@@ -1,7 +1,7 @@
-//! Creates that nobody hears the answer of.
+//! Creates whose client goes away before the answer.
 //!
-//! Only the answer tells an id that the client did not give. When its client goes away before that, nobody can know
-//! the sandbox but from a list or the stream: it would only stand around until its idle timeout.
+//! If the client gave no id, only the answer tells it. A client that goes away before that can find the sandbox only in a
+//! list or in the stream, so it would waste its idle timeout.
 
 use tokio::sync::watch;
 use tracing::info;
@@ -12,8 +12,8 @@ use crate::{
     domain::sandbox::Event,
 };
 
-/// A sandbox that its creator is not told of yet. Dropping this ends it, when its start is done: a pull that is under
-/// way is not for nothing, and whoever finds the sandbox meanwhile can keep it by using it.
+/// A sandbox whose creator has not been told its id. Dropping this ends the sandbox after its start: the pull of its image
+/// is not wasted, and a client that found the sandbox in the meantime can keep it by using it.
 pub(super) struct Unheard<'a> {
     sandboxes: &'a Sandboxes,
     handle: Option<SandboxHandle>,
@@ -24,7 +24,7 @@ impl<'a> Unheard<'a> {
         Self { sandboxes, handle: Some(handle.clone()) }
     }
 
-    /// The answer is there.
+    /// The answer was sent.
     pub(super) fn heard(mut self) {
         self.handle = None;
     }
@@ -40,13 +40,13 @@ impl Drop for Unheard<'_> {
 }
 
 async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<ServingPhase>) {
-    // One whose start fails ends by that.
+    // A sandbox whose start fails ends anyway.
     let Ok(sandbox) = handle.wait(Until::Started).await else { return };
-    // A stop ends no sandbox, also not those whose answers it cuts off.
+    // A stop of Sandglass ends no sandbox, even if it cuts off the answer.
     if *phase.borrow() == ServingPhase::Stopping {
         return;
     }
-    // Whether it is in use only its actor knows: what was told above may be older than the last ping.
+    // Only the actor knows whether it is in use, since the state above may be older than the last ping.
     if handle.ask(Event::CreatorGone).await.is_ok_and(|asked| !asked.is_alive()) {
         info!(sandbox_id = %sandbox.id(), "its creator went away before it was told the id: it is ended");
     }

@@ -1,4 +1,4 @@
-//! Watching all sandboxes: the feed's events, and the snapshots that they begin from.
+//! Watches sandboxes: the feed's events, and the snapshots before them.
 
 use std::vec::IntoIter;
 
@@ -11,21 +11,21 @@ use crate::{
     feed::{Position, Subscription, TooManyReaders},
 };
 
-/// How many sandboxes a page of a snapshot has at most: small enough that a reader who does not take it holds little.
+/// The size of a page of a snapshot. Small, so that a slow reader keeps little in memory.
 const PAGE: usize = 100;
 
-/// All sandboxes that a filter wants, page by page. It shows each as it is when its page is taken, so every event after
-/// the place at which it was begun is to be applied on top.
+/// A snapshot of the matching sandboxes, page by page. Each page is current when it is taken, so events after the beginning
+/// of the snapshot have to be applied to it.
 #[derive(Debug)]
 pub struct Snapshot {
     ids: IntoIter<SandboxId>,
 }
 
 impl Sandboxes {
-    /// A reader of the feed, after `since` if its history reaches back so far, else from now on.
+    /// Adds a reader of the feed, which begins after `since` if the history reaches back so far, and now otherwise.
     ///
     /// # Errors
-    /// [`RequestError`], while not all sandboxes are known, when it stops, or when `http.max_streams` are open.
+    /// [`RequestError`] while sandboxes are being restored, during a stop, or if `http.max_streams` are open.
     pub fn subscribe(&self, since: Option<&Position>) -> Result<Subscription, RequestError> {
         self.must_be_ready()?;
         let subscription = self.shared.feed.subscribe(since).map_err(|TooManyReaders(most)| {
@@ -39,7 +39,7 @@ impl Sandboxes {
         Ok(subscription)
     }
 
-    /// How many events a reader that reconnects can have missed.
+    /// How many events are kept for readers that reconnect.
     pub fn stream_history(&self) -> usize {
         self.shared.feed.capacity()
     }
@@ -49,7 +49,7 @@ impl Sandboxes {
         self.shared.metrics.stream_lagged();
     }
 
-    /// Begins a snapshot. Its place in the order of events is one that was read before this.
+    /// Begins a snapshot. The position of the reader has to be read before.
     pub fn snapshot(&self, filter: &Filter) -> Snapshot {
         let ids = if filter.ids.is_empty() {
             self.shared.registry.ids(filter.wants_ended())
@@ -59,21 +59,20 @@ impl Sandboxes {
         Snapshot { ids: ids.into_iter() }
     }
 
-    /// The next page of a snapshot: what it wants of the next [`PAGE`] sandboxes. The last one is that after which
-    /// [`Snapshot::is_done`].
+    /// Returns the matching sandboxes among the next [`PAGE`] ones. After the last page, [`Snapshot::is_done`] is true.
     pub async fn next_page(&self, snapshot: &mut Snapshot, filter: &Filter) -> Vec<Sandbox> {
         let ids = snapshot.ids.as_slice();
         let page = &ids[..ids.len().min(PAGE)];
         let seen = join_all(page.iter().map(|id| self.peek(id))).await;
         let count = page.len();
-        // Only now: whoever drops this half-way finds the page again.
+        // Moves on only now, so that a page is not lost if this future is dropped.
         snapshot.ids.by_ref().take(count).for_each(drop);
         seen.into_iter().flatten().filter(|sandbox| filter.matches(sandbox)).collect()
     }
 }
 
 impl Snapshot {
-    /// Whether every page was taken.
+    /// Whether all pages were taken.
     pub fn is_done(&self) -> bool {
         self.ids.len() == 0
     }

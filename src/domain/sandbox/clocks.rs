@@ -1,5 +1,5 @@
-//! The clocks of a sandbox: when each rule is due, as a pure function of the state ([design: time](crate::design::time)), and what people are told of
-//! it. The timer is lazy because deadlines are cheap to ask for.
+//! When each rule of a sandbox is due, as a pure function of the state ([design: time](crate::design::time)), and the
+//! sentences about it. Deadlines are cheap to compute, so the timer can be lazy.
 
 use std::time::Duration;
 
@@ -12,32 +12,32 @@ use super::{
     state::{Phase, Sandbox, Up},
 };
 
-/// What is to be done next.
+/// The next thing that a sandbox does by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The sandbox ends, by this rule.
+    /// It ends by this rule.
     End(Rule),
-    /// The sandbox is paused, by this rule.
+    /// It is paused by this rule.
     Pause(Rule),
-    /// A removal, a restart or a look that failed is tried again.
+    /// It retries a removal, a restart or an inspection that failed.
     Retry,
 }
 
-/// A rule as it stands: what its clock shows, for people.
+/// The current reading of a rule's clock, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// Whose.
+    /// The clock.
     pub clock: RuleClock,
-    /// The timeout on it; `None`: there is none.
+    /// Its timeout; `None` if there is none.
     pub after: Option<Duration>,
-    /// Its deadline; `None`: there is none as things stand.
+    /// Its deadline; `None` if it has none at present.
     pub at: Option<Moment>,
-    /// What it means, in a sentence.
+    /// Its meaning as a sentence.
     pub sentence: String,
 }
 
 impl RuleClock {
-    /// What puts its deadline off.
+    /// What postpones its deadline.
     pub const fn unless(self) -> &'static str {
         match self {
             Self::Idle | Self::Paused => "unless somebody uses it before",
@@ -46,7 +46,7 @@ impl RuleClock {
         }
     }
 
-    /// What had happened when its rule, with this timeout, ended a sandbox.
+    /// Why its rule, with this timeout, ended a sandbox.
     pub fn why_it_ended(self, after: Option<Duration>) -> String {
         let timeout = after.map_or_else(String::new, |after| format!(" of {}", for_people(after)));
         match self {
@@ -59,8 +59,8 @@ impl RuleClock {
 }
 
 impl Sandbox {
-    /// When `rule` is due, if nothing resets its clock. `None`: the clock stands still. All of them do while its container
-    /// is pending or started again.
+    /// When `rule` is due if nothing resets its clock. `None` while the clock stands still, as all clocks do while the
+    /// container is pending or being started again.
     fn due(&self, rule: &Rule) -> Option<Moment> {
         let (state, up) = (&self.state, self.up()?);
         match (rule.clock, up) {
@@ -72,34 +72,33 @@ impl Sandbox {
             (RuleClock::Paused, Up::Paused { since } | Up::Resuming { since }) => {
                 Some(since.max(self.in_use_until()).plus(rule.after).plus(state.idle_slack))
             }
-            // A frozen container cannot send heartbeats and owes none; once thawed it has a whole timeout for the next.
+            // A frozen container cannot send heartbeats. After a resume it has a whole timeout for the next one.
             (RuleClock::Heartbeat, Up::Running) => Some(state.last_heartbeat.plus(rule.after)),
             (RuleClock::Idle | RuleClock::Paused | RuleClock::Heartbeat, _) => None,
         }
     }
 
-    /// When it ends for want of use, if nothing resets the clock. `None` while paused without a paused timeout, while
-    /// pending (the clock starts with the container), while its container is started again (the clock stands still),
-    /// without an idle timeout, and once it is ending.
+    /// When it ends unless it is used. `None` while it is pending, while it is paused without a paused timeout, while its
+    /// container is being started again, without an idle timeout, and once it is ending.
     pub fn idle_deadline(&self) -> Option<Moment> {
         let idle = self.rules().iter().filter(|rule| matches!(rule.clock, RuleClock::Idle | RuleClock::Paused));
         idle.filter_map(|rule| self.due(rule)).min()
     }
 
-    /// When it ends for want of a heartbeat. `None` when it owes none.
+    /// When it ends unless it sends a heartbeat. `None` if none is expected.
     pub fn heartbeat_deadline(&self) -> Option<Moment> {
         let heartbeat = self.rules().iter().filter(|rule| rule.clock == RuleClock::Heartbeat);
         heartbeat.filter_map(|rule| self.due(rule)).min()
     }
 
-    /// The next thing that will happen by itself, and when. Deadlines never act before the restart grace is over.
+    /// The next thing that it does by itself, and when. Deadlines never act before the restart grace is over.
     pub fn next_action(&self) -> Option<(Moment, Action)> {
         let state = &self.state;
         let retry = match state.phase {
             Phase::Pending(birth) => birth.retry_at(),
             Phase::Ending(ending) => ending.retry_at(),
             Phase::Gone(_) => None,
-            // Nothing ends because its engine was away, whichever rule would have it.
+            // No rule ends a sandbox because its engine was away.
             Phase::Up(Up::Restarting { retry, .. }) => retry,
             Phase::Up(up) => {
                 let acts = self.rules().iter().filter_map(|rule| {
@@ -118,7 +117,7 @@ impl Sandbox {
         retry.map(|at| (at, Action::Retry))
     }
 
-    /// The moment at which Sandglass will act on it by itself: end it, or pause it. `None`: never, or it is ending.
+    /// When Sandglass ends or pauses it by itself; `None` if it never does, or if it is ending.
     pub fn terminates_at(&self) -> Option<Moment> {
         self.up().filter(|_| !self.is_restarting()).and_then(|_| self.next_action()).map(|(at, _)| at)
     }
@@ -133,13 +132,13 @@ impl Sandbox {
         &self.details.rules
     }
 
-    /// The rules that it is subject to as things stand; none once it is ending.
+    /// The readings of the rules that apply at present; none once it is ending.
     pub fn readings(&self, now: &Now) -> Vec<Reading> {
         let paused = self.status() == Status::Paused;
         let reading = |clock| {
             let (after, idle) = (self.rules().after(clock), self.idle_deadline());
             let (at, sentence) = match clock {
-                // Only one of the two idle clocks counts, and it is told of also if it has no timeout.
+                // Only one of the two idle clocks counts. It is listed even without a timeout.
                 RuleClock::Idle if paused => return None,
                 RuleClock::Paused if !paused => return None,
                 RuleClock::Idle | RuleClock::Paused => (idle, self.idle_sentence(idle, now)),

@@ -1,5 +1,5 @@
-//! What happens to the container without the machine's having asked for it: it ended, somebody froze, thawed or restarted
-//! it, or its engine went away with it. None of this is use, so that no clock moves; one that stood still goes on.
+//! Changes of the container that the machine did not ask for: it ended, was frozen, thawed or restarted by hand, or stopped
+//! with its engine. None of these counts as use, so no clock is reset. A clock that stood still continues.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use super::{
     state::{Phase, Sandbox, Up},
 };
 
-/// The exit code of a process that SIGKILL ended, as the kernel sends it for want of memory.
+/// The exit code of a process that was ended by SIGKILL, which the kernel sends when memory runs out.
 const KILLED: i64 = 137;
 
-/// So many restarts that the engine refuses in a row are taken for its last word. They take minutes: after a boot, what a
-/// container needs may come later than the engine, such as a disk that is mounted.
+/// After this many refused restarts in a row, the sandbox fails. The attempts take minutes, because after a boot the engine
+/// can be up before what the container needs, such as a mounted disk.
 const MOST_RESTARTS: u32 = 10;
 
 impl Sandbox {
-    /// The container ended without us. While it is being started, the start itself finds out and reports.
+    /// The container ended by itself. During a start, the start itself reports this.
     pub(super) fn container_ended(&mut self, reason: EndReason, exit_code: Option<i64>, now: Now) -> Effects {
         match self.state.phase {
             Phase::Up(_) => self.begin_end(End { exit_code, ..End::now(reason, now) }, false),
@@ -30,7 +30,8 @@ impl Sandbox {
         }
     }
 
-    /// A child of it that the kernel killed did not end it: only the main process's own end has the code of that.
+    /// If the kernel killed another process of the container than the main one, that did not end it. The exit code tells
+    /// the two apart.
     pub(super) fn container_exited(
         &mut self,
         code: Option<i64>,
@@ -52,8 +53,8 @@ impl Sandbox {
         self.container_ended(EndReason::Vanished, None, now)
     }
 
-    /// Thawed by hand, perhaps only by the end of a commit: not use, so that no clock moves but for the time in which it
-    /// stood still. By whatever way it was asked for, a resume that is under way is done.
+    /// The container was thawed by hand or at the end of a commit. This is not use: the clock only leaves out the time in
+    /// which it stood still. If a resume is under way, it is done.
     pub(super) fn container_unpaused(&mut self, now: Now) -> Effects {
         match self.state.phase {
             Phase::Up(Up::Resuming { .. }) => self.resumed(now),
@@ -63,14 +64,14 @@ impl Sandbox {
     }
 
     fn thawed_by_hand(&mut self, since: Moment, now: Now) -> Effects {
-        // The `pause` rule froze it, since its active timeout had passed. A thaw by hand must not be undone at once.
+        // The `pause` rule froze it because its active timeout had passed, and must not freeze it again at once.
         if since >= self.state.expires_at {
             self.state.pause_not_before = now.moment.plus(self.rules().active_timeout());
         }
         self.run_again(since, now)
     }
 
-    /// It runs again, and nobody could use it since then.
+    /// It runs again after clients could not use it since `since`.
     fn run_again(&mut self, since: Moment, now: Now) -> Effects {
         self.state.phase = Phase::Up(Up::Running);
         self.stood_still(since, now);
@@ -84,7 +85,7 @@ impl Sandbox {
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
             _ => return Effects::NONE,
         };
-        // Nothing is written: after a crash, the next comparison finds the container stopped, too.
+        // Nothing is written, because after a crash the next reconcile finds the container stopped as well.
         self.state.phase = Phase::Up(Up::Restarting { since: now.moment, frozen, retry: None });
         Effects::call(EngineCall::Restart)
     }
@@ -108,7 +109,7 @@ impl Sandbox {
         let Phase::Up(Up::Restarting { retry, .. }) = &mut self.state.phase else { return Effects::NONE };
         let again = Some(now.moment.plus(retry_in));
         match failure {
-            // Right after a start the engine may still be finding its containers.
+            // Right after its start, the engine may not have found all of its containers yet.
             RestartFailure::Missing if now.moment < self.state.not_before => *retry = again,
             RestartFailure::Missing => return self.container_ended(EndReason::Vanished, None, now),
             RestartFailure::Away(why) => {
@@ -129,7 +130,7 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// The same words again change nothing, so that nothing is told.
+    /// The same error again changes nothing, so watchers are not told.
     fn note_engine_error(&mut self, why: Box<str>) {
         if self.details.engine_error.as_ref() != Some(&why) {
             self.details_mut().engine_error = Some(why);
@@ -146,7 +147,7 @@ impl Sandbox {
             Phase::Up(Up::Paused { since } | Up::Resuming { since }) => {
                 self.thawed_by_hand(since, now).tell(Change::Restarted)
             }
-            // What its own restart finds is told when that is done; one that waits to be tried again is tried now.
+            // A restart that is under way reports its own findings. One that waits for its retry is retried now.
             Phase::Up(Up::Restarting { .. }) => self.retry(),
             _ => {
                 self.state.last_heartbeat = now.moment;
@@ -155,7 +156,7 @@ impl Sandbox {
         }
     }
 
-    /// What a restart finds is told when it is done.
+    /// A restart reports its findings when it is done.
     pub(super) fn container_found(&mut self, started: Started) -> Effects {
         if self.up().is_some() && !self.is_restarting() && self.is_at(started) {
             return Effects::persist(Persist::Through);
@@ -163,18 +164,18 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// It runs since now, and is reached there.
+    /// Notes that it runs from now on and where its ports are.
     fn runs_at(&mut self, started: Started, now: Now) {
         self.is_at(started);
         self.details_mut().started_at = Some(now.wall());
     }
 
-    /// Takes over where it is reached. Whether that is news.
+    /// Takes over the container's addresses. Returns whether they changed.
     fn is_at(&mut self, started: Started) -> bool {
         let known = &self.details;
         let (ports, base_url) = (Fields::from(started.ports), started.base_url.map(Into::into));
         let moved = known.ports != ports;
-        // The reference system tells no ports, and an address of its own choice: it holds as long as no port moves.
+        // The reference system records no ports, and an address that it chose: keep that address as long as no port moves.
         let base_url = match &known.base_url {
             Some(own) if known.taken_over && (known.ports.is_empty() || !moved) => Some(own.clone()),
             _ => base_url,
@@ -193,7 +194,7 @@ impl Sandbox {
         Ok(Effects::NONE)
     }
 
-    /// The container's engine was away, so that no heartbeat could be expected of it: it has a whole timeout for the next.
+    /// Gives it a whole heartbeat timeout, since it could not send heartbeats while its engine was away.
     pub(super) fn heartbeat_excused(&mut self, now: Now) -> Effects {
         if self.up().is_some() {
             self.state.last_heartbeat = now.moment;
@@ -201,9 +202,9 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// The idle clock stood still since then: it goes on with the time that it had left. Use meanwhile has set it anew.
+    /// Continues the idle clock with the time that was left when it stopped. Use in the meantime has reset it.
     fn stood_still(&mut self, since: Moment, now: Now) {
-        // A hold that is over by now was use until then, whether or not the timer has seen that.
+        // A hold that is over by now was use until its end, even if the timer has not fired for it yet.
         self.drop_holds(now);
         let still = now.moment.since(since.max(self.state.last_activity));
         self.state.last_activity = self.state.last_activity.plus(still);

@@ -1,4 +1,4 @@
-//! What people call a sandbox by: all that is known of it besides its state.
+//! Everything that is known of a sandbox besides its state.
 
 use std::time::Duration;
 
@@ -33,19 +33,19 @@ pub struct Hold {
     pub until: Moment,
 }
 
-/// A hold that somebody wants to take or to renew.
+/// A request to take or renew a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldRequest {
     /// What its owner calls it.
     pub name: Box<str>,
-    /// For how long, from now on.
+    /// How long it lasts from now on.
     pub ttl: Duration,
     /// What it is for.
     pub reason: Option<Box<str>>,
 }
 
-/// What is known of a sandbox besides its state. Changes only at transitions; shared between its actor, the journal and
-/// whoever looks.
+/// Everything that is known of a sandbox besides its state. It changes only at transitions, and is shared by the actor, the
+/// journal and readers.
 #[derive(Clone, Debug)]
 pub struct Details {
     /// Its identifier.
@@ -58,7 +58,7 @@ pub struct Details {
     pub template: Option<Box<str>>,
     /// The image it runs.
     pub image: Option<Box<str>>,
-    /// The container's name; empty where a record of the reference system's does not tell it.
+    /// The container's name; empty if a record of the reference system lacks it.
     pub container_name: Box<str>,
     /// The container's id, once it has one.
     pub container_id: Option<Box<str>>,
@@ -66,17 +66,17 @@ pub struct Details {
     pub base_url: Option<Box<str>>,
     /// Container ports and the addresses where they are reached: `{"80": "127.0.0.1:32768"}`.
     pub ports: Fields<Box<str>>,
-    /// What went wrong last, in words.
+    /// The last error.
     pub error_message: Option<Box<str>>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: EpochSeconds,
-    /// When its container ran.
+    /// When its container started.
     pub started_at: Option<EpochSeconds>,
-    /// What its owner wants remembered.
+    /// The metadata of its owner.
     pub metadata: RawFields,
     /// The reference system's name for a template.
     pub shell_type: Option<Box<str>>,
-    /// Its owner; a number or a text, kept as it was written.
+    /// Its owner's identifier: a number or a text, byte for byte.
     pub user_id: Option<Box<RawValue>>,
     /// Its owner's name.
     pub user_name: Option<Box<str>>,
@@ -88,12 +88,12 @@ pub struct Details {
     pub extra: RawFields,
     /// The end of what its container wrote, if that ended by itself: at most 20 lines and 4 KiB.
     pub last_output: Option<Box<str>>,
-    /// Why the last try to remove its container, or to start it again, failed; not written down.
+    /// The error of the last attempt to remove or restart its container; not written to the record.
     pub engine_error: Option<Box<str>>,
 }
 
 impl Details {
-    /// A sandbox of which only the identifier is known yet.
+    /// The details of a sandbox of which only these are known.
     pub fn new(id: SandboxId, container_name: impl Into<Box<str>>, created_at: EpochSeconds, rules: Rules) -> Self {
         Self {
             container_name: container_name.into(),

@@ -1,4 +1,4 @@
-//! What comes out of the state machine.
+//! The output of the state machine.
 
 use std::time::Duration;
 
@@ -16,58 +16,58 @@ use super::{
 pub enum Change {
     /// It was created, adopted, or brought back.
     Appeared,
-    /// Its status is another one.
+    /// Its status changed.
     Status {
-        /// What it was.
+        /// The status before.
         from: Status,
     },
-    /// Its deadlines moved, since it was used.
+    /// It was used, and its deadlines moved.
     Activity {
-        /// By what, last.
+        /// What used it last.
         source: ActivitySource,
     },
-    /// It will end, or be paused, unless somebody uses it in time.
+    /// It will end or be paused soon unless a client uses it.
     Expiring,
-    /// Its start goes on.
+    /// Its start has progressed.
     Progress(StartProgress),
-    /// The removal of its container failed, and is tried again.
+    /// The removal of its container failed and will be retried.
     RemovalFailed,
-    /// Its container has stopped, not by itself, and runs again: its engine was away, or somebody has restarted it.
+    /// Its container stopped together with the engine or by hand, and runs again.
     Restarted,
-    /// Its deadlines moved, and not since it was used: a heartbeat, or a pause that is under way.
+    /// Its deadlines moved for another reason than use, such as a heartbeat or a pause that is under way.
     Moved,
-    /// Something else that can be seen of it changed: its ports, an error, or all its times, since the wall clock was set.
+    /// Something else changed visibly: its ports, its holds, an error, or all times because the wall clock was set.
     Changed,
-    /// Its container is confirmed gone, and it has become a tombstone.
+    /// Its container is confirmed gone, and the sandbox is a tombstone.
     Removed,
-    /// The retention of its tombstone is over: nothing is left.
+    /// Its tombstone is past its retention and was deleted.
     Forgotten,
 }
 
-/// What a step needs written to the store, and how.
+/// How a step is to be persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Persist {
-    /// Nothing worth writing changed.
+    /// Nothing has to be written.
     #[default]
     No,
-    /// Only the time of the last activity moved: write behind, coalesced.
+    /// Only the time of the last activity moved: write it behind, coalesced.
     Behind,
     /// A transition: write through, and report [`Event::Recorded`](super::Event::Recorded) with the machine's revision when it is stored.
     Through,
-    /// The same, whatever the store was known to have.
+    /// Write the record through even if the store is known to have it.
     Anew,
     /// Replace the record by a tombstone, and report [`Event::Buried`](super::Event::Buried) when it is stored.
     Tombstone,
 }
 
-/// The call to the engine that follows once what must be persisted is on its way. The outcome of each is an event.
+/// A call to the engine, made after the record is on its way to the store. Its outcome comes back as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineCall {
-    /// Create and start the container, wait until it is ready: `Started` or `StartFailed`.
+    /// Create and start the container and wait until it is ready: `Started` or `StartFailed`.
     Start,
-    /// Break off the start between two of its steps; it still reports `Started` or `StartFailed`.
+    /// Cancel the start; it still reports `Started` or `StartFailed`.
     CancelStart,
-    /// Look what a crash in mid-create has left: `Resolved` or `ResolveFailed`.
+    /// Find out what a crash during the create has left: `Resolved` or `ResolveFailed`.
     Resolve,
     /// Freeze the container: `Paused`, `PauseFailed` or `PauseHeldBack`.
     Pause,
@@ -79,31 +79,31 @@ pub enum EngineCall {
     Remove,
 }
 
-/// Why and how a sandbox ended, or is about to.
+/// How a sandbox ended or is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Why.
+    /// The reason.
     pub reason: EndReason,
-    /// The container's exit code, where it ended by itself.
+    /// The container's exit code, if it ended by itself.
     pub exit_code: Option<i64>,
-    /// The deadline that was acted on, when it was one.
+    /// The deadline that ended it, if one did.
     pub deadline: Option<Moment>,
     /// When it was decided.
     pub decided_at: Moment,
 }
 
 impl End {
-    /// An end decided now, with nothing more to tell.
+    /// An end that is decided now, without a deadline.
     pub fn now(reason: EndReason, now: Now) -> Self {
         Self { reason, exit_code: None, deadline: None, decided_at: now.moment }
     }
 
-    /// An end at its deadline, decided now.
+    /// An end that is decided now because `deadline` has passed.
     pub fn due(reason: EndReason, deadline: Moment, now: Now) -> Self {
         Self { deadline: Some(deadline), ..Self::now(reason, now) }
     }
 
-    /// The status on the way out: what ended badly or well by itself says so at once.
+    /// The status while it is ending. A container that ended by itself determines it at once.
     pub fn status_while_ending(&self) -> Status {
         match self.reason {
             EndReason::Idle | EndReason::Expired | EndReason::Requested | EndReason::Orphaned => Status::Terminating,
@@ -124,22 +124,22 @@ impl End {
         }
     }
 
-    /// When its deed began, minus when it was due; `None` where no deadline was involved.
+    /// How long after its deadline it was decided; `None` without a deadline.
     pub fn lateness(&self) -> Option<Duration> {
         self.deadline.map(|deadline| self.decided_at.since(deadline))
     }
 }
 
-/// What one step asks of those who drive the machine.
+/// What the actor has to do after one step.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Effects {
-    /// What to write, first of all.
+    /// What to write. Comes first.
     pub persist: Persist,
-    /// What to ask of the engine next.
+    /// The next call to the engine.
     pub call: Option<EngineCall>,
-    /// What to tell those who watch.
+    /// What to tell watchers.
     pub tell: Option<Change>,
-    /// What has just reset the idle clock, for the counters.
+    /// The source that has just reset the idle clock, for the counters.
     pub used: Option<ActivitySource>,
     /// The end that this step decided, for the logs and the counters.
     pub ended: Option<End>,
@@ -165,30 +165,30 @@ impl Effects {
     }
 }
 
-/// Why an event was refused. The state is then as it was before.
+/// Why an event was refused. The sandbox is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It is on its way out.
+    /// It is ending.
     #[error("the sandbox is terminating ({reason})")]
     Terminating {
-        /// Why it ends.
+        /// The reason of its end.
         reason: EndReason,
     },
     /// It has ended.
     #[error("the sandbox has ended ({reason})")]
     Gone {
-        /// Why it ended.
+        /// The reason of its end.
         reason: EndReason,
     },
     /// The event needs another status.
     #[error("the sandbox is {status}: {rule}")]
     WrongState {
-        /// What it is.
+        /// Its status.
         status: Status,
-        /// What it should have been.
+        /// The status that the event needs, as a sentence.
         rule: &'static str,
     },
-    /// It has as many holds as it can have.
+    /// It has the largest allowed number of holds.
     #[error("the sandbox has {MOST_HOLDS} holds, which is the most; release one first")]
     TooManyHolds,
     /// It has no hold of this name.

@@ -1,4 +1,4 @@
-//! What goes into the state machine.
+//! The input of the state machine.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +16,7 @@ pub enum Container {
     Paused,
     /// It has ended, or never started, with this exit code.
     Stopped(Option<i64>),
-    /// There is none.
+    /// The container does not exist.
     Missing,
 }
 
@@ -36,7 +36,7 @@ pub struct Started {
 pub enum StartProgress {
     /// The image is being pulled.
     Pulling {
-        /// In words: the layer's status and how much of it is here.
+        /// The status of a layer and how much of it was pulled.
         status: String,
     },
     /// The container is being created and started.
@@ -45,123 +45,124 @@ pub enum StartProgress {
     WaitingForReadiness,
 }
 
-/// The container that a crash in mid-create has left.
+/// The container that a crash during the create has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOver {
     /// Its name.
     pub name: String,
     /// What it is doing.
     pub state: Container,
-    /// Its id and where it is reached.
+    /// Its id and addresses.
     pub at: Started,
     /// Why it did not become ready, if it runs and did not.
     pub problem: Option<String>,
 }
 
-/// Why a container that had stopped does not run again.
+/// Why a stopped container could not be started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestartFailure {
-    /// The engine cannot be reached: in words.
+    /// The engine cannot be reached; with its error.
     Away(Box<str>),
-    /// The engine failed at it: in words.
+    /// The engine refused or failed; with its error.
     Refused(Box<str>),
     /// The engine answered that there is no such container.
     Missing,
 }
 
-/// Everything that can happen to a sandbox. What is rare is boxed, so that a ping moves few bytes.
+/// Everything that can happen to a sandbox. Rare and large contents are boxed, so that a ping moves few bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Proof of use.
+    /// It was used.
     Activity(ActivitySource),
-    /// Move the active timeout to `now + timeout`.
+    /// A keep-alive moves the active timeout to `now + timeout`.
     KeepAlive(Duration),
-    /// A create with this id found it: use, and the active timeout never shrinks. None: by the policy's own.
+    /// A create with its id found it. Counts as use, and extends the active timeout, by default by its own one. Never
+    /// shortens it.
     Reuse(Option<Duration>),
-    /// Somebody takes or renews a hold.
+    /// A client takes or renews a hold.
     Hold(Box<HoldRequest>),
-    /// Somebody releases the hold of this name.
+    /// A client releases the hold of this name.
     Release(Box<str>),
-    /// Proof of life from inside.
+    /// A heartbeat from inside the sandbox.
     Heartbeat,
-    /// A user wants it frozen.
+    /// A client wants it paused.
     Pause,
-    /// A user wants it thawed.
+    /// A client wants it resumed.
     Resume,
-    /// It shall end, for this reason.
+    /// It is to end for this reason.
     Terminate(EndReason),
-    /// Its creator went away before it was told of it: once it is up it ends, unless something but its create has used it.
+    /// Its creator disconnected before it was told the id. Once it is up, it ends unless it was used after its create.
     CreatorGone,
-    /// Somebody watches, and wants to be warned this long before an end; zero: nobody does.
+    /// Watchers want to be warned this long before an end; zero if nobody watches.
     Watched(Duration),
-    /// The armed timer fired, at or before the wake-up that was asked for.
+    /// The timer fired, at the requested time or earlier.
     TimerFired,
-    /// The container engine answers again: what waits to be tried again is tried now.
+    /// The container engine answers again, so failed calls are retried now.
     EngineBack,
-    /// Its engine was away since the last heartbeat.
+    /// Its engine was away after the last heartbeat.
     HeartbeatExcused,
     /// The record with this revision is in the store.
     Recorded(u64),
-    /// Moments have other wall-clock times now.
+    /// The wall clock was set, so all moments have other wall-clock times.
     WallClockSet,
     /// The store has lost everything that was written.
     StoreReverted,
     /// The store has lost the record of this sandbox.
     RecordLost,
-    /// The start of the container goes on.
+    /// The start of the container has progressed.
     Progress(Box<StartProgress>),
     /// The container runs and is ready.
     Started(Box<Started>),
     /// The container could not be started.
     StartFailed {
-        /// In words.
+        /// The error.
         why: Box<str>,
     },
-    /// What a crash in mid-create has left; `None`: no container.
+    /// What a crash during the create has left; `None` if there is no container.
     Resolved(Option<Box<LeftOver>>),
-    /// The container could not be looked at; look again after this time.
+    /// The container could not be inspected; retry after this time.
     ResolveFailed {
-        /// How long to wait.
+        /// How long to wait before the retry.
         retry_in: Duration,
     },
     /// The container is frozen.
     Paused,
-    /// Freezing failed; by the `pause` rule it is tried again after this time.
+    /// Freezing failed; the `pause` rule retries it after this time.
     PauseFailed {
-        /// In words.
+        /// The error.
         why: Box<str>,
-        /// How long to wait.
+        /// How long to wait before the retry.
         retry_in: Duration,
     },
-    /// The container was not frozen, since the store is down: a crash would leave a record that runs and a container that
-    /// does not, and a supervisor that took over meanwhile may know better.
+    /// The container was not frozen because the store is down. A crash would leave a frozen container with a record that
+    /// says otherwise, and another supervisor may have taken over.
     PauseHeldBack {
-        /// What is wrong with the store, in words.
+        /// The store's error.
         why: Box<str>,
     },
     /// The container is thawed.
     Resumed,
     /// Thawing failed.
     ResumeFailed {
-        /// In words.
+        /// The error.
         why: Box<str>,
     },
     /// The container was started again, and is frozen again if it was.
     Restarted(Box<Started>),
-    /// It could not be started again; try once more after this time, unless it was the last try.
+    /// It could not be started again; retry after this time unless the attempts are used up.
     RestartFailed {
-        /// Why.
+        /// The error.
         failure: RestartFailure,
-        /// How long to wait.
+        /// How long to wait before the retry.
         retry_in: Duration,
     },
     /// The container is confirmed gone.
     Removed,
     /// The removal failed; try again after this time.
     RemoveFailed {
-        /// In words.
+        /// The error.
         why: Box<str>,
-        /// How long to wait.
+        /// How long to wait before the retry.
         retry_in: Duration,
     },
     /// The tombstone is in the store.
@@ -170,24 +171,24 @@ pub enum Event {
     ContainerExited {
         /// Its exit code, where one is known.
         code: Option<i64>,
-        /// Whether the kernel killed a process of it for want of memory.
+        /// Whether the kernel killed one of its processes because memory ran out.
         oom_killed: bool,
         /// The end of what it wrote: at most 20 lines and 4 KiB.
         last_output: Option<Box<str>>,
     },
-    /// The container has stopped, and perhaps not by itself: its engine may have gone away with it.
+    /// The container has stopped, possibly together with its engine.
     ContainerInterrupted,
-    /// Somebody stopped and started the container by hand: it runs, and is reached there.
+    /// The container was stopped and started by hand; it runs at these addresses.
     ContainerRestarted(Box<Started>),
-    /// A look at the container has shown where it is reached.
+    /// An inspection has shown the container's addresses.
     ContainerFound(Box<Started>),
-    /// A look for the container has found none. Right after a start of Sandglass, the engine may still be finding its
-    /// containers, after a boot for example.
+    /// An inspection did not find the container. Right after a start of Sandglass, for example after a boot, the engine may
+    /// not have found all of its containers yet.
     ContainerMissing,
-    /// The container is gone, and not by our doing.
+    /// The container was removed by somebody else.
     ContainerVanished,
-    /// Somebody froze the container by hand.
+    /// The container was frozen by hand.
     ContainerPaused,
-    /// Somebody thawed the container by hand.
+    /// The container was thawed by hand.
     ContainerUnpaused,
 }

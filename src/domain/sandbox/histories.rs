@@ -1,6 +1,6 @@
-//! The laws of the lifecycle, over random histories. A tiny model plays the outside: it owes the machine the outcomes of
-//! the calls it asked for, delivers them late, badly or twice, and keeps its own account of what was promised. A watcher
-//! knows what it was told, and nothing else.
+//! The laws of the lifecycle over random histories. A model plays the outside world: it owes the machine the outcomes of
+//! its calls, delivers them late, as failures or twice, and keeps its own account of the promises. A watcher knows only
+//! what it was told.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use super::{
 /// What the outside does next.
 #[derive(Clone, Debug)]
 enum Turn {
-    /// Somebody asks, or the engine tells, out of the blue.
+    /// A client's request or an event of the engine, at any time.
     Happens(Event),
-    /// The oldest outcome that is owed is delivered; `well`: as a success. `what` picks among those of its kind.
+    /// Delivers the oldest outstanding outcome, as a success if `well`. `what` chooses among outcomes of its kind.
     Delivers { well: bool, what: u16 },
     /// Time passes, in milliseconds, and the timer fires if it is armed for then.
     Passes(u32),
-    /// Like a record written again: what was delivered last comes once more.
+    /// Delivers the last outcome again, as when a record is written twice.
     Repeats,
 }
 
@@ -75,7 +75,7 @@ fn exits() -> impl Strategy<Value = Event> {
     })
 }
 
-/// All that can be seen of a sandbox.
+/// The visible state of a sandbox.
 fn shown(life: &Sandbox) -> String {
     let times = (life.last_activity(), life.expires_at(), life.idle_deadline(), life.terminates_at());
     let errors = (&life.details.error_message, life.details.engine_error.as_ref().filter(|_| !life.is_gone()));
@@ -84,7 +84,7 @@ fn shown(life: &Sandbox) -> String {
     format!("{:?} {times:?} {errors:?} {place:?} {end:?} {:?}", life.status(), life.last_activity_by())
 }
 
-/// One who knows what was told, and nothing else.
+/// A watcher, which knows only what it was told.
 struct Watcher {
     shown: String,
     status: Status,
@@ -127,7 +127,7 @@ impl Watcher {
     }
 }
 
-/// Plays the outside of one machine.
+/// Plays the outside world for one machine.
 struct Model {
     life: Sandbox,
     now: Now,
@@ -138,9 +138,9 @@ struct Model {
     promised_from: Moment,
     /// The holds that were acknowledged and not released, and until when.
     held: BTreeMap<Box<str>, Moment>,
-    /// Whether anything but its create has used it.
+    /// Whether it was used after its create.
     used: bool,
-    /// Since when nobody can use it: it is paused, or its container has stopped.
+    /// Since when clients cannot use it, because it is paused or its container has stopped.
     still_since: Option<Moment>,
 
     removed: bool,
@@ -155,7 +155,7 @@ enum Owed {
 }
 
 impl Model {
-    /// A new sandbox, or one that a crash has left in mid-create.
+    /// A new sandbox, or one whose create a crash interrupted.
     fn new(on_timeout: OnTimeout, left_over: bool) -> Self {
         let now = at(0.0);
         let (life, effects) = if left_over {
@@ -239,7 +239,7 @@ impl Model {
         assert!(legal(before.status(), self.life.status()), "{} became {}", before.status(), self.life.status());
     }
 
-    /// The time in which nobody could use it belongs to the promise.
+    /// The time in which clients could not use it is added to the promise.
     fn note_stillness(&mut self) {
         let still = self.life.paused_since().is_some() || self.life.is_restarting();
         match (still, self.still_since) {
@@ -329,7 +329,7 @@ impl Model {
             Turn::Delivers { well, what } => self.deliver(*well, *what),
             Turn::Passes(millis) => self.pass(*millis),
             Turn::Repeats => {
-                // Outcomes of deeds come once; a write may be reported again.
+                // Outcomes of calls to the engine come once; a write may be reported again.
                 if let Some(event @ Event::Recorded(_)) = self.delivered.clone() {
                     self.step(&event);
                 }
@@ -376,7 +376,7 @@ proptest! {
         for turn in &turns {
             model.play(turn);
         }
-        // From here on everything works and nobody uses it: what is paused is thawed, the rest ends by itself.
+        // From here on, every call succeeds and nobody uses it: a paused sandbox is resumed, any other ends by itself.
         for _ in 0..40 {
             while !model.owed.is_empty() {
                 model.deliver(true, 0);

@@ -1,7 +1,7 @@
-//! Holds: while somebody holds a sandbox, it counts as used ([design: holds](crate::design::time::holds)).
+//! Holds: a sandbox counts as used while a client holds it ([design: holds](crate::design::time::holds)).
 //!
-//! Every hold has an end of its own, so that a client that crashes pins nothing. The idle clock starts again when the last
-//! hold is over, by its end or by a release.
+//! Every hold has an end, so that a client that crashes keeps no sandbox alive. The idle clock starts again when the last
+//! hold was released or has run out.
 
 use super::{
     super::{
@@ -19,7 +19,7 @@ impl Sandbox {
         self.details.holds.iter().filter(move |hold| now < hold.until)
     }
 
-    /// When it was last in use, as far as is known: a hold is use until it is over.
+    /// The end of its last known use: a hold counts until it is over.
     pub(super) fn in_use_until(&self) -> Moment {
         self.details.holds.iter().map(|hold| hold.until).fold(self.last_activity(), Moment::max)
     }
@@ -57,13 +57,13 @@ impl Sandbox {
         self.write_through().used(ActivitySource::Hold)
     }
 
-    /// Drops the holds that are over; each was use until then. Whether there were any.
+    /// Drops the holds that are over, each of which counts as use until its end. Returns whether there were any.
     pub(super) fn drop_holds(&mut self, now: Now) -> bool {
         let over = self.details.holds.iter().map(|hold| hold.until).filter(|until| *until <= now.moment).max();
         let Some(over) = over.filter(|_| self.is_alive()) else { return false };
         let left = self.holds(now.moment).cloned().collect();
         self.details_mut().holds = left;
-        // The slack stays: what a restart may have lost can be later than the end of the hold.
+        // The slack stays, since activity that a restart may have lost can be later than the end of the hold.
         self.state.last_activity = self.state.last_activity.max(over);
         true
     }
@@ -94,12 +94,12 @@ mod tests {
         assert_eq!((taken.persist, taken.used), (Persist::Through, Some(ActivitySource::Hold)));
         life.apply(hold("b", 50), at(2.0)).unwrap();
         assert_eq!(life.idle_deadline(), Some(at(401.0).moment));
-        // One of two is over: this is written and told, and moves nothing.
+        // The end of one of two holds is written and told, and moves no deadline.
         assert_eq!(life.next_wake(), Some(at(52.0).moment));
         let over = life.apply(Event::TimerFired, at(52.0)).unwrap();
         assert_eq!((over.persist, over.tell, over.used), (Persist::Through, Some(Change::Changed), None));
         assert_eq!(life.idle_deadline(), Some(at(401.0).moment));
-        // A renewed one keeps its beginning; a released one starts the clock.
+        // A renewed hold keeps its beginning; a release starts the clock.
         life.apply(hold("a", 500), at(60.0)).unwrap();
         assert_eq!(life.holds(at(60.0).moment).next().unwrap().since, at(1.0).moment);
         life.apply(Event::Release("a".into()), at(100.0)).unwrap();
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(life.apply(hold("more", 10), at(2.0)), Err(Denied::TooManyHolds));
         life.apply(hold("3", 20), at(2.0)).unwrap();
         assert_eq!(life.apply(Event::Release("more".into()), at(2.0)), Err(Denied::NoSuchHold));
-        // What is over takes no place, also before the timer has seen it.
+        // A hold that is over takes no place even before the timer has fired for it.
         life.apply(hold("more", 10), at(12.0)).unwrap();
         assert_eq!(life.holds(at(12.0).moment).count(), 2);
     }

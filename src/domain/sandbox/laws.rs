@@ -1,4 +1,4 @@
-//! The laws of the lifecycle, one by one. Those that hold over random histories are beside this.
+//! The laws of the lifecycle, one by one. `histories` has those over random histories.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 
 pub(super) const IDLE: Duration = Duration::from_secs(100);
 pub(super) const ACTIVE: Duration = Duration::from_secs(60);
-/// What `on_timeout = "pause"` does.
+/// The effect of `on_timeout = "pause"`.
 const PAUSES: Rule = Rule { clock: RuleClock::Active, after: ACTIVE, then: OnTimeout::Pause };
 
 pub(super) fn at(seconds: f64) -> Now {
@@ -24,7 +24,7 @@ pub(super) fn rules(on_timeout: OnTimeout) -> Rules {
     Rules::new(ACTIVE, on_timeout).with(RuleClock::Idle, IDLE)
 }
 
-/// A sandbox of which nothing but its name is known.
+/// A sandbox of which only the name is known.
 pub(super) fn details(rules: Rules) -> Details {
     Details::new(SandboxId::parse("one").unwrap(), "sandglass-one", 0.0, rules)
 }
@@ -41,14 +41,14 @@ pub(super) fn refused(why: &str, retry_in: Duration) -> Event {
     Event::RestartFailed { failure: RestartFailure::Refused(why.into()), retry_in }
 }
 
-/// Where a container is reached.
+/// The addresses of a container.
 pub(super) fn there(port: u16) -> Started {
     let at = format!("127.0.0.1:{port}");
     let base_url = Some(format!("http://{at}"));
     Started { container_id: "c1".to_owned(), ports: [("80".to_owned(), at)].into(), base_url }
 }
 
-/// What a record tells of a sandbox that was used long ago, brought back at second 0 with a minute's grace.
+/// A restored sandbox that was used long ago, at second 0 with a minute's grace.
 pub(super) fn restored(phase: Revived) -> Restored {
     Restored {
         phase,
@@ -201,7 +201,7 @@ fn a_pause_by_hand_moves_no_clock_and_is_no_use() {
     assert_eq!((effects.persist, effects.used), (Persist::Through, None));
     assert_eq!(life.idle_deadline(), Some(at(20.0).moment.plus(IDLE)), "it stood still for 20 s, and goes on");
     assert_eq!((life.expires_at(), life.state.activity), (expires_at, activity));
-    // A ping while it is paused is use, so that the whole timeout is left from then on.
+    // A ping to a paused sandbox is use, so the whole timeout is left from then on.
     life.apply(Event::ContainerPaused, at(40.0)).unwrap();
     life.apply(Event::Activity(ActivitySource::Ping), at(50.0)).unwrap();
     life.apply(Event::ContainerUnpaused, at(55.0)).unwrap();
@@ -291,7 +291,7 @@ fn what_others_find_out_of_a_restart_under_way_is_left_to_it() {
     );
 }
 
-/// Fires the timer until something is told, and returns when and what.
+/// Fires the timer until watchers are told something; returns when and what.
 fn told(life: &mut Sandbox) -> (Moment, Change) {
     loop {
         let now = Now { moment: life.next_wake().unwrap(), ..at(0.0) };

@@ -16,14 +16,13 @@
 //!                 gone: terminated, failed or succeeded
 //! ```
 //!
-//! While it is running or paused, its container may stop with the engine: then it is started again, which nobody sees of the
-//! status. Nothing ends meanwhile, and the idle clock stands still.
+//! While it is running or paused, its container may stop together with the engine. It is then started again; the status stays
+//! the same, nothing ends in the meantime, and the idle clock stands still.
 //!
-//! It knows no clock, no Docker, no Redis and no actor. An actor performs the [`Effects`] of each step in their order
-//! (persist, then the call to the engine) and feeds the outcomes back as [`Event`]s; what those who watch are told is an
-//! effect, too. The order of an end is thereby part
-//! of the machine: the removal is only asked for once the intent is recorded, and the tombstone only once the container
-//! is confirmed gone.
+//! The machine knows no clock, engine, store or actor. An actor performs the [`Effects`] of each step in their order (persist,
+//! then the call to the engine) and returns the outcomes as [`Event`]s. What watchers are told is an effect, too. So the order
+//! of an end is part of the machine: it requests the removal only after the intent is recorded, and the tombstone only after
+//! the container is confirmed gone.
 
 mod clocks;
 mod container;

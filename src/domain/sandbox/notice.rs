@@ -1,5 +1,4 @@
-//! What is told to those who watch: what of a sandbox can be seen and is another than before a step, and the warning
-//! ahead of an end.
+//! What watchers are told: the visible changes of a step, and the warning before an end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +11,7 @@ use super::{
 };
 
 impl Sandbox {
-    /// The one change that a step has made, as it is told.
+    /// The change that a step has made, as watchers are told of it.
     pub(super) fn change_since(&self, before: &Self, effects: &Effects) -> Option<Change> {
         let from = before.status();
         if self.is_gone() {
@@ -33,26 +32,26 @@ impl Sandbox {
         (self.times() != before.times()).then_some(Change::Moved)
     }
 
-    /// The times that can be seen of it.
+    /// The visible times.
     fn times(&self) -> (Moment, Moment, Option<Moment>, Option<Moment>) {
         (self.last_activity(), self.expires_at(), self.idle_deadline(), self.terminates_at())
     }
 
-    /// The next moment at which there is something to do: an end, a retry, a warning, or a hold that is over.
+    /// When the next end, retry, warning or end of a hold is due.
     pub fn next_wake(&self) -> Option<Moment> {
         let act = self.next_action().map(|(at, _)| self.warns_at(at).map_or(at, |warning| warning.min(at)));
         let over = self.next_hold_over().filter(|_| self.is_alive());
         over.into_iter().chain(act).min()
     }
 
-    /// When to warn of the end at `end`; `None` when that was done, or nobody watches.
+    /// When to warn of the end at `end`; `None` if watchers were warned already, or nobody watches.
     fn warns_at(&self, end: Moment) -> Option<Moment> {
         let warning = &self.state.warning;
         let is_due_once = warning.ahead == end && warning.warned != end;
         (is_due_once && !warning.before.is_zero()).then_some(warning.at)
     }
 
-    /// How long before an end those who watch are warned; zero: nobody watches.
+    /// How long before an end watchers are warned; zero if nobody watches.
     pub fn warned_before(&self) -> Duration {
         self.state.warning.before
     }
@@ -62,8 +61,8 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// Decides when to warn of what is ahead. An end that is not further away than twice the wanted time, when it is first
-    /// seen, is warned of when half of that is over.
+    /// Schedules the warning of the next end. If that end is less than twice the configured time away when it is first
+    /// seen, the warning comes at half of the remaining time.
     pub(super) fn look_ahead(&mut self, now: Now) {
         let before = self.state.warning.before;
         if before.is_zero() {
@@ -72,7 +71,7 @@ impl Sandbox {
         let Some((end, action)) = self.next_action() else { return };
         let can_be_kept = match action {
             Action::End(rule) => rule.clock != RuleClock::Heartbeat,
-            // One that is tried again and again was warned of.
+            // Watchers were warned of a pause that is retried.
             Action::Pause(_) => self.expires_at() > now.moment,
             Action::Retry => false,
         };
@@ -83,7 +82,7 @@ impl Sandbox {
         }
     }
 
-    /// The warning, if it is time for it.
+    /// Returns the warning if it is due.
     pub(super) fn warn(&mut self, now: Now) -> Effects {
         match self.next_action() {
             Some((end, _)) if self.warns_at(end).is_some_and(|at| at <= now.moment) => {

@@ -1,7 +1,7 @@
-//! The rules that a sandbox lives by: what happens to it by itself, and after how long. When each is due, and what people
-//! are told of it, is beside this, in `clocks`.
+//! The rules of a sandbox's life: what it does by itself, and after how long. When each rule is due, and the sentences
+//! about it, are in `clocks`.
 //!
-//! Their public names (`idle_timeout`, `on_timeout`, and so on) are a spelling of rules. The configuration, requests, records
+//! The public names (`idle_timeout`, `on_timeout` and so on) are a spelling of rules. The configuration, requests, records
 //! and labels all read and write it with [`Spelling`].
 //!
 //! To add a rule, change these files (the compiler names all but the third):
@@ -12,7 +12,7 @@
 //! 4. `http/why/rules.rs`: what the call `why` names it;
 //! 5. `domain/sandbox/state.rs`: what its clock counts from, unless the state has that already.
 //!
-//! Records and labels follow by themselves.
+//! Records and labels need no change.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl RuleClock {
     /// Every clock.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Paused, Self::Active, Self::Heartbeat];
 
-    /// What the timeout of its rule is called in the configuration, requests, records and labels.
+    /// The name of its timeout in the configuration, requests, records and labels.
     pub const fn timeout_name(self) -> &'static str {
         match self {
             Self::Idle => "idle_timeout",
@@ -50,13 +50,13 @@ impl RuleClock {
         Self::ALL.into_iter().find(|clock| clock.timeout_name() == name)
     }
 
-    /// Whether records and labels name the timeout also where there is no such rule (as `null` and `none`), because a
-    /// missing one means that nothing is known.
+    /// Whether records and labels name the timeout even if there is no such rule (as `null` and `none`), because a missing
+    /// timeout means that nothing is known.
     pub const fn is_always_spelled(self) -> bool {
         matches!(self, Self::Idle | Self::Active)
     }
 
-    /// Why a sandbox has ended that this clock ended.
+    /// The reason of an end by this clock.
     pub const fn end_reason(self) -> EndReason {
         match self {
             Self::Idle | Self::Paused => EndReason::Idle,
@@ -66,28 +66,28 @@ impl RuleClock {
     }
 }
 
-/// One rule: when this clock shows that much time, that happens.
+/// A rule: when the clock has reached a time, an effect follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// What is measured.
     pub clock: RuleClock,
-    /// How much of it.
+    /// The time at which it acts.
     pub after: Duration,
-    /// What happens then.
+    /// Its effect.
     pub then: OnTimeout,
 }
 
-/// All rules of a sandbox: never none, since the last one is that of the active timeout.
+/// The rules of a sandbox, of which the last one is that of the active timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules(Box<[Rule]>);
 
 impl Rules {
-    /// The one rule that every sandbox has: when its active timeout has passed, `on_timeout` happens.
+    /// The rule that every sandbox has: `on_timeout` happens when the active timeout has passed.
     pub fn new(active_timeout: Duration, on_timeout: OnTimeout) -> Self {
         Self([Rule { clock: RuleClock::Active, after: active_timeout, then: on_timeout }].into())
     }
 
-    /// These rules, with this timeout on `clock`; `None`: without a rule on it. The active timeout cannot be taken away.
+    /// These rules with another timeout on `clock`; `None` removes the rule, except that of the active timeout.
     #[must_use]
     pub fn with(&self, clock: RuleClock, after: impl Into<Option<Duration>>) -> Self {
         let (active, after) = (*self.active(), after.into());
@@ -115,17 +115,17 @@ impl Rules {
         self.0.iter()
     }
 
-    /// The timeout on `clock`; `None`: there is no such rule.
+    /// The timeout on `clock`; `None` if there is no such rule.
     pub fn after(&self, clock: RuleClock) -> Option<Duration> {
         self.iter().find(|rule| rule.clock == clock).map(|rule| rule.after)
     }
 
-    /// The active timeout that a create without one gets, and a resume.
+    /// The active timeout that a create and a resume begin with by default.
     pub fn active_timeout(&self) -> Duration {
         self.active().after
     }
 
-    /// What the end of the active timeout does.
+    /// The effect of the active timeout.
     pub fn on_timeout(&self) -> OnTimeout {
         self.active().then
     }
@@ -134,7 +134,7 @@ impl Rules {
         &self.0[self.0.len() - 1]
     }
 
-    /// How records and labels spell them.
+    /// Their spelling in records and labels.
     pub fn spelling(&self) -> Spelling {
         let mut spelling = Spelling::new(Some(self.on_timeout()));
         for clock in RuleClock::ALL {
@@ -147,33 +147,33 @@ impl Rules {
     }
 }
 
-/// Rules as people and records spell them: any of them may be missing, and a timeout may be none.
+/// The spelling of rules by people and records: any of them may be missing, and a timeout may be `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spelling {
     timeouts: [Option<Option<Duration>>; RuleClock::ALL.len()],
-    /// What the end of the active timeout does.
+    /// The effect of the active timeout.
     pub on_timeout: Option<OnTimeout>,
 }
 
 impl Spelling {
-    /// What the end of the active timeout does, if that is said, and no more.
+    /// Spells only the effect of the active timeout, if it is given.
     pub fn new(on_timeout: Option<OnTimeout>) -> Self {
         Self { on_timeout, ..Self::default() }
     }
 
-    /// What is said of the timeout on `clock`; the outer `None`: nothing, the inner: that there is none.
+    /// The timeout on `clock`: `None` if nothing is said of it, `Some(None)` if there is none.
     pub fn get(&self, clock: RuleClock) -> Option<Option<Duration>> {
         self.timeouts[clock as usize]
     }
 
-    /// Says of the timeout on `clock` what it is, or that there is none.
+    /// Spells the timeout on `clock`; `None` says that there is none.
     #[must_use]
     pub fn with(mut self, clock: RuleClock, after: impl Into<Option<Duration>>) -> Self {
         self.timeouts[clock as usize] = Some(after.into());
         self
     }
 
-    /// The rules that are spelled; those of which nothing is said are the ones of `fallback`.
+    /// The spelled rules; those that are missing come from `fallback`.
     pub fn or(&self, fallback: &Rules) -> Rules {
         let mut rules = fallback.clone();
         for clock in RuleClock::ALL {

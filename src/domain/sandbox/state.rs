@@ -1,4 +1,4 @@
-//! The state: what it holds, how it begins, and what can be seen of it.
+//! The state of a sandbox, its beginnings, and its queries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     effects::{Change, Effects, End, EngineCall, Persist},
 };
 
-/// Where a sandbox is. What a phase cannot have, its variant has no field for.
+/// The phase of a sandbox's life. Each variant has exactly the fields that the phase needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     Pending(Birth),
@@ -26,7 +26,7 @@ pub(super) enum Birth {
     /// The intent to start is on its way to the store, with this revision.
     Recording(u64),
     Starting,
-    /// Left by a crash in mid-create: what became of its container?
+    /// A crash interrupted the create, and it is not known yet what became of the container.
     Resolving,
     ResolvingAgain {
         at: Moment,
@@ -52,13 +52,13 @@ pub(super) enum Up {
     Resuming {
         since: Moment,
     },
-    /// Its container has stopped, and is started again.
+    /// Its container has stopped and is being started again.
     Restarting {
-        /// Nobody could use it from then on.
+        /// Since when clients could not use it.
         since: Moment,
         /// When it was paused, if it was.
         frozen: Option<Moment>,
-        /// When it is tried again; `None`: it is under way.
+        /// When the next attempt is due; `None` while one is under way.
         retry: Option<Moment>,
     },
 }
@@ -67,8 +67,8 @@ pub(super) enum Up {
 pub(super) struct Ending {
     pub(super) end: End,
     pub(super) step: Step,
-    /// A start that was under way when the end was decided. Its container may appear at any time until it reports, so
-    /// nothing is removed before that.
+    /// Whether a start was under way when the end was decided. Its container may appear at any time until the outcome is
+    /// reported, so nothing is removed before that.
     pub(super) start_under_way: bool,
 }
 
@@ -93,25 +93,26 @@ impl Ending {
     }
 }
 
-/// How often a source reset the idle clock, and when last.
+/// How often a source has reset the idle clock, and when it last did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ActivityCount {
-    /// How often, since this process has known the sandbox.
+    /// The number of times since this process has known the sandbox.
     pub count: u32,
-    /// When last; meaningless while `count` is 0.
+    /// The last time; meaningless while `count` is 0.
     pub last: Moment,
 }
 
 /// When to warn of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Warning {
-    /// How long before an end somebody wants to be warned; zero: nobody watches.
+    /// How long before an end watchers want to be warned; zero if nobody watches.
     pub(super) before: Duration,
-    /// The end that is ahead.
+    /// The next end.
     pub(super) ahead: Moment,
     /// When to warn of it.
     pub(super) at: Moment,
-    /// The end that was warned of last. Another one may have been ahead meanwhile, while a pause was tried.
+    /// The last end that watchers were warned of. Another end may have been next in the meantime, while a pause was being
+    /// tried.
     pub(super) warned: Moment,
 }
 
@@ -125,7 +126,7 @@ impl Warning {
     };
 }
 
-/// Where a sandbox is in its life. Small and `Copy`: a copy of it goes with every answer.
+/// The state proper. It is small and `Copy`, since every answer contains a copy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct State {
     pub(super) phase: Phase,
@@ -134,37 +135,37 @@ pub(super) struct State {
     /// ([design: slack](crate::design::persistence::slack)).
     pub(super) idle_slack: Duration,
     pub(super) expires_at: Moment,
-    /// No deadline acts before this: clients could not ping while the supervisor was away
-    /// ([design: grace](crate::design::restart::grace)).
+    /// No deadline acts before this, since clients could not ping while the supervisor was away ([design:
+    /// grace](crate::design::restart::grace)).
     pub(super) not_before: Moment,
     pub(super) pause_not_before: Moment,
     pub(super) last_heartbeat: Moment,
     pub(super) revision: u64,
-    /// How many tries of what is under way have failed in a row.
+    /// How many attempts of the current call have failed in a row.
     pub(super) failures: u32,
     pub(super) warning: Warning,
     pub(super) activity: [ActivityCount; ActivitySource::ALL.len()],
 }
 
-/// A sandbox: what it is called by, and where it is in its life. It is the state machine itself, and cheap to clone, so that
-/// a copy can be looked at, written down or answered with.
+/// A sandbox: its details and its state. This is the state machine itself. It is cheap to clone, so that copies can be
+/// inspected, written and returned.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// What it is called by.
+    /// Everything that is known of it besides its state.
     pub details: Arc<Details>,
     pub(super) state: State,
 }
 
-/// What a record tells of where a sandbox was when it was last written.
+/// The phase that a record was written in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Revived {
-    /// In mid-create.
+    /// It was being created.
     Pending,
     /// Up.
     Running,
-    /// Frozen since then.
+    /// It was paused at that time.
     Paused(Moment),
-    /// On its way out.
+    /// It was ending.
     Ending(End),
     /// Ended: a tombstone.
     Gone(End),
@@ -173,11 +174,11 @@ pub enum Revived {
 /// What a restart knows of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Restored {
-    /// Where it was.
+    /// The phase.
     pub phase: Revived,
-    /// Its last activity, as far as the store knows; one in the future is read as now.
+    /// The last activity that the store has; a time in the future counts as now.
     pub last_activity: Moment,
-    /// Its active timeout's end.
+    /// The end of the active timeout.
     pub expires_at: Moment,
     /// How much activity the store may have missed.
     pub idle_slack: Duration,
@@ -186,7 +187,7 @@ pub struct Restored {
 }
 
 impl Sandbox {
-    /// A new sandbox, and the first thing to do: record the intent.
+    /// Makes a new sandbox. Its first effect records the intent.
     pub fn create(details: Details, now: Now) -> (Self, Effects) {
         let state = State {
             phase: Phase::Pending(Birth::Recording(1)),
@@ -207,8 +208,8 @@ impl Sandbox {
         (sandbox, effects.tell(Change::Appeared))
     }
 
-    /// A sandbox as the store remembers it, and the first thing to do: nothing for one that is up, else drive on what
-    /// was interrupted. The intent of an end is in the store already, so its deed comes at once.
+    /// Restores a sandbox. Its first effects continue what was interrupted: the intent of an end is in the store already,
+    /// so the removal comes at once.
     pub fn restore(details: Details, restored: Restored, now: Now) -> (Self, Effects) {
         let (phase, effects) = match restored.phase {
             Revived::Pending => (Phase::Pending(Birth::Resolving), Effects::call(EngineCall::Resolve)),
@@ -241,7 +242,7 @@ impl Sandbox {
         &self.details.id
     }
 
-    /// Seconds since its container ran; `None` before that.
+    /// How long ago its container started, in seconds; `None` before that.
     pub fn uptime(&self, now: &Now) -> Option<f64> {
         let until = self.end().filter(|_| self.is_gone()).map_or(now.wall(), |end| now.wall_at(end.decided_at));
         self.details.started_at.map(|started| (until - started).max(0.0))
@@ -266,27 +267,27 @@ impl Sandbox {
         }
     }
 
-    /// Whether it has ended for good: a tombstone.
+    /// Whether it is a tombstone: its container is gone.
     pub fn is_gone(&self) -> bool {
         matches!(self.state.phase, Phase::Gone(_))
     }
 
-    /// Whether it is up or about to be, and not on its way out.
+    /// Whether it is starting or up, and not ending.
     pub fn is_alive(&self) -> bool {
         matches!(self.state.phase, Phase::Pending(_) | Phase::Up(_))
     }
 
-    /// Whether its start is not over.
+    /// Whether it is being started.
     pub fn is_starting(&self) -> bool {
         matches!(self.state.phase, Phase::Pending(_))
     }
 
-    /// Whether the intent to start it is not in the store yet.
+    /// Whether the intent to start it is still being written.
     pub fn is_recording_intent(&self) -> bool {
         matches!(self.state.phase, Phase::Pending(Birth::Recording(_)))
     }
 
-    /// Whether it goes on only when its record is stored: to start, or to be removed.
+    /// Whether it waits for its record to be stored before it starts or is removed.
     pub fn awaits_record(&self) -> bool {
         match &self.state.phase {
             Phase::Pending(Birth::Recording(_)) => true,
@@ -295,7 +296,7 @@ impl Sandbox {
         }
     }
 
-    /// Whether the store should have a record of it, and not its tombstone.
+    /// Whether it has a record in the store, as opposed to a tombstone.
     pub fn has_record(&self) -> bool {
         match &self.state.phase {
             Phase::Pending(_) | Phase::Up(_) => true,
@@ -309,7 +310,7 @@ impl Sandbox {
         matches!(self.state.phase, Phase::Up(Up::Pausing | Up::Resuming { .. }))
     }
 
-    /// Whether its container has stopped, and is being started again.
+    /// Whether its container has stopped and is being started again.
     pub fn is_restarting(&self) -> bool {
         matches!(self.state.phase, Phase::Up(Up::Restarting { .. }))
     }
@@ -323,8 +324,7 @@ impl Sandbox {
         }
     }
 
-    /// How many tries of what is under way have failed in a row: to look at its container after a crash, to start it again,
-    /// or to remove it.
+    /// How many attempts to resolve, restart or remove its container have failed in a row.
     pub fn failures(&self) -> u32 {
         self.state.failures
     }
@@ -339,38 +339,38 @@ impl Sandbox {
         self.state.expires_at
     }
 
-    /// Before this, no deadline acts: the grace after a restart.
+    /// The end of the grace after a restart. No deadline acts before.
     pub fn not_before(&self) -> Moment {
         self.state.not_before
     }
 
-    /// What its idle deadline has on top of the timeout, for activity that an unclean stop may have lost.
+    /// What is added to its idle deadline for activity that an unclean stop may have lost.
     pub fn idle_slack(&self) -> Duration {
         self.state.idle_slack
     }
 
-    /// When it last proved to live, by a heartbeat or by starting.
+    /// When it last sent a heartbeat or was started.
     pub fn last_heartbeat(&self) -> Moment {
         self.state.last_heartbeat
     }
 
-    /// The revision of the last transition that had to be written through.
+    /// The revision of the last transition that was written through.
     pub fn revision(&self) -> u64 {
         self.state.revision
     }
 
-    /// How often `source` reset the idle clock, and when last.
+    /// How often `source` has reset the idle clock, and when it last did.
     pub fn activity_by(&self, source: ActivitySource) -> ActivityCount {
         self.state.activity[source as usize]
     }
 
-    /// What reset the idle clock last; `None`: nothing, since this process has known the sandbox.
+    /// What reset the idle clock last; `None` if nothing has since this process has known the sandbox.
     pub fn last_activity_by(&self) -> Option<ActivitySource> {
         let noted = ActivitySource::ALL.iter().filter(|source| self.activity_by(**source).count > 0);
         noted.max_by_key(|source| self.activity_by(**source).last).copied()
     }
 
-    /// Whether anything but its create has used it, since this process has known it.
+    /// Whether it was used after its create, since this process has known it.
     pub(super) fn is_used(&self) -> bool {
         let mut others = ActivitySource::ALL.iter().filter(|source| **source != ActivitySource::Create);
         others.any(|source| self.activity_by(*source).count > 0)

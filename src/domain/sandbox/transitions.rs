@@ -1,4 +1,4 @@
-//! The one transition function, and the steps it is made of.
+//! The transition function, and the steps that it is made of.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     state::{Birth, Ending, Phase, Sandbox, Step, Up},
 };
 
-/// How long a pause by the `on_timeout` rule is held back while the store is down, before it is looked at again.
+/// How long a pause by the `on_timeout` rule is put off while the store is down.
 const PAUSE_HELD_BACK: Duration = Duration::from_secs(2);
 
 const RESTARTING: &str = "its container has stopped and is being started again; wait until it is back";
@@ -27,7 +27,7 @@ impl Sandbox {
     /// refused: outcomes and container events that come too late are taken and change nothing.
     pub fn apply(&mut self, event: Event, now: Now) -> Result<Effects, Denied> {
         let effects = if let Event::Activity(source) = event {
-            // Nearly every event is a ping, and what it changes is known.
+            // Nearly every event is a ping, and it is known what a ping changes.
             self.activity(source, now)?
         } else {
             let before = self.clone();
@@ -57,7 +57,7 @@ impl Sandbox {
             Event::EngineBack => Ok(self.engine_back()),
             Event::Recorded(revision) => Ok(self.recorded(revision)),
             Event::WallClockSet => Ok(self.write_anew().tell(Change::Changed)),
-            // One that is being written just now is not lost.
+            // A record that is being written just now is not lost.
             Event::RecordLost if self.awaits_record() => Ok(Effects::NONE),
             Event::StoreReverted | Event::RecordLost => Ok(self.write_anew()),
             Event::Progress(progress) => Ok(self.progress(*progress)),
@@ -134,7 +134,7 @@ impl Sandbox {
     fn terminate(&mut self, reason: EndReason, now: Now) -> Result<Effects, Denied> {
         match self.state.phase {
             Phase::Gone(end) => Err(Denied::Gone { reason: end.reason }),
-            // Asking twice is asking once.
+            // A repeated request changes nothing.
             Phase::Ending(_) => Ok(Effects::NONE),
             Phase::Pending(_) | Phase::Up(_) => {
                 let start_under_way = self.state.phase == Phase::Pending(Birth::Starting);
@@ -143,7 +143,7 @@ impl Sandbox {
         }
     }
 
-    /// Checks and acts in one step: a use that was acknowledged before this keeps it, one that comes after is refused.
+    /// Ends the sandbox, unless it was used: a use that was acknowledged before keeps it, and a later one is refused.
     fn creator_gone(&mut self, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
         if self.is_starting() || self.is_used() {
@@ -154,9 +154,9 @@ impl Sandbox {
 
     // What time does.
 
-    /// Checks and acts in one step ([design: one step](crate::design::time::one_step)): whatever was applied before
-    /// this was seen, whatever comes after is refused. A timer that fired too soon, since the deadline has moved, does
-    /// nothing but to warn of it.
+    /// Checks the deadlines and acts on them in one step ([design: one step](crate::design::time::one_step)): events that
+    /// were applied before count, and later ones are refused. If the deadline has moved since the timer was armed, this
+    /// only warns of it.
     fn timer_fired(&mut self, now: Now) -> Effects {
         let released = self.drop_holds(now);
         let Some((deadline, action)) = self.next_action().filter(|(at, _)| *at <= now.moment) else {
@@ -197,7 +197,7 @@ impl Sandbox {
         }
     }
 
-    // How calls came out.
+    // Outcomes of calls.
 
     fn recorded(&mut self, revision: u64) -> Effects {
         match &mut self.state.phase {
@@ -218,12 +218,12 @@ impl Sandbox {
         }
     }
 
-    /// What was reported before the start was broken off may come after it.
+    /// Progress that was reported before the start was cancelled may arrive later.
     fn progress(&self, progress: StartProgress) -> Effects {
         if self.is_starting() { Effects::NONE.tell(Change::Progress(progress)) } else { Effects::NONE }
     }
 
-    /// Its container is known from here on, so that an end that waits for the start removes exactly that.
+    /// Notes the container, so that an end that waits for the start removes exactly this one.
     fn started(&mut self, started: Started, now: Now) -> Effects {
         if self.is_being_started() {
             let details = self.details_mut();
@@ -248,7 +248,7 @@ impl Sandbox {
         }
     }
 
-    /// Whether a start has still to report, wanted or not.
+    /// Whether the outcome of a start is awaited, even if its container will be removed.
     fn is_being_started(&self) -> bool {
         match &self.state.phase {
             Phase::Pending(birth) => *birth == Birth::Starting,
@@ -257,7 +257,7 @@ impl Sandbox {
         }
     }
 
-    /// The start that an end was waiting for has reported; whatever it left can be removed now.
+    /// Continues an end that waited for the outcome of the start.
     fn start_is_over(&mut self) -> Effects {
         let Phase::Ending(ending) = &mut self.state.phase else { return Effects::NONE };
         ending.start_under_way = false;
@@ -268,7 +268,7 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// After a crash in mid-create: what runs and is ready is adopted, with what a look at it tells.
+    /// Adopts the container that a crash during the create left, if it runs and is ready.
     fn resolved(&mut self, left_over: Option<Box<LeftOver>>, now: Now) -> Effects {
         if !matches!(self.state.phase, Phase::Pending(Birth::Resolving)) {
             return Effects::NONE;
@@ -325,8 +325,8 @@ impl Sandbox {
         Effects::NONE
     }
 
-    /// Thawed because somebody asked for it: use, and a whole active timeout, or a `pause` rule would freeze it again at
-    /// once.
+    /// A requested resume. It counts as use and starts a new active timeout; otherwise a `pause` rule would freeze the
+    /// sandbox again at once.
     pub(super) fn resumed(&mut self, now: Now) -> Effects {
         match self.state.phase {
             Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => {
@@ -381,7 +381,7 @@ impl Sandbox {
     fn come_up(&mut self, up: Up, now: Now) -> Effects {
         self.state.phase = Phase::Up(up);
         self.state.failures = 0;
-        // Nobody could use it before: its whole idle timeout begins with the container.
+        // Before this, clients could not use it, so the whole idle timeout begins now.
         self.reset_idle_clock(now);
         self.extend(self.rules().active_timeout(), now);
         self.state.last_heartbeat = now.moment;
@@ -402,7 +402,7 @@ impl Sandbox {
         Effects::persist(Persist::Through)
     }
 
-    /// The record as it is, once more.
+    /// Writes the unchanged record again.
     fn write_anew(&self) -> Effects {
         Effects::persist(if self.has_record() { Persist::Anew } else { Persist::No })
     }
@@ -411,7 +411,7 @@ impl Sandbox {
         Arc::make_mut(&mut self.details)
     }
 
-    /// Turns the glass over, and remembers who did.
+    /// Resets the idle clock and counts the source.
     pub(super) fn note_activity(&mut self, source: ActivitySource, now: Now) {
         self.reset_idle_clock(now);
         let noted = &mut self.state.activity[source as usize];

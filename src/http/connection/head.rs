@@ -1,29 +1,28 @@
 //! The head of a connection's first request.
 //!
-//! HTTP/1.0 has no body without a `Content-Length` (RFC 1945, 7.2.2), so that a `POST` without one has none. The HTTP library
-//! refuses it all the same, and nginx, which speaks HTTP/1.0 to what is behind it unless it is told otherwise, sends every
-//! ping like that.
+//! In HTTP/1.0, a `POST` without a `Content-Length` has no body (RFC 1945, 7.2.2). The HTTP library refuses it all the
+//! same. nginx speaks HTTP/1.0 to its upstreams by default, and sends every ping like that.
 
-/// How long a head may be that is waited for; a longer one is the library's to refuse.
+/// The longest head that is waited for; the library refuses longer ones.
 const LONGEST: usize = 16 * 1024;
 
 const METHOD: &[u8] = b"POST ";
 const VERSION: &[u8] = b" HTTP/1.0";
-/// Nothing of what follows is taken for another request: how long the body is, nobody has said.
+/// The connection closes, so that a body of unknown length is not taken for another request.
 const INSERTED: &[u8] = b"Content-Length: 0\r\nConnection: close\r\n";
 
-/// What is to be done with what a connection begins with.
+/// What to do with the beginning of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It may be a `POST` over HTTP/1.0: more of it is needed.
+    /// It may be a `POST` over HTTP/1.0; more bytes are needed.
     Incomplete,
-    /// The library understands it, or it is the library's to refuse.
+    /// The library understands or refuses it.
     AsItIs,
-    /// This instead.
+    /// Replace it by this.
     Amended(Vec<u8>),
 }
 
-/// Looks at all that has come so far.
+/// Examines all bytes so far.
 pub(super) fn examine(bytes: &[u8]) -> Verdict {
     let incomplete = if bytes.len() < LONGEST { Verdict::Incomplete } else { Verdict::AsItIs };
     // Empty lines before a request are to be ignored (RFC 9112, 2.2).
@@ -49,7 +48,7 @@ pub(super) fn examine(bytes: &[u8]) -> Verdict {
             return Verdict::AsItIs;
         }
     }
-    // A body whose length nobody tells is not allowed.
+    // A body needs a length.
     if !rest.is_empty() {
         return Verdict::AsItIs;
     }

@@ -1,9 +1,9 @@
 //! The open connections of one worker.
 //!
-//! Each takes a file descriptor, of which there is a limit, so that their number is bounded. A client that pings has to get
-//! through all the same, also when others keep connections open that they don't use. So new ones are never refused:
-//! the connection that has been silent for the longest time is closed in their favour, as HTTP allows at any time. What
-//! is being answered on it is answered first. Only when all of them are in use do new ones wait to be accepted.
+//! Each connection takes a file descriptor, and these are limited. A client that pings has to get through even if others
+//! keep unused connections open. So new connections are never refused: instead, the connection that has been silent for the
+//! longest time is closed, as HTTP allows at any time, after the requests on it are answered. New connections wait only if
+//! all are in use.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,42 +18,42 @@ use tokio::{net::TcpStream, sync::Notify};
 /// The open connections of one worker.
 pub(in crate::http) struct Open {
     links: RefCell<HashMap<RawFd, Rc<State>>>,
-    /// Above how many the longest silent one is closed.
+    /// The number of connections above which the longest silent one is closed.
     room: usize,
-    /// Counts connections: what is needed of the time is only what was before what.
+    /// Counts connections. Only their order matters, so no clock is needed.
     turn: Cell<u64>,
 }
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// When something was read last, in turns.
+    /// The turn in which something was last read.
     heard: Cell<u64>,
-    /// How many want it to stay open.
+    /// How many requests keep it open.
     holders: Cell<usize>,
     /// Whether the client has closed its side.
     ended: Cell<bool>,
     end: Notify,
 }
 
-/// A connection, as the requests on it know it.
+/// A connection, as its requests see it.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Link(Rc<State>);
 
-/// Keeps a connection from being closed in favour of another.
+/// Keeps a connection from being closed for another one.
 #[derive(Debug)]
 pub(in crate::http) struct Held(Rc<State>);
 
 impl Open {
-    /// None yet, and at most `most` at the same time; that there are not more, the server sees to.
+    /// No connections yet. The server ensures that there are at most `most`.
     pub(in crate::http) fn new(most: usize) -> Rc<Self> {
-        // A quarter is left for those that are in use, and for those that are being closed; without any, the system
-        // would not be asked for a new one in whose favour another could be closed.
+        // A quarter is kept free for connections that are in use or being closed. If all were taken, the system would not
+        // be asked for a new one that could replace another.
         let room = most.saturating_sub((most / 4).max(1)).max(1);
         Rc::new(Self { links: RefCell::default(), room, turn: Cell::new(0) })
     }
 
-    /// Counts a new one, for which there is room then.
+    /// Adds a connection and makes room for it.
     pub(super) fn add(&self, stream: &TcpStream) -> Rc<State> {
         let state = Rc::new(State::default());
         self.turn.set(self.turn.get() + 1);
@@ -63,12 +63,12 @@ impl Open {
         state
     }
 
-    /// Something was read.
+    /// Notes that something was read.
     pub(super) fn heard(&self, state: &State) {
         state.heard.set(self.turn.get());
     }
 
-    /// It is about to be closed.
+    /// Forgets a connection that is about to be closed.
     pub(super) fn forget(&self, stream: &TcpStream, state: &Rc<State>) {
         let (mut links, descriptor) = (self.links.borrow_mut(), stream.as_raw_fd());
         if links.get(&descriptor).is_some_and(|known| Rc::ptr_eq(known, state)) {
@@ -85,14 +85,14 @@ impl Open {
                 return;
             };
             links.remove(&descriptor);
-            // Whoever reads finds the end after all that has come; a socket that is closed already has no use for it.
+            // The reader sees the end after all bytes that have arrived. The error for a closed socket does not matter.
             let _ = shutdown(descriptor, Shutdown::Read);
         }
     }
 }
 
 impl State {
-    /// The client has closed its side, or the connection is broken.
+    /// Notes that the client has closed its side or the connection is broken.
     pub(super) fn ended(&self) {
         self.ended.set(true);
         self.end.notify_one();
@@ -104,13 +104,13 @@ impl Link {
         Self(state)
     }
 
-    /// It stays open for as long as this is kept, whatever comes.
+    /// Keeps it open until the result is dropped.
     pub(in crate::http) fn hold(&self) -> Held {
         self.0.holders.set(self.0.holders.get() + 1);
         Held(self.0.clone())
     }
 
-    /// Resolves when the client has closed its side. While the connection is not held, it may also be ours.
+    /// Resolves when the client has closed its side. Unless the connection is held, our side may have closed it.
     pub(in crate::http) async fn ended(&self) {
         if !self.0.ended.get() {
             self.0.end.notified().await;

@@ -1,5 +1,5 @@
-//! The refusals of the HTTP library itself: of a request that it could not read, no handler ever hears. It answers such a
-//! one with a status and nothing else, and closes the connection.
+//! The HTTP library's own errors. A request that it cannot read reaches no handler; it answers with a status and nothing
+//! else, and closes the connection.
 
 use actix_web::http::StatusCode;
 
@@ -8,30 +8,29 @@ use crate::http::{
     gate,
 };
 
-/// No refusal of the library's has a longer head.
+/// The longest head of such an error.
 const LONGEST: usize = 256;
 const END: &[u8] = b"\r\n\r\n";
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// A bare refusal at the end of what is to be sent.
+/// A bare error at the end of the output.
 #[derive(Debug)]
 pub(super) struct Refusal<'a> {
     /// Where it begins.
     pub(super) start: usize,
     status: StatusCode,
-    /// The first line: version and status.
+    /// The first line, with version and status.
     line: &'a str,
-    /// When it was written, as a header.
+    /// The header with its date.
     date: Option<&'a str>,
 }
 
-/// Whether this may end with a bare refusal: an answer that has a body never does.
+/// Whether this may end with a bare error. An answer with a body never does.
 pub(super) fn may_end(bytes: &[u8]) -> bool {
     bytes.ends_with(END)
 }
 
-/// The bare refusal that `bytes` end with. Every answer of ours has headers that no bare one has, and after a refusal
-/// nothing else comes.
+/// The bare error at the end of `bytes`. Answers of ours have headers that a bare one lacks, and nothing follows an error.
 pub(super) fn find(bytes: &[u8]) -> Option<Refusal<'_>> {
     let from = bytes.len().saturating_sub(LONGEST);
     let last = bytes[from..].windows(BEGINNING.len()).rposition(|window| window == BEGINNING)?;
@@ -55,7 +54,7 @@ pub(super) fn find(bytes: &[u8]) -> Option<Refusal<'_>> {
 }
 
 impl Refusal<'_> {
-    /// The same refusal in the one shape of errors, with the headers that every answer has.
+    /// The error in the shape of all errors, with the headers of every answer.
     pub(super) fn in_our_shape(&self) -> Vec<u8> {
         let error = match self.status {
             StatusCode::REQUEST_TIMEOUT => {

@@ -1,5 +1,5 @@
-//! A socket, as the HTTP library reads and writes it. Every ping passes here: what is read and written is looked at, not
-//! copied, but for the first request of a connection and the library's own refusals.
+//! A socket, as the HTTP library reads and writes it. Every ping passes through here, so bytes are examined but not copied,
+//! except for the first request of a connection and the library's own errors.
 
 use std::{
     io,
@@ -21,46 +21,46 @@ use super::{
     refusal,
 };
 
-/// How long a client that was refused may go on sending.
+/// How long a client that was refused may continue to send.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection of a client.
 pub(in crate::http) struct Connection {
     stream: TcpStream,
     beginning: Beginning,
-    /// The last thing that is sent, instead of what the library wanted to.
+    /// An error that replaces the library's, and ends the connection.
     farewell: Option<Farewell>,
     state: Rc<State>,
     open: Rc<Open>,
 }
 
-/// How far the head of the first request is.
+/// The state of the head of the first request.
 enum Beginning {
-    /// This much has come of it.
+    /// It is incomplete.
     Coming(Vec<u8>),
-    /// Known, and handed on from here.
+    /// It is complete and being passed on from this position.
     Known(Vec<u8>, usize),
-    /// Handed on.
+    /// It was passed on.
     Over,
 }
 
-/// A refusal on its way. A system that closes a socket on which something unread lies tells the client that the connection
-/// broke, and the client may then never read the answer. So only our side is closed, and the rest is read.
+/// An error that is being sent. If a socket with unread bytes is closed, the client is told that the connection broke, and
+/// may never read the answer. So only our side is closed, and the rest is read.
 struct Farewell {
     answer: Vec<u8>,
     sent: usize,
-    /// When the client has had time enough; `None` until all is sent.
+    /// When reading ends; `None` until everything is sent.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    /// A new one among those that are `open`.
+    /// Makes a connection and adds it to `open`.
     pub(in crate::http) fn new(stream: TcpStream, open: Rc<Open>) -> Self {
         let state = open.add(&stream);
         Self { stream, beginning: Beginning::Coming(Vec::new()), farewell: None, state, open }
     }
 
-    /// What the requests know of it.
+    /// The connection as its requests see it.
     pub(in crate::http) fn link(&self) -> Link {
         Link::new(self.state.clone())
     }
@@ -112,13 +112,13 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what ends like a refusal of the library's.
+    /// Writes output that ends like an error of the library.
     fn write_ending(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match refusal::find(bytes) {
             Some(refusal) if refusal.start == 0 => {
                 let farewell = Farewell::new(refusal.in_our_shape());
                 let done = self.farewell.insert(farewell).poll(&mut self.stream, context)?.is_ready();
-                // As long as a byte is left, the library keeps the connection.
+                // The library keeps the connection while a byte is left.
                 Poll::Ready(Ok(bytes.len() - usize::from(!done)))
             }
             Some(refusal) => Pin::new(&mut self.stream).poll_write(context, &bytes[..refusal.start]),

@@ -1,4 +1,4 @@
-//! What is the same wherever it stands: ids, parameters, refusals, keys.
+//! The parts that calls have in common: ids, parameters, errors, keys.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{
     http::{auth, page, query::Wait},
 };
 
-/// Completes every call of `document`; `keyed`: this instance asks for an API key.
+/// Completes every call of `document`. `keyed` is whether this instance has an API key.
 pub(super) fn complete(document: &mut Value, keyed: bool) {
     inline_numbers(document);
-    // Beside this document, wherever a proxy has put it.
+    // The server is relative to this document, so that it is right behind a proxy.
     document["servers"] = json!([{ "url": "." }]);
     let schemas = document["components"]["schemas"].clone();
     for (path, calls) in entries(&mut document["paths"]) {
@@ -22,7 +22,7 @@ pub(super) fn complete(document: &mut Value, keyed: bool) {
             }
             complete_body(call, &schemas);
             complete_refusals(call, path, keyed);
-            // Where there is no key nothing is open or closed; where there is one, everything else is closed.
+            // Without a key there is no security scheme; with one, every other call needs it.
             if let Some(call) = call.as_object_mut() {
                 call.remove("security");
                 if keyed && is_open(path) {
@@ -45,7 +45,7 @@ pub(super) fn id_schema() -> Value {
     json!({ "type": "string", "pattern": ID_PATTERN, "minLength": 1, "maxLength": 63 })
 }
 
-/// Whether a call is answered without a key; the pages' files all are.
+/// Whether a call needs no key; the files of pages need none.
 fn is_open(path: &str) -> bool {
     auth::is_open(path) || path.starts_with("/page/")
 }
@@ -54,7 +54,7 @@ fn entries(object: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     object.as_object_mut().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
 
-/// A number needs no name of its own; many generators take no reference to one.
+/// Replaces references to numbers by the numbers, since many generators do not understand such references.
 fn inline_numbers(document: &mut Value) {
     fn inline(value: &mut Value) {
         if value["$ref"] == "#/components/schemas/f64" {
@@ -73,7 +73,7 @@ fn inline_numbers(document: &mut Value) {
         inline_nullable(value);
     }
 
-    /// "A number, or null" in one schema instead of three.
+    /// Merges "a number or null" into one schema.
     fn inline_nullable(value: &mut Value) {
         let Some([number, null]) = value["oneOf"].as_array().map(Vec::as_slice) else { return };
         if number["type"] == "number" && null["type"] == "null" {
@@ -89,10 +89,10 @@ fn inline_numbers(document: &mut Value) {
     }
 }
 
-/// A duration from `least` to `most`: a number of seconds, or a text with units. The pattern has the usual texts, and only
-/// such as are certainly within these bounds; more are accepted.
+/// The schema of a duration from `least` to `most`: a number of seconds, or a text with units. The pattern covers the usual
+/// texts that are certainly within the bounds; more are accepted.
 pub(super) fn duration_schema(least: Duration, most: Duration) -> Value {
-    // What follows the largest unit is less than one of it, so that the digits of that one decide.
+    // The smaller units add up to less than one of the largest, so the digits of the largest decide.
     let units = [
         ("d", 86_400_000, "( ?1?[0-9]h)?( ?[1-5]?[0-9]m)?"),
         ("h", 3_600_000, "( ?[1-5]?[0-9]m)?"),
@@ -125,7 +125,7 @@ fn complete_parameter(parameter: &mut Value) {
             let words: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).chain(["all"]).collect();
             json!({ "type": "array", "items": { "type": "string", "enum": words } })
         }
-        // Its name is half the client's: as an object whose properties are spread over the query, it can be told.
+        // Clients choose a part of its name, which an exploded object can express.
         "metadata" => json!({
             "type": "object",
             "propertyNames": { "pattern": r"^metadata\.[\s\S]" },
@@ -141,7 +141,7 @@ fn complete_parameter(parameter: &mut Value) {
     parameter["schema"] = schema;
 }
 
-/// A body without which nothing is missing may be left out.
+/// A body without required fields can be left out.
 fn complete_body(call: &mut Value, schemas: &Value) {
     let Some(body) = call.get_mut("requestBody") else { return };
     let schema = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap_or_default();
@@ -149,7 +149,7 @@ fn complete_body(call: &mut Value, schemas: &Value) {
     body["required"] = json!(schemas[name]["required"].as_array().is_some_and(|fields| !fields.is_empty()));
 }
 
-/// The refusals that a handler does not have to think of.
+/// Adds the errors that every handler can answer with.
 fn complete_refusals(call: &mut Value, path: &str, keyed: bool) {
     let posts = matches!(call["operationId"].as_str(), Some("create_sandbox" | "hold")) || path.contains("activity");
     let posts = posts || ["/keep-alive", "/heartbeat", "/pause", "/resume"].iter().any(|end| path.ends_with(end));

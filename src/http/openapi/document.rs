@@ -1,4 +1,4 @@
-//! The document, from the handlers and types themselves.
+//! The document, which is derived from the handlers and types.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
 
-/// What the handlers and types say of themselves.
+/// The derived part.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -47,7 +47,7 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
         page::docs,
         page::asset,
     ),
-    // What the request for a sandbox refers to.
+    // `CreateRequest`, which is written by hand, refers to this.
     components(schemas(Limits)),
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
@@ -59,7 +59,7 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
 )]
 struct Specification;
 
-/// The specification of this instance, written when it is asked for first: nothing of it changes while the process runs.
+/// The specification of this instance, written at the first request. It does not change while the process runs.
 #[derive(Default)]
 pub(in crate::http) struct Document(OnceLock<Bytes>);
 
@@ -70,7 +70,7 @@ impl Document {
 }
 
 fn document(settings: &Settings) -> Value {
-    // Schemas are texts, numbers and maps by name: they always become JSON.
+    // Schemas consist of strings, numbers and maps, so they can always be serialized.
     let mut document = serde_json::to_value(Specification::openapi()).unwrap_or_default();
     calls::complete(&mut document, settings.http.api_key.is_some());
     requests::narrow(&mut document, settings);

@@ -1,10 +1,10 @@
-//! The specification: what the handlers and types say of themselves, and what is so for every call, or for this instance
-//! alone. Generators and fuzzers read it, so it has to be true to the letter.
+//! The specification: what is derived from the handlers and types, what all calls have in common, and what only this instance
+//! allows. Generators and fuzzers read it, so it has to be exact.
 //!
-//! - `document`: all of it, put together;
-//! - `calls`: what is the same wherever it stands: ids, parameters, refusals, keys;
-//! - `requests`: what the rules and this configuration leave of what a request could ask for;
-//! - `words`: what the domain's words are in it.
+//! - `document`: puts it together;
+//! - `calls`: what calls have in common: ids, parameters, errors, keys;
+//! - `requests`: the bounds of requests by the rules and this configuration;
+//! - `words`: the schemas of the domain's words.
 
 mod calls;
 mod document;

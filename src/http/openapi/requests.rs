@@ -1,4 +1,4 @@
-//! What the rules and this configuration leave of what a request could ask for.
+//! The bounds of requests by the rules and this configuration.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::{
     sandboxes::MAX_PORTS,
 };
 
-/// Says of the requests in `document` what an instance with `settings` takes.
+/// Narrows the requests in `document` to what an instance with `settings` accepts.
 pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     let schemas = &mut document["components"]["schemas"];
     let timeout = duration_schema(Timeout::LEAST, settings.lifecycle.max_timeout);
@@ -24,7 +24,7 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     schemas["CreateRequest"] = create(settings, &timeout);
 }
 
-/// What a create takes: the fields of `sandboxes::Create`.
+/// The schema of a create; a test compares its fields with those of `sandboxes::Create`.
 fn create(settings: &Settings, timeout: &Value) -> Value {
     let described = |description: &str, mut schema: Value| {
         schema["description"] = description.into();
@@ -93,7 +93,7 @@ fn create(settings: &Settings, timeout: &Value) -> Value {
     })
 }
 
-/// Lays the fields of `more` over those of `schema`.
+/// Sets the fields of `more` in `schema`.
 fn with(schema: &mut Value, more: &Value) {
     for (name, value) in more.as_object().into_iter().flatten() {
         schema[name] = value.clone();
@@ -108,7 +108,7 @@ fn or_null(mut schema: Value) -> Value {
     schema
 }
 
-/// The bounds are those of the most generous template: each has its own.
+/// The bounds are those of the most generous template, since each template has its own.
 fn narrow_limits(limits: &mut Value, settings: &Settings) {
     let most = settings.sandboxes.max_limits;
     let bound = |of: fn(&Limits) -> Option<f64>| {
@@ -133,7 +133,7 @@ fn images(settings: &Settings) -> String {
     let own = settings.templates.values().map(|template| template.start.image.as_str());
     let allowed = settings.sandboxes.allowed_images.iter().map(ImagePattern::as_str).chain(own);
     let mut patterns: Vec<_> = allowed.map(image_pattern).collect();
-    // What allows everything allows the others, too.
+    // A pattern that allows everything makes the others superfluous.
     if let Some(everything) = patterns.iter().find(|pattern| **pattern == image_pattern("*")) {
         patterns = vec![everything.clone()];
     }
@@ -142,14 +142,14 @@ fn images(settings: &Settings) -> String {
     format!("^({})$", patterns.join("|"))
 }
 
-/// One of them: `*` stands for anything that a reference may have there.
+/// Converts one pattern: `*` matches any characters that a reference may have there.
 fn image_pattern(pattern: &str) -> String {
     let mut regex = String::new();
     for (at, letter) in pattern.chars().enumerate() {
         match letter {
             '*' if at == 0 => regex.push_str("[A-Za-z0-9][A-Za-z0-9._/:@-]*"),
             '*' => regex.push_str("[A-Za-z0-9._/:@-]*"),
-            // What stands for itself, in expressions too.
+            // These characters have no special meaning in regular expressions.
             _ if letter.is_alphanumeric() || "_-/:@".contains(letter) => regex.push(letter),
             _ => regex.extend(['\\', letter]),
         }

@@ -1,4 +1,4 @@
-//! The schemas of the domain's own words, which know nothing of this specification.
+//! The schemas of words of the domain, which knows nothing of this specification.
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -10,7 +10,7 @@ use utoipa::{
 
 use crate::domain::{ActivitySource, EndReason, OnTimeout, Status, spec::Limits};
 
-/// Each word's schema: a text that is one of its spellings.
+/// The schema of each word: a string that is one of its spellings.
 macro_rules! words {
     ($($word:ident: $description:literal,)+) => { $(
         impl PartialSchema for $word {

@@ -1,4 +1,4 @@
-//! The pages' files, as they are in the binary.
+//! The files of the pages, which are part of the binary.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -8,7 +8,7 @@ use std::{
 /// A file of a page.
 #[derive(Debug)]
 pub(super) struct Asset {
-    /// What it is called below `/page/`.
+    /// Its name below `/page/`.
     pub(super) name: &'static str,
     pub(super) content_type: &'static str,
     pub(super) text: &'static str,
@@ -44,24 +44,24 @@ const fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// What there is below `/page/`.
+/// The names below `/page/`.
 pub(in crate::http) fn names() -> impl Iterator<Item = &'static str> {
     ASSETS.iter().map(|asset| asset.name)
 }
 
-/// The file that `/page/{name}` is.
+/// The file `/page/{name}`.
 pub(super) fn named(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)
 }
 
-/// Whether `path` is a page or a file of one. They hold no secrets: a browser has no key before it has the page that asks
-/// for it.
+/// Whether `path` is a page or one of its files. They contain no secrets, and a browser has no key before the page has
+/// asked for it.
 pub(in crate::http) fn is_page(path: &str) -> bool {
     matches!(path, "/" | "/docs") || path.strip_prefix("/page/").is_some_and(|name| named(name).is_some())
 }
 
 impl Asset {
-    /// What changes when its text does.
+    /// The entity tag, which changes with the text.
     pub(super) fn tag(&self) -> String {
         static TAGS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
             ASSETS.iter().chain([&DASHBOARD, &DOCS]).map(|asset| (asset.name, tag_of(asset.text))).collect()
@@ -139,7 +139,7 @@ mod tests {
             ] {
                 assert!(!asset.text.contains(forbidden), "{} has {forbidden}", asset.name);
             }
-            // A script's text between its tags is one that the policy refuses.
+            // The content policy refuses inline scripts.
             for script in asset.text.split("<script").skip(1) {
                 assert!(
                     script.split_once('>').is_some_and(|(_, rest)| rest.starts_with("</script>")),

@@ -11,14 +11,14 @@ use super::{
     assets::{Asset, DASHBOARD, DOCS, named},
 };
 
-/// Everything that a page loads comes from here, nothing is run that stands in the page itself, no text becomes markup,
-/// and nobody frames it.
+/// The content policy of pages: everything is loaded from this server, no inline script runs, no text becomes markup, and
+/// no other site can frame them.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'",
 );
-/// Asked for each time, answered in full only when it changed.
+/// Browsers revalidate each time, and get the file only if it has changed.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
@@ -34,7 +34,7 @@ pub(in crate::http) async fn dashboard(request: HttpRequest) -> HttpResponse {
     serve(&request, &DASHBOARD)
 }
 
-/// This specification, as a page.
+/// The specification as a page.
 #[utoipa::path(get, path = "/docs", operation_id = "docs", tag = "pages", security(()),
     responses(
         (status = 200, description = "A page for people", content_type = "text/html", body = String),
@@ -77,7 +77,7 @@ fn serve(request: &HttpRequest, asset: &'static Asset) -> HttpResponse {
         .body(asset.text)
 }
 
-/// Whether the client has this version already (RFC 9110, 13.1.2).
+/// Whether the client has this version (RFC 9110, 13.1.2).
 fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
     match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),

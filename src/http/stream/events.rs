@@ -1,4 +1,4 @@
-//! The stream as server-sent events, for those who have only HTTP.
+//! The stream as server-sent events, for clients that only speak HTTP.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -30,15 +30,15 @@ use crate::{
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// How long it may be silent before a comment shows that it is there: less than proxies wait.
+/// How long it is silent before a comment keeps the connection alive: less than proxies wait.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How soon a client shall come back, in milliseconds.
+/// After how many milliseconds a client is to reconnect.
 const RETRY: &str = "retry: 1000\n\n";
 
 /// The status stream as server-sent events.
 ///
-/// The same messages as on the websocket, their `type` as the event's name. A client that comes back with
-/// `Last-Event-ID` (browsers do by themselves) gets exactly what it missed, or a new snapshot.
+/// The same messages as on the websocket, with their `type` as the event's name. A client that reconnects with
+/// `Last-Event-ID`, as browsers do, gets exactly what it missed, or a new snapshot.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "stream",
     params(
         ("since" = Option<String>, Query, description = "`EPOCH:SEQ`, the last event that was seen, with the same filter"),
@@ -59,7 +59,7 @@ pub(in crate::http) async fn events(
 ) -> Result<HttpResponse, ApiError> {
     let mut query = StreamQuery::of(&request)?;
     if let Some(last) = request.headers().get(LAST_EVENT_ID) {
-        // A browser sends what it was given; what is not ours is nothing to go on from.
+        // A browser sends the last id that it got; an id of another server is ignored.
         query.since = last.to_str().ok().and_then(|last| last.parse().ok());
     }
     let mut response = HttpResponse::Ok();
@@ -71,7 +71,8 @@ pub(in crate::http) async fn events(
     }
     let phase = sandboxes.health().watch_phase();
     let session = StreamSession::new(sandboxes, &request, query)?;
-    // A body is asked for more only when its client has taken what there was, so that it could not tell who never does.
+    // A channel, because a body is polled only when its client reads, so the body itself could not tell that a client never
+    // reads.
     let (sender, receiver) = mpsc::channel(1);
     actix_web::rt::spawn(SseWriter { session, phase, sender }.tell());
     let chunks = stream::unfold(receiver, |mut receiver| async {
@@ -80,7 +81,7 @@ pub(in crate::http) async fn events(
     });
     let mut response = response.streaming(chunks);
     if request.version() == Version::HTTP_10 {
-        // Such a client knows no chunks: the body ends where the connection does.
+        // HTTP/1.0 has no chunks, so the body ends with the connection.
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -94,7 +95,7 @@ struct SseWriter {
 }
 
 impl SseWriter {
-    /// Until the client is gone, takes nothing for too long, or Sandglass stops.
+    /// Sends until the client disconnects, reads nothing for too long, or Sandglass stops.
     async fn tell(mut self) {
         let mut sent = self.send(Bytes::from_static(RETRY.as_bytes())).await;
         while sent {
@@ -105,7 +106,7 @@ impl SseWriter {
                 _ = self.phase.wait_for(|phase| *phase == ServingPhase::Stopping) => (Vec::new(), true),
             };
             let told = if last { self.session.rest().await } else { told };
-            // Nothing to tell is a comment, which shows that somebody is there.
+            // Without events, a comment keeps the connection alive.
             let chunk = if told.is_empty() { Bytes::from_static(b":\n\n") } else { self.write(&told).into() };
             sent = self.send(chunk).await && !last;
         }
@@ -121,7 +122,7 @@ impl SseWriter {
             if let Some(seq) = seq {
                 chunk.push_str(&format!("id: {}:{seq}\n", self.session.epoch()));
             }
-            // JSON as it is written here has no line breaks.
+            // This JSON has no line breaks.
             chunk.push_str(&format!("event: {kind}\ndata: {text}\n\n"));
         }
         chunk

@@ -1,4 +1,4 @@
-//! What is said on the stream.
+//! The messages of the stream.
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -22,33 +22,33 @@ use crate::{
 pub(in crate::http) enum Message<'a> {
     /// The first message.
     Hello {
-        /// Whose stream it is: host and port.
+        /// The host and port of the supervisor.
         instance: &'a str,
-        /// Sandglass' version.
+        /// The version of Sandglass.
         version: &'a str,
         /// The name of this uninterrupted history: `since=EPOCH:SEQ` resumes.
         epoch: &'a str,
-        /// The last event before what follows.
+        /// The last event before this message.
         seq: u64,
-        /// How many events are kept for those who come back.
+        /// How many events are kept for readers that reconnect.
         history: usize,
-        /// Whether it goes on where `since` said; otherwise a snapshot follows.
+        /// Whether the stream resumes after `since`; otherwise a snapshot follows.
         resumed: bool,
         /// The time.
         time: EpochSeconds,
-        /// How many seconds before its end a sandbox is announced as expiring.
+        /// How many seconds before its end a sandbox is reported as expiring.
         warn_before: f64,
     },
-    /// A page of all sandboxes that match. Events after `seq` follow, each with the whole sandbox. A page may have seen some
-    /// of them already: of each sandbox, the last event holds.
+    /// A page of a snapshot of all matching sandboxes. Events after `seq` follow, each with the whole sandbox. A page may
+    /// include some of them already; the last event of each sandbox counts.
     Snapshot {
         /// The epoch.
         epoch: &'a str,
-        /// The last event before what follows.
+        /// The last event before this message.
         seq: u64,
         /// The time.
         time: EpochSeconds,
-        /// Whether this is the first page: what was known before is to be forgotten.
+        /// Whether this is the first page. It replaces everything that was known before.
         first: bool,
         /// Whether this is the last page.
         last: bool,
@@ -57,25 +57,25 @@ pub(in crate::http) enum Message<'a> {
     },
     /// Something happened.
     Event {
-        /// One more than that of the event before it; with a filter, some are left out.
+        /// The number of the event, one more than that of the event before; with a filter, some are left out.
         seq: u64,
-        /// When.
+        /// When it happened.
         time: EpochSeconds,
-        /// What.
+        /// What changed.
         change: ChangeWord,
-        /// The status before, when that is what changed.
+        /// The status before, if that changed.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<Status>,
-        /// What the sandbox was used by, when that is what happened.
+        /// What the sandbox was used by, if it was used.
         #[serde(skip_serializing_if = "Option::is_none")]
         source: Option<ActivitySource>,
-        /// How far its start is, when that is what changed.
+        /// The progress of its start, if that changed.
         #[serde(skip_serializing_if = "Option::is_none")]
         progress: Option<Progress<'a>>,
-        /// The sandbox as it now is.
+        /// The sandbox after the change.
         sandbox: Box<SandboxAnswer<'a>>,
     },
-    /// Nothing that matches has happened up to here.
+    /// No matching event has happened up to here.
     Position {
         /// The last event.
         seq: u64,
@@ -84,22 +84,22 @@ pub(in crate::http) enum Message<'a> {
     },
     /// The reader was too slow, and a new snapshot follows.
     Lagged {
-        /// How many events are not there any more.
+        /// How many events were missed.
         missed: u64,
     },
-    /// The answers to pings, in their order.
+    /// The results of pings, in their order.
     Pong {
-        /// The answers.
+        /// The results.
         results: Vec<BatchResult<'a>>,
     },
-    /// There is another filter now, and a snapshot follows.
+    /// The filter was replaced, and a snapshot follows.
     Subscribed {
         /// The last event before it.
         seq: u64,
     },
-    /// Something that the reader said was not understood. The stream goes on.
+    /// A message of the reader was refused. The stream goes on.
     Error {
-        /// What was wrong.
+        /// The error.
         error: ErrorBody<'a>,
     },
 }
@@ -109,36 +109,37 @@ pub(in crate::http) enum Message<'a> {
 #[serde(rename_all = "snake_case")]
 #[schema(as = Change)]
 pub(in crate::http) enum ChangeWord {
-    /// It was created, adopted or brought back.
+    /// It was created, adopted or restored.
     Appeared,
-    /// Its status is another one.
+    /// Its status changed.
     Status,
-    /// Its deadlines moved, since it was used; told at most once a second.
+    /// It was used, and its deadlines moved; sent at most once a second.
     Activity,
-    /// It ends at `terminates_at`, unless somebody uses it before.
+    /// It ends at `terminates_at` unless it is used before.
     Expiring,
-    /// Its start goes on.
+    /// Its start has progressed.
     Progress,
-    /// The removal of its container failed, and is tried again.
+    /// The removal of its container failed and will be retried.
     RemovalFailed,
-    /// Its container has stopped, not by itself, and runs again with its files; its ports may be others.
+    /// Its container stopped together with the engine or by hand, and runs again with its files; its ports may have
+    /// changed.
     Restarted,
-    /// Its times or its ports are others, and not since it was used: a heartbeat, a pause, a wall clock that was set, or a
-    /// network that was connected anew.
+    /// Its times, ports or holds changed for another reason than use: a heartbeat, a pause, a hold that ran out, a wall
+    /// clock that was set, or a network that was connected again.
     Changed,
     /// Its container is confirmed gone.
     Removed,
-    /// Its retention is over: nothing is known of it any more.
+    /// Its retention is over, and its tombstone was deleted.
     Forgotten,
 }
 
-/// How far a start is.
+/// The progress of a start.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StartProgress)]
 pub(in crate::http) struct Progress<'a> {
-    /// In a word.
+    /// The phase.
     phase: PhaseWord,
-    /// More in words, where there is more to say.
+    /// More details, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
@@ -167,7 +168,7 @@ impl<'a> From<&'a StartProgress> for Progress<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// What an event says.
+    /// The message for an event.
     pub(super) fn of(event: &'a FeedEvent) -> Self {
         let (mut from, mut source, mut progress) = (None, None, None);
         let change = match &event.change {
@@ -195,7 +196,7 @@ impl<'a> Message<'a> {
         Self::Event { seq: event.seq, time: event.at.wall(), change, from, source, progress, sandbox }
     }
 
-    /// The word for its kind, as its `type` has it.
+    /// The word in its `type`.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "hello",
@@ -209,7 +210,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// As it is sent.
+    /// Serializes it.
     pub(super) fn text(&self) -> ByteString {
         let sandboxes = match self {
             Self::Snapshot { sandboxes, .. } => sandboxes.len(),
@@ -217,12 +218,12 @@ impl<'a> Message<'a> {
             Self::Event { .. } => 1,
             _ => 0,
         };
-        // What serde writes as JSON is UTF-8.
+        // serde writes JSON as UTF-8.
         ByteString::try_from(json_bytes(self, SANDBOX_CAPACITY * sandboxes + 256)).unwrap_or_default()
     }
 }
 
-/// The answers for a page.
+/// The sandboxes of a page.
 pub(super) fn answers<'a>(sandboxes: &'a [Sandbox], now: &crate::domain::Now) -> Vec<SandboxAnswer<'a>> {
     sandboxes.iter().map(|sandbox| SandboxAnswer::of(sandbox, now)).collect()
 }

@@ -1,9 +1,9 @@
 //! The status stream ([design: stream](crate::design::stream)), over a websocket and as server-sent events.
 //!
-//! - `messages`: what is said on it;
-//! - `session`: what to say next to one reader: a snapshot page by page, then events, and a new snapshot when it lags;
-//! - `upstream`: what readers say: pings, another filter;
-//! - `websocket`, `events`: the two ways.
+//! - `messages`: the messages to readers;
+//! - `session`: the next messages for a reader: a snapshot page by page, then events, and a new snapshot when it lags;
+//! - `upstream`: the messages of readers: pings, and another filter;
+//! - `websocket`, `events`: the two transports.
 
 mod events;
 mod messages;

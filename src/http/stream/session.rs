@@ -1,4 +1,4 @@
-//! What to say next to one reader.
+//! The next messages for one reader.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     sandboxes::{Filter, Sandboxes, Snapshot},
 };
 
-/// How long a reader may take nothing while there is something for it.
+/// How long a reader may read nothing while a message waits for it.
 pub(super) const SEND_WITHIN: Duration = Duration::from_secs(30);
 
 /// A message that is ready to be sent.
@@ -25,7 +25,7 @@ pub(super) const SEND_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Frame {
     pub(super) kind: &'static str,
     pub(super) text: ByteString,
-    /// Up to where the reader knows everything once it has this; `None`: that is as it was.
+    /// The last event that the reader knows after this message; `None` if that is unchanged.
     pub(super) seq: Option<u64>,
 }
 
@@ -35,21 +35,21 @@ impl Frame {
     }
 }
 
-/// Tells one reader everything.
+/// The stream of one reader.
 pub(super) struct StreamSession {
     sandboxes: Data<Sandboxes>,
     filter: Filter,
     reader: Reader,
-    /// What is still to be said before anything else.
+    /// Messages that come before anything else.
     first: VecDeque<Frame>,
     snapshot: Option<Running>,
-    /// Up to where the reader knows everything.
+    /// The last event that the reader knows.
     told: u64,
-    /// A stream that has nothing to tell is no idle connection.
+    /// Keeps the connection open, because a silent stream is not idle.
     _held: Option<Held>,
 }
 
-/// A snapshot that is being told.
+/// A snapshot that is being sent.
 struct Running {
     snapshot: Snapshot,
     at: u64,
@@ -57,7 +57,7 @@ struct Running {
 }
 
 impl StreamSession {
-    /// Begins with a greeting, and where the reader cannot go on from where it was, a snapshot.
+    /// Begins with a greeting, and with a snapshot if the reader cannot resume.
     pub(super) fn new(
         sandboxes: Data<Sandboxes>,
         request: &HttpRequest,
@@ -93,12 +93,12 @@ impl StreamSession {
         &self.sandboxes
     }
 
-    /// The name of the history that positions are in.
+    /// The epoch of positions.
     pub(super) fn epoch(&self) -> &str {
         &self.reader.position().epoch
     }
 
-    /// Waits for what comes next. Nothing is lost when this is dropped before it is done.
+    /// Waits for the next messages. Cancel-safe.
     pub(super) async fn next(&mut self) -> Vec<Frame> {
         loop {
             if !self.first.is_empty() {
@@ -112,16 +112,16 @@ impl StreamSession {
             if !told.is_empty() {
                 return told;
             }
-            // Who wants little of much leaves the thread to others now and then.
+            // A filter that skips many events must not occupy the thread.
             yield_now().await;
         }
     }
 
-    /// What is left to say when Sandglass stops: also what the requests bring about that are still being answered. Of a
-    /// snapshot that is not finished, nothing.
+    /// The last messages before Sandglass stops, including the effects of requests in flight. A snapshot that is not
+    /// finished is not continued.
     pub(super) async fn rest(&mut self) -> Vec<Frame> {
         let grace = self.sandboxes.settings().http.stop_grace;
-        // Those that take longer are dropped.
+        // Requests that take longer are dropped.
         let _ = timeout(grace, self.sandboxes.in_flight().wait()).await;
         let mut rest: Vec<_> = self.first.drain(..).collect();
         while self.snapshot.is_none()
@@ -132,7 +132,7 @@ impl StreamSession {
         rest
     }
 
-    /// How far the reader is, if it was not told so by an event that it wanted.
+    /// A message with the position of the reader, unless it has just been told by an event.
     pub(super) fn position(&mut self) -> Option<Frame> {
         let seq = self.reader.position().seq;
         let is_news = self.snapshot.is_none() && seq > self.told;
@@ -142,7 +142,7 @@ impl StreamSession {
         })
     }
 
-    /// From here on another filter; begins with a snapshot of it.
+    /// Replaces the filter and begins a snapshot.
     pub(super) fn change_filter(&mut self, filter: Filter) {
         self.filter = filter;
         let seq = self.reader.position().seq;
@@ -155,13 +155,13 @@ impl StreamSession {
         self.snapshot = Some(Running { snapshot: self.sandboxes.snapshot(&self.filter), at, begun: false });
     }
 
-    /// The next page of the snapshot that is being told.
+    /// The next page of the snapshot.
     async fn page(&mut self) -> Frame {
         let now = self.sandboxes.now();
         let Some(running) = &mut self.snapshot else {
             return Frame::of(&Message::Position { seq: self.told, time: now.wall() }, None);
         };
-        // Nothing is changed before the page is there: whoever drops this half-way goes on with the same page.
+        // Nothing changes before the page is there, so that it is not lost if this future is dropped.
         let sandboxes = self.sandboxes.next_page(&mut running.snapshot, &self.filter).await;
         let last = running.snapshot.is_done();
         let now = self.sandboxes.now();
@@ -199,7 +199,7 @@ impl StreamSession {
     }
 }
 
-/// Written once, for all readers.
+/// The text is written once for all readers.
 fn tell_event(event: &FeedEvent) -> Frame {
     Frame { kind: "event", text: event.text(|event| Message::of(event).text()), seq: Some(event.seq) }
 }

@@ -1,4 +1,4 @@
-//! What readers say.
+//! The messages of readers.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ use crate::{
     sandboxes::{Filter, Sandboxes},
 };
 
-/// What a message is for. It is read first, and the rest by what that says: an enum with a tag inside would be read in one
-/// go, and forget which field is wrong.
+/// The type of a message, which is read first and decides how the rest is read. An enum with an internal tag would lose the
+/// path of a wrong field.
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
 struct Tagged {
@@ -35,7 +35,7 @@ enum Kind {
     Subscribe,
 }
 
-/// Proof of use of one sandbox or many.
+/// A ping of one sandbox or many.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ping {
@@ -59,15 +59,15 @@ struct Subscribe {
     metadata: BTreeMap<String, String>,
 }
 
-/// A message that is understood.
+/// A valid message.
 enum Asked {
     Ping(Vec<String>),
     Subscribe(Filter),
 }
 
-/// Does what a reader asks for; the answer, if it has one of its own.
+/// Handles a message. Returns the answer, if it has one.
 pub(super) async fn answer(session: &mut StreamSession, text: &str) -> Option<Frame> {
-    // Whoever stops waits for this, as for a request.
+    // A stop waits for this as for a request.
     let sandboxes = session.sandboxes().clone();
     let _in_flight = sandboxes.in_flight().token();
     match do_as_asked(session, &sandboxes, text).await {

@@ -25,20 +25,20 @@ use crate::{
     sandboxes::{Sandboxes, ServingPhase},
 };
 
-/// The subprotocol of this stream, for clients that name one.
+/// The subprotocol of this stream, for clients that request one.
 const PROTOCOL: &str = "sandglass.v1";
-/// Browsers can send no header with a websocket, but they can offer subprotocols: this one carries the API key after it,
+/// Browsers cannot send headers with a websocket, but they can offer subprotocols. This prefix is followed by the API key
 /// in base64 for URLs.
 pub(in crate::http) const KEY_PROTOCOL: &str = "sandglass.key.";
 
-/// How often a peer is asked whether it is there, and how often it may leave that unanswered.
+/// The interval of pings to the client, and how many of them may stay unanswered.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const UNANSWERED: u32 = 3;
 
 /// The status stream.
 ///
-/// A websocket: `hello`, a `snapshot` in pages, then every `event`, numbered without gaps. A reader that comes back with
-/// `since` gets exactly what it missed, or a new snapshot. It may send `{"type":"ping","id":ID}` (or `"ids":[…]`),
+/// A websocket: `hello`, a `snapshot` in pages, then every `event`, numbered without gaps. A reader that reconnects with
+/// `since` gets exactly what it missed, or a new snapshot. It may send `{"type":"ping","id":ID}` (or `"ids":[…]`), which is
 /// answered by `pong`, and `{"type":"subscribe","ids":[…],"statuses":[…],"metadata":{…}}` for another filter. A browser
 /// offers the subprotocols `sandglass.v1` and `sandglass.key.` with the API key in base64 for URLs.
 #[utoipa::path(get, path = "/v1/stream", operation_id = "stream", tag = "stream",
@@ -83,7 +83,7 @@ struct Conversation {
     phase: watch::Receiver<ServingPhase>,
 }
 
-/// What there is to do next.
+/// What happens next.
 enum Turn {
     Tell(Vec<Frame>),
     Heard(Option<Result<AggregatedMessage, ProtocolError>>),
@@ -92,14 +92,14 @@ enum Turn {
 }
 
 impl Conversation {
-    /// Until one of the two ends it.
+    /// Runs until one of the two sides ends it.
     async fn hold(mut self) {
         let reason = self.talk().await.unwrap_or(None);
-        // Whoever is not there any more does not hear it.
+        // A client that is gone cannot receive the reason.
         let _ = timeout(SEND_WITHIN, self.session.close(reason)).await;
     }
 
-    /// Why it is closed.
+    /// Returns the reason for closing it.
     async fn talk(&mut self) -> Result<Option<CloseReason>, Closed> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,7 +154,7 @@ impl Conversation {
         Ok(None)
     }
 
-    /// Whoever takes nothing for too long is given up.
+    /// Sends messages. Gives up on a client that reads nothing for too long.
     async fn send(&mut self, told: impl IntoIterator<Item = Frame>) -> Result<(), Closed> {
         for told in told {
             within(self.session.text(told.text)).await?;

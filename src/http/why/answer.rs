@@ -1,4 +1,4 @@
-//! The handler, and what it answers with.
+//! The handler and its answer.
 
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use serde::Serialize;
@@ -29,44 +29,44 @@ pub(in crate::http) struct WhyAnswer<'a> {
     /// Its identifier.
     #[schema(value_type = String)]
     sandbox_id: &'a SandboxId,
-    /// Where it is in its sandbox.
+    /// Its status.
     status: Status,
-    /// Whether it is up or about to be, and not on its way out.
+    /// Whether it is starting or up, and not ending.
     alive: bool,
-    /// The answer in a sentence.
+    /// The answer as a sentence.
     because: String,
-    /// What Sandglass does next by itself; null: nothing.
+    /// What Sandglass does next by itself; null if nothing.
     next: Option<Next>,
-    /// The rules that it lives by; none once it is ending.
+    /// The rules that apply to it; none once it is ending.
     rules: Vec<RuleAnswer>,
-    /// Who holds it, by name.
+    /// The holds on it, sorted by name.
     holds: Vec<HoldAnswer<'a>>,
     /// When it was last used.
     last_activity_at: EpochSeconds,
-    /// Who reset the idle clock since this process has known it, the latest first.
+    /// A source that has reset the idle clock.
     activity: Vec<SourceAnswer>,
     /// How it ended or is ending.
     end: Option<EndAnswer>,
-    /// How its removal goes, while it is on its way out.
+    /// The state of its removal, while it is ending.
     removal: Option<RemovalAnswer<'a>>,
 }
 
 /// What Sandglass does next by itself.
 #[derive(Debug, Serialize, ToSchema)]
 struct Next {
-    /// What.
+    /// The action.
     action: NextAction,
-    /// The rule by which it does that.
+    /// The rule that requires it.
     rule: Rule,
-    /// Why the sandbox will then have ended, when it ends.
+    /// The reason of the sandbox's end, if it ends.
     reason: Option<EndReason>,
-    /// When.
+    /// When it is due.
     at: EpochSeconds,
     /// Seconds until then.
     remaining: f64,
 }
 
-/// What Sandglass can do by itself.
+/// An action of Sandglass.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum NextAction {
@@ -74,44 +74,44 @@ enum NextAction {
     End,
     /// It pauses the sandbox.
     Pause,
-    /// It tries again what failed.
+    /// It retries what failed.
     Retry,
 }
 
-/// What has reset the idle clock.
+/// A source that has reset the idle clock.
 #[derive(Debug, Serialize, ToSchema)]
 struct SourceAnswer {
-    /// What.
+    /// The action.
     source: ActivitySource,
-    /// How often.
+    /// How often it did.
     count: u32,
-    /// When last.
+    /// When it last did.
     last_at: EpochSeconds,
 }
 
-/// How it ended.
+/// An end.
 #[derive(Debug, Serialize, ToSchema)]
 struct EndAnswer {
-    /// Why.
+    /// The reason.
     reason: EndReason,
-    /// The exit code of its container, when that ended by itself.
+    /// The exit code of its container, if that ended by itself.
     exit_code: Option<i64>,
     /// When it was decided.
     ended_at: EpochSeconds,
-    /// The deadline that was acted on, when it was one.
+    /// The deadline that ended it, if one did.
     deadline_at: Option<EpochSeconds>,
-    /// Seconds between the two.
+    /// Seconds between the deadline and the decision.
     lateness: Option<f64>,
 }
 
-/// How its removal goes.
+/// The state of a removal.
 #[derive(Debug, Serialize, ToSchema)]
 struct RemovalAnswer<'a> {
-    /// How many tries have failed.
+    /// How many attempts have failed.
     failed_attempts: u32,
-    /// Why the last one did.
+    /// The error of the last attempt.
     last_error: Option<&'a str>,
-    /// When the next one begins; null: one is under way, or the store has to record the end first.
+    /// When the next attempt begins; null if one is under way, or the store has to record the end first.
     next_attempt_at: Option<EpochSeconds>,
 }
 

@@ -1,4 +1,4 @@
-//! The whole in a sentence, for people.
+//! The answer in one sentence, for people.
 
 use crate::domain::{
     EndReason, Now, Sandbox, Status,
@@ -51,7 +51,7 @@ fn why_it_ends(end: &End, sandbox: &Sandbox) -> String {
     let by = |clock: RuleClock| clock.why_it_ended(sandbox.rules().after(clock));
     match end.reason {
         EndReason::Idle => {
-            // While it is paused, another timeout takes the idle one's place.
+            // While it is paused, the paused timeout replaces the idle timeout.
             let unused = end.decided_at.since(sandbox.last_activity());
             let idle = sandbox.rules().after(RuleClock::Idle).is_some_and(|idle| idle <= unused);
             by(if idle { RuleClock::Idle } else { RuleClock::Paused })

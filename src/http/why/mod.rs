@@ -1,8 +1,8 @@
 //! Why a sandbox is alive and until when, or why it ended ([design: why](crate::design::interface::why)).
 //!
-//! - `answer`: the handler, and what it answers with;
-//! - `rules`: the rules that a living sandbox lives by, each with a sentence;
-//! - `because`: the one sentence about the whole, and durations for people.
+//! - `answer`: the handler and its answer;
+//! - `rules`: the rules that apply to a living sandbox, each with a sentence;
+//! - `because`: the answer in one sentence.
 
 mod answer;
 mod because;

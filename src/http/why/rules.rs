@@ -1,4 +1,4 @@
-//! The rules that a living sandbox lives by.
+//! The rules that apply to a living sandbox.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ use crate::domain::{
     time::for_people,
 };
 
-/// What makes Sandglass act.
+/// A rule by which Sandglass acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Rule {
-    /// A sandbox that nobody uses ends.
+    /// A sandbox that is not used ends.
     Idle,
-    /// The end of the active timeout has the effect that the sandbox's `on_timeout` says.
+    /// At the end of the active timeout, the sandbox's `on_timeout` happens.
     ActiveTimeout,
-    /// A sandbox that owes a heartbeat and does not send it ends.
+    /// A sandbox that does not send an expected heartbeat ends.
     Heartbeat,
-    /// After a restart, deadlines wait until clients could ping again.
+    /// After a restart, deadlines wait until clients have had time to ping.
     RestartGrace,
-    /// What failed is tried until it succeeds.
+    /// Calls that failed are retried until they succeed.
     Retry,
 }
 
-/// A rule, and what it means for this sandbox.
+/// A rule, and its meaning for this sandbox.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RuleAnswer {
-    /// Which.
+    /// The rule.
     rule: Rule,
-    /// Its timeout in seconds; null: it has none.
+    /// Its timeout in seconds; null if it has none.
     timeout: Option<f64>,
-    /// Its deadline; null: it has none as things stand.
+    /// Its deadline; null if it has none at present.
     at: Option<EpochSeconds>,
     /// Seconds until then.
     remaining: Option<f64>,
     /// Whether it is the one that acts next.
     acts_next: bool,
-    /// What it means, in a sentence.
+    /// Its meaning as a sentence.
     sentence: String,
 }
 
@@ -63,7 +63,7 @@ impl From<Action> for Rule {
     }
 }
 
-/// The rules that `sandbox` is subject to as things stand; none once it is ending.
+/// The rules that apply to `sandbox` at present; none once it is ending.
 pub(super) fn rules(sandbox: &Sandbox, now: &Now) -> Vec<RuleAnswer> {
     let next = sandbox.next_action().map(|(_, action)| action.into());
     let answer = |rule, after: Option<Duration>, at: Option<Moment>, sentence| RuleAnswer {

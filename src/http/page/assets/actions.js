@@ -1,4 +1,4 @@
-// What can be done with a sandbox.
+// The actions on a sandbox.
 
 import { call, problem } from "./api.js";
 import { duration, now } from "./clock.js";
@@ -14,7 +14,7 @@ const ACTIONS = {
   end: { ask: confirmEnd, send: (id) => call("DELETE", path(id)), done: (id) => `${id} is on its way out`, failed: "terminate" },
 };
 
-/** Does it, and says how that went. What the sandbox then is, the stream tells. */
+/** Performs an action and reports its result. The stream updates the sandbox. */
 export async function act(name, id) {
   const action = ACTIONS[name];
   if (action.ask && !(await action.ask(id))) return;
@@ -23,7 +23,7 @@ export async function act(name, id) {
   else notice(`Failed to ${action.failed} ${id}: ${problem(answer)}`, true);
 }
 
-/** What had to be asked for twice may have been done the first time. */
+/** A request that was sent twice may have succeeded the first time. */
 const wasDone = ({ was }, { repeated, body }) => repeated && was !== undefined && body?.error?.details?.status === was;
 
 function kept(id, { terminates_at }) {

@@ -2,29 +2,29 @@
 
 import { ask, forget, key } from "./key.js";
 
-/** A proxy may have put everything below a path of its own: whatever is asked for lies beside the folder of this file. */
+/** A proxy may serve everything below a path, so addresses are relative to the folder of this file. */
 const HOME = new URL("../", import.meta.url);
 /** Seconds after which a call counts as failed. */
 const BOUND = 30;
-/** Milliseconds until it is tried again. */
+/** Milliseconds before a retry. */
 const AGAIN_AFTER = 250;
 
 /** The whole address of a path of the interface, which begins with '/'. */
 export const addressOf = (path) => new URL(`.${path}`, HOME);
 
-/** `{status, body}`; status 0 when nothing answered. Asks for the key when the answer is that it is missing or wrong. */
+/** Returns `{status, body}`, with status 0 if nothing answered. Asks for the key if it is missing or wrong. */
 export async function call(method, path, body, bound = BOUND) {
   for (;;) {
     const used = key();
     const answer = await send(method, path, body, used, bound);
     if (answer.status !== 401) return answer;
-    // Another call may have learnt the right one meanwhile.
+    // Another call may have got the right key in the meantime.
     if (key() === used) forget();
     if (key() === null) await ask(refusalOf);
   }
 }
 
-/** Whether this key is the right one: null, or why not. */
+/** Checks a key. Returns null if it is right, else the reason why not. */
 async function refusalOf(candidate) {
   const { status } = await send("GET", "/v1/sandboxes?limit=1", undefined, candidate, BOUND);
   if (status === 401) return "That is not the key.";
@@ -35,7 +35,7 @@ async function refusalOf(candidate) {
  *  containers there see to. What was asked for may then be done already; `repeated` says that it was asked for twice. */
 async function send(...request) {
   const first = await sendOnce(...request);
-  // Not an end: the id may be another sandbox's by then.
+  // Except for an end, since the id may belong to another sandbox by then.
   if (first.status !== 0 || request[0] === "DELETE") return first;
   await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
   return { ...(await sendOnce(...request)), repeated: true };
@@ -59,6 +59,6 @@ async function sendOnce(method, path, body, candidate, bound) {
   }
 }
 
-/** What an answer says went wrong. */
+/** The error in an answer. */
 export const problem = ({ status, body }) =>
   body?.error?.message ?? (status === 0 ? "Sandglass does not answer" : `Sandglass answered ${status}`);

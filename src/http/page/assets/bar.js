@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
-/** Seconds between two looks: the bar glides to where it will be at the next one. */
+/** Seconds between two updates: the bar moves to where it will be at the next one. */
 export const TICK = 1;
 
 export function createBar() {
@@ -12,7 +12,7 @@ export function createBar() {
   let shown = null;
   return {
     element,
-    /** `at`: when it is empty, null for a bar that stands still; `whole`: seconds that it holds. */
+    /** `at`: when it is empty, null for a bar that stands still; `whole`: its length in seconds. */
     show(time, at, whole, low) {
       element.classList.toggle("still", at === null);
       element.classList.toggle("low", low);
@@ -22,7 +22,7 @@ export function createBar() {
       }
       const share = (moment) => Math.min(1, Math.max(0, (at - moment) / whole));
       const here = share(time);
-      // Sand that came back: it jumps there at once, and is seen to.
+      // It was refilled: jump there at once and flash.
       const refilled = shown !== null && here > shown + 0.004;
       const target = STILL.matches || refilled ? here : share(time + TICK);
       fill.style.transition = STILL.matches || shown === null || refilled ? "none" : `transform ${TICK}s linear`;
@@ -30,11 +30,11 @@ export function createBar() {
       if (refilled && !STILL.matches) turn(element);
       shown = here;
     },
-    /** It belongs to another sandbox now. */
+    /** Forgets the sandbox that it showed. */
     forget() {
       shown = null;
     },
-    /** What a test or a reader of the page can ask for. */
+    /** The share that is shown, for tests. */
     share: () => shown,
   };
 }

@@ -1,4 +1,4 @@
-// What stands in the table's place when it has no rows: how to make the first one, or how to see the others.
+// Shown in place of an empty table: how to create the first sandbox, or how to see the others.
 
 import { addressOf } from "./api.js";
 import { byId, el, icon } from "./dom.js";
@@ -27,7 +27,7 @@ function first() {
   return [
     el("p", { class: "lead" }, "Nothing runs here yet."),
     el("p", { class: "quiet" }, "Create the first sandbox, which lives for two minutes if nobody uses it:"),
-    // Only where the browser lets a page copy.
+    // Only if the browser allows the page to copy.
     el("div", { class: "command" }, el("pre", { tabindex: "0" }, el("code", {}, line)), navigator.clipboard && copy),
     el("p", { class: "quiet" }, "It shows up here by itself. All the calls are on the ", el("a", { href: "docs" }, "page of the interface"), "."),
   ];

@@ -7,7 +7,7 @@ const [MOST, FIRST_WAIT] = [8, 150];
 const tries = Number(sessionStorage.getItem(NAME) ?? 0);
 try {
   await import(document.body.dataset.module);
-  // A style that was dropped is not asked for again, either: it is there, with nothing in it.
+  // A style sheet whose request was dropped is not requested again: it exists, but is empty.
   const isEmpty = ({ sheet }) => !sheet || sheet.cssRules.length === 0;
   if ([...document.querySelectorAll("link[rel=stylesheet]")].some(isEmpty)) throw new Error("a style is missing");
   sessionStorage.removeItem(NAME);

@@ -9,7 +9,7 @@ import { count, endedBadly } from "./words.js";
 const [WIDTH, HEIGHT, MINUTES] = [300, 64, 60];
 const [GAP, FLOOR] = [8, 22];
 
-/** Draws it into `place`. */
+/** Draws the chart into `place`. */
 export function drawChart(place, store) {
   const until = now();
   const { steps, most } = livingOver(store, until);
@@ -46,7 +46,7 @@ export function drawChart(place, store) {
   );
 }
 
-/** `[time, number]` at each change, and the highest number. */
+/** Returns `[time, number]` at each change, and the highest number. */
 function livingOver(store, until) {
   const from = until - HISTORY;
   let number = 0;
@@ -64,7 +64,7 @@ function livingOver(store, until) {
   for (const [time, by] of changes) {
     number += by;
     most = Math.max(most, number);
-    // A point per change would be drawn over the last one, when there are thousands.
+    // Thousands of points would be drawn over each other.
     const last = steps.at(-1);
     if (time - last[0] < HISTORY / WIDTH / 2) last[1] = number;
     else steps.push([time, number]);

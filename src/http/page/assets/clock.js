@@ -1,4 +1,4 @@
-// The supervisor's time, by which everything here counts down, and durations for people.
+// The supervisor's clock, which all countdowns use, and durations for people.
 
 let base = Date.now() / 1000;
 let at = performance.now();
@@ -6,13 +6,12 @@ let at = performance.now();
 /** Now on the supervisor's wall clock, in epoch seconds. */
 export const now = () => base + (performance.now() - at) / 1000;
 
-/** The supervisor has said its time. A message only ever arrives late, and one that was missed much later: a later time is
- *  a better one. */
+/** Notes the supervisor's time from a message. Messages arrive late, so the latest time is the best one. */
 export function told(time) {
   if (time > now()) reset(time);
 }
 
-/** A new connection, or a clock that was set: whatever was known of the time is replaced. */
+/** Sets the time after a new connection, or after the supervisor's clock was set. */
 export function reset(time) {
   base = time;
   at = performance.now();
@@ -28,10 +27,10 @@ export function duration(seconds) {
   return `${whole} s`;
 }
 
-/** What is left: rounded up, so that 0 means now. */
+/** The time left, rounded up, so that 0 means now. */
 export const left = (until) => duration(Math.ceil(until - now()));
 
-/** A timeout: with its fraction when it is short, and without what is nothing. */
+/** A timeout: a short one with its fraction, others without zero seconds. */
 export const timeout = (seconds) => (seconds < 10 && seconds % 1 ? `${seconds.toFixed(1)} s` : duration(seconds).replace(" 00 s", ""));
 
 export function ago(since) {

@@ -1,4 +1,4 @@
-// One sandbox in full, kept up to date while it is looked at.
+// All details of one sandbox, kept up to date while they are open.
 
 import { call, problem } from "./api.js";
 import { ago, dateAndTime, now } from "./clock.js";
@@ -6,7 +6,7 @@ import { byId, el, setAttribute } from "./dom.js";
 import { plain } from "./words.js";
 import { drawWhy, facts, ticking } from "./why.js";
 
-/** At most one look per so many milliseconds, however much happens. */
+/** Minimum delay between two requests, in milliseconds. */
 const PACE = 1000;
 
 export class Details {
@@ -22,7 +22,7 @@ export class Details {
   constructor(store, act) {
     [this.#store, this.#act] = [store, act];
     this.#dialog.addEventListener("close", () => this.#closed());
-    // A click beside it closes it.
+    // A click outside closes it.
     this.#dialog.addEventListener("click", ({ target }) => target === this.#dialog && this.#dialog.close());
   }
 
@@ -51,7 +51,7 @@ export class Details {
     this.#look();
   }
 
-  /** Something has changed. */
+  /** Called when sandboxes have changed. */
   update(changed) {
     if (this.id === null || !changed.has(this.id)) return;
     this.#draw();
@@ -59,7 +59,7 @@ export class Details {
     this.#timer = setTimeout(() => this.#look(), Math.max(0, this.#asked + PACE - performance.now()));
   }
 
-  /** Time has passed. */
+  /** Called every second. */
   tick() {
     if (this.id !== null) for (const node of this.#dialog.querySelectorAll("[data-ticks]")) node.tick();
   }
@@ -122,6 +122,6 @@ function factsOf(sandbox) {
   ].filter(([, value]) => value);
 }
 
-/** A link only to where one can be meant to lead. */
+/** An address, as a link if it is one of HTTP. */
 const address = (url) =>
   url && (/^https?:\/\//.test(url) ? el("a", { href: url, target: "_blank", rel: "noreferrer noopener" }, url) : el("code", {}, url));

@@ -1,4 +1,4 @@
-// Elements. Every text goes in as text; there is no way for one to become markup.
+// Elements. Strings are always inserted as text and never become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -9,7 +9,7 @@ export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same in a drawing. */
+/** An SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -24,7 +24,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Writes only what changed: thousands of cells are looked at, few change. */
+/** Writes only changes: thousands of cells are checked, few change. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

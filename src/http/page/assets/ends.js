@@ -1,11 +1,11 @@
-// The log of recent ends with their reasons, and their announcement to those who listen to the page.
+// The log of recent ends with their reasons, and their announcement to screen readers.
 
 import { dateAndTime, now, timeOfDay } from "./clock.js";
 import { byId, el, setText } from "./dom.js";
 import { HISTORY } from "./store.js";
 import { count, endedBadly, reason } from "./words.js";
 
-/** How many are listed; the filter by status has them all. */
+/** How many are listed; the filter by status shows all. */
 const LISTED = 50;
 /** Ends within this time are announced together, in milliseconds. */
 const TOGETHER = 1500;
@@ -43,7 +43,7 @@ export class Ends {
     );
   }
 
-  /** One has just ended. */
+  /** Announces an end. */
   announce(entry) {
     this.#fresh.push(entry);
     if (this.#fresh.length > 1) return;

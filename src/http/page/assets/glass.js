@@ -1,6 +1,6 @@
-// A sandbox's glass: what acts on it next, when, and how much of its sand is left.
+// The next deadline of a sandbox, and how much of its time is left.
 
-/** The rule that acts next, or null when nothing ends it by itself. */
+/** The rule that acts next, or null if nothing ends it by itself. */
 export function glass(entry) {
   const { sandbox } = entry;
   const at = sandbox.terminates_at;
@@ -8,7 +8,7 @@ export function glass(entry) {
   const acts = sandbox.on_timeout !== "deactivate";
   const idle = sandbox.idle_deadline;
   if (idle !== null && idle <= at && (!acts || idle <= sandbox.expires_at)) {
-    // While it is paused, another timeout than the idle one may be counted.
+    // While it is paused, the paused timeout may count instead of the idle timeout.
     const whole = sandbox.status === "paused" ? idle - sandbox.last_activity_at : sandbox.idle_timeout;
     return { rule: "idle", at, whole: Math.max(whole ?? 0, 1) };
   }
@@ -18,7 +18,7 @@ export function glass(entry) {
   return { rule: "heartbeat", at, whole: Math.max(at - sandbox.last_activity_at, 1) };
 }
 
-/** How long its active timeout is, from what is seen of it: keep-alive sets it from the moment of the event on. */
+/** The length of its active timeout, derived from its events: a keep-alive sets it from the time of the event. */
 export function activeTimeout(sandbox, before, time) {
   if (before && before.sandbox.expires_at === sandbox.expires_at) return before.active;
   if (before && time !== undefined) return sandbox.expires_at - time;
@@ -34,5 +34,5 @@ const MEANING = {
 
 export const meaning = (rule) => MEANING[rule];
 
-/** Whether it is time to look at it: little is left, in seconds or of the whole. */
+/** Whether little time is left, in seconds or as a share. */
 export const isLow = (glass, now) => glass.at - now < Math.min(60, glass.whole * 0.25);

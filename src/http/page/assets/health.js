@@ -1,4 +1,4 @@
-// How Sandglass itself is: its store and its container engine, by `GET /readyz`.
+// The health of Sandglass, its store and its container engine, from `GET /readyz`.
 
 import { call } from "./api.js";
 import { duration, now } from "./clock.js";
@@ -16,7 +16,7 @@ const NAMES = { store: "The store", runtime: "Docker" };
 export class Health {
   #isLive;
 
-  /** `isLive()`: whether there is somebody to ask. */
+  /** `isLive()`: whether the stream is connected. */
   constructor(isLive) {
     this.#isLive = isLive;
     setInterval(() => this.look(), EVERY);

@@ -1,4 +1,4 @@
-// The API key: asked for when one is needed, and kept for this tab only.
+// The API key, which is requested when it is needed and kept for this tab only.
 
 import { byId, setText } from "./dom.js";
 
@@ -11,7 +11,7 @@ export function forget() {
   sessionStorage.removeItem(NAME);
 }
 
-/** Asks until `check(key)` says that it is the right one; whoever asks meanwhile waits for the same answer. */
+/** Asks until `check(key)` accepts the key. Concurrent callers wait for the same key. */
 export function ask(check) {
   asking ??= new Promise((resolve) => {
     const [dialog, form, input, error] = ["key", "key-form", "key-value", "key-error"].map(byId);
@@ -33,7 +33,7 @@ export function ask(check) {
       asking = null;
       resolve(value);
     };
-    // Without a key there is nothing behind it to go back to.
+    // The dialog cannot be closed, since nothing works without a key.
     const stay = (event) => event.preventDefault();
     form.addEventListener("submit", submitted);
     dialog.addEventListener("cancel", stay);
@@ -43,7 +43,7 @@ export function ask(check) {
   return asking;
 }
 
-/** As a subprotocol's name: a browser can set no header on a websocket. */
+/** The key as the name of a subprotocol, since a browser cannot set headers for a websocket. */
 export function protocols() {
   const value = key();
   if (value === null) return [PROTOCOL];

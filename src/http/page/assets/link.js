@@ -1,16 +1,16 @@
-// How the connection is, and that what is shown is old while there is none.
+// The state of the connection, and a warning that the page is outdated while it is lost.
 
 import { duration } from "./clock.js";
 import { byId, setClass, setText } from "./dom.js";
 import { banner } from "./notice.js";
 
-/** A short break is nobody's business, in milliseconds. */
+/** Shorter interruptions are not shown, in milliseconds. */
 const UNTOLD = 1500;
 
 const WORDS = { live: "live", connecting: "connecting", waiting: "not connected" };
 const KINDS = { live: "good", connecting: "unknown", waiting: "bad" };
 
-/** `retry()`: at once, not when its time comes. */
+/** `retry()`: reconnects at once. */
 export function showLink(state, isLoaded, retry) {
   const chip = byId("health-link");
   setText(chip.lastElementChild, WORDS[state.kind]);

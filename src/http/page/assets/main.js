@@ -17,7 +17,7 @@ import { Summary } from "./summary.js";
 import { Table } from "./table.js";
 import { ORDERS, View } from "./view.js";
 
-/** Between two drawings of the chart, in milliseconds. */
+/** Minimum delay between two drawings of the chart, in milliseconds. */
 const CHART = 1000;
 
 const store = new Store();

@@ -1,14 +1,14 @@
-// What has to be said: how an action went, and banners that stay while something is wrong.
+// Notices: results of actions, and banners that stay while there is a problem.
 
 import { byId, el, setText } from "./dom.js";
 
 const place = byId("notices");
 const [BRIEF, LONG, MOST] = [4000, 12_000, 4];
 
-/** A line that goes by itself. */
+/** A line that disappears by itself. */
 export function notice(text, bad = false) {
   const line = el("p", { class: bad ? "notice bad" : "notice" }, text);
-  // Above an open dialog, which is above everything else.
+  // Must be above an open dialog.
   const top = [...document.querySelectorAll("dialog[open]")].at(-1);
   (top ?? document.body).append(place);
   top?.addEventListener("close", () => document.body.append(place), { once: true });
@@ -17,7 +17,7 @@ export function notice(text, bad = false) {
   setTimeout(() => line.remove(), bad ? LONG : BRIEF);
 }
 
-/** A banner by its name; without a text it goes. */
+/** Shows a banner by its name; without a text, removes it. */
 export function banner(name, text, action) {
   const id = `banner-${name}`;
   let line = byId(id);
@@ -29,7 +29,7 @@ export function banner(name, text, action) {
     line = el("div", { id, class: "banner" }, el("span", {}));
     if (action) line.append(el("button", { type: "button", onclick: action.run }, action.title));
     byId("banners").append(line);
-    // Once: its text may count seconds.
+    // Announced once, since its text may count seconds.
     byId("announcer").replaceChildren(el("p", {}, text));
   }
   setText(line.firstElementChild, text);

@@ -1,4 +1,4 @@
-// One row of the table. Rows are kept and given to other sandboxes; nothing is written that is there already.
+// One row of the table. Rows are reused for other sandboxes, and only changes are written.
 
 import { createBar } from "./bar.js";
 import { ago, dateAndTime, left, now } from "./clock.js";
@@ -114,19 +114,19 @@ export function createRow({ open, act }) {
   };
 }
 
-/** One button pauses and resumes. */
+/** The same button pauses and resumes. */
 const meant = (action, entry) => (action === "pause" && entry.group === "paused" ? "resume" : action);
 
 function label(button, text, disabled) {
   setAttribute(button, "aria-label", text);
   setAttribute(button, "title", text);
-  // Not `disabled`: a button that has the focus keeps it.
+  // Not `disabled`, so that a focused button keeps the focus.
   setAttribute(button, "aria-disabled", disabled ? "true" : null);
 }
 
 function stateOf({ sandbox, group, stuck }, moment) {
   if (stuck) return "removal failed, tried again";
-  // Nobody tells that the active timeout has passed: it is a matter of time alone.
+  // There is no event for the end of the active timeout.
   if (group === "running" && sandbox.expires_at <= moment) return "inactive";
   return "";
 }

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 
-/** How deep tables stand in tables; a schema may hold itself. */
+/** The depth of nested tables, since a schema may contain itself. */
 const DEEPEST = 4;
 
 function resolve(schema, specification) {
@@ -10,13 +10,13 @@ function resolve(schema, specification) {
   return schema.$ref.slice(2).split("/").reduce((place, name) => place?.[name], specification) ?? {};
 }
 
-/** A text in which `code` is marked as such. */
+/** Text with `code` as code. */
 export const prose = (text) =>
   el("span", {}, ...(text ?? "").split("`").map((part, index) => (index % 2 === 1 ? el("code", {}, part) : part)));
 
 const nameOf = (schema) => schema.$ref?.split("/").at(-1);
 
-/** Its type in a few words. */
+/** The type of a schema in a few words. */
 export function typeOf(schema, specification) {
   if (!schema) return "";
   const choices = schema.oneOf ?? schema.anyOf;
@@ -28,7 +28,7 @@ export function typeOf(schema, specification) {
   return [schema.type].flat().filter(Boolean).join(" or ");
 }
 
-/** Its fields, each with what it means; and below a field that is an object, that one's. */
+/** The fields with their descriptions, and those of nested objects. */
 export function drawSchema(schema, specification, depth = 0) {
   const fields = fieldsOf(schema, specification);
   if (fields.length === 0) return el("p", { class: "type" }, typeOf(schema, specification));
@@ -52,14 +52,14 @@ export function drawSchema(schema, specification, depth = 0) {
   return el("table", { class: "fields" }, el("tbody", {}, ...rows));
 }
 
-/** `[name, schema, required]` of an object, also of one that is put together. */
+/** `[name, schema, required]` for each field of an object, including `allOf`. */
 function fieldsOf(schema, specification) {
   const known = resolve(schema, specification);
   const own = Object.entries(known.properties ?? {}).map(([name, field]) => [name, field, known.required?.includes(name)]);
   return [...(known.allOf ?? []).flatMap((part) => fieldsOf(part, specification)), ...own];
 }
 
-/** The object within a field: itself, one of its choices, or what a list is of. */
+/** The object in a field: the field itself, one of its choices, or the items of its list. */
 function innerOf(field, specification) {
   const candidates = [field, ...(field.oneOf ?? field.anyOf ?? []), field.items ?? resolve(field, specification).items];
   return candidates.filter(Boolean).find((candidate) => fieldsOf(candidate, specification).length > 0) ?? null;

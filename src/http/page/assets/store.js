@@ -1,17 +1,17 @@
-// What there is, from the snapshot and the events of the stream. Changes are told at most once per frame, so that their rate
-// does not matter to what is drawn.
+// All sandboxes, from the snapshot and the events of the stream. Listeners are called at most once per frame, whatever the rate
+// of events.
 
 import { now } from "./clock.js";
 import { activeTimeout } from "./glass.js";
 import { metadata } from "./words.js";
 
-/** For how long ends are remembered, in seconds: what the chart shows. */
+/** For how many seconds ends are kept, which is what the chart shows. */
 export const HISTORY = 3600;
 
 export class Store {
   /** By id: `{id, sandbox, group, active, progress, stuck, text}`. */
   entries = new Map();
-  /** Every end seen within the last hour, also of ids that were used again, in the order in which they were learnt. */
+  /** All ends within the last hour, including those of reused ids, in the order of arrival. */
   ends = new Map();
   totals = { living: 0, running: 0, paused: 0, pending: 0, ending: 0, ended: 0 };
   loaded = false;
@@ -26,7 +26,7 @@ export class Store {
     this.#listeners.push(listener);
   }
 
-  /** A page of a snapshot. What was known stays in view until the last one is here. */
+  /** Takes a page of a snapshot. The old sandboxes stay visible until the last page is here. */
   snapshot({ first, last, sandboxes }) {
     if (first || this.#arriving === null) this.#arriving = new Map();
     for (const sandbox of sandboxes) {
@@ -48,7 +48,7 @@ export class Store {
     this.#tell();
   }
 
-  /** An event: the sandbox as it now is. Returns its entry if it ended by this. */
+  /** Takes an event. Returns the sandbox's entry if it ended by this. */
   event(event) {
     const { change, sandbox } = event;
     const id = sandbox.sandbox_id;
@@ -103,7 +103,7 @@ export class Store {
   }
 }
 
-/** An id can be used again, and is then another sandbox. */
+/** An id can be reused for another sandbox. */
 const sameLife = (before, sandbox) => before?.sandbox.created_at === sandbox.created_at;
 
 function entryOf(sandbox, before, event = {}) {
@@ -133,7 +133,7 @@ function groupOf(sandbox, stuck) {
   }
 }
 
-/** What a filter looks at. */
+/** The text that the filter searches. */
 function textOf(sandbox) {
   const { sandbox_id, template, image, status, reason, base_url, user_name, user_id, container_id, holds } = sandbox;
   const parts = [sandbox_id, template, image, status, reason, base_url, user_name, user_id, container_id, metadata(sandbox.metadata)];

@@ -1,10 +1,10 @@
-// The connection to the status stream. It is opened again for ever, from where it broke off.
+// The connection to the status stream. It reconnects indefinitely, and resumes where it was.
 
 import { addressOf, call, problem } from "./api.js";
 import { reset, told } from "./clock.js";
 import { protocols } from "./key.js";
 
-/** Waits between tries, in milliseconds: doubled from the first to the last, and shortened by up to half at random. */
+/** Delays between attempts, in milliseconds: doubled from the first to the last, and shortened by up to half at random. */
 const [FIRST_WAIT, LAST_WAIT] = [400, 15_000];
 /** Silence after which the other side is asked for a sign of life, and how long that may take. A browser does not tell a
  *  page of the websocket's own pings. */
@@ -28,7 +28,7 @@ export class Stream {
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.nudge());
   }
 
-  /** Begins. Whether a key is needed is asked first, since a refused websocket does not say why. */
+  /** Begins. Checks first whether a key is needed, since a refused websocket does not say why. */
   async open() {
     clearTimeout(this.#timer);
     this.#say({ kind: "connecting" });
@@ -37,7 +37,7 @@ export class Stream {
     else this.#wait(problem(answer));
   }
 
-  /** Something may have changed: does now what would be done later. */
+  /** Reconnects or checks the connection now instead of later. */
   nudge() {
     if (this.state.kind === "waiting") this.open();
     else if (this.state.kind === "live") this.#askForLife();
@@ -93,7 +93,7 @@ export class Stream {
         this.#passed(message.seq);
         break;
       default:
-        // `lagged` is followed by a snapshot, which says it all; what a later version adds is not for this page.
+        // `lagged` is followed by a snapshot, and unknown messages of later versions are ignored.
         break;
     }
   }
@@ -107,7 +107,7 @@ export class Stream {
     this.#probe = setTimeout(() => this.#askForLife(), SILENCE);
   }
 
-  /** A ping for nobody, which is answered. */
+  /** A ping without ids, which is answered. */
   #askForLife() {
     const socket = this.#socket;
     if (socket === null || socket.readyState !== WebSocket.OPEN) return;
@@ -116,7 +116,7 @@ export class Stream {
     this.#probe = setTimeout(() => this.#giveUp(socket), PATIENCE);
   }
 
-  /** Closing a connection that nobody answers on would take long; it is left behind. */
+  /** Abandons the connection, since closing it without an answer would take long. */
   #giveUp(socket) {
     if (this.#socket !== socket) return;
     this.#socket = null;

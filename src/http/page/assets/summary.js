@@ -1,4 +1,4 @@
-// The whole in a sentence, and the totals, which are the filter by status as well.
+// A sentence about all sandboxes, and the totals, which are also the filter by status.
 
 import { left } from "./clock.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
@@ -10,7 +10,7 @@ export class Summary {
   #buttons = new Map();
   #next = null;
 
-  /** `show(group)`: somebody chose one. */
+  /** `show(group)`: called when a total is clicked. */
   constructor(store, show) {
     this.#store = store;
     for (const [group, title] of GROUPS) {
@@ -25,7 +25,7 @@ export class Summary {
     for (const [group, { button }] of this.#buttons) setAttribute(button, "aria-pressed", String(group === shown));
   }
 
-  /** Something has changed. */
+  /** Called when sandboxes have changed. */
   update() {
     const { totals, entries } = this.#store;
     for (const [group, { button, number }] of this.#buttons) {
@@ -38,7 +38,7 @@ export class Summary {
     this.tick();
   }
 
-  /** Time has passed. */
+  /** Called every second. */
   tick() {
     const next = this.#next;
     setText(byId("next"), next ? `Next: ${next.entry.id} ${WILL[next.rule]} in ${left(next.at)}${UNLESS[next.rule]}.` : "");

@@ -1,10 +1,10 @@
-// The visible rows, out of any number. The table is a grid with one stop for the Tab key; arrows move within it.
+// Draws the visible rows, out of any number. The table is a grid with one stop for the Tab key; arrow keys move within it.
 
 import { el, setAttribute, setText } from "./dom.js";
 import { now } from "./clock.js";
 import { createRow } from "./row.js";
 
-/** Rows beyond the edges that are kept ready. */
+/** How many rows beyond the edges are drawn. */
 const MARGIN = 6;
 
 const COLUMNS = [
@@ -34,7 +34,7 @@ export class Table {
       head.append(el("th", { role: "columnheader", scope: "col", class: kind }, sort || el("span", { class: "unseen" }, "Actions")));
     }
     scroller.addEventListener("scroll", () => this.render(), { passive: true });
-    // The height of a row is the style's business, and another one where it is narrow.
+    // The style sets the height of rows, which depends on the width of the page.
     new ResizeObserver(() => {
       this.#measure();
       this.render();
@@ -53,7 +53,7 @@ export class Table {
     });
   }
 
-  /** What has ended has no time left, and is kept alive by nothing. */
+  /** Changes the headings for ended sandboxes, which have no time left. */
   showGroup(group) {
     const [left, used] = group === "ended" ? ["Ended", "Why"] : ["Time left", "Kept alive by"];
     setText(this.#parts.head.querySelector(".left button"), left);
@@ -64,7 +64,7 @@ export class Table {
     this.#height = parseFloat(getComputedStyle(this.#parts.body).getPropertyValue("--row"));
   }
 
-  /** What is in sight, as the view has it. */
+  /** Draws the rows that are in sight. */
   render() {
     const { scroller, table, body } = this.#parts;
     const { rows } = this.#view;
@@ -74,7 +74,7 @@ export class Table {
     const last = Math.min(rows.length, Math.ceil((scroller.scrollTop + scroller.clientHeight) / this.#height) + MARGIN);
     const focused = this.#focusedRow();
     const wanted = new Map();
-    // A row that has the focus stays, wherever it is: the focus would be lost with it.
+    // A focused row is kept, or the focus would be lost.
     const kept = focused ? rows.findIndex((entry) => entry.id === focused) : -1;
     if (kept >= 0 && kept < first) wanted.set(rows[kept].id, kept);
     for (let index = first; index < last; index += 1) wanted.set(rows[index].id, index);
@@ -83,7 +83,7 @@ export class Table {
     this.#place(rows, wanted);
   }
 
-  /** Time has passed. */
+  /** Called every second. */
   tick() {
     const time = now();
     for (const row of this.#rows.values()) row.tick(time);
@@ -122,10 +122,10 @@ export class Table {
       else body.insertBefore(row.element, next);
     }
     this.#spare.length = Math.min(this.#spare.length, 64);
-    // To be put elsewhere costs an element its focus.
+    // Moving an element in the document would take its focus away.
     if (hadFocus && document.activeElement !== active && active.isConnected) active.focus({ preventScroll: true });
     if (this.#moveFocusTo !== null) {
-      // What had the focus is gone: the name of whatever took its place has it now, and no button that ends it.
+      // The focused row is gone: focus the name in the row at its place, and not a button that ends that sandbox.
       const place = Math.min(this.#moveFocusTo, rows.length - 1);
       this.#moveFocusTo = null;
       if (place >= 0) this.#go(place, 0);
@@ -137,7 +137,7 @@ export class Table {
     return this.#parts.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.id : null;
   }
 
-  /** Exactly one control of the grid is a stop for Tab. */
+  /** Makes one control of the grid the stop for Tab. */
   #rove() {
     if (!this.#rows.has(this.#focus.id)) this.#focus.id = this.#parts.body.firstElementChild?.dataset.id ?? null;
     for (const [id, row] of this.#rows) {

@@ -1,20 +1,20 @@
 // Which sandboxes are shown, and in which order.
 
-/** How often the order is looked at again at most, in milliseconds: with many sandboxes, sorting takes a while. */
+/** Minimum delay between two sorts, in milliseconds, since sorting many sandboxes takes a while. */
 const RESORT = 500;
 
-/** So many that a change of status is not sorted in at once. */
+/** With more sandboxes than this, a change of status is not sorted in at once. */
 const MANY = 10_000;
 
 const text = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const NEVER = Number.MAX_VALUE;
 
-/** Of what has ended, the latest is the nearest. */
+/** Ended sandboxes are sorted by their ends, the latest first. */
 function leftOf({ group, sandbox }) {
   return group === "ended" ? -sandbox.ended_at : sandbox.terminates_at ?? NEVER;
 }
 
-/** By name: in words, and the value that is compared. `moves`: it changes with use. */
+/** The orders: their names, and the values that they compare. `moves`: whether use changes the value. */
 export const ORDERS = {
   created: { words: "newest first", by: (entry) => -entry.sandbox.created_at },
   left: { words: "ends soonest", by: leftOf, moves: true },
@@ -31,9 +31,9 @@ export class View {
   group = "living";
   order = "created";
   reverse = false;
-  /** While somebody points at a row, rows do not move away from under the pointer. */
+  /** Rows do not move while the pointer is over one. */
   held = false;
-  /** Whether an order by moving times has yet to be looked at again. */
+  /** Whether a sort by moving times is pending. */
   isOwed = false;
   #store;
   #sortedAt = 0;
@@ -66,7 +66,7 @@ export class View {
     this.show("living");
   }
 
-  /** Brings the rows up to date, with as little work as `changes` allow. */
+  /** Updates the rows with as little work as `changes` allow. */
   refresh({ changed, order }, time = performance.now()) {
     this.isOwed ||= order || (Boolean(ORDERS[this.order].moves) && changed.size > 0);
     const pace = order && this.#store.entries.size <= MANY ? 0 : RESORT;

@@ -1,4 +1,4 @@
-// Why a sandbox is alive and until when, or why it ended: the answer of `GET /v1/sandboxes/{id}/why`.
+// Draws the answer of `GET /v1/sandboxes/{id}/why`: why a sandbox is alive and until when, or why it ended.
 
 import { ago, dateAndTime, left, now, timeout } from "./clock.js";
 import { el } from "./dom.js";
@@ -12,7 +12,7 @@ const RULES = {
   retry: "Retry",
 };
 
-/** A text that counts with the time: `tick` writes it again. */
+/** A text that depends on the time; `tick` updates it. */
 export const ticking = (write, attributes = {}) => {
   const node = el("span", attributes, write());
   node.tick = () => {

@@ -1,6 +1,6 @@
-// The interface's words, for people.
+// The words of the interface, for people.
 
-/** What is shown together: the filter's choices. */
+/** The choices of the filter. */
 export const GROUPS = [
   ["living", "All"],
   ["running", "Running"],
@@ -29,7 +29,7 @@ export function reason(sandbox) {
     : words;
 }
 
-/** Whether it ended as nobody wanted it to. */
+/** Whether it ended by a failure. */
 export const endedBadly = (sandbox) => sandbox.status === "failed" || sandbox.reason === "oom_killed";
 
 const SOURCES = {
@@ -45,7 +45,7 @@ const SOURCES = {
 
 export const source = (name) => SOURCES[name] ?? name;
 
-/** Who holds it, of holds that are in the order of their names. */
+/** Who holds it; `holds` are sorted by name. */
 export function holders(holds) {
   const [{ name }, ...others] = holds;
   return others.length > 0 ? `held by ${name} and ${count(others.length, "other")}` : `held by ${name}`;
