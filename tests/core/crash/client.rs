@@ -212,8 +212,8 @@ impl Client<'_> {
             let firm_until = asked + ttl;
             life.holds.insert(number, Hold { until: now + ttl, firm_until });
             let early = deadline.filter(|_| !sandbox.is_starting()).map(|at| firm_until + life.idle_timeout - at);
-            if early.is_some_and(|early| early > ROUNDING) {
-                model.violated(now, &format!("{}: it ends {early:?} s before its hold allows", self.name));
+            if let Some(early) = early.filter(|early| *early > ROUNDING) {
+                model.violated(now, &format!("{}: it ends {early:.3} s before its hold allows", self.name));
             }
         }
         if let (Ask::Release(number), Some(life)) = (ask, model.life(self.name)) {
