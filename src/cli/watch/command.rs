@@ -73,11 +73,9 @@ impl Printer {
             }
             Some("snapshot") => {
                 for sandbox in message["sandboxes"].as_array().unwrap_or(&empty) {
-                    writeln!(
-                        out,
-                        "{}",
-                        Line::of_sandbox(&message["time"], sandbox, &mut self.holds).render(self.style)
-                    )?;
+                    self.holds.forget(sandbox);
+                    let held = self.holds.changes(&message["time"], sandbox);
+                    writeln!(out, "{}", Line::of_sandbox(&message["time"], sandbox, &held).render(self.style))?;
                 }
             }
             Some("event") => {

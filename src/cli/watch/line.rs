@@ -2,8 +2,6 @@
 
 use serde_json::Value;
 
-use super::holds::Holds;
-
 /// How lines look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
@@ -29,10 +27,8 @@ const CYAN: u8 = 36;
 const GREY: u8 = 90;
 
 impl Line {
-    /// A sandbox in a snapshot.
-    pub(super) fn of_sandbox(time: &Value, sandbox: &Value, holds: &mut Holds) -> Self {
-        holds.forget(sandbox);
-        let held = holds.changes(time, sandbox);
+    /// A sandbox in a snapshot. `held`: what it says about holds, in words that follow a comma.
+    pub(super) fn of_sandbox(time: &Value, sandbox: &Value, held: &str) -> Self {
         let what = match sandbox["ended_at"].is_null() {
             true => format!("is here{held}{}", outlook(time, sandbox)),
             false => format!("has ended: {}", reason(sandbox)),
@@ -40,7 +36,7 @@ impl Line {
         Self::new(time, sandbox, &what)
     }
 
-    /// An event. `held`: what it changes about holds, as [`Holds::changes`] says it.
+    /// An event. `held`: what it changes about holds, in words that follow a comma.
     pub(super) fn of_event(event: &Value, held: &str) -> Self {
         let (time, sandbox) = (&event["time"], &event["sandbox"]);
         let outlook = format!("{held}{}", outlook(time, sandbox));
