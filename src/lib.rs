@@ -20,6 +20,7 @@
 //! | [`ports`] | defines the two interfaces to the outside: the store and the container engine |
 //! | [`store`] | keeps records in Redis, an embedded file, or memory |
 //! | [`runtime`] | runs containers in Docker, or simulates them in memory |
+//! | [`inside`] | works inside sandboxes, through the agent (`src/agent`), which is a package of its own |
 //! | [`host`] | lets supervisors on one host find each other: one per prefix and engine |
 //! | [`clock`] | reads clocks; nothing else does |
 //! | [`random`] | makes random numbers; nothing else does |
@@ -121,6 +122,7 @@ pub mod drill;
 pub mod feed;
 pub mod host;
 pub mod http;
+pub mod inside;
 pub mod journal;
 pub mod keeper;
 pub mod logging;

@@ -53,7 +53,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("drill", &["actor", "app", "clock", "config", "domain", "runtime", "sandboxes", "store", "supervisor"]),
     ("cli", &["actor", "app", "config", "domain", "drill", "logging", "ports"]),
+    ("inside", &[]),
     ("main", &["cli"]),
+    ("build", &[]),
     ("lib", &[]),
 ];
 
