@@ -98,3 +98,21 @@ fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parser_gets_one_piece_at_a_time() {
+        let mut body = Upload::arrived(&[Some(b"one"), Some(b"two"), None]);
+        let mut steps = InSteps { body: &mut body, ready: true };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = || match Pin::new(&mut steps).poll_next(&mut context) {
+            Poll::Ready(piece) => piece.map_or(Some("end".into()), |piece| piece.ok()),
+            Poll::Pending => None,
+        };
+        let told: Vec<_> = (0..5).map(|_| next()).collect();
+        assert_eq!(told, [Some("one".into()), None, Some("two".into()), None, Some(Bytes::from("end"))]);
+    }
+}

@@ -241,14 +241,20 @@ impl Write for Output {
 mod tests {
     use super::*;
 
-    fn arrived(pieces: &[Option<&'static [u8]>]) -> io::Result<Vec<u8>> {
-        let (sender, receiver) = mpsc::channel(8);
-        for piece in pieces {
-            sender.try_send(Ok(piece.map(Bytes::from_static))).unwrap();
+    impl Upload {
+        /// A body that has arrived in these pieces; `None` is the mark of its end.
+        pub(crate) fn arrived(pieces: &[Option<&'static [u8]>]) -> Self {
+            let (sender, receiver) = mpsc::channel(8);
+            for piece in pieces {
+                sender.try_send(Ok(piece.map(Bytes::from_static))).unwrap();
+            }
+            Self::Plain(Pieces { receiver, piece: Bytes::new(), done: false })
         }
-        drop(sender);
+    }
+
+    fn arrived(pieces: &[Option<&'static [u8]>]) -> io::Result<Vec<u8>> {
         let mut read = Vec::new();
-        Pieces { receiver, piece: Bytes::new(), done: false }.read_to_end(&mut read).map(|_| read)
+        Upload::arrived(pieces).read_to_end(&mut read).map(|_| read)
     }
 
     #[test]
