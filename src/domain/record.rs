@@ -43,6 +43,7 @@ macro_rules! record {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
         /// A record as it was read. Any field may be missing; rehydration decides what that means.
         #[derive(Clone, Debug, Default)]
+        #[allow(missing_docs, reason = "the names of the reference system's fields say what they are")]
         pub struct Record {
             $($(#[$doc])* pub $field: $type,)+
             /// The rules of its life.
@@ -79,34 +80,22 @@ macro_rules! record {
 }
 
 record! {
-    /// A field of the reference system.
+    // The reference system's fields.
     sandbox_id: Option<String>,
-    /// A field of the reference system.
     container_name: Option<Box<str>>,
-    /// A field of the reference system.
     base_url: Option<Box<str>>,
-    /// A field of the reference system.
     status: Option<Status>,
-    /// A field of the reference system.
     error_message: Option<Box<str>>,
-    /// A field of the reference system.
     created_at: Option<EpochSeconds>,
-    /// A field of the reference system.
     started_at: Option<EpochSeconds>,
-    /// A field of the reference system.
     last_activity_at: Option<EpochSeconds>,
-    /// A field of the reference system.
     expires_at: Option<EpochSeconds>,
-    /// A field of the reference system.
     shell_type: Option<Box<str>>,
-    /// A field of the reference system: a number or a text.
     user_id: Option<UserId>,
-    /// A field of the reference system.
     user_name: Option<Box<str>>,
-    /// A field of the reference system.
     executor_namespace: Option<Box<str>>,
-    /// A field of the reference system.
     metadata: Option<RawFields>,
+    // Ours.
     /// The version of the record's layout.
     v: Option<u32>,
     /// How many seconds of activity it may lack.

@@ -38,7 +38,6 @@ const HUNG_UP: &str = "the client closed its side of the connection before the a
         (status = 400, description = "`invalid_request`, `invalid_id`", body = ErrorAnswer),
         (status = 409, description = "`conflict`, `terminating`", body = ErrorAnswer),
         (status = 410, description = "`gone`: with a very short timeout, it has run out already", body = ErrorAnswer),
-        (status = 413, description = "`too_large`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`", body = ErrorAnswer),
         (status = 502, description = "`start_failed`: `details.sandbox` is what remains of it", body = ErrorAnswer),
         (status = 503, description = "`store_unavailable`, `runtime_unavailable`, `starting`, `stopping`",

@@ -1,6 +1,6 @@
 //! Errors: their shape, and the status codes of domain errors.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, Responder, ResponseError,
@@ -132,31 +132,11 @@ pub(super) struct ErrorBody<'a> {
 }
 
 #[derive(Serialize)]
-struct OfField<'a> {
-    field: &'a str,
-}
-
-#[derive(Serialize)]
 struct OfEnd {
     status: Status,
     reason: Option<EndReason>,
     exit_code: Option<i64>,
     ended_at: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct OfReason {
-    reason: EndReason,
-}
-
-#[derive(Serialize)]
-struct OfStatus {
-    status: Status,
-}
-
-#[derive(Serialize)]
-struct OfSandbox<'a> {
-    sandbox: SandboxAnswer<'a>,
 }
 
 impl ApiError {
@@ -166,14 +146,14 @@ impl ApiError {
 
     /// A field of the body, or a parameter, breaks `rule`.
     pub(super) fn field(field: &str, rule: impl fmt::Display) -> Self {
-        Self::new(Code::InvalidRequest, format!("{field}: {rule}")).with(&OfField { field })
+        Self::new(Code::InvalidRequest, format!("{field}: {rule}")).with_one("field", field)
     }
 
     /// An invalid id; `field` is its place in the body or the query, if it has one.
     pub(super) fn id(field: Option<&str>, invalid: impl fmt::Display) -> Self {
         let error = Self::new(Code::InvalidId, invalid.to_string());
         match field {
-            Some(field) => error.with(&OfField { field }),
+            Some(field) => error.with_one("field", field),
             None => error,
         }
     }
@@ -182,6 +162,10 @@ impl ApiError {
         // Details consist of numbers and strings, so they can always be serialized.
         self.details = to_raw_value(details).ok();
         self
+    }
+
+    fn with_one(self, name: &str, value: impl Serialize) -> Self {
+        self.with(&BTreeMap::from([(name, value)]))
     }
 
     /// The answer to a request that failed with `error`.
@@ -214,10 +198,10 @@ impl ApiError {
                     ended_at: end.map(|end| now.wall_at(end.decided_at)),
                 })
             }
-            RequestError::Terminating { reason, .. } => answer.with(&OfReason { reason: *reason }),
-            RequestError::WrongState { status, .. } => answer.with(&OfStatus { status: *status }),
-            RequestError::Invalid { field, .. } => answer.with(&OfField { field }),
-            RequestError::StartFailed(sandbox) => answer.with(&OfSandbox { sandbox: SandboxAnswer::of(sandbox, now) }),
+            RequestError::Terminating { reason, .. } => answer.with_one("reason", reason),
+            RequestError::WrongState { status, .. } => answer.with_one("status", status),
+            RequestError::Invalid { field, .. } => answer.with_one("field", field),
+            RequestError::StartFailed(sandbox) => answer.with_one("sandbox", SandboxAnswer::of(sandbox, now)),
             _ => answer,
         }
     }

@@ -64,10 +64,6 @@ impl FromRequest for HoldName {
     request_body = HoldBody,
     responses(
         (status = 200, description = "It is held; `holds` says by whom and until when", body = SandboxAnswer),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
-        (status = 409, description = "`terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`: it has 16 holds", body = ErrorAnswer),
     ))]
 pub(super) async fn hold(
@@ -92,8 +88,6 @@ pub(super) async fn hold(
     responses(
         (status = 200, description = "It is released", body = SandboxAnswer),
         (status = 404, description = "`not_found`: there is no such sandbox, or it has no such hold", body = ErrorAnswer),
-        (status = 409, description = "`terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
     ))]
 pub(super) async fn release(
     sandboxes: Data<Sandboxes>,

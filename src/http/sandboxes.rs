@@ -54,7 +54,6 @@ pub(super) struct KeepAliveRequest {
     ),
     responses(
         (status = 200, description = "A page", body = ListAnswer),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 503, description = "`standby` or `starting`: not all of them are known yet", body = ErrorAnswer),
     ))]
 pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -80,10 +79,7 @@ pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Re
 /// Also one that has ended, until the end of its retention.
 #[utoipa::path(get, path = "/v1/sandboxes/{id}", operation_id = "get_sandbox", tag = "sandboxes",
     params(("id" = String, Path, description = "The sandbox")),
-    responses(
-        (status = 200, description = "The sandbox", body = SandboxAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
-    ))]
+    responses((status = 200, description = "The sandbox", body = SandboxAnswer)))]
 pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
     let sandbox = sandboxes.get(&id).await;
     sandbox_response(&sandboxes, sandbox, StatusCode::OK)
@@ -101,7 +97,6 @@ pub(super) async fn get(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpRe
     responses(
         (status = 202, description = "It is on its way out", body = SandboxAnswer),
         (status = 200, description = "It is gone", body = SandboxAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 410, description = "`gone`: it had ended before", body = ErrorAnswer),
     ))]
 pub(super) async fn delete(
@@ -127,13 +122,7 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/keep-alive", operation_id = "keep_alive", tag = "activity",
     params(("id" = String, Path, description = "The sandbox")),
     request_body(content = KeepAliveRequest, description = "No body at all: by the sandbox's own active timeout"),
-    responses(
-        (status = 200, description = "It is active until `expires_at`", body = SandboxAnswer),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
-        (status = 409, description = "`terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-    ))]
+    responses((status = 200, description = "It is active until `expires_at`", body = SandboxAnswer)))]
 pub(super) async fn keep_alive(
     sandboxes: Data<Sandboxes>,
     Id(id): Id,
@@ -146,12 +135,7 @@ pub(super) async fn keep_alive(
 /// Sends a heartbeat from inside the sandbox, which is not use.
 #[utoipa::path(post, path = "/v1/sandboxes/{id}/heartbeat", operation_id = "heartbeat", tag = "activity",
     params(("id" = String, Path, description = "The sandbox")),
-    responses(
-        (status = 200, description = "The deadlines, which this does not move", body = PingAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
-        (status = 409, description = "`terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-    ))]
+    responses((status = 200, description = "The deadlines, which this does not move", body = PingAnswer)))]
 pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
     let living = sandboxes.heartbeat(&id).await;
     let now = sandboxes.now();
@@ -166,9 +150,7 @@ pub(super) async fn heartbeat(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody)
     params(("id" = String, Path, description = "The sandbox")),
     responses(
         (status = 200, description = "It is paused, and its idle clock stands still", body = SandboxAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
@@ -181,9 +163,7 @@ pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> 
     params(("id" = String, Path, description = "The sandbox")),
     responses(
         (status = 200, description = "It runs", body = SandboxAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {

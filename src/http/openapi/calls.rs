@@ -16,12 +16,12 @@ pub(super) fn complete(document: &mut Value, keyed: bool) {
     document["servers"] = json!([{ "url": "." }]);
     let schemas = document["components"]["schemas"].clone();
     for (path, calls) in entries(&mut document["paths"]) {
-        for (_, call) in entries(calls) {
+        for (method, call) in entries(calls) {
             if let Some(parameters) = call.get_mut("parameters").and_then(Value::as_array_mut) {
                 parameters.iter_mut().for_each(complete_parameter);
             }
             complete_body(call, &schemas);
-            complete_refusals(call, path, keyed);
+            complete_refusals(call, path, method, keyed);
             // Without a key there is no security scheme; with one, every other call needs it.
             if let Some(call) = call.as_object_mut() {
                 call.remove("security");
@@ -150,10 +150,12 @@ fn complete_body(call: &mut Value, schemas: &Value) {
 }
 
 /// Adds the errors that every handler can answer with.
-fn complete_refusals(call: &mut Value, path: &str, keyed: bool) {
+fn complete_refusals(call: &mut Value, path: &str, method: &str, keyed: bool) {
     let posts = matches!(call["operationId"].as_str(), Some("create_sandbox" | "hold")) || path.contains("activity");
     let posts = posts || ["/keep-alive", "/heartbeat", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
     let works = path.starts_with("/v1/");
+    // The end of a sandbox is the aim of this call.
+    let needs_life = path.contains("{id}") && method != "get" && call["operationId"] != "delete_sandbox";
     let Some(responses) = call["responses"].as_object_mut() else { return };
     let mut add = |status: &str, description: &str| add_refusal(responses, status, description);
     add("403", "`cross_origin`");
@@ -167,6 +169,13 @@ fn complete_refusals(call: &mut Value, path: &str, keyed: bool) {
         add("400", &format!("{bad_id}`invalid_request`"));
         add("500", "`internal`");
         add("503", "`store_unavailable`, `runtime_unavailable`, `standby`, `starting`, `stopping`");
+    }
+    if path.contains("{id}") {
+        add("404", "`not_found`");
+    }
+    if needs_life {
+        add("409", "`terminating`");
+        add("410", "`gone`");
     }
     if posts {
         add("413", "`too_large`");

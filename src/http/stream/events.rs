@@ -49,7 +49,6 @@ const RETRY: &str = "retry: 1000\n\n";
     ),
     responses(
         (status = 200, description = "The stream", body = Message, content_type = "text/event-stream"),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`: `http.max_streams` are open", body = ErrorAnswer),
         (status = 503, description = "`standby`, `starting` or `stopping`", body = ErrorAnswer),
     ))]

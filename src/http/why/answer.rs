@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         answers::{HoldAnswer, SANDBOX_CAPACITY, holds},
-        error::{ApiError, ErrorAnswer},
+        error::ApiError,
         extract::Id,
         json::json,
     },
@@ -118,10 +118,7 @@ struct RemovalAnswer<'a> {
 /// Why it is alive and until when, or why it ended.
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/why", operation_id = "why", tag = "sandboxes",
     params(("id" = String, Path, description = "The sandbox")),
-    responses(
-        (status = 200, description = "Why", body = WhyAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
-    ))]
+    responses((status = 200, description = "Why", body = WhyAnswer)))]
 pub(in crate::http) async fn why(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
     let sandbox = sandboxes.get(&id).await;
     let now = sandboxes.now();

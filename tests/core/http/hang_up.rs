@@ -33,14 +33,19 @@ async fn the_one(wire: &Wire) -> SandboxId {
     }
 }
 
+/// Creates a sandbox by `body`, and hangs up while its start hangs at `point`.
+async fn hung_up(point: Point, body: &str) -> (Wire, SandboxId) {
+    let wire = Wire::start(64, &[]).await;
+    wire.runtime.hang(point, When::Before);
+    let mut socket = wire.connect().await;
+    socket.send(create("", body)).await;
+    let id = the_one(&wire).await;
+    (wire, id)
+}
+
 #[actix_web::test]
 async fn a_sandbox_whose_creator_hangs_up_before_it_knows_the_id_ends_when_its_start_is_done() {
-    let wire = Wire::start(64, &[]).await;
-    wire.runtime.hang(Point::Ready, When::Before);
-    let mut socket = wire.connect().await;
-    socket.send(create("", "")).await;
-    let id = the_one(&wire).await;
-    drop(socket);
+    let (wire, id) = hung_up(Point::Ready, "").await;
     // Nothing may happen before the start has finished.
     sleep(Duration::from_millis(200)).await;
     wire.until(&id, "pending", |seen| seen["status"] == "pending").await;
@@ -53,12 +58,7 @@ async fn a_sandbox_whose_creator_hangs_up_before_it_knows_the_id_ends_when_its_s
 
 #[actix_web::test]
 async fn a_start_that_fails_after_its_creator_hung_up_leaves_nothing() {
-    let wire = Wire::start(64, &[]).await;
-    wire.runtime.hang(Point::Pull, When::Before);
-    let mut socket = wire.connect().await;
-    socket.send(create("", "")).await;
-    let id = the_one(&wire).await;
-    drop(socket);
+    let (wire, id) = hung_up(Point::Pull, "").await;
     let error = sandglass::ports::runtime::RuntimeError::Failed("no such image".to_owned());
     wire.runtime.fail_always(Point::Pull, When::Before, error);
     let ended = wire.until(&id, "failed", |seen| seen["status"] == "failed").await;
@@ -69,12 +69,7 @@ async fn a_start_that_fails_after_its_creator_hung_up_leaves_nothing() {
 
 #[actix_web::test]
 async fn a_sandbox_whose_creator_hangs_up_stays_when_somebody_else_uses_it() {
-    let wire = Wire::start(64, &[]).await;
-    wire.runtime.hang(Point::Ready, When::Before);
-    let mut socket = wire.connect().await;
-    socket.send(create("", "")).await;
-    let id = the_one(&wire).await;
-    drop(socket);
+    let (wire, id) = hung_up(Point::Ready, "").await;
     wire.supervisor.touch(&id, sandglass::domain::ActivitySource::Ping).await.expect("it is alive");
     wire.runtime.heal(Point::Ready);
     wire.until(&id, "running", |seen| seen["status"] == "running").await;
@@ -85,12 +80,7 @@ async fn a_sandbox_whose_creator_hangs_up_stays_when_somebody_else_uses_it() {
 
 #[actix_web::test]
 async fn a_sandbox_with_an_id_of_its_client_s_own_stays_when_that_one_hangs_up() {
-    let wire = Wire::start(64, &[]).await;
-    wire.runtime.hang(Point::Ready, When::Before);
-    let mut socket = wire.connect().await;
-    socket.send(create("", r#"{"id": "mine"}"#)).await;
-    let id = the_one(&wire).await;
-    drop(socket);
+    let (wire, id) = hung_up(Point::Ready, r#"{"id": "mine"}"#).await;
     wire.runtime.heal(Point::Ready);
     wire.until(&id, "running", |seen| seen["status"] == "running").await;
     sleep(Duration::from_millis(300)).await;
