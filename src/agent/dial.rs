@@ -17,6 +17,9 @@ use crate::peer;
 /// This program, where there is a `/proc`.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// What programs without input and output have for both.
+const NULL: &str = "/dev/null";
+
 /// How long the agent may take to start.
 const START: Duration = Duration::from_secs(10);
 
@@ -46,8 +49,11 @@ pub(crate) fn dial(own: &str, name: &str) -> Result<(), String> {
 fn start(own: &str, name: &str) -> Result<(), String> {
     let program = if Path::new(OWN_PROGRAM).exists() { OWN_PROGRAM } else { own };
     let failed = |why: &str| format!("the agent does not start: {why}");
+    let null = File::options().read(true).write(true).open(NULL);
+    let null = null.map_err(|error| failed(&format!("it and its commands need {NULL}: {error}")))?;
+    let also_null = null.try_clone().map_err(|error| failed(&error.to_string()))?;
     let mut command = Command::new(program);
-    command.args(["serve", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(["serve", name]).stdin(null).stdout(Stdio::piped()).stderr(also_null);
     let mut agent = command.spawn().map_err(|error| {
         failed(&format!("{program} cannot be executed ({error}): the container needs memory, and room for a process"))
     })?;

@@ -26,6 +26,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// The same of all streams of a connection.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// The bytes of one stream that wait for a client that reads slowly.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// Where the calls about files are.
 const FILESYSTEM: &str = "/filesystem.Filesystem/";
 
@@ -44,6 +47,7 @@ where
         .max_concurrent_streams(STREAMS_BOUND)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_frame_size(1 << 16);
     let service = service_fn(|request| {
         let agent = agent.clone();

@@ -81,6 +81,11 @@ pub(super) struct Ended {
 }
 
 impl Process {
+    /// Tells the end to all who wait for it.
+    pub(super) fn tell_end(&self, ended: Ended) {
+        self.ended.send_replace(Some(ended));
+    }
+
     /// Waits for the end.
     pub(super) async fn ended(&self) -> Option<Ended> {
         let mut ended = self.ended.subscribe();
@@ -326,9 +331,8 @@ async fn supervise(
     process.output.finish();
     process.terminal.lock().unwrap_or_else(PoisonError::into_inner).take();
     let ended = Ended { at: now(), how: End::of(status, timed_out) };
-    process.ended.send_replace(Some(ended));
+    processes.remember(&process, ended);
     process.stdin.lock().await.take();
-    processes.remember(&process);
 }
 
 /// Waits for the end of a process, and brings it about when its time is up.

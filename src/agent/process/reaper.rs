@@ -84,30 +84,41 @@ impl Reaper {
     }
 
     fn reap(&self, children: &mut Children) {
-        if !self.all {
-            children.known = std::mem::take(&mut children.known)
-                .into_iter()
-                .filter_map(|(pid, teller)| match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Some((pid, teller)),
-                    status => {
-                        // Nobody listens when the agent is being dropped.
-                        _ = teller.send(status.ok());
-                        None
+        if self.all && children.starting == 0 {
+            children.reap_all();
+        } else {
+            children.reap_known();
+        }
+    }
+}
+
+impl Children {
+    /// Waits for each known child that has ended.
+    fn reap_known(&mut self) {
+        let known = std::mem::take(&mut self.known).into_iter();
+        let wait = |(pid, teller): (Pid, oneshot::Sender<_>)| match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Some((pid, teller)),
+            status => {
+                // Nobody listens when the agent is being dropped.
+                _ = teller.send(status.ok());
+                None
+            }
+        };
+        self.known = known.filter_map(wait).collect();
+    }
+
+    /// Waits for every child of the program that has ended.
+    fn reap_all(&mut self) {
+        loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return,
+                Ok(status) => {
+                    if let Some(teller) = status.pid().and_then(|pid| self.known.remove(&pid)) {
+                        _ = teller.send(Some(status));
                     }
-                })
-                .collect();
-        } else if children.starting == 0 {
-            loop {
-                match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) => return,
-                    Ok(status) => {
-                        if let Some(teller) = status.pid().and_then(|pid| children.known.remove(&pid)) {
-                            _ = teller.send(Some(status));
-                        }
-                    }
-                    Err(Errno::EINTR) => {}
-                    Err(_) => return,
                 }
+                Err(Errno::EINTR) => {}
+                Err(_) => return,
             }
         }
     }
@@ -132,5 +143,26 @@ impl Drop for Starting {
         children.starting -= 1;
         // It may have ended already, and its signal come too early.
         self.0.reap(&mut children);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_that_ends_while_others_are_being_started_is_told() {
+        let reaper = Reaper::new(true);
+        // It stays: this reaper would wait for the children of other tests.
+        std::mem::forget(reaper.announce().unwrap());
+        let starting = reaper.announce().unwrap();
+        #[expect(clippy::zombie_processes, reason = "the reaper waits for it")]
+        let child = std::process::Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let exit = starting.started(pid);
+        let exit = tokio::time::timeout(Duration::from_secs(20), exit).await.expect("in time").unwrap();
+        assert_eq!(exit, Some(WaitStatus::Exited(pid, 3)));
     }
 }

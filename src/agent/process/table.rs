@@ -9,7 +9,11 @@ use std::{
 use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 use tokio::time::Instant;
 
-use super::{launch::Process, messages::Selector, reaper::Reaper};
+use super::{
+    launch::{Ended, Process},
+    messages::Selector,
+    reaper::Reaper,
+};
 use crate::connect::{Code, Error};
 
 /// The processes that run at a time, at most.
@@ -118,13 +122,14 @@ impl Processes {
         })
     }
 
-    /// A process has ended: it is remembered for a while.
-    pub(super) fn remember(self: &Arc<Self>, process: &Arc<Process>) {
+    /// A process has ended: it is remembered for a while. Its end is told when its tag and its place are free again.
+    pub(super) fn remember(self: &Arc<Self>, process: &Arc<Process>, ended: Ended) {
         let mut table = self.table();
         // Its number may have been given to another by now.
         if table.running.get(&process.pid).is_some_and(|running| Arc::ptr_eq(running, process)) {
             table.running.remove(&process.pid);
         }
+        process.tell_end(ended);
         table.ended.push_back((Instant::now(), Arc::clone(process)));
         let mut bytes: usize = table.ended.iter().map(|(_, process)| process.output.len()).sum();
         while table.ended.len() > ENDED_BOUND || bytes > ENDED_BYTES_BOUND {
