@@ -41,7 +41,8 @@ pub(crate) fn dial(own: &str, name: &str) -> Result<(), String> {
             connect(name)?
         }
     };
-    peer::check(&stream).map_err(|why| format!("whoever listens at @{name} is not the agent: {why}"))?;
+    peer::check(&stream)
+        .map_err(|why| format!("the process that listens at @{name} is not the agent of this container: {why}"))?;
     copy(stream).map_err(|error| format!("cannot use stdin and stdout: {error}"))
 }
 

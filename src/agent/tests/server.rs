@@ -16,7 +16,7 @@ async fn health_tells_the_version() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told() {
+async fn an_unknown_path_or_call_is_told() {
     let client = Client::new().await;
     let request = |path: &str| Request::get(format!("http://agent{path}")).body(Full::<Bytes>::default()).unwrap();
     assert_eq!(client.send(request("/nothing")).await.status(), 404);
