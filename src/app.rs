@@ -33,6 +33,7 @@ use crate::{
     store::{EmbeddedStore, RedisStore, embedded, redis},
     supervisor::{Supervisor, SupervisorParts},
     tasks::Tasks,
+    work::Work,
 };
 
 /// How long the last writes may take at a stop, after the requests' own grace.
@@ -219,7 +220,8 @@ impl App {
         let connections = share_open_files(&mut settings, cores)?;
         let (prefix, stop_grace) = (settings.store.prefix.clone(), settings.http.stop_grace);
         let supervisor = assemble(settings, adapters, Arbiters::start(cores.div_ceil(2)));
-        let server = http::server(supervisor.sandboxes(), listener, cores, connections)?;
+        let work = Work::new(supervisor.sandboxes());
+        let server = http::server(supervisor.sandboxes(), work.clone(), listener, cores, connections)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
         let begun = match when_held {
@@ -242,6 +244,7 @@ impl App {
                 });
             }
         };
+        tokio::spawn(async move { work.resume_all().await });
         let Restoration { sandboxes, completed, tombstones, quarantined, orphans } = restoration;
         info!(sandboxes, completed, tombstones, quarantined, orphans, "ready on http://{address}");
         Ok(Self { supervisor, server: handle, serving, address, restoration, stop_grace })

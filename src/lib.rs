@@ -17,10 +17,10 @@
 //! |---|---|
 //! | [`design`] | says what Sandglass promises, and the rules that follow; has no code |
 //! | [`domain`] | decides how a sandbox lives: a pure state machine with its rules, and records |
-//! | [`ports`] | defines the two interfaces to the outside: the store and the container engine |
+//! | [`ports`] | defines the interfaces to the outside: the store, the container engine, and the inside of its containers |
 //! | [`store`] | keeps records in Redis, an embedded file, or memory |
 //! | [`runtime`] | runs containers in Docker, or simulates them in memory |
-//! | [`inside`] | works inside sandboxes, through the agent (`src/agent`), which is a package of its own |
+//! | [`inside`] | carries the agent: the program that works inside sandboxes |
 //! | [`host`] | lets supervisors on one host find each other: one per prefix and engine |
 //! | [`clock`] | reads clocks; nothing else does |
 //! | [`random`] | makes random numbers; nothing else does |
@@ -28,6 +28,7 @@
 //! | [`feed`] | keeps the ordered history of changes that the status stream reads |
 //! | [`actor`] | runs one actor per sandbox, which owns its state and timer; only this module uses actix |
 //! | [`sandboxes`] | answers requests: creates, finds, lists, watches, uses and ends sandboxes |
+//! | [`work`] | runs commands and moves files in sandboxes, as a client of the agent inside |
 //! | [`keeper`] | works by itself: holds the lease, restores sandboxes, compares them with the engine and the store |
 //! | [`supervisor`] | combines the two |
 //! | [`http`] | verifies and converts requests and answers; decides nothing |
@@ -136,3 +137,4 @@ pub mod sandboxes;
 pub mod store;
 pub mod supervisor;
 pub mod tasks;
+pub mod work;

@@ -34,6 +34,12 @@ pub enum RequestError {
         /// What it should have been.
         rule: &'static str,
     },
+    /// It is frozen: no work can be done in it.
+    #[error("sandbox {0} is paused: resume it first, or set wake = true in its template")]
+    Paused(SandboxId),
+    /// Its active timeout has passed: no work is begun in it.
+    #[error("sandbox {0} is inactive, since its active timeout has passed: send a keep-alive first")]
+    Inactive(SandboxId),
     /// A field of the request breaks a rule.
     #[error("{field}: {rule}")]
     Invalid {
@@ -94,7 +100,9 @@ impl RequestError {
             // Its tombstone, which is on its way, says more.
             Denied::Gone { .. } => Self::Unanswered,
             Denied::WrongState { status, rule } => Self::WrongState { id, status, rule },
-            Denied::TooManyHolds => Self::LimitReached(format!("sandbox {id}: {denied}")),
+            Denied::Paused => Self::Paused(id),
+            Denied::Inactive => Self::Inactive(id),
+            Denied::TooManyHolds | Denied::TooManyCommands => Self::LimitReached(format!("sandbox {id}: {denied}")),
             Denied::NoSuchHold => Self::NoSuchHold(id),
         }
     }

@@ -18,6 +18,8 @@ pub enum Until {
     Started,
     /// No pause or resume is under way.
     Steady,
+    /// It is on its way out, or further.
+    Ending,
     /// Its tombstone stands.
     Gone,
 }

@@ -361,6 +361,7 @@ pub(super) fn is_over(until: Until, sandbox: &Sandbox) -> bool {
         Until::Recorded => !sandbox.is_recording_intent(),
         Until::Started => !sandbox.is_starting(),
         Until::Steady => !sandbox.is_pausing_or_resuming(),
+        Until::Ending => !sandbox.is_alive(),
         Until::Gone => sandbox.is_gone(),
     }
 }

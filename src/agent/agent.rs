@@ -1,4 +1,4 @@
-use std::{ffi::OsString, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use crate::{files::Files, process::Processes};
 
@@ -7,6 +7,10 @@ use crate::{files::Files, process::Processes};
 pub struct Setup {
     /// The environment that commands start from. Their own variables and those of their user are added.
     pub environment: Vec<(OsString, OsString)>,
+    /// The user whom requests without one mean: a name, or `UID[:GID]`; empty: the one whom this program runs as.
+    pub user: String,
+    /// The directory that commands begin in if their request asks for the container's own; `None`: they begin at home.
+    pub directory: Option<PathBuf>,
     /// The soft and hard limit of open files of commands; `None` if they are those of this program.
     pub open_files: Option<(u64, u64)>,
     /// Whether the agent waits for all children of this program, also for orphans that it has inherited. Only a program that
@@ -28,6 +32,11 @@ impl Agent {
     pub fn new(setup: Setup) -> Self {
         let processes = Processes::new(setup.reaps_orphans);
         Self { setup: Arc::new(setup), files: Arc::default(), processes }
+    }
+
+    /// Ends everything that runs. Only a program that goes on without the agent needs this.
+    pub fn end(&self) {
+        self.processes.kill_all();
     }
 
     pub(crate) fn setup(&self) -> &Setup {

@@ -33,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BLOCKING_THREADS: usize = 16;
 
 /// Serves `@NAME` for ever. Tells one line on stdout, and then closes it: empty if somebody listens, else why nobody does.
-pub(crate) fn serve(name: &str) -> Result<(), String> {
+pub(crate) fn serve(name: &str, user: &str) -> Result<(), String> {
+    let directory = env::current_dir().ok();
     let told = leave().and_then(|()| listen(name));
     let line = told.as_ref().err().map_or("", String::as_str);
     // Nobody may wait for it.
@@ -47,6 +48,8 @@ pub(crate) fn serve(name: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let agent = Agent::new(Setup {
         environment: env::vars_os().collect(),
+        user: user.to_owned(),
+        directory,
         open_files: raise_open_files(),
         reaps_orphans: true,
     });

@@ -33,28 +33,30 @@ const PAUSE: Duration = Duration::from_millis(10);
 const BUFFER: usize = 256 << 10;
 
 /// Copies between stdio and the agent at `@NAME` until either side ends.
-pub(crate) fn dial(own: &str, name: &str) -> Result<(), String> {
+pub(crate) fn dial(own: &str, name: &str, user: &str) -> Result<(), String> {
     let stream = match peer::connect(name)? {
         Some(stream) => stream,
         None => {
-            start(own, name)?;
+            start(own, name, user)?;
             connect(name)?
         }
     };
     peer::check(&stream)
         .map_err(|why| format!("the process that listens at @{name} is not the agent of this container: {why}"))?;
+    // Who runs the dial can tell by this that the rest comes from the agent, and not from an engine that failed.
+    println!("sandglass-agent {}", sandglass_agent::VERSION);
     copy(stream).map_err(|error| format!("cannot use stdin and stdout: {error}"))
 }
 
 /// Starts the agent, and waits until somebody listens.
-fn start(own: &str, name: &str) -> Result<(), String> {
+fn start(own: &str, name: &str, user: &str) -> Result<(), String> {
     let program = if Path::new(OWN_PROGRAM).exists() { OWN_PROGRAM } else { own };
     let failed = |why: &str| format!("the agent does not start: {why}");
     let null = File::options().read(true).write(true).open(NULL);
     let null = null.map_err(|error| failed(&format!("it and its commands need {NULL}: {error}")))?;
     let also_null = null.try_clone().map_err(|error| failed(&error.to_string()))?;
     let mut command = Command::new(program);
-    command.args(["serve", name]).stdin(null).stdout(Stdio::piped()).stderr(also_null);
+    command.args(["serve", name, user]).stdin(null).stdout(Stdio::piped()).stderr(also_null);
     let mut agent = command.spawn().map_err(|error| {
         failed(&format!("{program} cannot be executed ({error}): the container needs memory, and room for a process"))
     })?;

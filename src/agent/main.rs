@@ -1,7 +1,8 @@
 //! The program that Sandglass puts into sandboxes.
 //!
-//! `sandglass-agent dial NAME` connects its stdio with the agent at the abstract unix socket `@NAME`, and starts it first if
-//! none is there. `sandglass-agent serve NAME` is that agent.
+//! `sandglass-agent dial NAME [USER]` connects its stdio with the agent at the abstract unix socket `@NAME`, and starts it first if
+//! none is there. `sandglass-agent serve NAME [USER]` is that agent. USER is the one whom requests without a user
+//! mean; without it, the one whom the agent runs as.
 
 #![forbid(unsafe_code)]
 
@@ -26,9 +27,11 @@ fn main() -> ExitCode {
             println!("{}", sandglass_agent::VERSION);
             Ok(())
         }
-        [_, "serve", name] => daemon::serve(name),
-        [own, "dial", name] => dial::dial(own, name),
-        _ => Err("usage: sandglass-agent dial NAME | serve NAME | --version".to_owned()),
+        [_, "serve", name] => daemon::serve(name, ""),
+        [_, "serve", name, user] => daemon::serve(name, user),
+        [own, "dial", name] => dial::dial(own, name, ""),
+        [own, "dial", name, user] => dial::dial(own, name, user),
+        _ => Err("usage: sandglass-agent dial NAME [USER] | serve NAME [USER] | --version".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

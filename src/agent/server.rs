@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use hyper::{Method, header::HeaderValue, service::service_fn};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hyper::{Method, header::{AUTHORIZATION, HeaderValue}, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -56,7 +57,8 @@ where
     builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
 }
 
-async fn answer(agent: &Agent, request: Request) -> Response {
+async fn answer(agent: &Agent, mut request: Request) -> Response {
+    name_user(agent, &mut request);
     let path = request.uri().path();
     if let Some(name) = path.strip_prefix("/process.Process/") {
         let name = name.to_owned();
@@ -79,6 +81,18 @@ async fn answer(agent: &Agent, request: Request) -> Response {
 fn unimplemented(path: &str) -> Response {
     let error = Error::new(Code::Unimplemented, format!("there is no call {path}"));
     body::json(error.code.status(), &error)
+}
+
+/// Names the user whom a request without one means.
+fn name_user(agent: &Agent, request: &mut Request) {
+    let user = &agent.setup().user;
+    if user.is_empty() || crate::connect::basic_user(request.headers()).is_ok_and(|given| !given.is_empty()) {
+        return;
+    }
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:")));
+    if let Ok(basic) = HeaderValue::from_str(&basic) {
+        request.headers_mut().insert(AUTHORIZATION, basic);
+    }
 }
 
 fn health() -> Response {

@@ -17,7 +17,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 something you can act on (the message says what), 2 wrong flags or \
 configuration, 3 another supervisor is in charge of the prefix, 4 a demonstration did not go as told, 5 a drill broke a \
-promise, 70 a bug.";
+promise, 70 a bug; exec and shell end as the command does.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,6 +32,24 @@ pub(super) enum Command {
     /// reconnects and continues exactly where it was. Times of day are UTC.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Watch),
+    /// Run a command in a sandbox, and end with its exit code.
+    ///
+    /// The command holds the sandbox while it runs: nobody has to ping. A lost connection does not end it, and its output is
+    /// read on when the connection is back. Ctrl-C is sent to the command; a second one leaves it running.
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(Exec),
+    /// Open a shell in a sandbox: bash where its image has one, else sh.
+    Shell(Shell),
+    /// Copy files and directories into a sandbox or out of it.
+    ///
+    /// One of the two is ID:PATH. A directory is copied with all that is in it; into an existing directory under its own name,
+    /// else as the name that is given. Modes and times are kept, symbolic links stay links.
+    #[command(after_help = CP_EXAMPLES)]
+    Cp(Copy),
+    /// Print what the main process of a sandbox has written; of one that ended by itself, its last lines.
+    Logs(Logs),
+    /// Print what a sandbox uses: processor, memory, network and disk.
+    Stats(Stats),
     /// Show in half a minute, with real containers, that sandboxes live while they are used and end when they are not.
     ///
     /// Starts a separate instance on a free port with its own store. It touches nothing that it did not start, and cleans up,
@@ -156,6 +174,131 @@ pub(super) fn variables_of_flags() -> Vec<String> {
     flags.filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned())).collect()
 }
 
+const EXEC_EXAMPLES: &str = "Examples:
+  sandglass exec i1 -- make test
+  sandglass exec -it i1 -- python3
+  sandglass exec -u root -w /srv -e LANG=C.UTF-8 i1 -- ls -l
+  cat data | sandglass exec -i i1 -- sh -c 'wc -c'
+  sandglass exec -d --timeout 2h i1 -- ./build.sh
+
+The exit code is that of the command; 128 and the number of the signal that ended it; 126: it cannot be executed, 127: there \
+is no such program; 125: Sandglass failed, or the end is not known, and the message says why.";
+
+const CP_EXAMPLES: &str = "Examples:
+  sandglass cp report.txt i1:/tmp/
+  sandglass cp src i1:/home/user/project
+  sandglass cp i1:/var/log/app ./logs";
+
+/// Where the supervisor is.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// Where the supervisor listens.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "SANDGLASS_URL")]
+    pub(super) url: String,
+    /// Its API key, if it has one; safer in the variable.
+    #[arg(long, value_name = "KEY", env = "SANDGLASS_HTTP__API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Pass on the standard input.
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the command a terminal.
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Don't wait for the command; print its command_id.
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub(super) detach: bool,
+    /// An environment variable; a name alone takes the value from here. Can be repeated.
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(super) env: Vec<String>,
+    /// Who runs it: a name, or UID[:GID]; by default whom the image names.
+    #[arg(short, long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// The directory that it runs in; by default the container's.
+    #[arg(short, long, value_name = "PATH")]
+    pub(super) workdir: Option<String>,
+    /// After how long it is ended: seconds, or a text such as 10m.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) timeout: Option<String>,
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(super) sandbox: String,
+    /// The program and its arguments.
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Shell {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Who works: a name, or UID[:GID]; by default whom the image names.
+    #[arg(short, long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// The directory that it begins in.
+    #[arg(short, long, value_name = "PATH")]
+    pub(super) workdir: Option<String>,
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(super) sandbox: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Copy {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Who reads or writes inside, and owns what is written: a name, or UID[:GID]; by default whom the image names.
+    #[arg(short, long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// Show no progress.
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// What is copied: PATH, or ID:PATH.
+    #[arg(value_name = "SRC")]
+    pub(super) source: String,
+    /// Where it is copied to: ID:PATH, or PATH.
+    #[arg(value_name = "DST")]
+    pub(super) destination: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Go on with what is written, until the sandbox ends or Ctrl-C.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only that many lines from the end.
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub(super) tail: Option<u32>,
+    /// Only what was written since then: how long ago (10m), or epoch seconds.
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(super) sandbox: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Print once, also on a terminal.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Print once as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(super) sandbox: String,
+}
+
 const WATCH_EXAMPLES: &str = "Examples:
   sandglass watch
   sandglass watch --url http://127.0.0.1:9000 --status running,paused
@@ -164,12 +307,8 @@ const WATCH_EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Watch {
-    /// Where the supervisor listens.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "SANDGLASS_URL")]
-    pub(super) url: String,
-    /// Its API key, if it has one; safer in the variable.
-    #[arg(long, value_name = "KEY", env = "SANDGLASS_HTTP__API_KEY", hide_env_values = true)]
-    pub(super) api_key: Option<String>,
+    #[command(flatten)]
+    pub(super) server: Server,
     /// Only this sandbox; can be repeated.
     #[arg(long, value_name = "ID")]
     pub(super) id: Vec<String>,

@@ -1,12 +1,14 @@
 //! The command line: the commands and their exit codes.
 
 mod args;
+mod client;
 mod demo;
 mod drill;
 mod out;
 mod screen;
 mod serve;
 mod watch;
+mod work;
 
 pub use args::Cli;
 
@@ -36,6 +38,11 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             args::Command::Serve(serve) => serve::serve(serve).await,
             args::Command::Watch(watch) => watch::watch(watch).await,
+            args::Command::Exec(exec) => work::exec(exec).await,
+            args::Command::Shell(shell) => work::shell(shell).await,
+            args::Command::Cp(copy) => work::cp(copy).await,
+            args::Command::Logs(logs) => work::logs(logs).await,
+            args::Command::Stats(stats) => work::stats(stats).await,
             args::Command::Demo(demo) => demo::demo(demo).await,
             args::Command::Drill(drill) => drill::drill(drill).await,
         }
@@ -43,7 +50,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let code = match outcome.map_err(anyhow::Error::from).flatten() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::say(format_args!("sandglass: {error:#}"));
+            let message = format!("{error:#}");
+            if !message.is_empty() {
+                logging::say(format_args!("sandglass: {message}"));
+            }
             ExitCode::from(code_of(&error))
         }
     };
@@ -52,7 +62,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() {
+    if let Some(work::ExitWith { code, .. }) = error.downcast_ref() {
+        *code
+    } else if error.is::<ConfigError>() {
         USAGE
     } else if error.is::<demo::NotAsTold>() {
         NOT_AS_TOLD

@@ -33,9 +33,10 @@ pub(super) fn resolve(
         let rules = keys.rules(&lifecycle.rules());
         let may_idle = keys.idle_timeout.plain().is_none_or(|own| lifecycle.allows_idle_timeout(own));
         layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
+        let wake = keys.wake.or(base.wake).unwrap_or(false);
         let start = start(keys, &base, sandboxes);
         check(layers, key, &start, sandboxes);
-        (name, Template { start, rules })
+        (name, Template { start, rules, wake })
     });
     resolved.collect()
 }
@@ -52,6 +53,7 @@ fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -
         init: keys.init.or(base.init).unwrap_or(true),
         // Each template that loosens its containers has to say so itself.
         privilege_escalation: keys.privilege_escalation.unwrap_or(false),
+        agent: keys.agent.or(base.agent).unwrap_or(true),
         mounts: keys.mounts,
         readiness: keys.ready,
         ready_timeout: keys.ready_timeout.plain().unwrap_or(sandboxes.ready_timeout),

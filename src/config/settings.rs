@@ -205,6 +205,10 @@ section! { Lifecycle:
         pub allow_no_idle_timeout: bool,
         /// The longest timeout that a request may ask for.
         pub max_timeout: Duration as Timeout,
+        /// Whether a command that was started through Sandglass holds its sandbox while it runs.
+        pub commands_hold: bool,
+        /// For how long one command can hold its sandbox.
+        pub longest_hold: Duration as Timeout,
     }
 }
 

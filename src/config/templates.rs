@@ -22,6 +22,8 @@ pub struct Template {
     pub start: StartSpec,
     /// The rules for its timeouts.
     pub rules: Rules,
+    /// Whether work in a paused sandbox resumes it first, instead of being refused.
+    pub wake: bool,
 }
 
 /// A template as it is written: every key may be missing.
@@ -35,6 +37,8 @@ pub(super) struct TemplateKeys {
     pub(super) limits: LimitKeys,
     pub(super) init: Option<bool>,
     pub(super) privilege_escalation: Option<bool>,
+    pub(super) agent: Option<bool>,
+    pub(super) wake: Option<bool>,
     pub(super) mounts: Vec<Mount>,
     pub(super) ready: Readiness,
     pub(super) ready_timeout: Option<Timeout>,

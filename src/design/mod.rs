@@ -28,6 +28,7 @@
 //! | idle deadline | `last_activity_at + idle_timeout` |
 //! | active timeout | an absolute deadline, `expires_at`, which only a keep-alive or a resume moves |
 //! | template | a named preset in the configuration: image, command, ports, limits, readiness, timeouts |
+//! | agent | the program inside a sandbox that runs commands and moves files for Sandglass |
 //! | engine | the container engine: Docker, or one in memory for tests |
 //! | store | where records are kept: Redis, an embedded file, or memory for tests |
 //! | journal | the only writer to the store |
@@ -52,8 +53,10 @@ mod clients;
 mod containers;
 mod life;
 mod storage;
+mod working;
 
 pub use clients::{figures, interface, security, stream};
 pub use containers::engine;
 pub use life::{lifecycle, time};
 pub use storage::{persistence, restart};
+pub use working::work;

@@ -82,6 +82,8 @@ pub struct StartSpec {
     pub init: bool,
     /// Whether its processes may gain privileges, as `sudo` does.
     pub privilege_escalation: bool,
+    /// Whether the agent is mounted into it, so that people can work in it through Sandglass.
+    pub agent: bool,
     /// The host's directories that it sees.
     pub mounts: Vec<Mount>,
     /// When it counts as ready.

@@ -93,7 +93,7 @@ words! {
 
 words! {
     /// What counts as activity and resets the idle clock.
-    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold" {
+    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold, command, file" {
         /// It was created or became ready.
         Create = "create",
         /// A ping over HTTP.
@@ -110,6 +110,10 @@ words! {
         Stream = "stream",
         /// A hold was taken, renewed or released.
         Hold = "hold",
+        /// A command was run in it or read from, or ended.
+        Command = "command",
+        /// Files were read or written in it.
+        File = "file",
     }
 }
 

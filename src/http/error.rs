@@ -49,6 +49,8 @@ codes! {
     InvalidId = "invalid_id", BAD_REQUEST;
     /// The API key is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// The user may not do that in the sandbox.
+    Forbidden = "forbidden", FORBIDDEN;
     /// A browser sent the request for another site.
     CrossOrigin = "cross_origin", FORBIDDEN;
     /// There is no such sandbox or path.
@@ -59,6 +61,10 @@ codes! {
     Terminating = "terminating", CONFLICT;
     /// The request needs another status than `details.status`.
     WrongState = "wrong_state", CONFLICT;
+    /// The sandbox is frozen, and no work can be done in it.
+    Paused = "paused", CONFLICT;
+    /// The sandbox's active timeout has passed, and no work is begun in it.
+    Inactive = "inactive", CONFLICT;
     /// The id belongs to a sandbox from another template or image.
     Conflict = "conflict", CONFLICT;
     /// The sandbox has ended; `details` has `status`, `reason`, `exit_code` and `ended_at`.
@@ -75,6 +81,10 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The sandbox did not start; `details.sandbox` describes it.
     StartFailed = "start_failed", BAD_GATEWAY;
+    /// No work can be done in the sandbox; the message says why, and what to do.
+    NoAgent = "no_agent", NOT_IMPLEMENTED;
+    /// The sandbox's disk is full.
+    DiskFull = "disk_full", INSUFFICIENT_STORAGE;
     /// The container engine failed; the sandbox is unchanged.
     RuntimeFailed = "runtime_failed", BAD_GATEWAY;
     /// The store is down, and nothing is started that could not be recorded.
@@ -175,6 +185,8 @@ impl ApiError {
             RequestError::Gone(_) => Code::Gone,
             RequestError::Terminating { .. } => Code::Terminating,
             RequestError::WrongState { .. } => Code::WrongState,
+            RequestError::Paused(_) => Code::Paused,
+            RequestError::Inactive(_) => Code::Inactive,
             RequestError::Invalid { .. } => Code::InvalidRequest,
             RequestError::Conflict(_) => Code::Conflict,
             RequestError::LimitReached(_) => Code::LimitReached,

@@ -10,6 +10,7 @@
 //! - `body`, `query`, `extract`: the parts of requests;
 //! - [`answers`], `json`: answers;
 //! - `create`, `sandboxes`, `activity`, `holds`, `why`, `health`: the handlers;
+//! - `work`: commands, files, logs and load;
 //! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
 //! - `openapi`: the specification, from the handlers and types themselves.
@@ -34,6 +35,7 @@ mod sandboxes;
 mod server;
 mod stream;
 mod why;
+mod work;
 
 pub use error::{ApiError, Code};
 pub use routes::ROUTES;

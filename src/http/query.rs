@@ -1,6 +1,6 @@
 //! Query parameters, which are read one by one so that each error names its parameter.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::{HttpRequest, web::Query};
 use percent_encoding::percent_decode_str;
@@ -12,6 +12,7 @@ use crate::{
         leaf::{Leaf, Seconds},
     },
     feed::Position,
+    ports::inside::OutputQuery,
     sandboxes::Filter,
 };
 
@@ -141,6 +142,110 @@ fn the_one(request: &HttpRequest, known: &str) -> Result<Option<String>, ApiErro
         once(&mut found, known, value)?;
     }
     Ok(found)
+}
+
+/// Which part of a log is asked for.
+pub(super) fn logs_query(request: &HttpRequest) -> Result<OutputQuery, ApiError> {
+    let (mut tail, mut since, mut follow) = (None, None, None);
+    for (name, value) in pairs(request)? {
+        match name.as_str() {
+            "tail" => once(&mut tail, "tail", value.parse().map_err(|_| wrong("tail", "a number of lines", &value))?)?,
+            "since" => {
+                let at: f64 = value.parse().map_err(|_| wrong("since", "epoch seconds", &value))?;
+                if !(0.0..=f64::from(i32::MAX)).contains(&at) {
+                    return Err(wrong("since", "epoch seconds", &value));
+                }
+                once(&mut since, "since", at)?;
+            }
+            "follow" => once(&mut follow, "follow", flag("follow", &value)?)?,
+            _ => return Err(unknown(&name, "tail, since and follow")),
+        }
+    }
+    Ok(OutputQuery { tail, since, follow: follow.unwrap_or(false) })
+}
+
+/// Whether a parameter that is a flag is set: `list`, `list=1` or `list=true`.
+fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
+    match value {
+        "" | "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(wrong(name, "true or false", other)),
+    }
+}
+
+/// In which shape files are asked for or sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Plain,
+    Tar,
+    Stat,
+    /// With the depth.
+    List(u32),
+}
+
+/// Which file is meant, and how.
+#[derive(Debug, PartialEq)]
+pub(super) struct FilesQuery {
+    pub(super) path: String,
+    pub(super) user: Option<String>,
+    pub(super) shape: Shape,
+    pub(super) directory: bool,
+    pub(super) recursive: bool,
+    /// What a file that is written shall have, by the agent's names.
+    pub(super) attributes: Vec<(&'static str, String)>,
+}
+
+impl FilesQuery {
+    pub(super) fn of_read(request: &HttpRequest) -> Result<Self, ApiError> {
+        Self::of(request, &["path", "user", "list", "depth", "stat", "tar"])
+    }
+
+    pub(super) fn of_write(request: &HttpRequest) -> Result<Self, ApiError> {
+        Self::of(request, &["path", "user", "mode", "owner", "group", "mtime", "tar", "directory"])
+    }
+
+    pub(super) fn of_remove(request: &HttpRequest) -> Result<Self, ApiError> {
+        Self::of(request, &["path", "user"])
+    }
+
+    pub(super) fn of_watch(request: &HttpRequest) -> Result<Self, ApiError> {
+        Self::of(request, &["path", "user", "recursive"])
+    }
+
+    fn of(request: &HttpRequest, known: &[&'static str]) -> Result<Self, ApiError> {
+        let mut found: BTreeMap<&'static str, String> = BTreeMap::new();
+        for (name, value) in pairs(request)? {
+            let Some(known) = known.iter().find(|known| **known == name) else {
+                return Err(unknown(&name, &known.join(", ")));
+            };
+            if found.insert(known, value).is_some() {
+                return Err(ApiError::field(known, "given more than once"));
+            }
+        }
+        let flagged = |name: &str| found.get(name).map_or(Ok(false), |value| flag(name, value));
+        let shapes = [("list", flagged("list")?), ("stat", flagged("stat")?), ("tar", flagged("tar")?)];
+        let mut asked = shapes.into_iter().filter(|(_, set)| *set).map(|(name, _)| name);
+        let shape = match (asked.next(), asked.next()) {
+            (Some(_), Some(other)) => return Err(ApiError::field(other, "only one of list, stat and tar")),
+            (Some("list"), None) => {
+                let depth = found.get("depth").map_or(Ok(1), |depth| depth.parse());
+                let depth = depth.ok().filter(|depth| *depth > 0);
+                Shape::List(depth.ok_or_else(|| wrong("depth", "a number from 1", &found["depth"]))?)
+            }
+            (Some("stat"), None) => Shape::Stat,
+            (Some(_), None) => Shape::Tar,
+            (None, _) => Shape::Plain,
+        };
+        let (directory, recursive) = (flagged("directory")?, flagged("recursive")?);
+        let path = found.remove("path").filter(|path| !path.is_empty() && !path.contains('\0'));
+        let path = path.ok_or_else(|| ApiError::field("path", "missing, or no path"))?;
+        let user = found.remove("user");
+        let mut attributes = Vec::new();
+        for name in ["mode", "owner", "group", "mtime"] {
+            attributes.extend(found.remove(name).map(|value| (name, value)));
+        }
+        Ok(Self { path, user, shape, directory, recursive, attributes })
+    }
 }
 
 fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {

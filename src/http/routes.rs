@@ -10,6 +10,7 @@ use super::{
     activity, create,
     error::{ApiError, Code},
     health, holds, openapi, page, sandboxes, stream, why,
+    work::{commands, files, logs, stats},
 };
 
 /// Registers the routes, and lists them for a comparison with the specification.
@@ -38,6 +39,16 @@ routes! {
     "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
     "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }
     "/v1/sandboxes/{id}/why" { GET why::why }
+    "/v1/sandboxes/{id}/commands" { GET commands::list, POST commands::run }
+    "/v1/sandboxes/{id}/commands/{command}" { GET commands::get }
+    "/v1/sandboxes/{id}/commands/{command}/input" { POST commands::input }
+    "/v1/sandboxes/{id}/commands/{command}/signal" { POST commands::signal }
+    "/v1/sandboxes/{id}/commands/{command}/resize" { POST commands::resize }
+    "/v1/sandboxes/{id}/files" { GET files::read, PUT files::write, DELETE files::remove }
+    "/v1/sandboxes/{id}/files/move" { POST files::rename }
+    "/v1/sandboxes/{id}/files/watch" { GET files::watch }
+    "/v1/sandboxes/{id}/logs" { GET logs::logs }
+    "/v1/sandboxes/{id}/stats" { GET stats::stats }
     "/v1/stream" { GET stream::stream }
     "/v1/events" { GET stream::events }
     "/healthz" { GET health::healthz }

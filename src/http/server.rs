@@ -19,7 +19,7 @@ use super::{
     openapi::Document,
     routes::{self, register},
 };
-use crate::sandboxes::Sandboxes;
+use crate::{sandboxes::Sandboxes, work::Work};
 
 /// How long an idle connection stays open. Clients that ping every minute keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -35,6 +35,7 @@ const LEAST_PER_WORKER: usize = 8;
 /// When the listener cannot be used.
 pub fn server(
     sandboxes: Arc<Sandboxes>,
+    work: Work,
     listener: TcpListener,
     workers: usize,
     connections: usize,
@@ -49,7 +50,7 @@ pub fn server(
     // Like actix-web's own server, with our connections in between. Each worker makes one of these.
     let service = move || {
         let (open, stopping) = (Open::new(most), stopping.clone());
-        let app = app(sandboxes.clone()).into_factory().map_err(|error| error.error_response());
+        let app = app(sandboxes.clone(), work.clone()).into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -79,6 +80,7 @@ fn shared_out(connections: usize, workers: usize) -> (usize, usize) {
 /// The application: all routes behind the gate.
 pub fn app(
     sandboxes: Arc<Sandboxes>,
+    work: Work,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -90,6 +92,7 @@ pub fn app(
 > {
     App::new()
         .app_data(web::Data::from(sandboxes.clone()))
+        .app_data(web::Data::new(work))
         .app_data(web::Data::new(Document::default()))
         .configure(register)
         .default_service(web::to(routes::unknown))

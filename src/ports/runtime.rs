@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::domain::sandbox::{StartProgress, Started};
+use super::inside::Inside;
 use crate::domain::{
     EpochSeconds, Sandbox, SandboxId,
     restore::task_id,
@@ -305,6 +306,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// receives that event once more. Engines forget events and silently drop them for slow readers, so only a listing
     /// closes a gap reliably.
     fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>>;
+
+    /// The way into containers, if there is one.
+    fn inside(&self) -> Option<&dyn Inside> {
+        None
+    }
 
     /// Checks in one cheap round trip that the engine answers.
     ///

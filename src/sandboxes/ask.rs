@@ -7,7 +7,7 @@ use crate::{
     actor::{RequestError, SandboxHandle, Until},
     domain::{
         ActivitySource, EndReason, Sandbox, SandboxId, Status,
-        sandbox::{Event, HoldRequest},
+        sandbox::{Event, HoldRequest, Work},
     },
 };
 
@@ -51,6 +51,31 @@ impl Sandboxes {
     /// [`RequestError`], also if there is no such hold.
     pub async fn release(&self, id: &SandboxId, name: &str) -> Result<Sandbox, RequestError> {
         self.ask(id, || Event::Release(name.into())).await
+    }
+
+    /// Lets somebody work in it: counts as use, and a command's hold stands when this answers. One that is paused is resumed
+    /// first if its template says `wake`.
+    ///
+    /// # Errors
+    /// [`RequestError`], also [`RequestError::Inactive`] and [`RequestError::Paused`].
+    pub async fn work(&self, id: &SandboxId, work: &Work) -> Result<Sandbox, RequestError> {
+        let event = || Event::Work(Box::new(work.clone()));
+        match self.ask(id, event).await {
+            Err(RequestError::Paused(_)) if self.wakes(id).await => {
+                match self.resume(id).await {
+                    // Somebody else has just resumed it.
+                    Ok(_) | Err(RequestError::WrongState { .. }) => self.ask(id, event).await,
+                    Err(error) => Err(error),
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    async fn wakes(&self, id: &SandboxId) -> bool {
+        let Ok(sandbox) = self.get(id).await else { return false };
+        let template = sandbox.details.template.as_deref().and_then(|name| self.settings.templates.get(name));
+        template.is_some_and(|template| template.wake)
     }
 
     /// Pauses a sandbox: freezes its container.
@@ -101,6 +126,13 @@ impl Sandboxes {
             Some(gone) => Ok(gone),
             // There was no answer because it was gone already, or it is not gone yet.
             None => self.get(id).await,
+        }
+    }
+
+    /// Resolves when a sandbox is on its way out, or nobody answers for it.
+    pub async fn ending(&self, id: &SandboxId) {
+        if let Some(ending) = self.shared.registry.with_live(id, |handle| handle.wait(Until::Ending)) {
+            let _ = ending.await;
         }
     }
 

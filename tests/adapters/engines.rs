@@ -156,17 +156,17 @@ impl Subject for Corner {
 
 /// An engine in memory with the real wall clock, so that times mean the same as Docker's.
 pub(crate) fn memory() -> Memory {
-    Memory::with_clock(Arc::new(wall_seconds))
+    Memory::with_clock(Arc::new(wall_seconds)).with_agents()
 }
 
 /// Makes a test of each law for each adapter.
 macro_rules! laws {
     ($($law:ident)+) => {
         mod memory {
-            $(#[tokio::test] async fn $law() { crate::engines::bounded(super::$law(&crate::engines::memory())).await; })+
+            $(#[actix_web::test] async fn $law() { crate::engines::bounded(super::$law(&crate::engines::memory())).await; })+
         }
         mod docker {
-            $(#[tokio::test] async fn $law() { crate::engines::bounded(super::$law(&crate::support::docker::Corner::new().await)).await; })+
+            $(#[actix_web::test] async fn $law() { crate::engines::bounded(super::$law(&crate::support::docker::Corner::new().await)).await; })+
         }
     };
 }

@@ -9,6 +9,7 @@ mod runtime_watch;
 mod store_contract;
 mod stores;
 mod tls;
+mod work_contract;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -239,6 +239,7 @@ pub fn start() -> Start {
             limits: Limits::default(),
             init: true,
             privilege_escalation: false,
+            agent: false,
             mounts: Vec::new(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(20),

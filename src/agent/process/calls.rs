@@ -52,6 +52,9 @@ async fn start(agent: Agent, context: Context, message: messages::Start, events:
 
 async fn reconnect(agent: Agent, context: Context, message: messages::Connect, events: Events) -> Result<(), Error> {
     let process = agent.processes().find(message.process.as_ref())?;
+    if message.end_only {
+        return tell_end(&process, context.keepalive, &events).await;
+    }
     let reader = process.output.read(message.from);
     follow(&process, reader, context.keepalive, &events).await
 }
@@ -72,9 +75,18 @@ async fn follow(process: &Process, mut reader: Reader, keepalive: Duration, even
         events.send(&event).await?;
     }
     drop(reader);
-    let ended =
-        process.ended().await.ok_or_else(|| Error::new(Code::Internal, "the process is not watched any more"))?;
-    events.send(&Told { event: Event::End(&ended.how) }).await
+    tell_end(process, keepalive, events).await
+}
+
+/// Tells how a process has ended, once it has.
+async fn tell_end(process: &Process, keepalive: Duration, events: &Events) -> Result<(), Error> {
+    loop {
+        match timeout(keepalive, process.ended()).await {
+            Err(_) => events.send(&Told { event: Event::Keepalive {} }).await?,
+            Ok(None) => return Err(Error::new(Code::Internal, "the process is not watched any more")),
+            Ok(Some(ended)) => return events.send(&Told { event: Event::End(&ended.how) }).await,
+        }
+    }
 }
 
 async fn list(agent: Agent, message: messages::List) -> Result<Listed, Error> {
@@ -115,6 +127,8 @@ async fn write(process: &Process, input: Option<Input>) -> Result<(), Error> {
     match input {
         Some(Input::Stdin(bytes)) => process.write_stdin(&bytes.0).await,
         Some(Input::Pty(bytes)) => process.write_terminal(&bytes.0).await,
+        Some(Input::Any(bytes)) if process.has_terminal => process.write_terminal(&bytes.0).await,
+        Some(Input::Any(bytes)) => process.write_stdin(&bytes.0).await,
         None => Err(Error::invalid("input is missing: give {\"stdin\": BASE64} or {\"pty\": BASE64}")),
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Start {
     pub(super) pty: Option<Pty>,
     pub(super) tag: Option<String>,
     pub(super) stdin: Option<bool>,
+    /// Whether it begins in the container's own directory, not at home, if it has no `cwd`.
+    pub(super) container_cwd: bool,
     #[serde(deserialize_with = "number")]
     pub(super) timeout_ms: Option<u64>,
     #[serde(deserialize_with = "number")]
@@ -59,6 +61,9 @@ pub(super) enum Selector {
 pub(super) struct Connect {
     pub(super) process: Option<Selector>,
     pub(super) from: From,
+    /// Whether only the end is told.
+    #[serde(rename = "endOnly")]
+    pub(super) end_only: bool,
 }
 
 /// The offsets that a reader wants to read on from.
@@ -118,6 +123,8 @@ pub(super) struct SendInput {
 pub(super) enum Input {
     Stdin(Base64),
     Pty(Base64),
+    /// For the terminal if there is one, else for standard input.
+    Any(Base64),
 }
 
 /// One message of a stream of input.

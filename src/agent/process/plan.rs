@@ -52,7 +52,7 @@ impl Plan {
     ///
     /// `invalid_argument` naming the field, or why the user cannot be taken.
     pub(super) fn new(setup: &Setup, context: &Context, start: Start) -> Result<Self, Error> {
-        let Start { process: config, pty, tag, stdin, timeout_ms, keep_bytes } = start;
+        let Start { process: config, pty, tag, stdin, container_cwd, timeout_ms, keep_bytes } = start;
         if config.cmd.is_empty() {
             return Err(Error::invalid("process.cmd is missing: give the program to run"));
         }
@@ -64,7 +64,8 @@ impl Plan {
             return Err(Error::invalid(format!("process.envs: {name:?} cannot be a variable's name")));
         }
         let user = User::find(&context.user)?;
-        let (directory, any_directory) = directory(config.cwd.as_deref(), &user)?;
+        let home = setup.directory.as_ref().filter(|_| container_cwd).unwrap_or(&user.home);
+        let (directory, any_directory) = directory(config.cwd.as_deref(), home)?;
         let terminal = pty.map(|pty| winsize(pty.size)).transpose()?;
         let timeout = timeout_ms.map(|timeout| if timeout == 0 { None } else { Some(Duration::from_millis(timeout)) });
         // As in E2B, a command whose client gives it a time does not outlive that time.
@@ -89,10 +90,10 @@ impl Plan {
     }
 }
 
-/// The directory to run in, and whether another one does if the user may not enter it.
-fn directory(given: Option<&str>, user: &User) -> Result<(CString, bool), Error> {
+/// The directory to run in, which a relative one is below `home`, and whether another one does if the user may not enter it.
+fn directory(given: Option<&str>, home: &Path) -> Result<(CString, bool), Error> {
     let given = given.filter(|given| !given.is_empty());
-    let path = given.map_or_else(|| user.home.clone(), |given| user.home.join(given));
+    let path = given.map_or_else(|| home.to_owned(), |given| home.join(given));
     let refused = |why: &str| Error::invalid(format!("process.cwd: {} {why}", path.display()));
     let path = match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => path.clone(),

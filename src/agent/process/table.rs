@@ -122,6 +122,14 @@ impl Processes {
         })
     }
 
+    /// Kills all groups.
+    pub(crate) fn kill_all(&self) {
+        for pid in self.table().running.keys() {
+            // One that has ended just now is no trouble.
+            _ = self.reaper.signal(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+    }
+
     /// A process has ended: it is remembered for a while. Its end is told when its tag and its place are free again.
     pub(super) fn remember(self: &Arc<Self>, process: &Arc<Process>, ended: Ended) {
         let mut table = self.table();

@@ -16,7 +16,7 @@ use crate::logging::say;
 pub(in crate::cli) async fn watch(args: Watch) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut printer = Printer::new(args.json, args.no_activity);
-    let mut connection = Connection::new(stream_url(&args)?, args.api_key);
+    let mut connection = Connection::new(stream_url(&args)?, args.server.api_key);
     loop {
         let heard = tokio::select! {
             heard = connection.next() => heard?,

@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The server refuses this request, and a retry would not help.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(in crate::cli) struct Refused(String);
+pub(in crate::cli) struct Refused(pub(in crate::cli) String);
 
 /// What comes from the connection.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub(super) enum Heard {
 
 /// The address of the requested stream.
 pub(super) fn stream_url(args: &Watch) -> anyhow::Result<Url> {
-    let refused = |why: &str| Refused(format!("--url {}: {why}", args.url));
-    let mut base = Url::parse(&args.url).map_err(|error| refused(&error.to_string()))?;
+    let refused = |why: &str| Refused(format!("--url {}: {why}", args.server.url));
+    let mut base = Url::parse(&args.server.url).map_err(|error| refused(&error.to_string()))?;
     if base.scheme() != "http" {
         return Err(refused("has to begin with http://; for TLS, put a proxy or an SSH tunnel in between").into());
     }

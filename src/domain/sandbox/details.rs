@@ -9,6 +9,7 @@ use super::{
         fields::Fields,
         id::SandboxId,
         time::{EpochSeconds, Moment},
+        words::ActivitySource,
     },
     rules::Rules,
 };
@@ -17,8 +18,12 @@ use super::{
 /// text an escape.
 pub type RawFields = Fields<Box<RawValue>>;
 
-/// How many holds a sandbox can have.
+/// How many holds of clients a sandbox can have.
 pub const MOST_HOLDS: usize = 16;
+/// How many commands can hold a sandbox at once.
+pub const MOST_COMMAND_HOLDS: usize = 64;
+/// What the name of a command's hold begins with; a client's own holds cannot have such names.
+const COMMAND: &str = "command:";
 
 /// A hold on a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,13 @@ pub struct Hold {
     pub until: Moment,
 }
 
+impl Hold {
+    /// The command that holds it, if one does.
+    pub fn command(&self) -> Option<&str> {
+        self.name.strip_prefix(COMMAND)
+    }
+}
+
 /// A request to take or renew a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldRequest {
@@ -42,6 +54,27 @@ pub struct HoldRequest {
     pub ttl: Duration,
     /// What it is for.
     pub reason: Option<Box<str>>,
+}
+
+impl HoldRequest {
+    /// The hold of a command that runs, for at most `longest`.
+    pub fn of_command(command: &str, longest: Duration, reason: Box<str>) -> Self {
+        Self { name: command_hold(command), ttl: longest, reason: Some(reason) }
+    }
+}
+
+/// The name of a command's hold.
+pub fn command_hold(command: &str) -> Box<str> {
+    format!("{COMMAND}{command}").into()
+}
+
+/// Work that somebody wants to do in a sandbox, through Sandglass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// What kind of work.
+    pub source: ActivitySource,
+    /// The hold of a command, which lasts as long as that runs.
+    pub hold: Option<HoldRequest>,
 }
 
 /// Everything that is known of a sandbox besides its state. It changes only at transitions, and is shared by the actor, the

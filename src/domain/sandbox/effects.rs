@@ -7,7 +7,7 @@ use super::{
         time::{Moment, Now},
         words::{ActivitySource, EndReason, Status},
     },
-    details::MOST_HOLDS,
+    details::{MOST_COMMAND_HOLDS, MOST_HOLDS},
     event::StartProgress,
 };
 
@@ -188,9 +188,18 @@ pub enum Denied {
         /// The status that the event needs, as a sentence.
         rule: &'static str,
     },
+    /// It is frozen, and no work can be done in it.
+    #[error("the sandbox is paused: resume it first, or set wake = true in its template")]
+    Paused,
+    /// Its active timeout has passed, and no work is begun in it.
+    #[error("the sandbox is inactive, since its active timeout has passed: send a keep-alive first")]
+    Inactive,
     /// It has the largest allowed number of holds.
     #[error("the sandbox has {MOST_HOLDS} holds, which is the most; release one first")]
     TooManyHolds,
+    /// As many commands hold it as can.
+    #[error("{MOST_COMMAND_HOLDS} commands run in the sandbox, which is the most; wait until one has ended")]
+    TooManyCommands,
     /// It has no hold of this name.
     #[error("the sandbox has no hold of this name")]
     NoSuchHold,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     super::words::{ActivitySource, EndReason},
-    details::HoldRequest,
+    details::{HoldRequest, Work},
 };
 
 /// What a sandbox's container was found to be doing.
@@ -83,6 +83,8 @@ pub enum Event {
     Hold(Box<HoldRequest>),
     /// A client releases the hold of this name.
     Release(Box<str>),
+    /// Somebody wants to work in it, which is use.
+    Work(Box<Work>),
     /// A heartbeat from inside the sandbox.
     Heartbeat,
     /// A client wants it paused.

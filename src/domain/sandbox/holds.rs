@@ -8,9 +8,9 @@ use super::{
         time::{Moment, Now},
         words::ActivitySource,
     },
-    details::{Hold, HoldRequest, MOST_HOLDS},
-    effects::{Denied, Effects},
-    state::Sandbox,
+    details::{Hold, HoldRequest, MOST_COMMAND_HOLDS, MOST_HOLDS, Work},
+    effects::{Change, Denied, Effects, Persist},
+    state::{Phase, Sandbox, Up},
 };
 
 impl Sandbox {
@@ -31,30 +31,58 @@ impl Sandbox {
 
     pub(super) fn hold(&mut self, request: HoldRequest, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
+        self.held(request, ActivitySource::Hold, now)
+    }
+
+    /// Work is refused where it could not be done, or is not wanted any more. A command holds the sandbox from here on.
+    pub(super) fn work(&mut self, work: Work, now: Now) -> Result<Effects, Denied> {
+        match self.state.phase {
+            Phase::Up(Up::Running) => {}
+            Phase::Up(Up::Paused { .. }) => return Err(Denied::Paused),
+            _ => return Err(self.wrong_state("no work can be done in it now; wait until it runs")),
+        }
+        if !self.is_active(now.moment) {
+            return Err(Denied::Inactive);
+        }
+        match work.hold {
+            Some(hold) => self.held(hold, work.source, now),
+            None => {
+                self.note_activity(work.source, now);
+                let Work { source, .. } = work;
+                Ok(Effects::persist(Persist::Behind).used(source).tell(Change::Activity { source }))
+            }
+        }
+    }
+
+    fn held(&mut self, request: HoldRequest, source: ActivitySource, now: Now) -> Result<Effects, Denied> {
         let HoldRequest { name, ttl, reason } = request;
         let since = self.holds(now.moment).find(|hold| hold.name == name).map_or(now.moment, |known| known.since);
         let mut holds: Vec<Hold> = self.holds(now.moment).filter(|hold| hold.name != name).cloned().collect();
-        if holds.len() >= MOST_HOLDS {
-            return Err(Denied::TooManyHolds);
+        let hold = Hold { name, reason, since, until: now.moment.plus(ttl) };
+        let of_kind = holds.iter().filter(|other| other.command().is_some() == hold.command().is_some()).count();
+        match hold.command() {
+            Some(_) if of_kind >= MOST_COMMAND_HOLDS => return Err(Denied::TooManyCommands),
+            None if of_kind >= MOST_HOLDS => return Err(Denied::TooManyHolds),
+            _ => holds.push(hold),
         }
-        holds.push(Hold { name, reason, since, until: now.moment.plus(ttl) });
         holds.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(self.hold_by(holds, now))
+        Ok(self.hold_by(holds, source, now))
     }
 
     pub(super) fn release(&mut self, name: &str, now: Now) -> Result<Effects, Denied> {
         self.must_be_alive()?;
-        if !self.holds(now.moment).any(|hold| &*hold.name == name) {
+        let Some(released) = self.holds(now.moment).find(|hold| &*hold.name == name) else {
             return Err(Denied::NoSuchHold);
-        }
+        };
+        let source = if released.command().is_some() { ActivitySource::Command } else { ActivitySource::Hold };
         let others = self.holds(now.moment).filter(|hold| &*hold.name != name).cloned().collect();
-        Ok(self.hold_by(others, now))
+        Ok(self.hold_by(others, source, now))
     }
 
-    fn hold_by(&mut self, holds: Vec<Hold>, now: Now) -> Effects {
+    fn hold_by(&mut self, holds: Vec<Hold>, source: ActivitySource, now: Now) -> Effects {
         self.details_mut().holds = holds.into();
-        self.note_activity(ActivitySource::Hold, now);
-        self.write_through().used(ActivitySource::Hold)
+        self.note_activity(source, now);
+        self.write_through().used(source)
     }
 
     /// Drops the holds that are over, each of which counts as use until its end. Returns whether there were any.
@@ -76,7 +104,7 @@ mod tests {
     use super::{
         super::{
             super::words::{EndReason, OnTimeout},
-            Change, Event, Persist,
+            Event, command_hold,
             laws::{at, running},
         },
         *,
@@ -123,6 +151,48 @@ mod tests {
         life.apply(Event::ContainerPaused, at(90.0)).unwrap();
         life.apply(Event::ContainerUnpaused, at(200.0)).unwrap();
         assert_eq!(life.idle_deadline(), Some(at(300.0).moment), "a whole timeout was left");
+    }
+
+    fn command(id: &str, seconds: u64) -> Event {
+        let hold = HoldRequest::of_command(id, Duration::from_secs(seconds), "make".into());
+        Event::Work(Box::new(Work { source: ActivitySource::Command, hold: Some(hold) }))
+    }
+
+    #[test]
+    fn a_command_holds_while_it_runs_and_beside_the_holds_of_clients() {
+        let mut life = running(OnTimeout::Deactivate);
+        for number in 0..MOST_HOLDS {
+            life.apply(hold(&number.to_string(), 5), at(1.0)).unwrap();
+        }
+        let begun = life.apply(command("c1", 3600), at(1.0)).unwrap();
+        assert_eq!((begun.persist, begun.used), (Persist::Through, Some(ActivitySource::Command)));
+        assert_eq!(life.idle_deadline(), Some(at(3701.0).moment));
+        let held = life.holds(at(10.0).moment).find_map(Hold::command);
+        assert_eq!(held, Some("c1"));
+        let over = life.apply(Event::Release(command_hold("c1")), at(50.0)).unwrap();
+        assert_eq!((over.persist, over.used), (Persist::Through, Some(ActivitySource::Command)));
+        assert_eq!(life.idle_deadline(), Some(at(150.0).moment));
+        for number in 0..MOST_COMMAND_HOLDS {
+            life.apply(command(&number.to_string(), 3600), at(51.0)).unwrap();
+        }
+        assert_eq!(life.apply(command("more", 3600), at(51.0)), Err(Denied::TooManyCommands));
+    }
+
+    #[test]
+    fn work_is_use_where_it_can_be_done_and_refused_where_it_cannot() {
+        let file = || Event::Work(Box::new(Work { source: ActivitySource::File, hold: None }));
+        let mut life = running(OnTimeout::Deactivate);
+        assert_eq!(life.apply(file(), at(10.0)).unwrap().used, Some(ActivitySource::File));
+        assert_eq!(life.idle_deadline(), Some(at(110.0).moment));
+        // The active timeout of these sandboxes is 60 s.
+        assert_eq!(life.apply(file(), at(60.0)), Err(Denied::Inactive));
+        assert_eq!(life.apply(command("c", 9), at(60.0)), Err(Denied::Inactive));
+        assert_eq!(life.idle_deadline(), Some(at(110.0).moment), "what is refused is no use");
+        life.apply(Event::KeepAlive(Duration::from_secs(60)), at(61.0)).unwrap();
+        life.apply(Event::ContainerPaused, at(62.0)).unwrap();
+        assert_eq!(life.apply(file(), at(63.0)), Err(Denied::Paused));
+        life.apply(Event::Terminate(EndReason::Requested), at(64.0)).unwrap();
+        assert_eq!(life.apply(file(), at(65.0)), Err(Denied::Terminating { reason: EndReason::Requested }));
     }
 
     #[test]

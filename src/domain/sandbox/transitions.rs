@@ -46,6 +46,7 @@ impl Sandbox {
             Event::Reuse(timeout) => self.reuse(timeout, now),
             Event::Hold(request) => self.hold(*request, now),
             Event::Release(name) => self.release(&name, now),
+            Event::Work(work) => self.work(*work, now),
             Event::Heartbeat => self.heartbeat(now),
             Event::Pause => self.pause(),
             Event::Resume => self.resume(),
@@ -436,7 +437,7 @@ impl Sandbox {
         }
     }
 
-    fn wrong_state(&self, rule: &'static str) -> Denied {
+    pub(super) fn wrong_state(&self, rule: &'static str) -> Denied {
         match self.must_be_alive() {
             Err(denied) => denied,
             Ok(()) => Denied::WrongState { status: self.status(), rule },

@@ -118,7 +118,7 @@ fn complete_parameter(parameter: &mut Value) {
     let in_query = parameter["in"] == "query";
     let schema = match parameter["name"].as_str().unwrap_or_default() {
         "id" if in_query => json!({ "type": "array", "items": id_schema() }),
-        "id" | "cursor" | "hold" => id_schema(),
+        "id" | "cursor" | "hold" | "command" => id_schema(),
         "wait" if parameter["schema"]["maximum"].is_number() => duration_schema(Wait::LEAST, Wait::MOST),
         "name" => json!({ "type": "string", "enum": page::names().collect::<Vec<_>>() }),
         "status" => {

@@ -11,7 +11,10 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{
-    super::{activity, create, health, holds, page, sandboxes, stream, why},
+    super::{
+        activity, create, health, holds, page, sandboxes, stream, why,
+        work::{commands, files, logs, stats},
+    },
     calls, requests,
 };
 use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
@@ -37,6 +40,19 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
         activity::ping,
         activity::ping_many,
         why::why,
+        commands::list,
+        commands::run,
+        commands::get,
+        commands::input,
+        commands::signal,
+        commands::resize,
+        files::read,
+        files::write,
+        files::remove,
+        files::rename,
+        files::watch,
+        logs::logs,
+        stats::stats,
         stream::stream,
         stream::events,
         health::healthz,
@@ -52,6 +68,7 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),
+        (name = "work", description = "Working in them"),
         (name = "stream", description = "Watching them"),
         (name = "operation", description = "How Sandglass itself is"),
         (name = "pages", description = "For people"),

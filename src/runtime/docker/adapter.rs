@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{engine::Engine, registry::Keyring, settings::Settings};
+use super::{agent::AgentVolume, engine::Engine, registry::Keyring, settings::Settings};
 use crate::{
     domain::EpochSeconds,
     host::EngineLock,
+    ports::inside::Inside,
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
@@ -23,6 +24,7 @@ pub struct Docker {
     pub(super) engine: Arc<Engine>,
     pub(super) probe: ReadyProbe,
     pub(super) keyring: Keyring,
+    pub(super) volume: Arc<AgentVolume>,
 }
 
 impl Docker {
@@ -40,7 +42,7 @@ impl Docker {
     /// As [`Docker::connect`].
     pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
-        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: ReadyProbe::new()? })
+        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: ReadyProbe::new()?, volume: Arc::default() })
     }
 }
 
@@ -105,6 +107,10 @@ impl Runtime for Docker {
 
     fn events(&self, since: Option<EpochSeconds>) -> BoxStream<'static, Result<ContainerEvent, RuntimeError>> {
         self.event_stream(since)
+    }
+
+    fn inside(&self) -> Option<&dyn Inside> {
+        Some(self)
     }
 
     async fn check(&self) -> Result<(), RuntimeError> {

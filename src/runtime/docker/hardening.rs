@@ -6,7 +6,7 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{reach::key, settings::Ports};
+use super::{agent::AgentVolume, reach::key, settings::Ports};
 use crate::domain::spec::{self, Limits, StartSpec};
 
 /// The capabilities that a container keeps: enough for a package manager or a web server that changes its user and owns its
@@ -51,7 +51,7 @@ fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
         network_mode: Some(ports.network.clone()),
         port_bindings: Some(ports.bindings(&spec.ports)),
         publish_all_ports: Some(false),
-        mounts: Some(spec.mounts.iter().map(bind).collect()),
+        mounts: Some(spec.mounts.iter().map(bind).chain(spec.agent.then(AgentVolume::mount)).collect()),
         // Only Sandglass decides whether a container runs.
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),

@@ -26,14 +26,18 @@
 //! | [`registry`] | logins for registries |
 //! | [`image`], [`create`], [`start`] | the steps of a start |
 //! | [`freeze`], [`termination`] | pause and resume, removal |
+//! | [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
+//! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
 //! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
 //! By default, ports are published on the loopback address of the engine's host. An engine on another machine can be
 //! supervised, but then readiness probes and `base_url` need another setting.
 
 mod adapter;
+mod agent;
 mod charge;
 mod create;
+mod dial;
 mod end;
 mod engine;
 mod error;
@@ -43,7 +47,10 @@ mod freeze;
 mod hardening;
 mod host;
 mod image;
+mod inside;
 mod list;
+mod load;
+mod output;
 mod pool;
 mod reach;
 mod registry;

@@ -30,6 +30,9 @@ impl Docker {
     ) -> Result<Started, RuntimeError> {
         self.ensure_image(&start.spec.image, cancel, progress).await?;
         progress(StartProgress::Starting);
+        if start.spec.agent {
+            self.ensure_agent(&start.spec.image).await;
+        }
         let id = self.create(start, cancel).await?;
         self.launch(&id, start, cancel).await?;
         let started = unless_cancelled(cancel, self.addresses(&id)).await?;
@@ -133,6 +136,7 @@ mod tests {
             limits: Limits::default(),
             init,
             privilege_escalation: false,
+            agent: false,
             mounts: Vec::new(),
             readiness: Readiness::Started,
             ready_timeout: std::time::Duration::from_secs(1),

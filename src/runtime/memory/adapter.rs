@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     containers::{Containers, Look, TERMINATED, WallClock},
     faults::{Faults, Point, When},
+    inside::Agents,
 };
 use crate::{
     domain::{EpochSeconds, SandboxId, sandbox::Container as State},
+    ports::inside::Inside,
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
@@ -53,6 +55,8 @@ struct Inner {
     /// `None` if calls are not logged.
     calls: Option<Mutex<Vec<Call>>>,
     gate: Option<Gate>,
+    /// `None` if nobody can work in the containers.
+    agents: Option<Agents>,
 }
 
 impl Default for Memory {
@@ -84,7 +88,20 @@ impl Memory {
 
     fn with(calls: Option<Mutex<Vec<Call>>>, now: WallClock, gate: Option<Gate>) -> Self {
         let containers = Mutex::new(Containers::new(now));
-        Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls, gate }) }
+        Self { inner: Arc::new(Inner { containers, faults: Faults::default(), calls, gate, agents: None }) }
+    }
+
+    /// Has people work in the containers, which is on this machine: each has an agent that runs in this process.
+    #[must_use]
+    pub fn with_agents(mut self) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.agents = Some(Agents::default());
+        }
+        self
+    }
+
+    pub(super) fn agents(&self) -> Option<&Agents> {
+        self.inner.agents.as_ref()
     }
 
     /// Makes the next `times` calls fail at the point.
@@ -313,6 +330,10 @@ impl Runtime for Memory {
         self.listen(since)
     }
 
+    fn inside(&self) -> Option<&dyn Inside> {
+        Some(self)
+    }
+
     async fn check(&self) -> Result<(), RuntimeError> {
         self.step(Point::Check, None, |_| Ok(())).await
     }
@@ -349,6 +370,7 @@ mod tests {
             limits: Limits::default(),
             init: true,
             privilege_escalation: false,
+            agent: false,
             mounts: Vec::new(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(1),

@@ -13,6 +13,7 @@ mod by_hand;
 mod containers;
 mod events;
 mod faults;
+mod inside;
 mod log;
 
 pub use adapter::{Call, Gate, Memory};

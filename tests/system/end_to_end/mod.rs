@@ -7,6 +7,7 @@ mod logs;
 mod open_files;
 mod registry;
 mod two_supervisors;
+mod work;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,0 +1,82 @@
+//! What the container of a sandbox has written.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Bytes, Data},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt, future::ready, stream};
+use serde::Serialize;
+
+use super::sse;
+use crate::{
+    domain::EpochSeconds,
+    http::{
+        error::{ApiError, ErrorAnswer},
+        extract::Id,
+        query::logs_query,
+    },
+    ports::inside::{Output, OutputStream},
+    sandboxes::{RequestError, Sandboxes},
+    work::{Work, WorkError},
+};
+
+/// A part of a log, as an event.
+#[derive(Serialize)]
+struct LogEvent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<EpochSeconds>,
+    stream: &'a str,
+    /// The bytes as base64.
+    data: String,
+}
+
+/// What the container's own process has written.
+///
+/// As text, standard output and standard error in their order; with `Accept: text/event-stream` as events `output` with their
+/// time and stream. Of a sandbox that ended by itself, its last lines. No use.
+#[utoipa::path(get, path = "/v1/sandboxes/{id}/logs", operation_id = "logs", tag = "work",
+    params(
+        ("id" = String, Path, description = "The sandbox"),
+        ("tail" = Option<u32>, Query, description = "Only that many lines from the end"),
+        ("since" = Option<f64>, Query, description = "Only what was written from then on, in epoch seconds"),
+        ("follow" = Option<bool>, Query, description = "`true`: go on with what is written, until the container ends"),
+    ),
+    responses(
+        (status = 200, description = "The log", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
+        (status = 404, description = "`not_found`", body = ErrorAnswer),
+        (status = 409, description = "`wrong_state`: it has no container yet", body = ErrorAnswer),
+        (status = 501, description = "`no_agent`: this engine keeps none", body = ErrorAnswer),
+        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
+    ))]
+pub(in crate::http) async fn logs(
+    work: Data<Work>,
+    sandboxes: Data<Sandboxes>,
+    Id(id): Id,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let query = logs_query(&request)?;
+    let output = match work.output(&id, query).await {
+        Ok(output) => output,
+        Err(WorkError::Request(RequestError::Gone(sandbox))) => {
+            let last = sandbox.details.last_output.as_deref().unwrap_or_default();
+            let part = Output { at: None, stream: OutputStream::Stdout, bytes: last.as_bytes().to_vec() };
+            stream::iter((!last.is_empty()).then_some(Ok(part))).boxed()
+        }
+        Err(error) => return Err(ApiError::of_work(&error, &sandboxes.now())),
+    };
+    // An error in the middle ends the answer: its head is sent.
+    let parts = output.take_while(|part| ready(part.is_ok())).filter_map(|part| ready(part.ok()));
+    if sse::wanted(&request) {
+        let events = parts.map(|part| {
+            let stream = part.stream.to_string();
+            let data = STANDARD.encode(part.bytes);
+            sse::event(None, "output", &LogEvent { at: part.at, stream: &stream, data })
+        });
+        return Ok(sse::answer(&request, &sandboxes, StatusCode::OK, events));
+    }
+    let text = parts.map(|part| Bytes::from(part.bytes));
+    Ok(sse::streamed(&request, &sandboxes, StatusCode::OK, "text/plain; charset=utf-8", text))
+}

@@ -1,0 +1,183 @@
+//! Brings the agent into sandboxes: by a read-only volume that all sandboxes of an engine share, or by an upload into a
+//! container that was made without it.
+
+use std::collections::HashMap;
+
+use bollard::{
+    body_full,
+    models::{
+        ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType, MountVolumeOptions,
+        VolumeCreateRequest,
+    },
+    query_parameters::{
+        ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
+    },
+};
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use super::{
+    Docker,
+    dial::AGENT_PATH,
+    error::CallError,
+};
+use crate::{inside::{AGENT, AGENT_VERSION}, ports::inside::InsideError};
+
+/// Where the volume is mounted.
+const DIRECTORY: &str = "/.sandglass";
+/// The agent's path in the volume.
+const FILE: &str = "agent";
+/// Marks the volume, and the container that fills it. No sandbox carries it.
+const LABEL: &str = "sandglass.agent";
+
+/// What is known of the volume on this engine.
+#[derive(Default)]
+pub(super) struct AgentVolume {
+    /// Whether it was found filled. While it is looked at or filled, others wait.
+    filled: Mutex<bool>,
+}
+
+impl AgentVolume {
+    /// The volume of this version of the agent.
+    fn name() -> String {
+        format!("sandglass-agent-{}", AGENT_VERSION)
+    }
+
+    /// The mount of the volume in a sandbox. Nobody inside can change the agent.
+    pub(super) fn mount() -> Mount {
+        Self::mounted(&Self::name(), true)
+    }
+
+    fn mounted(volume: &str, read_only: bool) -> Mount {
+        Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(volume.to_owned()),
+            target: Some(DIRECTORY.to_owned()),
+            read_only: Some(read_only),
+            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
+            ..Default::default()
+        }
+    }
+}
+
+impl Docker {
+    /// Makes sure that the volume is filled, once per process. `image` is any image that the engine has.
+    ///
+    /// A failure is logged and does not fail a start: work in the sandbox tries again, and says what is wrong.
+    pub(super) async fn ensure_agent(&self, image: &str) {
+        let mut filled = self.volume.filled.lock().await;
+        if *filled {
+            return;
+        }
+        match self.fill(&AgentVolume::name(), image).await {
+            Ok(()) => *filled = true,
+            Err(error) => tracing::warn!(%error, "failed to put the agent into its volume; the first use of a sandbox tries again"),
+        }
+    }
+
+    /// Brings the agent into a container in which it is missing: into its volume if it has one, otherwise into its own files.
+    pub(super) async fn bring_agent(&self, found: &ContainerInspectResponse) -> Result<(), InsideError> {
+        let mounts = found.mounts.as_deref().unwrap_or_default();
+        let mounted = mounts.iter().find(|mount| mount.destination.as_deref() == Some(DIRECTORY));
+        match mounted.map(|mount| mount.name.as_deref()) {
+            Some(Some(volume)) => {
+                // An engine makes a volume that is missing, without a word and empty.
+                let image = found.image.as_deref().unwrap_or_default();
+                self.fill(volume, image).await.map_err(|error| error.inside("fill the agent's volume"))
+            }
+            Some(None) => Err(InsideError::NoAgent(format!("something else is mounted at {DIRECTORY}"))),
+            None => self.upload_agent(found.id.as_deref().unwrap_or_default()).await,
+        }
+    }
+
+    async fn upload_agent(&self, id: &str) -> Result<(), InsideError> {
+        let directory = DIRECTORY.trim_start_matches('/');
+        match self.upload(id, "/", archive(&[directory], &format!("{directory}/{FILE}"))).await {
+            Ok(()) => Ok(()),
+            Err(CallError::Refused { message, .. }) if message.contains("read-only") => {
+                Err(InsideError::NoAgent(
+                    "its root is read-only, and it was made without the agent: make a new one from a template with \
+                     agent = true"
+                        .to_owned(),
+                ))
+            }
+            Err(error) => Err(error.inside("put the agent into the container")),
+        }
+    }
+
+    /// Fills a volume by an upload into a container that is never started.
+    async fn fill(&self, volume: &str, image: &str) -> Result<(), CallError> {
+        if AGENT.is_empty() {
+            return Err(CallError::Broken("this Sandglass was built without an agent (it needs Linux)".to_owned()));
+        }
+        let labels = HashMap::from([(LABEL.to_owned(), AGENT_VERSION.to_owned())]);
+        let request = VolumeCreateRequest { name: Some(volume.to_owned()), labels: Some(labels.clone()), ..Default::default() };
+        self.engine.call(|docker| async move { docker.create_volume(request).await }).await?;
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: Some(vec!["/never-started".to_owned()]),
+            labels: Some(labels),
+            host_config: Some(HostConfig {
+                mounts: Some(vec![AgentVolume::mounted(volume, false)]),
+                network_mode: Some("none".to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        // One name, so that what a crash has left is found, and two supervisors take turns.
+        let name = format!("{volume}-fill");
+        self.discard(&name).await?;
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let id = self.engine.call(|docker| async move { docker.create_container(Some(options), body).await }).await?.id;
+        let filled = self.fill_through(&id).await;
+        let discarded = self.discard(&id).await;
+        filled.and(discarded)
+    }
+
+    async fn fill_through(&self, id: &str) -> Result<(), CallError> {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(AGENT_PATH).build();
+        let info =
+            self.engine.call(|docker| async move { docker.get_container_archive_info(id, Some(options)).await }).await;
+        match info {
+            Ok(info) if u64::try_from(info.size).ok() == u64::try_from(AGENT.len()).ok() => Ok(()),
+            Ok(_) => self.upload(id, DIRECTORY, archive(&[], FILE)).await,
+            Err(error) if error.is_not_found() => self.upload(id, DIRECTORY, archive(&[], FILE)).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upload(&self, id: &str, directory: &str, tar: Bytes) -> Result<(), CallError> {
+        let options = UploadToContainerOptionsBuilder::default().path(directory).build();
+        self.engine
+            .call(|docker| async move { docker.upload_to_container(id, Some(options), body_full(tar)).await })
+            .await
+    }
+
+    /// Removes a container that filled a volume.
+    async fn discard(&self, reference: &str) -> Result<(), CallError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        match self.engine.call(|docker| async move { docker.remove_container(reference, Some(options)).await }).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A tar of the agent under the name `file`, executable for all, below `directories`.
+fn archive(directories: &[&str], file: &str) -> Bytes {
+    let mut tar = tar::Builder::new(Vec::with_capacity(AGENT.len() + 4096));
+    let mut append = |name: &str, kind, mode, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        // Writing to memory does not fail, and the names are short.
+        let _ = tar.append_data(&mut header, name, content);
+    };
+    for directory in directories {
+        append(directory, tar::EntryType::Directory, 0o755, &[]);
+    }
+    append(file, tar::EntryType::Regular, 0o755, AGENT);
+    tar.into_inner().unwrap_or_default().into()
+}

@@ -1,0 +1,120 @@
+//! The port [`Inside`] in memory: each container has an agent of its own, which runs in this process, and so works on this
+//! machine. Only tests ask for that ([`Memory::with_agents`]).
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use sandglass_agent::{Agent, Setup};
+
+use super::{
+    Memory,
+    containers::Look,
+};
+use crate::{
+    domain::sandbox::Container as State,
+    ports::{
+        inside::{Connection, Inside, InsideError, Load, Output, OutputQuery, OutputStream},
+        runtime::ContainerRef,
+    },
+};
+
+/// How much of a connection is under way.
+const UNDER_WAY: usize = 64 * 1024;
+/// How often a connection looks whether its container runs.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The agents, by the ids of their containers.
+#[derive(Default)]
+pub(super) struct Agents(Mutex<HashMap<String, Agent>>);
+
+impl Agents {
+    fn of(&self, id: &str) -> Agent {
+        let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let agent = agents.entry(id.to_owned()).or_insert_with(|| {
+            Agent::new(Setup { environment: std::env::vars_os().collect(), ..Setup::default() })
+        });
+        agent.clone()
+    }
+
+    /// What runs in a container ends with it.
+    fn end(&self, id: &str) {
+        if let Some(agent) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id) {
+            agent.end();
+        }
+    }
+}
+
+impl Memory {
+    /// The id of a container that runs.
+    fn running(&self, container: &ContainerRef) -> Result<String, InsideError> {
+        let containers = self.containers();
+        containers.must_be_up().map_err(|error| InsideError::Unreachable(error.to_string()))?;
+        match containers.look(container) {
+            Look::Ours(id, entry) if entry.state == State::Running => Ok(id),
+            Look::Ours(_, entry) if entry.state == State::Paused => {
+                Err(InsideError::NotRunning("it is paused".to_owned()))
+            }
+            Look::Ours(..) => Err(InsideError::NotRunning("it has ended".to_owned())),
+            Look::Foreign | Look::Missing => Err(InsideError::NotRunning("there is none".to_owned())),
+        }
+    }
+
+    /// Resolves when the container has ended.
+    async fn has_ended(&self, id: &str) {
+        let lives = || {
+            let containers = self.containers();
+            containers.get(id).is_some_and(|entry| matches!(entry.state, State::Running | State::Paused))
+        };
+        while lives() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Inside for Memory {
+    async fn dial(&self, container: &ContainerRef) -> Result<Box<dyn Connection>, InsideError> {
+        let id = self.running(container)?;
+        let Some(agents) = self.agents() else {
+            return Err(InsideError::NoAgent("this engine has none".to_owned()));
+        };
+        let agent = agents.of(&id);
+        let (ours, its) = tokio::io::duplex(UNDER_WAY);
+        let memory = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _broken = sandglass_agent::serve(its, &agent) => {}
+                () = memory.has_ended(&id) => {
+                    if let Some(agents) = memory.agents() {
+                        agents.end(&id);
+                    }
+                }
+            }
+        });
+        Ok(Box::new(ours))
+    }
+
+    async fn output(
+        &self,
+        container: &ContainerRef,
+        _query: OutputQuery,
+    ) -> Result<BoxStream<'static, Result<Output, InsideError>>, InsideError> {
+        let containers = self.containers();
+        let Look::Ours(_, entry) = containers.look(container) else {
+            return Err(InsideError::NotRunning("there is none".to_owned()));
+        };
+        let written = entry.account(containers.run()).last_output;
+        let part = written.map(|text| Ok(Output { at: None, stream: OutputStream::Stdout, bytes: text.into_bytes() }));
+        Ok(stream::iter(part).boxed())
+    }
+
+    async fn load(&self, container: &ContainerRef) -> Result<Load, InsideError> {
+        self.running(container)?;
+        Ok(Load { pids: 1, ..Load::default() })
+    }
+}

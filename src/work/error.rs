@@ -1,0 +1,34 @@
+//! Why work was not done.
+
+use crate::{domain::SandboxId, ports::inside::InsideError, sandboxes::RequestError};
+
+/// Why work was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The sandbox cannot be worked in.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Its inside cannot be reached.
+    #[error(transparent)]
+    Inside(#[from] InsideError),
+    /// The agent refused.
+    #[error("{message}")]
+    Refused {
+        /// Connect's code, such as `not_found`.
+        code: Box<str>,
+        /// In words.
+        message: Box<str>,
+        /// The exit code that a shell has for it, when a command could not be started.
+        exit_code: Option<i32>,
+    },
+    /// The connection to the agent broke before the answer.
+    #[error("the connection to the agent in sandbox {0} broke: {1}")]
+    Broken(SandboxId, String),
+}
+
+impl WorkError {
+    /// Whether the agent refused with this code.
+    pub fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if **code == *wanted)
+    }
+}

@@ -1,0 +1,136 @@
+//! The connections to agents. One is opened when somebody works in a sandbox, is shared by all who do, and is closed a minute
+//! after the last use; a sandbox that nobody works in has none.
+
+use std::{sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{runtime::Handle, sync::Mutex, time::Instant};
+
+use super::{connect::Body, error::WorkError};
+use crate::{
+    domain::SandboxId,
+    ports::{inside::InsideError, runtime::ContainerRef},
+    sandboxes::Sandboxes,
+};
+
+/// For how long a connection without work is kept.
+const KEPT: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How much of each stream, and of all streams of a connection, may be under way.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A use of a connection to an agent; the connection stays open while there is one.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) sandbox: SandboxId,
+    pub(super) sender: SendRequest<Body>,
+    _in_use: Arc<()>,
+}
+
+/// A connection that is kept.
+struct Kept {
+    sender: SendRequest<Body>,
+    /// Counts the uses; one is this.
+    in_use: Arc<()>,
+    last_used: Instant,
+}
+
+/// The connection of one sandbox. It is opened under the lock, and so only once.
+type Slot = Arc<Mutex<Option<Kept>>>;
+
+/// All connections.
+pub(super) struct Lines {
+    io: Handle,
+    slots: Arc<DashMap<SandboxId, Slot>>,
+}
+
+impl Lines {
+    pub(super) fn new(io: Handle) -> Self {
+        Self { io, slots: Arc::default() }
+    }
+
+    /// The connection to the agent in `container`: the one that is open, or a new one.
+    pub(super) async fn get(&self, sandboxes: &Arc<Sandboxes>, container: &ContainerRef) -> Result<Line, WorkError> {
+        let sandbox = container.sandbox.clone();
+        let slot = Arc::clone(&self.slots.entry(sandbox.clone()).or_default());
+        let mut kept = slot.lock().await;
+        if kept.as_ref().is_none_or(|kept| kept.sender.is_closed()) {
+            match self.open(sandboxes, container, &slot).await {
+                Ok(opened) => *kept = Some(opened),
+                Err(error) => {
+                    drop(kept);
+                    forget(&self.slots, &sandbox);
+                    return Err(error);
+                }
+            }
+        }
+        match kept.as_mut() {
+            Some(kept) => {
+                kept.last_used = Instant::now();
+                Ok(Line { sandbox, sender: kept.sender.clone(), _in_use: Arc::clone(&kept.in_use) })
+            }
+            None => Err(WorkError::Broken(sandbox, "it was closed".to_owned())),
+        }
+    }
+
+    async fn open(
+        &self,
+        sandboxes: &Arc<Sandboxes>,
+        container: &ContainerRef,
+        slot: &Slot,
+    ) -> Result<Kept, WorkError> {
+        let Some(inside) = sandboxes.shared.runtime.inside() else {
+            return Err(InsideError::NoAgent("this engine has no way into its containers".to_owned()).into());
+        };
+        let stream = inside.dial(container).await?;
+        let id = container.sandbox.clone();
+        let opened = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (sender, connection) =
+            opened.map_err(|error| WorkError::Broken(id.clone(), format!("no HTTP/2 is spoken: {error}")))?;
+        let (slots, slot, sandboxes) = (Arc::clone(&self.slots), Arc::clone(slot), Arc::clone(sandboxes));
+        self.io.spawn(async move {
+            tokio::select! {
+                _ended = connection => {}
+                () = unused_for_long(&slot) => {}
+                // All who wait for a sandbox that ends learn it now, and not when its container is gone.
+                () = sandboxes.ending(&id) => {}
+            }
+            drop(slot);
+            forget(&slots, &id);
+        });
+        Ok(Kept { sender, in_use: Arc::default(), last_used: Instant::now() })
+    }
+
+    /// How many sandboxes are worked in.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// Resolves when nobody has used the connection for [`KEPT`]. It is taken out of its slot then, so nobody begins to.
+async fn unused_for_long(slot: &Slot) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let mut kept = slot.lock().await;
+        match kept.as_ref() {
+            Some(Kept { in_use, last_used, .. }) if Arc::strong_count(in_use) > 1 || last_used.elapsed() < KEPT => {}
+            _ => return *kept = None,
+        }
+    }
+}
+
+/// Forgets a slot without an open connection, unless somebody is about to open one.
+fn forget(slots: &DashMap<SandboxId, Slot>, sandbox: &SandboxId) {
+    slots.remove_if(sandbox, |_, slot| {
+        Arc::strong_count(slot) == 1
+            && slot.try_lock().is_ok_and(|kept| kept.as_ref().is_none_or(|kept| kept.sender.is_closed()))
+    });
+}

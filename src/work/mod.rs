@@ -1,0 +1,28 @@
+//! Work in sandboxes: commands, files, and what containers write and use ([design: work](crate::design::work)).
+//!
+//! The agent in a sandbox does the work; this module is its client, and keeps the two promises meanwhile: whatever is begun
+//! counts as use before it is answered, and a command holds its sandbox until its end is known.
+//!
+//! | file | content |
+//! |---|---|
+//! | [`lines`] | the connections to agents, kept while they are used |
+//! | [`connect`] | the agent's protocol: calls, streams and errors |
+//! | [`service`] | [`Work`]: what can be asked for, and the checks before it |
+//! | [`commands`], [`events`] | begins commands, lists them, and reads what they write until they end |
+//! | [`follow`] | waits for the ends of commands that nobody waits for |
+//! | [`files`] | moves files |
+
+mod commands;
+mod connect;
+mod error;
+mod events;
+mod files;
+mod follow;
+mod lines;
+mod service;
+
+pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
+pub use error::WorkError;
+pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
+pub use files::Answer;
+pub use service::Work;

@@ -1,0 +1,152 @@
+//! [`Work`]: what is asked of sandboxes from the inside, and the checks before it.
+
+use std::sync::Arc;
+
+use dashmap::DashSet;
+use futures_util::stream::BoxStream;
+use tokio::task::JoinHandle;
+
+use super::{
+    error::WorkError,
+    lines::{Line, Lines},
+};
+use crate::{
+    domain::{ActivitySource, Sandbox, SandboxId, sandbox},
+    ports::{
+        inside::{Inside, InsideError, Load, Output, OutputQuery},
+        runtime::ContainerRef,
+    },
+    sandboxes::{Filter, RequestError, Sandboxes},
+};
+
+/// How many sandboxes are looked at in one step.
+const PAGE: usize = 1000;
+
+/// Work in sandboxes. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Work {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sandboxes: Arc<Sandboxes>,
+    lines: Lines,
+    /// The commands whose ends are waited for.
+    followed: DashSet<(SandboxId, Box<str>)>,
+}
+
+impl Work {
+    /// Work in `sandboxes`; no connection is open yet.
+    pub fn new(sandboxes: Arc<Sandboxes>) -> Self {
+        let lines = Lines::new(sandboxes.shared.io.clone());
+        Self { shared: Arc::new(Shared { sandboxes, lines, followed: DashSet::new() }) }
+    }
+
+    pub(super) fn sandboxes(&self) -> &Sandboxes {
+        &self.shared.sandboxes
+    }
+
+    /// In how many sandboxes somebody works just now, or did within the last minute.
+    pub fn in_use(&self) -> usize {
+        self.shared.lines.len()
+    }
+
+    /// After a restart of Sandglass, goes on waiting for the ends of the commands that hold sandboxes.
+    pub async fn resume_all(&self) {
+        let mut after = None;
+        loop {
+            let page = self.sandboxes().list(&Filter::default(), after.as_ref(), PAGE).await;
+            for sandbox in &page.sandboxes {
+                for command in sandbox.details.holds.iter().filter_map(sandbox::Hold::command) {
+                    self.follow(sandbox.id().clone(), command.into());
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Streams what the container of a sandbox has written. A read, so no use.
+    ///
+    /// # Errors
+    /// [`WorkError`]; of a sandbox that has ended, only its last output is kept, on the tombstone.
+    pub async fn output(
+        &self,
+        id: &SandboxId,
+        query: OutputQuery,
+    ) -> Result<BoxStream<'static, Result<Output, InsideError>>, WorkError> {
+        let sandbox = self.alive(id).await?;
+        Ok(self.inside()?.output(&ContainerRef::of(&sandbox), query).await?)
+    }
+
+    /// Measures what the container of a sandbox uses. A read, so no use.
+    ///
+    /// # Errors
+    /// [`WorkError`].
+    pub async fn load(&self, id: &SandboxId) -> Result<Load, WorkError> {
+        let sandbox = self.alive(id).await?;
+        Ok(self.inside()?.load(&ContainerRef::of(&sandbox)).await?)
+    }
+
+    async fn alive(&self, id: &SandboxId) -> Result<Sandbox, WorkError> {
+        let sandbox = self.sandboxes().get(id).await?;
+        if sandbox.is_gone() {
+            return Err(RequestError::Gone(Arc::new(sandbox)).into());
+        }
+        Ok(sandbox)
+    }
+
+    fn inside(&self) -> Result<&dyn Inside, WorkError> {
+        let inside = self.sandboxes().shared.runtime.inside();
+        inside.ok_or_else(|| InsideError::NoAgent("this engine has no way into its containers".to_owned()).into())
+    }
+
+    /// Counts as use, if the sandbox can be worked in, and connects to its agent.
+    pub(super) async fn enter(&self, id: &SandboxId, work: &sandbox::Work) -> Result<Line, WorkError> {
+        let sandbox = self.sandboxes().work(id, work).await?;
+        self.line(&sandbox).await
+    }
+
+    /// Work that needs no hold.
+    pub(super) async fn enter_for(&self, id: &SandboxId, source: ActivitySource) -> Result<Line, WorkError> {
+        self.enter(id, &sandbox::Work { source, hold: None }).await
+    }
+
+    /// Connects to the agent of a sandbox without using the sandbox.
+    pub(super) async fn look_inside(&self, id: &SandboxId) -> Result<Line, WorkError> {
+        let sandbox = self.alive(id).await?;
+        self.line(&sandbox).await
+    }
+
+    pub(super) async fn line(&self, sandbox: &Sandbox) -> Result<Line, WorkError> {
+        let opened = self.shared.lines.get(&self.shared.sandboxes, &ContainerRef::of(sandbox)).await;
+        match opened {
+            // It may have ended meanwhile: that is then what its clients are told.
+            Err(error) => match self.sandboxes().get(sandbox.id()).await {
+                Ok(now) if now.is_gone() => Err(RequestError::Gone(Arc::new(now)).into()),
+                Err(gone) => Err(gone.into()),
+                Ok(_) => Err(error),
+            },
+            opened => opened,
+        }
+    }
+
+    /// Whether nothing can run in a sandbox any more.
+    pub(super) async fn is_over(&self, id: &SandboxId) -> bool {
+        self.sandboxes().get(id).await.is_ok_and(|sandbox| !sandbox.is_alive())
+    }
+
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.sandboxes().shared.io.spawn(task)
+    }
+
+    pub(super) fn begin_following(&self, sandbox: &SandboxId, command: &str) -> bool {
+        self.shared.followed.insert((sandbox.clone(), command.into()))
+    }
+
+    pub(super) fn stop_following(&self, sandbox: &SandboxId, command: &str) {
+        self.shared.followed.remove(&(sandbox.clone(), command.into()));
+    }
+}
