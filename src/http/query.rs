@@ -201,7 +201,7 @@ impl FilesQuery {
     }
 
     pub(super) fn of_write(request: &HttpRequest) -> Result<Self, ApiError> {
-        Self::of(request, &["path", "user", "mode", "owner", "group", "mtime", "tar", "directory"])
+        Self::of(request, &["path", "user", "mode", "owner", "group", "mtime", "owners", "tar", "directory"])
     }
 
     pub(super) fn of_remove(request: &HttpRequest) -> Result<Self, ApiError> {
@@ -241,7 +241,7 @@ impl FilesQuery {
         let path = path.ok_or_else(|| ApiError::field("path", "missing, or no path"))?;
         let user = found.remove("user");
         let mut attributes = Vec::new();
-        for name in ["mode", "owner", "group", "mtime"] {
+        for name in ["mode", "owner", "group", "mtime", "owners"] {
             attributes.extend(found.remove(name).map(|value| (name, value)));
         }
         Ok(Self { path, user, shape, directory, recursive, attributes })

@@ -132,6 +132,7 @@ impl Transfer<'_> {
             .client
             .request(Method::PUT, &self.sandbox, &["files"])
             .query(&self.query(&directory, "tar"))
+            .query(&[("owners", "user")])
             .body(Body::wrap_stream(parts(receiver)));
         let sent = self.client.send(request).await;
         // What could not be read here is the cause of what the server then says.

@@ -42,7 +42,7 @@ pub(in crate::http) struct EntryAnswer {
     name: String,
     /// Its absolute path.
     path: String,
-    /// What it is.
+    /// What it is; of a link, what it leads to.
     #[serde(rename = "type")]
     kind: EntryKind,
     /// Its size in bytes.
@@ -55,7 +55,7 @@ pub(in crate::http) struct EntryAnswer {
     group: String,
     /// When it was last written to (RFC 3339).
     modified_at: Option<String>,
-    /// Where a link leads.
+    /// Where it leads, if it is a symbolic link.
     target: Option<String>,
 }
 
@@ -67,7 +67,7 @@ enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link.
+    /// A symbolic link that leads nowhere.
     Symlink,
 }
 
@@ -206,6 +206,7 @@ fn copy(from: &HeaderMap, to: &mut hyper::HeaderMap, names: &[HeaderName]) {
         ("group" = Option<String>, Query, description = "Another group"),
         ("mtime" = Option<f64>, Query, description = "When it was last written to, in epoch seconds"),
         ("tar" = Option<bool>, Query, description = "The body is a tar, to be unpacked below `path`"),
+        ("owners" = Option<String>, Query, description = "With `tar`: `keep` takes the owners in it, as root does by default; `user`: all belongs to `user`"),
         ("directory" = Option<bool>, Query, description = "Make a directory"),
     ),
     request_body(content = String, content_type = "application/octet-stream", description = "The content"),
@@ -283,7 +284,7 @@ pub(in crate::http) async fn remove(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let query = FilesQuery::of_remove(&request)?;
-    let removed = work.file_call(&id, "Remove", &json!({"path": query.path}), query.user.as_deref()).await;
+    let removed = work.file_call(&id, "Remove", &json!({"path": query.path, "mustExist": true}), query.user.as_deref()).await;
     removed.map_err(|error| ApiError::of_work(&error, &sandboxes.now()))?;
     Ok(HttpResponse::NoContent().finish())
 }
