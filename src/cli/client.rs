@@ -22,6 +22,8 @@ pub(super) struct Client {
 #[error("{message}")]
 pub(super) struct Failed {
     pub(super) message: String,
+    /// The server's word for it.
+    pub(super) code: String,
     /// The exit code that the answer asks for: of a program that cannot be run.
     pub(super) exit_code: Option<u8>,
     /// Whether trying again may help: the server could not be reached, or is not ready.
@@ -58,6 +60,7 @@ impl Client {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failed> {
         let answer = request.send().await.map_err(|error| Failed {
             message: format!("cannot reach {}: {}", self.base.origin().ascii_serialization(), with_causes(&error)),
+            code: String::new(),
             exit_code: None,
             again: true,
         })?;
@@ -69,7 +72,8 @@ impl Client {
         let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answers {status}"), str::to_owned);
         let message = if status == 401 { format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key") } else { message };
         let exit_code = body["error"]["details"]["exit_code"].as_u64().and_then(|code| u8::try_from(code).ok());
-        Err(Failed { message, exit_code, again: status == 503 })
+        let code = body["error"]["code"].as_str().unwrap_or_default().to_owned();
+        Err(Failed { message, code, exit_code, again: status == 503 })
     }
 }
 

@@ -177,25 +177,19 @@ impl Work {
         let holding = held.then(|| Holding::new(self.clone(), sandbox.clone(), id.as_str().into()));
         let started = async {
             let mut line = self.line(&entered).await?;
-            let mut frames = line.stream("/process.Process/Start", &message, command.user.as_deref()).await?;
-            let started = frames.next::<Value>().await?;
-            Ok((frames, started))
+            let frames = line.stream("/process.Process/Start", &message, command.user.as_deref()).await?;
+            Events::new(self.clone(), sandbox.clone(), id.as_str().into(), frames, From::default()).begun().await
         };
         match started.await {
-            Ok((frames, _started)) => {
-                let events =
-                    Events::new(self.clone(), sandbox.clone(), id.as_str().into(), Some(frames), From::default(), holding);
-                Ok(Begun { id, events })
-            }
+            Ok(events) => Ok(Begun { events: events.holding(holding), id }),
             Err(error) => {
-                if let Some(holding) = holding {
-                    match error {
-                        // It may run all the same.
-                        WorkError::Broken(..) => drop(holding),
-                        _ => holding.release().await,
-                    }
+                match holding {
+                    // It may run all the same.
+                    Some(holding) if matches!(error, WorkError::Broken(..)) => drop(holding),
+                    Some(holding) => holding.release().await,
+                    None => {}
                 }
-                Err(error)
+                Err(self.explained(sandbox, error).await)
             }
         }
     }
@@ -207,7 +201,7 @@ impl Work {
     pub async fn read(&self, sandbox: &SandboxId, command: &str, from: From) -> Result<Events, WorkError> {
         drop(self.enter_for(sandbox, ActivitySource::Command).await?);
         let frames = self.connect(sandbox, command, Some(from)).await?;
-        Ok(Events::new(self.clone(), sandbox.clone(), command.into(), Some(frames), from, None))
+        Ok(Events::new(self.clone(), sandbox.clone(), command.into(), frames, from))
     }
 
     /// The commands of a sandbox that the agent knows: those that run, and the last that ended. A read, so no use.

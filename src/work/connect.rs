@@ -135,13 +135,28 @@ pub(super) fn uri(path: &str) -> hyper::Uri {
     format!("http://agent{path}").parse().unwrap_or_default()
 }
 
-/// What a refused call says.
+/// What a refused request says: a call in Connect's words, one for files by its status.
 pub(super) fn refusal(body: &[u8], status: StatusCode) -> WorkError {
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) if !refusal.message.is_empty() => refusal.into(),
-        _ => Refusal { code: "unknown".into(), message: format!("the agent answered {status}").into(), exit_code: None }
-            .into(),
+    #[derive(Deserialize)]
+    struct OfFiles {
+        message: Box<str>,
     }
+    if let Ok(refusal) = serde_json::from_slice::<Refusal>(body) {
+        return refusal.into();
+    }
+    let code = match status.as_u16() {
+        400 => "invalid_argument",
+        401 | 403 => "permission_denied",
+        404 => "not_found",
+        409 => "failed_precondition",
+        416 => "out_of_range",
+        429 => "resource_exhausted",
+        507 => "disk_full",
+        _ => "unknown",
+    };
+    let message = serde_json::from_slice::<OfFiles>(body).map(|refusal| refusal.message);
+    let message = message.unwrap_or_else(|_| format!("the agent answered {status}").into());
+    Refusal { code: code.into(), message, exit_code: None }.into()
 }
 
 /// The answers of a stream.

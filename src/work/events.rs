@@ -78,6 +78,8 @@ pub struct Events {
     command: Box<str>,
     frames: Option<Frames>,
     from: From,
+    /// What was told when the command was begun.
+    first: Option<CommandEvent>,
     ended: bool,
     /// Releases the hold of a command that was begun here, once its end is known.
     holding: Option<Holding>,
@@ -132,15 +134,20 @@ impl End {
 }
 
 impl Events {
-    pub(super) fn new(
-        work: Work,
-        sandbox: SandboxId,
-        command: Box<str>,
-        frames: Option<Frames>,
-        from: From,
-        holding: Option<Holding>,
-    ) -> Self {
-        Self { work, sandbox, command, frames, from, ended: false, holding }
+    /// The events of a command from `from` on; `frames` tells them, unless the connection breaks.
+    pub(super) fn new(work: Work, sandbox: SandboxId, command: Box<str>, frames: Frames, from: From) -> Self {
+        Self { work, sandbox, command, frames: Some(frames), from, first: None, ended: false, holding: None }
+    }
+
+    /// The events of a command that was begun just now.
+    pub(super) async fn begun(mut self) -> Result<Self, WorkError> {
+        self.first = self.step().await?;
+        Ok(self)
+    }
+
+    /// Releases what holds the sandbox once the end is known.
+    pub(super) fn holding(self, holding: Option<Holding>) -> Self {
+        Self { holding, ..self }
     }
 
     /// The next event; `None` after the end. Can be dropped and called again.
@@ -148,6 +155,9 @@ impl Events {
     /// # Errors
     /// When the command is unknown, or its sandbox cannot be reached for long.
     pub async fn next(&mut self) -> Result<Option<CommandEvent>, WorkError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         let mut failures = 0;
         while !self.ended {
             match self.step().await {

@@ -123,13 +123,23 @@ impl Work {
     pub(super) async fn line(&self, sandbox: &Sandbox) -> Result<Line, WorkError> {
         let opened = self.shared.lines.get(&self.shared.sandboxes, &ContainerRef::of(sandbox)).await;
         match opened {
-            // It may have ended meanwhile: that is then what its clients are told.
-            Err(error) => match self.sandboxes().get(sandbox.id()).await {
-                Ok(now) if now.is_gone() => Err(RequestError::Gone(Arc::new(now)).into()),
-                Err(gone) => Err(gone.into()),
-                Ok(_) => Err(error),
-            },
+            Err(error) => Err(self.explained(sandbox.id(), error).await),
             opened => opened,
+        }
+    }
+
+    /// What clients are told of an error: that the sandbox is ending or has ended, if that is the cause.
+    pub(super) async fn explained(&self, id: &SandboxId, error: WorkError) -> WorkError {
+        if !matches!(error, WorkError::Broken(..) | WorkError::Inside(InsideError::NotRunning(_))) {
+            return error;
+        }
+        match self.sandboxes().get(id).await {
+            Ok(now) if now.is_gone() => RequestError::Gone(Arc::new(now)).into(),
+            Ok(now) => match now.end() {
+                Some(end) => RequestError::Terminating { id: id.clone(), reason: end.reason }.into(),
+                None => error,
+            },
+            Err(gone) => gone.into(),
         }
     }
 

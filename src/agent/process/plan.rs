@@ -26,6 +26,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The terminal that programs are told they have, unless the request says another.
 const TERM: &str = "xterm";
 
+/// The shell that E2B's clients ask for, and the one that every image with a shell has.
+const BASH: &str = "/bin/bash";
+const SH: &str = "/bin/sh";
+
 /// The size of a terminal whose size is not given.
 const COLS_ROWS: (u16, u16) = (80, 24);
 
@@ -63,6 +67,7 @@ impl Plan {
         if let Some(name) = config.envs.keys().find(|name| name.is_empty() || name.contains('=')) {
             return Err(Error::invalid(format!("process.envs: {name:?} cannot be a variable's name")));
         }
+        let config = Config { cmd: shell_of(config.cmd, |path| Path::new(path).exists()), ..config };
         let user = User::find(&context.user)?;
         let home = setup.directory.as_ref().filter(|_| container_cwd).unwrap_or(&user.home);
         let (directory, any_directory) = directory(config.cwd.as_deref(), home)?;
@@ -88,6 +93,11 @@ impl Plan {
             keep: usize::try_from(keep).unwrap_or(usize::MAX),
         })
     }
+}
+
+/// E2B's clients run everything by bash; an image without it has another shell that takes the same flags.
+fn shell_of(command: String, exists: impl Fn(&str) -> bool) -> String {
+    if command == BASH && !exists(BASH) && exists(SH) { SH.to_owned() } else { command }
 }
 
 /// The directory to run in, which a relative one is below `home`, and whether another one does if the user may not enter it.

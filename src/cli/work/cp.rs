@@ -99,7 +99,7 @@ impl Transfer<'_> {
         let request = self.client.request(Method::GET, &self.sandbox, &["files"]).query(&self.query(path, "stat"));
         match self.client.send(request).await {
             Ok(answer) => Ok(answer.json().await.ok()),
-            Err(Failed { message, .. }) if message.contains("no such file") => Ok(None),
+            Err(Failed { code, .. }) if code == "not_found" => Ok(None),
             Err(failed) => Err(failed.into()),
         }
     }

@@ -22,6 +22,10 @@ impl ApiError {
                 _ => Code::RuntimeFailed,
             },
         };
-        Self::new(code, error.to_string())
+        let answer = Self::new(code, error.to_string());
+        match error {
+            WorkError::Refused { exit_code: Some(code), .. } => answer.with(&serde_json::json!({ "exit_code": code })),
+            _ => answer,
+        }
     }
 }

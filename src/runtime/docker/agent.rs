@@ -171,6 +171,9 @@ fn archive(directories: &[&str], file: &str) -> Bytes {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(content.len() as u64);
         // Writing to memory does not fail, and the names are short.
         let _ = tar.append_data(&mut header, name, content);
