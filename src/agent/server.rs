@@ -3,7 +3,11 @@
 use std::convert::Infallible;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hyper::{Method, header::{AUTHORIZATION, HeaderValue}, service::service_fn};
+use hyper::{
+    Method,
+    header::{AUTHORIZATION, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,

@@ -69,8 +69,10 @@ impl Client {
             return Ok(answer);
         }
         let body: Value = answer.json().await.unwrap_or_default();
-        let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answers {status}"), str::to_owned);
-        let message = if status == 401 { format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key") } else { message };
+        let message =
+            body["error"]["message"].as_str().map_or_else(|| format!("the server answers {status}"), str::to_owned);
+        let message =
+            if status == 401 { format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key") } else { message };
         let exit_code = body["error"]["details"]["exit_code"].as_u64().and_then(|code| u8::try_from(code).ok());
         let code = body["error"]["code"].as_str().unwrap_or_default().to_owned();
         Err(Failed { message, code, exit_code, again: status == 503 })

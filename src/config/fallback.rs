@@ -94,14 +94,14 @@ mod tests {
                 on_timeout = "pause", ready_timeout = 4, heartbeat_timeout = 5 }
         "#;
         let templates = load(file, &[], &[]).unwrap().templates;
-        let Template { start, rules } = &templates["other"];
+        let Template { start, rules, .. } = &templates["other"];
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!((rules.after(RuleClock::Idle), rules.after(RuleClock::Paused)), (seconds(11), seconds(13)));
         assert_eq!((rules.active_timeout().as_secs(), rules.on_timeout().as_str()), (12, "terminate"));
         assert_eq!((rules.after(RuleClock::Heartbeat), start.ready_timeout.as_secs()), (None, 14));
         assert_eq!((start.limits.cpus, start.limits.memory_mb, start.limits.pids), (Some(3.0), None, Some(5)));
         assert_eq!((start.ports.as_slice(), &start.command, start.env.len()), (&[81][..], &None, 0));
-        let Template { start, rules } = &templates["own"];
+        let Template { start, rules, .. } = &templates["own"];
         assert_eq!((rules.after(RuleClock::Idle), rules.after(RuleClock::Paused)), (seconds(1), None));
         assert_eq!((rules.after(RuleClock::Heartbeat), start.ready_timeout.as_secs()), (seconds(5), 4));
         assert_eq!((start.ports.len(), rules.on_timeout().as_str()), (0, "pause"));

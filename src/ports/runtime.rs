@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::domain::sandbox::{StartProgress, Started};
 use super::inside::Inside;
+pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
     EpochSeconds, Sandbox, SandboxId,
     restore::task_id,

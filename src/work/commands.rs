@@ -168,9 +168,8 @@ impl Work {
         let id = format!("c{}", random::letters(20));
         let message = command.message(&id)?;
         let lifecycle = &self.sandboxes().settings().lifecycle;
-        let hold = lifecycle
-            .commands_hold
-            .then(|| HoldRequest::of_command(&id, lifecycle.longest_hold, command.reason()));
+        let hold =
+            lifecycle.commands_hold.then(|| HoldRequest::of_command(&id, lifecycle.longest_hold, command.reason()));
         let work = sandbox::Work { source: ActivitySource::Command, hold };
         let held = work.hold.is_some();
         let entered = self.sandboxes().work(sandbox, &work).await?;

@@ -24,6 +24,21 @@ use crate::domain::{ActivitySource, SandboxId};
 /// How often bytes that move count as use again.
 const USED_AGAIN: Duration = Duration::from_secs(1);
 
+/// A request for a file.
+#[derive(Clone, Debug)]
+pub struct FileRequest<'a> {
+    /// GET, PUT or DELETE.
+    pub method: Method,
+    /// The agent's path: `/files` or `/files/archive`.
+    pub path: &'a str,
+    /// Its parameters.
+    pub query: &'a [(&'a str, &'a str)],
+    /// What else the agent is told, such as a range.
+    pub headers: HeaderMap,
+    /// Who asks: a name or `UID[:GID]`; `None`: whom the image names.
+    pub user: Option<&'a str>,
+}
+
 /// The answer of an agent to a request for a file: its head and its body.
 pub struct Answer {
     /// The status.
@@ -110,21 +125,17 @@ impl Work {
         }))
     }
 
-    /// Sends a request for a file: `path` is the agent's (`/files`), `query` its parameters, `headers` what it shall know.
-    /// Counts as use, also while bytes move.
+    /// Sends a request for a file, with the parts of its body. Counts as use, also while bytes move.
     ///
     /// # Errors
     /// [`WorkError`]; an answer that is an error of the agent is one, too.
     pub async fn file_request(
         &self,
         sandbox: &SandboxId,
-        method: Method,
-        path: &str,
-        query: &[(&str, &str)],
-        headers: HeaderMap,
-        user: Option<&str>,
-        upload: Option<mpsc::Receiver<Result<Bytes, io::Error>>>,
+        asked: FileRequest<'_>,
+        upload: Option<mpsc::Receiver<io::Result<Bytes>>>,
     ) -> Result<Answer, WorkError> {
+        let FileRequest { method, path, query, headers, user } = asked;
         let mut line = self.enter_for(sandbox, ActivitySource::File).await?;
         let body = match upload {
             Some(parts) => self.body_of(parts, sandbox.clone()),
@@ -133,8 +144,10 @@ impl Work {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;
-        let query: Vec<_> =
-            query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect();
+        let query: Vec<_> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+            .collect();
         *request.uri_mut() = connect::uri(&format!("{path}?{}", query.join("&")));
         let answer = line.send(request, user).await?;
         let (head, body) = answer.into_parts();

@@ -77,12 +77,7 @@ impl Lines {
         }
     }
 
-    async fn open(
-        &self,
-        sandboxes: &Arc<Sandboxes>,
-        container: &ContainerRef,
-        slot: &Slot,
-    ) -> Result<Kept, WorkError> {
+    async fn open(&self, sandboxes: &Arc<Sandboxes>, container: &ContainerRef, slot: &Slot) -> Result<Kept, WorkError> {
         let Some(inside) = sandboxes.shared.runtime.inside() else {
             return Err(InsideError::NoAgent("this engine has no way into its containers".to_owned()).into());
         };

@@ -24,5 +24,5 @@ mod service;
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
 pub use error::WorkError;
 pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
-pub use files::Answer;
+pub use files::{Answer, FileRequest};
 pub use service::Work;

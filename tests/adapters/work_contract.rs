@@ -15,7 +15,7 @@ use sandglass::{
     sandboxes::{Create, RequestError},
     store::MemoryStore,
     supervisor::Supervisor,
-    work::{Begun, Command, CommandEvent, Ending, From, Input, Program, Stream, Tty, Work, WorkError},
+    work::{Begun, Command, CommandEvent, Ending, FileRequest, From, Input, Program, Stream, Tty, Work, WorkError},
 };
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
@@ -87,8 +87,9 @@ impl Bench {
         let query = [&[("path", path)], query].concat();
         let target = if query.iter().any(|(name, _)| *name == "tar") { "/files/archive" } else { "/files" };
         let query: Vec<_> = query.into_iter().filter(|(name, _)| *name != "tar").collect();
-        let request =
-            self.work.file_request(&self.id, Method::PUT, target, &query, HeaderMap::new(), None, Some(receiver));
+        let asked =
+            FileRequest { method: Method::PUT, path: target, query: &query, headers: HeaderMap::new(), user: None };
+        let request = self.work.file_request(&self.id, asked, Some(receiver));
         let send = async {
             for part in parts {
                 if sender.send(part).await.is_err() {
@@ -103,8 +104,9 @@ impl Bench {
 
     async fn get(&self, target: &str, path: &str) -> Result<Vec<u8>, WorkError> {
         let query = [("path", path)];
-        let answer =
-            self.work.file_request(&self.id, Method::GET, target, &query, HeaderMap::new(), None, None).await?;
+        let asked =
+            FileRequest { method: Method::GET, path: target, query: &query, headers: HeaderMap::new(), user: None };
+        let answer = self.work.file_request(&self.id, asked, None).await?;
         let mut bytes = Vec::new();
         let mut body = std::pin::pin!(answer.into_stream());
         while let Some(part) = body.next().await {
@@ -184,7 +186,8 @@ async fn a_signal_and_a_timeout_end_the_whole_group(subject: &dyn Subject) {
     let (stdout, _, ending) = collect(begun).await;
     assert_eq!((stdout.as_str(), ending.signal, ending.timed_out), ("", Some(15), false));
     let began = Instant::now();
-    let command = Command { timeout: Some(Duration::from_millis(300)), ..shell("trap '' TERM; sleep 1000; sleep 1000") };
+    let command =
+        Command { timeout: Some(Duration::from_millis(300)), ..shell("trap '' TERM; sleep 1000; sleep 1000") };
     let ending = collect(bench.begin(&command).await).await.2;
     assert!(ending.timed_out && began.elapsed() < Duration::from_secs(20), "{ending:?}");
     bench.end().await;
@@ -234,7 +237,10 @@ async fn what_was_written_is_read_again_from_anywhere(subject: &dyn Subject) {
     assert!(dropped > 0 && dropped + read == 2_000_000, "{dropped} dropped, {read} read");
     let listed = bench.work.commands(&bench.id).await.unwrap();
     assert_eq!(listed.len(), 2);
-    assert!(listed.iter().all(|known| known.end.as_ref().is_some_and(|(_, ending)| *ending == exited(0))), "{listed:?}");
+    assert!(
+        listed.iter().all(|known| known.end.as_ref().is_some_and(|(_, ending)| *ending == exited(0))),
+        "{listed:?}"
+    );
     bench.end().await;
 }
 
@@ -267,7 +273,7 @@ async fn a_command_holds_its_sandbox_until_it_ends_whoever_waits_for_it(subject:
     assert_eq!(bench.holding().await, both);
     bench.work.input(&bench.id, &waited_id, Input::Eof).await.unwrap();
     collect(waited).await;
-    assert_eq!(bench.holding().await, [left_id.clone()]);
+    assert_eq!(bench.holding().await, std::slice::from_ref(&left_id));
     bench.work.input(&bench.id, &left_id, Input::Eof).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !bench.holding().await.is_empty() {
@@ -309,7 +315,11 @@ async fn a_directory_goes_in_and_out_as_tar(subject: &dyn Subject) {
     let bench = Bench::new(subject).await;
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    (header.set_size(3), header.set_mode(0o755), header.set_uid(0), header.set_gid(0), header.set_mtime(1));
+    header.set_size(3);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
     tar.append_data(&mut header, "tree/deep/file", &b"abc"[..]).unwrap();
     let packed = tar.into_inner().unwrap();
     bench.put(&bench.directory, &[("tar", "")], vec![Ok(packed.into())]).await.unwrap();

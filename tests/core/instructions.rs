@@ -83,7 +83,11 @@ fn requests_go_through_the_service() {
             bench.create(idle(&name(number), 7200)).await;
         }
         let bare = App::new().route("/v1/sandboxes/{id}/activity", web::post().to(answer));
-        let service = init_service(sandglass::http::app(bench.supervisor.sandboxes(), sandglass::work::Work::new(bench.supervisor.sandboxes()))).await;
+        let service = init_service(sandglass::http::app(
+            bench.supervisor.sandboxes(),
+            sandglass::work::Work::new(bench.supervisor.sandboxes()),
+        ))
+        .await;
         (bench, service, init_service(bare).await)
     });
     let requests = |count: usize| -> Vec<_> {

@@ -75,7 +75,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
     assert_eq!(sandboxes.max_limits, most);
 
     assert_eq!(templates.keys().collect::<Vec<_>>(), ["Python-3_a", "base"]);
-    let Template { start, rules } = &templates["base"];
+    let Template { start, rules, .. } = &templates["base"];
     assert_eq!(start.image, "alpine:3");
     assert_eq!(start.command.as_deref().expect("a command"), ["sh", "-c", "sleep 1"]);
     assert_eq!((start.env["LANG"].as_str(), start.env["_x1"].as_str()), ("C.UTF-8", ""));
@@ -93,7 +93,7 @@ fn an_old_file_with_every_key_loads_as_the_same_settings() {
     assert_eq!((rules.active_timeout(), rules.after(RuleClock::Paused)), (secs(202.0), Some(secs(203.0))));
     assert_eq!((rules.after(RuleClock::Heartbeat), rules.on_timeout()), (Some(secs(204.0)), OnTimeout::Terminate));
 
-    let Template { start, rules } = &templates["Python-3_a"];
+    let Template { start, rules, .. } = &templates["Python-3_a"];
     assert_eq!((start.image.as_str(), &start.command), ("localhost:5000/python@sha256:0123", &None));
     assert_eq!((start.ports.as_slice(), start.init, start.privilege_escalation), (&[443, 65535][..], false, false));
     assert_eq!((start.limits, start.env.len(), start.mounts.len()), (Limits::default(), 0, 0));

@@ -119,7 +119,7 @@ impl Client {
 /// An agent of this test's own.
 pub(crate) fn agent() -> Agent {
     let environment = ["PATH", "HOME"].iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
-    Agent::new(Setup { environment: environment.collect(), open_files: None, reaps_orphans: false })
+    Agent::new(Setup { environment: environment.collect(), open_files: None, reaps_orphans: false, ..Setup::default() })
 }
 
 /// A process that runs a line of shell, without input.

@@ -59,9 +59,7 @@ pub(in crate::cli) async fn cp(args: Copy) -> anyhow::Result<()> {
         (Side::Inside { sandbox, path }, Side::Here(to)) => {
             Transfer { client, sandbox, user, bar: bar(args.quiet) }.get(&path, &to).await
         }
-        (Side::Here(_), Side::Here(_)) => {
-            Err(Refused("one side has to be in a sandbox: ID:PATH".to_owned()).into())
-        }
+        (Side::Here(_), Side::Here(_)) => Err(Refused("one side has to be in a sandbox: ID:PATH".to_owned()).into()),
         (Side::Inside { .. }, Side::Inside { .. }) => {
             Err(Refused("one side has to be here: copy in two steps".to_owned()).into())
         }
@@ -74,7 +72,9 @@ fn bar(quiet: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+    {
         bar.set_style(style);
     }
     bar
@@ -105,7 +105,7 @@ impl Transfer<'_> {
     }
 
     async fn put(self, from: &Path, path: &str) -> anyhow::Result<()> {
-        let metadata = fs::metadata(from).with_context(|| from.display().to_string()).map_err(refused)?;
+        let metadata = fs::metadata(from).map_err(|error| Refused(format!("{}: {error}", from.display())))?;
         let standing = self.stat(path).await?;
         let into_directory = standing.as_ref().is_some_and(|entry| entry["type"] == "directory") || path.ends_with('/');
         let (directory, name) = if into_directory {
@@ -178,10 +178,6 @@ impl Transfer<'_> {
         self.bar.finish();
         Ok(())
     }
-}
-
-fn refused(error: anyhow::Error) -> Refused {
-    Refused(format!("{error:#}"))
 }
 
 /// The name under which a path is copied.

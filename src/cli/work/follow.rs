@@ -61,11 +61,7 @@ impl Events {
     }
 
     /// Opens the stream again, and goes on after the last event.
-    pub(super) async fn reopen(
-        &mut self,
-        client: &Client,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<(), Failed> {
+    pub(super) async fn reopen(&mut self, client: &Client, request: impl Fn() -> RequestBuilder) -> Result<(), Failed> {
         say(format_args!("sandglass: the connection is lost; reading on when it is back"));
         let mut tries = 0;
         loop {

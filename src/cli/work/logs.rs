@@ -41,6 +41,7 @@ fn since_of(text: &str) -> Result<String, Refused> {
         return Ok(text.to_owned());
     }
     let ago = humantime::parse_duration(text);
-    let ago = ago.map_err(|error| Refused(format!("--since {text}: {error}; give epoch seconds, or how long ago: 10m")))?;
+    let ago =
+        ago.map_err(|error| Refused(format!("--since {text}: {error}; give epoch seconds, or how long ago: 10m")))?;
     Ok((crate::clock::wall_seconds() - ago.as_secs_f64()).max(0.0).to_string())
 }

@@ -19,7 +19,8 @@ pub(in crate::cli) async fn stats(args: Stats) -> anyhow::Result<()> {
     loop {
         let request = client.request(Method::GET, &args.sandbox, &["stats"]);
         // Measuring takes a second or two: that is the pace.
-        let measured = async { Ok::<Value, anyhow::Error>(client.send(request).await.map_err(ExitWith::from)?.json().await?) };
+        let measured =
+            async { Ok::<Value, anyhow::Error>(client.send(request).await.map_err(ExitWith::from)?.json().await?) };
         let stats = tokio::select! {
             measured = measured => measured?,
             _ = signals.next() => return Ok(()),
@@ -44,8 +45,19 @@ fn table(stats: &Value, clear: bool) -> String {
         interfaces.map_or(0.0, |all| all.values().filter_map(|one| one[name].as_f64()).sum())
     };
     let end = if clear { "\x1b[K\n" } else { "\n" };
-    let cpu = format!("cpu      {:.2} of {} cores, {:.1} s in all, {} processes", number("cpus"), number("cpus_available"), number("cpu_seconds"), number("pids"));
-    let memory = format!("memory   {} of {}, and {} of cached files", bytes(number("memory_bytes")), bytes(number("memory_limit_bytes")), bytes(number("cache_bytes")));
+    let cpu = format!(
+        "cpu      {:.2} of {} cores, {:.1} s in all, {} processes",
+        number("cpus"),
+        number("cpus_available"),
+        number("cpu_seconds"),
+        number("pids")
+    );
+    let memory = format!(
+        "memory   {} of {}, and {} of cached files",
+        bytes(number("memory_bytes")),
+        bytes(number("memory_limit_bytes")),
+        bytes(number("cache_bytes"))
+    );
     let traffic = format!(
         "traffic  network {} in, {} out; disk {} read, {} written",
         bytes(sum("received_bytes")),
@@ -70,6 +82,9 @@ mod tests {
 
     #[test]
     fn bytes_are_told_in_units_that_people_can_read() {
-        assert_eq!([0.0, 1023.0, 1536.0, 5.0 * 1024.0 * 1024.0 * 1024.0].map(bytes), ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
+        assert_eq!(
+            [0.0, 1023.0, 1536.0, 5.0 * 1024.0 * 1024.0 * 1024.0].map(bytes),
+            ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]
+        );
     }
 }

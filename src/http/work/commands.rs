@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header::{HeaderName, HeaderValue}},
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
     web::{Bytes, Data},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -26,7 +29,10 @@ use crate::{
         json::json,
     },
     sandboxes::{Sandboxes, ServingPhase},
-    work::{Begun, Command, CommandEvent, CommandInfo, Ending, Events, From, Input, Piece, Program, Stream as Output, Tty, Work, WorkError},
+    work::{
+        Begun, Command, CommandEvent, CommandInfo, Ending, Events, From, Input, Piece, Program, Stream as Output, Tty,
+        Work, WorkError,
+    },
 };
 
 /// How much of each stream an answer has: the end of it.
@@ -608,9 +614,7 @@ async fn give_input(
     let bytes = match (input.text, input.base64) {
         (Some(_), Some(_)) => return Err(Sending::Api(ApiError::field("base64", "either this or text, not both"))),
         (Some(text), None) => text.into_bytes(),
-        (None, Some(text)) => {
-            STANDARD.decode(text).map_err(|error| Sending::Api(ApiError::field("base64", error)))?
-        }
+        (None, Some(text)) => STANDARD.decode(text).map_err(|error| Sending::Api(ApiError::field("base64", error)))?,
         (None, None) if input.eof => Vec::new(),
         (None, None) => return Err(Sending::Api(ApiError::field("text", "missing; give text, base64 or eof"))),
     };
@@ -637,11 +641,6 @@ async fn give_signal(
     Ok(work.signal(id, command, bare).await?)
 }
 
-async fn give_size(
-    work: &Work,
-    id: &crate::domain::SandboxId,
-    command: &str,
-    size: TtySize,
-) -> Result<(), Sending> {
+async fn give_size(work: &Work, id: &crate::domain::SandboxId, command: &str, size: TtySize) -> Result<(), Sending> {
     Ok(work.resize(id, command, size.tty()).await?)
 }

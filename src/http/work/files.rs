@@ -29,7 +29,7 @@ use crate::{
         query::{FilesQuery, Shape},
     },
     sandboxes::Sandboxes,
-    work::{Work, WorkError},
+    work::{FileRequest, Work, WorkError},
 };
 
 /// How many parts of an upload wait for the sandbox.
@@ -152,8 +152,7 @@ pub(in crate::http) async fn read(
         Shape::List(depth) => {
             let message = json!({"path": query.path, "depth": depth});
             let listed = work.file_call(&id, "ListDir", &message, user).await.map_err(failed)?;
-            let entries: Vec<_> =
-                listed["entries"].as_array().into_iter().flatten().map(EntryAnswer::of).collect();
+            let entries: Vec<_> = listed["entries"].as_array().into_iter().flatten().map(EntryAnswer::of).collect();
             let capacity = 256 * (entries.len() + 1);
             return Ok(answer_json(StatusCode::OK, &EntriesAnswer { entries }, capacity));
         }
@@ -167,12 +166,15 @@ pub(in crate::http) async fn read(
     let mut headers = hyper::HeaderMap::new();
     copy(request.headers(), &mut headers, &[header::RANGE, header::IF_RANGE]);
     let parameters = [("path", query.path.as_str())];
-    let answer = work.file_request(&id, Method::GET, path, &parameters, headers, user, None).await.map_err(failed)?;
+    let asked = FileRequest { method: Method::GET, path, query: &parameters, headers, user };
+    let answer = work.file_request(&id, asked, None).await.map_err(failed)?;
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
     response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(kind)));
     for name in [header::CONTENT_RANGE, header::ACCEPT_RANGES, header::LAST_MODIFIED, header::ETAG] {
-        if let Some(value) = answer.headers.get(name.as_str()).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+        if let Some(value) =
+            answer.headers.get(name.as_str()).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok())
+        {
             response.insert_header((name, value));
         }
     }
@@ -242,7 +244,9 @@ pub(in crate::http) async fn write(
     let mut parameters = vec![("path", query.path.as_str())];
     parameters.extend(query.attributes.iter().map(|(name, value)| (*name, value.as_str())));
     let (parts, upload) = mpsc::channel(AHEAD);
-    let written = work.file_request(&id, Method::PUT, path, &parameters, hyper::HeaderMap::new(), user, Some(upload));
+    let headers = hyper::HeaderMap::new();
+    let asked = FileRequest { method: Method::PUT, path, query: &parameters, headers, user };
+    let written = work.file_request(&id, asked, Some(upload));
     let (written, ()) = tokio::join!(written, send(payload, parts));
     written.map_err(failed)?.whole().await.map_err(failed)?;
     Ok(HttpResponse::NoContent().finish())
@@ -284,7 +288,8 @@ pub(in crate::http) async fn remove(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let query = FilesQuery::of_remove(&request)?;
-    let removed = work.file_call(&id, "Remove", &json!({"path": query.path, "mustExist": true}), query.user.as_deref()).await;
+    let removed =
+        work.file_call(&id, "Remove", &json!({"path": query.path, "mustExist": true}), query.user.as_deref()).await;
     removed.map_err(|error| ApiError::of_work(&error, &sandboxes.now()))?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -42,7 +42,12 @@ impl Docker {
     /// As [`Docker::connect`].
     pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
-        Ok(Self { keyring, engine: Arc::new(Engine::new(settings, lock)?), probe: ReadyProbe::new()?, volume: Arc::default() })
+        Ok(Self {
+            keyring,
+            engine: Arc::new(Engine::new(settings, lock)?),
+            probe: ReadyProbe::new()?,
+            volume: Arc::default(),
+        })
     }
 }
 

@@ -17,12 +17,11 @@ use bollard::{
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::{
-    Docker,
-    dial::AGENT_PATH,
-    error::CallError,
+use super::{Docker, dial::AGENT_PATH, error::CallError};
+use crate::{
+    inside::{AGENT, AGENT_VERSION},
+    ports::inside::InsideError,
 };
-use crate::{inside::{AGENT, AGENT_VERSION}, ports::inside::InsideError};
 
 /// Where the volume is mounted.
 const DIRECTORY: &str = "/.sandglass";
@@ -72,7 +71,9 @@ impl Docker {
         }
         match self.fill(&AgentVolume::name(), image).await {
             Ok(()) => *filled = true,
-            Err(error) => tracing::warn!(%error, "failed to put the agent into its volume; the first use of a sandbox tries again"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to put the agent into its volume; the first use of a sandbox tries again");
+            }
         }
     }
 
@@ -95,13 +96,11 @@ impl Docker {
         let directory = DIRECTORY.trim_start_matches('/');
         match self.upload(id, "/", archive(&[directory], &format!("{directory}/{FILE}"))).await {
             Ok(()) => Ok(()),
-            Err(CallError::Refused { message, .. }) if message.contains("read-only") => {
-                Err(InsideError::NoAgent(
-                    "its root is read-only, and it was made without the agent: make a new one from a template with \
+            Err(CallError::Refused { message, .. }) if message.contains("read-only") => Err(InsideError::NoAgent(
+                "its root is read-only, and it was made without the agent: make a new one from a template with \
                      agent = true"
-                        .to_owned(),
-                ))
-            }
+                    .to_owned(),
+            )),
             Err(error) => Err(error.inside("put the agent into the container")),
         }
     }
@@ -112,7 +111,8 @@ impl Docker {
             return Err(CallError::Broken("this Sandglass was built without an agent (it needs Linux)".to_owned()));
         }
         let labels = HashMap::from([(LABEL.to_owned(), AGENT_VERSION.to_owned())]);
-        let request = VolumeCreateRequest { name: Some(volume.to_owned()), labels: Some(labels.clone()), ..Default::default() };
+        let request =
+            VolumeCreateRequest { name: Some(volume.to_owned()), labels: Some(labels.clone()), ..Default::default() };
         self.engine.call(|docker| async move { docker.create_volume(request).await }).await?;
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),

@@ -77,8 +77,7 @@ impl Docker {
             };
             let exec = self.engine.call(|docker| async move { docker.create_exec(id, options).await }).await;
             let exec = exec.map_err(refused)?;
-            let started =
-                self.engine.unbounded(|docker| async move { docker.start_exec(&exec.id, None).await }).await;
+            let started = self.engine.unbounded(|docker| async move { docker.start_exec(&exec.id, None).await }).await;
             match started.map_err(refused)? {
                 StartExecResults::Attached { output, input } => greeted(output, input).await,
                 StartExecResults::Detached => Err(failed("the engine detached from the agent")),
@@ -156,7 +155,11 @@ struct ExecStream {
 }
 
 impl AsyncRead for ExecStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.rest.is_empty() {
             match ready!(self.messages.as_mut().poll_next(context)) {
                 None => return Poll::Ready(Ok(())),
@@ -215,8 +218,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_that_cannot_run_the_agent_says_why() {
-        let runtime = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/.sandglass/agent\": ";
-        let missing = heard(vec![stdout(&format!("{runtime}stat /.sandglass/agent: no such file or directory: unknown\r\n"))]);
+        let runtime =
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/.sandglass/agent\": ";
+        let missing =
+            heard(vec![stdout(&format!("{runtime}stat /.sandglass/agent: no such file or directory: unknown\r\n"))]);
         assert!(matches!(missing.await, Err(Unanswered::Missing)));
         for (problem, advice) in [
             ("permission denied: unknown", "noexec"),

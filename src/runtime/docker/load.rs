@@ -34,9 +34,11 @@ fn load_of(stats: &ContainerStatsResponse) -> Load {
     let (worked, passed) = (used(cpu).saturating_sub(used(before)), system(cpu).saturating_sub(system(before)));
     let memory = stats.memory_stats.clone().unwrap_or_default();
     let cache = cache_of(&memory);
-    let network = stats.networks.iter().flatten().map(|(name, traffic)| {
-        (name.clone(), (traffic.rx_bytes.unwrap_or(0), traffic.tx_bytes.unwrap_or(0)))
-    });
+    let network = stats
+        .networks
+        .iter()
+        .flatten()
+        .map(|(name, traffic)| (name.clone(), (traffic.rx_bytes.unwrap_or(0), traffic.tx_bytes.unwrap_or(0))));
     Load {
         at: stats.read.as_ref().and_then(|read| moment(read.as_bytes())).unwrap_or_default(),
         cpu_seconds: used(cpu) as f64 / NANOS,

@@ -11,10 +11,7 @@ use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use sandglass_agent::{Agent, Setup};
 
-use super::{
-    Memory,
-    containers::Look,
-};
+use super::{Memory, containers::Look};
 use crate::{
     domain::sandbox::Container as State,
     ports::{
@@ -35,9 +32,9 @@ pub(super) struct Agents(Mutex<HashMap<String, Agent>>);
 impl Agents {
     fn of(&self, id: &str) -> Agent {
         let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let agent = agents.entry(id.to_owned()).or_insert_with(|| {
-            Agent::new(Setup { environment: std::env::vars_os().collect(), ..Setup::default() })
-        });
+        let agent = agents
+            .entry(id.to_owned())
+            .or_insert_with(|| Agent::new(Setup { environment: std::env::vars_os().collect(), ..Setup::default() }));
         agent.clone()
     }
 

@@ -72,7 +72,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn of(supervisor: &Arc<Supervisor>) -> Self {
-        let app = Rc::new(init_service(sandglass::http::app(supervisor.sandboxes(), sandglass::work::Work::new(supervisor.sandboxes()))).await);
+        let app = Rc::new(
+            init_service(sandglass::http::app(
+                supervisor.sandboxes(),
+                sandglass::work::Work::new(supervisor.sandboxes()),
+            ))
+            .await,
+        );
         let call = move |request: TestRequest| -> LocalBoxFuture<'static, Answer> {
             let app = app.clone();
             Box::pin(async move {

@@ -35,7 +35,14 @@ async fn serve(overrides: &[(&str, &str)]) -> Served {
     supervisor.begin().await.expect("the lease is free");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let server = sandglass::http::server(supervisor.sandboxes(), sandglass::work::Work::new(supervisor.sandboxes()), listener, 1, 1024).expect("a server");
+    let server = sandglass::http::server(
+        supervisor.sandboxes(),
+        sandglass::work::Work::new(supervisor.sandboxes()),
+        listener,
+        1,
+        1024,
+    )
+    .expect("a server");
     let handle = server.handle();
     tokio::spawn(server);
     Served { url, server: handle, _supervisor: supervisor }

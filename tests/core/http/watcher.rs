@@ -64,7 +64,11 @@ impl Watcher {
             request = request.insert_header(("last-event-id", last.as_str()));
         }
         self.task = Some(actix_web::rt::spawn(async move {
-            let app = init_service(sandglass::http::app(supervisor.sandboxes(), sandglass::work::Work::new(supervisor.sandboxes()))).await;
+            let app = init_service(sandglass::http::app(
+                supervisor.sandboxes(),
+                sandglass::work::Work::new(supervisor.sandboxes()),
+            ))
+            .await;
             let response = call_service(&app, request.to_request()).await;
             assert_eq!(response.status(), 200, "{:?}", response.response().head());
             let mut body = pin!(response.into_body());

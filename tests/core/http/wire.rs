@@ -44,7 +44,14 @@ impl Wire {
         supervisor.begin().await.expect("the lease is free");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let server = sandglass::http::server(supervisor.sandboxes(), sandglass::work::Work::new(supervisor.sandboxes()), listener, 1, connections).expect("a server");
+        let server = sandglass::http::server(
+            supervisor.sandboxes(),
+            sandglass::work::Work::new(supervisor.sandboxes()),
+            listener,
+            1,
+            connections,
+        )
+        .expect("a server");
         let handle = server.handle();
         Self { supervisor, runtime, address, handle, running: tokio::spawn(server) }
     }

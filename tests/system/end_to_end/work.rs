@@ -108,7 +108,8 @@ async fn a_command_survives_the_death_of_sandglass_holds_its_sandbox_and_tells_i
     let id = corner.prefix.as_str();
     program.create(&json!({"id": id, "idle_timeout": 2})).await;
     let line = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done; exit 3";
-    let begun = program.post(&format!("/v1/sandboxes/{id}/commands"), &json!({"shell": line, "background": true})).await;
+    let begun =
+        program.post(&format!("/v1/sandboxes/{id}/commands"), &json!({"shell": line, "background": true})).await;
     assert_eq!(begun.status, 202, "{}", begun.body);
     let command = begun.body["command_id"].as_str().expect("an id").to_owned();
     let held = program.get(&format!("/v1/sandboxes/{id}")).await.body;
@@ -151,9 +152,17 @@ async fn until<T>(within: Duration, look: impl AsyncFn() -> Option<T>) -> T {
 #[tokio::test]
 async fn what_is_paused_or_inactive_is_not_worked_in_unless_its_template_wakes_it() {
     let (directory, corner) = (directory(), Corner::new().await);
-    let wakes = ["--set", "templates.wakes.image=busybox:stable", "--set", "templates.wakes.wake=true", "--set", "templates.wakes.command=[\"sleep\", \"infinity\"]"];
+    let wakes = [
+        "--set",
+        "templates.wakes.image=busybox:stable",
+        "--set",
+        "templates.wakes.wake=true",
+        "--set",
+        "templates.wakes.command=[\"sleep\", \"infinity\"]",
+    ];
     let program = on_a_file(&directory, &corner, &wakes).await;
-    let run = async |id: &str| program.post(&format!("/v1/sandboxes/{id}/commands"), &json!({"command": ["true"]})).await;
+    let run =
+        async |id: &str| program.post(&format!("/v1/sandboxes/{id}/commands"), &json!({"command": ["true"]})).await;
     program.create(&json!({"id": "a"})).await;
     program.create(&json!({"id": "b", "template": "wakes"})).await;
     for id in ["a", "b"] {
