@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::runtime::ContainerRef;
+use super::container::ContainerRef;
 use crate::domain::EpochSeconds;
 
 /// A connection to an agent: bytes of HTTP/2, in both directions. Dropping it closes it; what runs inside goes on.

@@ -1,6 +1,7 @@
 //! The traits behind which the outside lies: [`store`] for persistence, [`runtime`] for the container engine, [`inside`] for the
 //! inside of its containers. Adapters implement them and know neither actors nor HTTP.
 
+pub mod container;
 pub mod inside;
 pub mod runtime;
 pub mod store;

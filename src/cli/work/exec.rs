@@ -101,10 +101,14 @@ fn body(args: &Exec) -> anyhow::Result<Value> {
         env.insert(name, value.into());
     }
     body["env"] = env.into();
-    for (name, value) in [("user", &args.user), ("cwd", &args.workdir), ("timeout", &args.timeout)] {
+    for (name, value) in [("user", &args.user), ("cwd", &args.workdir)] {
         if let Some(value) = value {
             body[name] = value.as_str().into();
         }
+    }
+    if let Some(timeout) = &args.timeout {
+        // A number is seconds.
+        body["timeout"] = timeout.parse::<f64>().map_or_else(|_| timeout.as_str().into(), Value::from);
     }
     if args.tty {
         let (cols, rows) = terminal::size();
