@@ -1,16 +1,15 @@
 //! The agent's protocol: Connect with JSON over HTTP/2, as E2B's clients speak it, too.
 
-use std::io;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::BodyExt;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{error::WorkError, lines::Line};
-
-/// The body of a request to an agent.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+use super::{
+    body::{Body, full},
+    error::WorkError,
+    lines::Line,
+};
 
 /// The flag of a stream's last frame.
 const END: u8 = 2;
@@ -37,10 +36,6 @@ impl From<Refusal> for WorkError {
     fn from(Refusal { code, message, exit_code }: Refusal) -> Self {
         Self::Refused { code, message, exit_code }
     }
-}
-
-pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn encoded(message: &impl Serialize) -> Vec<u8> {

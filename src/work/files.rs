@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Work,
+    body::{Body, full},
     connect::{self, Frames},
     error::WorkError,
     lines::Line,
@@ -139,7 +140,7 @@ impl Work {
         let mut line = self.enter_for(sandbox, ActivitySource::File).await?;
         let body = match upload {
             Some(parts) => self.body_of(parts, sandbox.clone()),
-            None => connect::full(Bytes::new()),
+            None => full(Bytes::new()),
         };
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -158,7 +159,7 @@ impl Work {
         Ok(Answer { status: head.status, headers: head.headers, body, line, work: self.clone() })
     }
 
-    fn body_of(&self, parts: mpsc::Receiver<Result<Bytes, io::Error>>, sandbox: SandboxId) -> connect::Body {
+    fn body_of(&self, parts: mpsc::Receiver<Result<Bytes, io::Error>>, sandbox: SandboxId) -> Body {
         let work = self.clone();
         let used = Instant::now();
         let frames = stream::unfold((parts, work, sandbox, used), |(mut parts, work, sandbox, mut used)| async move {

@@ -8,7 +8,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{runtime::Handle, sync::Mutex, time::Instant};
 
-use super::{connect::Body, error::WorkError};
+use super::{body::Body, error::WorkError};
 use crate::{
     domain::SandboxId,
     ports::{inside::InsideError, runtime::ContainerRef},

@@ -6,12 +6,13 @@
 //! | file | content |
 //! |---|---|
 //! | [`lines`] | the connections to agents, kept while they are used |
-//! | [`connect`] | the agent's protocol: calls, streams and errors |
+//! | [`body`], [`connect`] | the agent's protocol: calls, streams and errors |
 //! | [`service`] | [`Work`]: what can be asked for, and the checks before it |
 //! | [`commands`], [`events`] | begins commands, lists them, and reads what they write until they end |
 //! | [`follow`] | waits for the ends of commands that nobody waits for |
 //! | [`files`] | moves files |
 
+mod body;
 mod commands;
 mod connect;
 mod error;

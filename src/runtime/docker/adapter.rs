@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{agent::AgentVolume, engine::Engine, registry::Keyring, settings::Settings};
+use super::{engine::Engine, registry::Keyring, settings::Settings, volume::AgentVolume};
 use crate::{
     domain::EpochSeconds,
     host::EngineLock,

@@ -5,60 +5,23 @@ use std::collections::HashMap;
 
 use bollard::{
     body_full,
-    models::{
-        ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType, MountVolumeOptions,
-        VolumeCreateRequest,
-    },
+    models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, VolumeCreateRequest},
     query_parameters::{
         ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
         UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
-use tokio::sync::Mutex;
 
-use super::{Docker, dial::AGENT_PATH, error::CallError};
+use super::{
+    Docker,
+    error::CallError,
+    volume::{AGENT_PATH, AgentVolume, DIRECTORY, FILE, LABEL},
+};
 use crate::{
     inside::{AGENT, AGENT_VERSION},
     ports::inside::InsideError,
 };
-
-/// Where the volume is mounted.
-const DIRECTORY: &str = "/.sandglass";
-/// The agent's path in the volume.
-const FILE: &str = "agent";
-/// Marks the volume, and the container that fills it. No sandbox carries it.
-const LABEL: &str = "sandglass.agent";
-
-/// What is known of the volume on this engine.
-#[derive(Default)]
-pub(super) struct AgentVolume {
-    /// Whether it was found filled. While it is looked at or filled, others wait.
-    filled: Mutex<bool>,
-}
-
-impl AgentVolume {
-    /// The volume of this version of the agent.
-    fn name() -> String {
-        format!("sandglass-agent-{}", AGENT_VERSION)
-    }
-
-    /// The mount of the volume in a sandbox. Nobody inside can change the agent.
-    pub(super) fn mount() -> Mount {
-        Self::mounted(&Self::name(), true)
-    }
-
-    fn mounted(volume: &str, read_only: bool) -> Mount {
-        Mount {
-            typ: Some(MountType::VOLUME),
-            source: Some(volume.to_owned()),
-            target: Some(DIRECTORY.to_owned()),
-            read_only: Some(read_only),
-            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
-            ..Default::default()
-        }
-    }
-}
 
 impl Docker {
     /// Makes sure that the volume is filled, once per process. `image` is any image that the engine has.

@@ -22,14 +22,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Docker, error::CallError};
+use super::{Docker, error::CallError, volume::AGENT_PATH};
 use crate::ports::{
     inside::{Connection, InsideError},
     runtime::ContainerRef,
 };
 
-/// Where the agent stands in every sandbox.
-pub(super) const AGENT_PATH: &str = "/.sandglass/agent";
 /// What a dial writes before it relays: this and its version, and the end of the line.
 const GREETING: &[u8] = b"sandglass-agent ";
 /// The longest text that is taken for a greeting or an error.
@@ -142,6 +140,9 @@ fn explain(text: &str) -> Unanswered {
     };
     match text {
         "" => failed("it ended without a word"),
+        _ if text.contains("stopped state") || text.contains("is not running") => {
+            Unanswered::Other(InsideError::NotRunning("it has ended".to_owned()))
+        }
         text => Unanswered::Other(InsideError::NoAgent(format!("{text}{advice}"))),
     }
 }
@@ -235,6 +236,8 @@ mod tests {
             };
             assert!(told.contains(advice), "{told}");
         }
+        let late = stdout("OCI runtime exec failed: exec failed: cannot exec in a stopped state: unknown");
+        assert!(matches!(heard(vec![late]).await, Err(Unanswered::Other(InsideError::NotRunning(_)))));
         let own = LogOutput::StdErr { message: Bytes::from_static(b"no socket can be made: too many open files\n") };
         let Err(Unanswered::Other(InsideError::NoAgent(told))) = heard(vec![own]).await else { panic!() };
         assert_eq!(told, "no socket can be made: too many open files");

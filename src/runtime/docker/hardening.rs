@@ -6,7 +6,7 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{agent::AgentVolume, reach::key, settings::Ports};
+use super::{reach::key, settings::Ports, volume::AgentVolume};
 use crate::domain::spec::{self, Limits, StartSpec};
 
 /// The capabilities that a container keeps: enough for a package manager or a web server that changes its user and owns its

@@ -26,7 +26,7 @@
 //! | [`registry`] | logins for registries |
 //! | [`image`], [`create`], [`start`] | the steps of a start |
 //! | [`freeze`], [`termination`] | pause and resume, removal |
-//! | [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
+//! | [`volume`], [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
 //! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
 //! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
@@ -59,6 +59,7 @@ mod settings;
 mod start;
 mod termination;
 mod view;
+mod volume;
 
 pub use adapter::Docker;
 pub use settings::{Login, Ports, Reach, Registries, Settings};

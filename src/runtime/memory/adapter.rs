@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    agents::Agents,
     containers::{Containers, Look, TERMINATED, WallClock},
     faults::{Faults, Point, When},
-    inside::Agents,
 };
 use crate::{
     domain::{EpochSeconds, SandboxId, sandbox::Container as State},

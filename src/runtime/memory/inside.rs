@@ -1,15 +1,10 @@
 //! The port [`Inside`] in memory: each container has an agent of its own, which runs in this process, and so works on this
 //! machine. Only tests ask for that ([`Memory::with_agents`]).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use sandglass_agent::{Agent, Setup};
 
 use super::{Memory, containers::Look};
 use crate::{
@@ -24,27 +19,6 @@ use crate::{
 const UNDER_WAY: usize = 64 * 1024;
 /// How often a connection looks whether its container runs.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// The agents, by the ids of their containers.
-#[derive(Default)]
-pub(super) struct Agents(Mutex<HashMap<String, Agent>>);
-
-impl Agents {
-    fn of(&self, id: &str) -> Agent {
-        let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let agent = agents
-            .entry(id.to_owned())
-            .or_insert_with(|| Agent::new(Setup { environment: std::env::vars_os().collect(), ..Setup::default() }));
-        agent.clone()
-    }
-
-    /// What runs in a container ends with it.
-    fn end(&self, id: &str) {
-        if let Some(agent) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id) {
-            agent.end();
-        }
-    }
-}
 
 impl Memory {
     /// The id of a container that runs.

@@ -9,6 +9,7 @@
 //! connection of a stream; one after it breaks a stream at once, even an idle one.
 
 mod adapter;
+mod agents;
 mod by_hand;
 mod containers;
 mod events;
