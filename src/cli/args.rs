@@ -216,7 +216,7 @@ pub(super) struct Exec {
     /// An environment variable; a name alone takes the value from here. Can be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<String>,
-    /// Who runs it: a name, or UID[:GID]; by default whom the image names.
+    /// Who runs it: a name, UID or UID:GID; by default whom the image names.
     #[arg(short, long, value_name = "USER")]
     pub(super) user: Option<String>,
     /// The directory that it runs in; by default the container's.
@@ -237,7 +237,7 @@ pub(super) struct Exec {
 pub(super) struct Shell {
     #[command(flatten)]
     pub(super) server: Server,
-    /// Who works: a name, or UID[:GID]; by default whom the image names.
+    /// Who works: a name, UID or UID:GID; by default whom the image names.
     #[arg(short, long, value_name = "USER")]
     pub(super) user: Option<String>,
     /// The directory that it begins in.
@@ -252,7 +252,7 @@ pub(super) struct Shell {
 pub(super) struct Copy {
     #[command(flatten)]
     pub(super) server: Server,
-    /// Who reads or writes inside, and owns what is written: a name, or UID[:GID]; by default whom the image names.
+    /// Who reads or writes inside, and owns what is written: a name, UID or UID:GID; by default whom the image names.
     #[arg(short, long, value_name = "USER")]
     pub(super) user: Option<String>,
     /// Show no progress.
