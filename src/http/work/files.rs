@@ -1,6 +1,6 @@
 //! Files in a sandbox, one by one, and directories as tar. Contents are streamed.
 
-use std::io;
+use std::{io, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -32,6 +32,8 @@ use crate::{
     work::{FileRequest, Work, WorkError},
 };
 
+/// How long a client whose upload is refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 /// How many parts of an upload wait for the sandbox.
 const AHEAD: usize = 4;
 
@@ -88,7 +90,7 @@ pub(in crate::http) struct MoveRequest {
     /// Its new path.
     #[schema(value_type = String)]
     to: Text,
-    /// Who moves it: a name or `UID[:GID]`; left out: root.
+    /// Who moves it: a name or `UID[:GID]`; left out: whom the image names.
     #[schema(value_type = Option<String>)]
     user: Option<Text>,
 }
@@ -120,7 +122,7 @@ impl EntryAnswer {
     params(
         ("id" = String, Path, description = "The sandbox"),
         ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
-        ("user" = Option<String>, Query, description = "Who reads: a name or `UID[:GID]`; left out: root"),
+        ("user" = Option<String>, Query, description = "Who reads: a name or `UID[:GID]`; left out: whom the image names"),
         ("list" = Option<bool>, Query, description = "List the directory"),
         ("depth" = Option<u32>, Query, minimum = 1, description = "With `list`: how deep, 1 when it is left out"),
         ("stat" = Option<bool>, Query, description = "Describe what stands there"),
@@ -202,7 +204,7 @@ fn copy(from: &HeaderMap, to: &mut hyper::HeaderMap, names: &[HeaderName]) {
     params(
         ("id" = String, Path, description = "The sandbox"),
         ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
-        ("user" = Option<String>, Query, description = "Who writes, and owns it: a name or `UID[:GID]`; left out: root"),
+        ("user" = Option<String>, Query, description = "Who writes, and owns it: a name or `UID[:GID]`; left out: whom the image names"),
         ("mode" = Option<String>, Query, description = "Its permissions in octal digits, such as `644`"),
         ("owner" = Option<String>, Query, description = "Another owner than `user`: a name or a number"),
         ("group" = Option<String>, Query, description = "Another group"),
@@ -235,7 +237,12 @@ pub(in crate::http) async fn write(
     let user = query.user.as_deref();
     if query.directory {
         match work.file_call(&id, "MakeDir", &json!({"path": query.path}), user).await {
-            Err(error) if error.is_code("already_exists") => {}
+            Err(error) if error.is_code("already_exists") => {
+                let found = work.file_call(&id, "Stat", &json!({"path": query.path}), user).await.map_err(failed)?;
+                if found["entry"]["type"] != "FILE_TYPE_DIRECTORY" {
+                    return Err(failed(error));
+                }
+            }
             made => drop(made.map_err(failed)?),
         }
         return Ok(HttpResponse::NoContent().finish());
@@ -246,8 +253,17 @@ pub(in crate::http) async fn write(
     let (parts, upload) = mpsc::channel(AHEAD);
     let headers = hyper::HeaderMap::new();
     let asked = FileRequest { method: Method::PUT, path, query: &parameters, headers, user };
-    let written = work.file_request(&id, asked, Some(upload));
-    let (written, ()) = tokio::join!(written, send(payload, parts));
+    let mut sending = std::pin::pin!(send(payload, parts));
+    let mut written = std::pin::pin!(work.file_request(&id, asked, Some(upload)));
+    let written = tokio::select! {
+        biased;
+        written = &mut written => {
+            // It is refused. Most clients read no answer before they have sent everything.
+            let _ = tokio::time::timeout(LINGER, sending).await;
+            written
+        }
+        () = &mut sending => written.await,
+    };
     written.map_err(failed)?.whole().await.map_err(failed)?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -257,8 +273,9 @@ pub(in crate::http) async fn write(
 async fn send(mut payload: Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(part) = payload.next().await {
         let part = part.map_err(|error: PayloadError| io::Error::other(error.to_string()));
-        // The sandbox wants no more: it has refused.
         if parts.send(part).await.is_err() {
+            // The sandbox wants no more, but its client still sends.
+            while let Some(Ok(_)) = payload.next().await {}
             return;
         }
     }
@@ -269,7 +286,7 @@ async fn send(mut payload: Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
     params(
         ("id" = String, Path, description = "The sandbox"),
         ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
-        ("user" = Option<String>, Query, description = "Who removes it: a name or `UID[:GID]`; left out: root"),
+        ("user" = Option<String>, Query, description = "Who removes it: a name or `UID[:GID]`; left out: whom the image names"),
     ),
     responses(
         (status = 204, description = "It is removed"),
@@ -326,7 +343,7 @@ pub(in crate::http) async fn rename(
     params(
         ("id" = String, Path, description = "The sandbox"),
         ("path" = String, Query, description = "The directory"),
-        ("user" = Option<String>, Query, description = "Who watches: a name or `UID[:GID]`; left out: root"),
+        ("user" = Option<String>, Query, description = "Who watches: a name or `UID[:GID]`; left out: whom the image names"),
         ("recursive" = Option<bool>, Query, description = "Also the directories in it"),
     ),
     responses(
