@@ -5,6 +5,7 @@
 #   config/setup.sh docker   a container engine that answers
 #   config/setup.sh engine   programs with which tests start a second engine, to restart and kill it
 #   config/setup.sh image    the image of the template `base`, also without a registry
+#   config/setup.sh debian   a Debian image with bash and Python that tests work in, from the distribution's packages
 #   config/setup.sh registry the program docker-registry; tests start their own
 #   config/setup.sh redis    the program redis-server; tests start their own
 #   config/setup.sh browser  Chromium, its driver and curl, for tests of the pages
@@ -259,6 +260,26 @@ build_root() {
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >"$1/etc/group"
 }
 
+# --- the image of Debian ---------------------------------------------------------------------------------------------
+
+setup_debian() {
+    engine_answers || fail "no container engine answers at $HOST: run 'config/setup.sh docker' first."
+    IMAGE=sandglass-test/debian
+    if has_image; then return 0; fi
+    if ! have mmdebstrap; then
+        can_install || fail "the image $IMAGE:$TAG is missing: make it with mmdebstrap, or tag a Debian with bash and python3 so."
+        apt_install mmdebstrap
+    fi
+    say "making $IMAGE:$TAG with mmdebstrap, for half a minute or two"
+    WORK=$(mktemp -d)
+    trap 'rm -rf "$WORK"' EXIT
+    codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-stable}")
+    mmdebstrap --quiet --variant=essential --include=bash,python3-minimal "$codename" "$WORK/root.tar" 2>"$WORK/log" ||
+        fail "mmdebstrap failed; the end of what it said:" "$(tail -n 5 "$WORK/log")"
+    import_image <"$WORK/root.tar"
+    has_image || fail "the engine did not take the image"
+}
+
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 # The engine that answers may be remote; this one is started here, in its own namespaces.
@@ -353,7 +374,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|registry|redis|browser|nginx|valgrind|openapi|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|openapi|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -361,6 +382,7 @@ for wanted in "$@"; do
     docker) setup_docker ;;
     engine) setup_engine ;;
     image) setup_image ;;
+    debian) (setup_debian) ;;
     registry) setup_registry ;;
     redis) setup_redis ;;
     browser) setup_browser ;;
@@ -373,6 +395,7 @@ for wanted in "$@"; do
         setup_docker
         setup_engine
         setup_image
+        (setup_debian)
         setup_registry
         setup_redis
         setup_nginx

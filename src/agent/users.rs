@@ -43,8 +43,11 @@ impl User {
             user.gid = getegid();
             user.groups = getgroups().unwrap_or_default();
         } else if !geteuid().is_root() && (user.uid, user.gid) != (geteuid(), getegid()) {
-            let message =
-                format!("user {given:?}: the agent runs as user {}, and only root can become another", geteuid());
+            let message = format!(
+                "user {given:?}: the agent runs as user {}, and only root can become another; it is root where the image \
+                 runs as root, or its template says privilege_escalation = true",
+                geteuid()
+            );
             return Err(Error::new(Code::PermissionDenied, message));
         }
         Ok(user)

@@ -19,6 +19,10 @@ chapter! {
         /// its image: no shell, no C library, no writable root. A sandbox without the mount gets the agent by an upload at
         /// first use. An agent of another version goes on being spoken to: the protocol only grows.
         ///
+        /// It runs as root, so that it can work as any user; who does not ask for one works as the image's. An image whose
+        /// user is not root is an exception where the template forbids `privilege_escalation`: root would have no
+        /// capabilities there, so the agent runs as the image's user, and refuses to work as another.
+        ///
         agent;
 
         /// # The way in

@@ -9,7 +9,9 @@ mod runtime_watch;
 mod store_contract;
 mod stores;
 mod tls;
+mod work_bench;
 mod work_contract;
+mod work_images;
 
 #[path = "../support/mod.rs"]
 mod support;

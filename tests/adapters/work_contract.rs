@@ -2,27 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use hyper::{HeaderMap, Method};
 use sandglass::{
-    actor::Arbiters,
-    app::{Adapters, assemble},
-    clock::wall_seconds,
-    domain::{EndReason, SandboxId},
-    sandboxes::{Create, RequestError},
-    store::MemoryStore,
-    supervisor::Supervisor,
-    work::{Begun, Command, CommandEvent, Ending, FileRequest, From, Input, Program, Stream, Tty, Work, WorkError},
+    domain::EndReason,
+    sandboxes::RequestError,
+    work::{Begun, Command, CommandEvent, From, Input, Program, Tty, WorkError},
 };
 use serde_json::json;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     engines::{Subject, laws},
-    support::bench::settings,
+    work_bench::{Bench, collect, exited, shell},
 };
 
 laws! {
@@ -40,117 +33,8 @@ laws! {
     what_is_paused_cannot_be_worked_in
 }
 
-/// A supervisor over the subject's engine, with one sandbox.
-struct Bench {
-    supervisor: Arc<Supervisor>,
-    work: Work,
-    id: SandboxId,
-    /// A directory inside that no other test uses.
-    directory: String,
-}
-
-impl Bench {
-    async fn new(subject: &dyn Subject) -> Self {
-        let store = MemoryStore::with_clock(Arc::new(wall_seconds));
-        let adapters = Adapters { store: Arc::new(store), runtime: subject.runtime() };
-        let supervisor = assemble(settings(&[]), adapters, Arbiters::start(1));
-        supervisor.begin().await.unwrap();
-        let id = SandboxId::generate();
-        let create = Create { id: Some(id.clone()), ..Create::default() };
-        supervisor.create(create, true).await.unwrap();
-        let directory = format!("/tmp/work-{id}");
-        Self { work: Work::new(supervisor.sandboxes()), supervisor, directory, id }
-    }
-
-    async fn begin(&self, command: &Command) -> Begun {
-        self.work.begin(&self.id, command).await.unwrap()
-    }
-
-    /// Runs a line of a shell to its end.
-    async fn shell(&self, line: &str) -> (String, String, Ending) {
-        collect(self.begin(&shell(line)).await).await
-    }
-
-    async fn end(self) {
-        self.supervisor.terminate(&self.id, Duration::from_secs(30)).await.unwrap();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-
-    /// The commands that hold the sandbox.
-    async fn holding(&self) -> Vec<String> {
-        let sandbox = self.supervisor.get(&self.id).await.unwrap();
-        sandbox.details.holds.iter().filter_map(|hold| Some(hold.command()?.to_owned())).collect()
-    }
-
-    async fn put(&self, path: &str, query: &[(&str, &str)], parts: Vec<io::Result<Bytes>>) -> Result<(), WorkError> {
-        let (sender, receiver) = mpsc::channel(1);
-        let query = [&[("path", path)], query].concat();
-        let target = if query.iter().any(|(name, _)| *name == "tar") { "/files/archive" } else { "/files" };
-        let query: Vec<_> = query.into_iter().filter(|(name, _)| *name != "tar").collect();
-        let asked =
-            FileRequest { method: Method::PUT, path: target, query: &query, headers: HeaderMap::new(), user: None };
-        let request = self.work.file_request(&self.id, asked, Some(receiver));
-        let send = async {
-            for part in parts {
-                if sender.send(part).await.is_err() {
-                    break;
-                }
-            }
-            drop(sender);
-        };
-        let (answer, ()) = tokio::join!(request, send);
-        answer?.whole().await.map(drop)
-    }
-
-    async fn get(&self, target: &str, path: &str) -> Result<Vec<u8>, WorkError> {
-        let query = [("path", path)];
-        let asked =
-            FileRequest { method: Method::GET, path: target, query: &query, headers: HeaderMap::new(), user: None };
-        let answer = self.work.file_request(&self.id, asked, None).await?;
-        let mut bytes = Vec::new();
-        let mut body = std::pin::pin!(answer.into_stream());
-        while let Some(part) = body.next().await {
-            bytes.extend_from_slice(&part.unwrap());
-        }
-        Ok(bytes)
-    }
-}
-
-fn shell(line: &str) -> Command {
-    Command {
-        program: Program::Argv(["sh", "-c", line].map(str::to_owned).to_vec()),
-        env: BTreeMap::new(),
-        cwd: None,
-        user: None,
-        timeout: None,
-        stdin: false,
-        tty: None,
-    }
-}
-
-/// Everything that a command tells, to its end.
-async fn collect(begun: Begun) -> (String, String, Ending) {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let mut events = begun.events;
-    while let Some(event) = events.next().await.unwrap() {
-        match event {
-            CommandEvent::Started(_) => {}
-            CommandEvent::Output(piece) if piece.stream == Stream::Stdout => stdout.extend_from_slice(&piece.bytes),
-            CommandEvent::Output(piece) => stderr.extend_from_slice(&piece.bytes),
-            CommandEvent::Ended(ending) => {
-                return (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap(), ending);
-            }
-        }
-    }
-    panic!("it told no end");
-}
-
-fn exited(code: i32) -> Ending {
-    Ending { exit_code: Some(code), ..Ending::default() }
-}
-
 async fn a_command_tells_what_it_writes_and_how_it_ends(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     assert_eq!(bench.shell("echo out; echo err >&2; exit 3").await, ("out\n".into(), "err\n".into(), exited(3)));
     let killed = bench.shell("kill -9 $$").await.2;
     assert_eq!((killed.exit_code, killed.signal), (None, Some(9)));
@@ -165,7 +49,7 @@ async fn a_command_tells_what_it_writes_and_how_it_ends(subject: &dyn Subject) {
 }
 
 async fn input_reaches_a_command_and_so_does_its_end(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let begun = bench.begin(&Command { stdin: true, ..shell("cat; echo done") }).await;
     let (id, command) = (&bench.id, begun.id.clone());
     bench.work.input(id, &command, Input::Bytes(b"one\n".to_vec())).await.unwrap();
@@ -180,7 +64,7 @@ async fn input_reaches_a_command_and_so_does_its_end(subject: &dyn Subject) {
 }
 
 async fn a_signal_and_a_timeout_end_the_whole_group(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let begun = bench.begin(&shell("sleep 1000 & sleep 1000; echo never")).await;
     bench.work.signal(&bench.id, &begun.id, "SIGTERM").await.unwrap();
     let (stdout, _, ending) = collect(begun).await;
@@ -194,7 +78,7 @@ async fn a_signal_and_a_timeout_end_the_whole_group(subject: &dyn Subject) {
 }
 
 async fn a_terminal_has_the_size_that_it_was_given_and_gets(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let line = "trap 'stty size; exit 5' WINCH; stty size; while :; do sleep 0.1; done";
     let mut begun = bench.begin(&Command { tty: Some(Tty { cols: 81, rows: 25 }), ..shell(line) }).await;
     let mut shown = String::new();
@@ -211,7 +95,7 @@ async fn a_terminal_has_the_size_that_it_was_given_and_gets(subject: &dyn Subjec
 }
 
 async fn what_was_written_is_read_again_from_anywhere(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let begun = bench.begin(&shell("printf abcdef; printf xyz >&2")).await;
     let command = begun.id.clone();
     collect(begun).await;
@@ -245,7 +129,7 @@ async fn what_was_written_is_read_again_from_anywhere(subject: &dyn Subject) {
 }
 
 async fn a_program_that_cannot_be_run_says_why_and_holds_nothing(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     for (program, code) in [("no-such-program", 127), ("/etc/passwd", 126)] {
         let command = Command { program: Program::Argv(vec![program.to_owned()]), ..shell("") };
         let Err(error) = bench.work.begin(&bench.id, &command).await else { panic!("{program} was run") };
@@ -263,7 +147,7 @@ async fn a_program_that_cannot_be_run_says_why_and_holds_nothing(subject: &dyn S
 }
 
 async fn a_command_holds_its_sandbox_until_it_ends_whoever_waits_for_it(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let waited = bench.begin(&Command { stdin: true, ..shell("cat") }).await;
     let left = bench.begin(&Command { stdin: true, ..shell("cat") }).await;
     let (waited_id, left_id) = (waited.id.clone(), left.id.clone());
@@ -284,7 +168,7 @@ async fn a_command_holds_its_sandbox_until_it_ends_whoever_waits_for_it(subject:
 }
 
 async fn a_file_comes_back_as_it_was_written(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let path = format!("{}/deep/file", bench.directory);
     let content: Vec<u8> = (0..2_500_000_u32).map(|number| number as u8).collect();
     let parts = content.chunks(60_000).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
@@ -300,7 +184,7 @@ async fn a_file_comes_back_as_it_was_written(subject: &dyn Subject) {
 }
 
 async fn a_file_that_breaks_off_in_the_middle_is_not_there(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let path = format!("{}/file", bench.directory);
     bench.put(&path, &[], vec![Ok(Bytes::from_static(b"old"))]).await.unwrap();
     let broken = vec![Ok(Bytes::from_static(b"new and")), Err(io::Error::other("the client is gone"))];
@@ -312,7 +196,7 @@ async fn a_file_that_breaks_off_in_the_middle_is_not_there(subject: &dyn Subject
 }
 
 async fn a_directory_goes_in_and_out_as_tar(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
@@ -332,7 +216,7 @@ async fn a_directory_goes_in_and_out_as_tar(subject: &dyn Subject) {
 }
 
 async fn a_sandbox_that_ends_ends_what_is_told_of_it(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     let mut many = Vec::new();
     for _ in 0..20 {
         many.push(bench.begin(&shell("sleep 1000")).await);
@@ -356,7 +240,7 @@ async fn a_sandbox_that_ends_ends_what_is_told_of_it(subject: &dyn Subject) {
 }
 
 async fn what_is_paused_cannot_be_worked_in(subject: &dyn Subject) {
-    let bench = Bench::new(subject).await;
+    let bench = Bench::new(subject.runtime(), &[]).await;
     bench.shell("true").await;
     bench.supervisor.pause(&bench.id).await.unwrap();
     let Err(refused) = bench.work.begin(&bench.id, &shell("true")).await else { panic!("it was begun") };

@@ -7,12 +7,15 @@ use std::{
 };
 
 use bollard::{
+    body_full,
     models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest},
     query_parameters::{
-        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
+        CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
+use futures_util::StreamExt;
 use sandglass::{
     domain::{
         SandboxId,
@@ -27,6 +30,9 @@ use super::quiet::Noise;
 
 /// The image of all tests; `make test` makes it from the host's busybox.
 pub const IMAGE: &str = "busybox:stable";
+
+/// Debian with bash and Python; `make test` makes it from the distribution's packages.
+pub const DEBIAN: &str = "sandglass-test/debian:stable";
 
 const HOW_TO_GET_DOCKER: &str = "this test needs a Docker daemon and the image busybox:stable: `make test` sets both \
      up; by hand: start dockerd (or set DOCKER_HOST), then `docker pull busybox:stable`";
@@ -102,8 +108,71 @@ impl Corner {
     pub async fn commit(&self, container: &str) -> String {
         let options = CommitContainerOptionsBuilder::default().container(container).build();
         let image = self.client.commit_container(options, ContainerConfig::default()).await.expect("an image").id;
+        self.keep(image)
+    }
+
+    /// Like [`Self::commit`]; what is run of the image runs as `user`.
+    pub async fn commit_as(&self, container: &str, user: &str) -> String {
+        let options = CommitContainerOptionsBuilder::default().container(container).build();
+        let config = ContainerConfig { user: Some(user.to_owned()), ..Default::default() };
+        let image = self.client.commit_container(options, config).await.expect("an image").id;
+        self.keep(image)
+    }
+
+    /// `docker import`: the id of an image with the files of this tar. It is removed with the corner.
+    pub async fn import(&self, tar: Vec<u8>, changes: &[&str]) -> String {
+        let name = format!("sandglass-{}", self.prefix);
+        let changes = changes.iter().map(|change| (*change).to_owned()).collect();
+        let options =
+            CreateImageOptionsBuilder::default().from_src("-").repo(&name).tag("test").changes(changes).build();
+        let mut steps = std::pin::pin!(self.client.create_image(Some(options), Some(body_full(tar.into())), None));
+        while let Some(step) = steps.next().await {
+            step.expect("the engine takes the tar");
+        }
+        let image = format!("{name}:test");
+        self.client.inspect_image(&image).await.expect("the image");
+        self.keep(image)
+    }
+
+    fn keep(&self, image: String) -> String {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image.clone());
         image
+    }
+
+    /// The content of a file of an image.
+    pub async fn file(&self, image: &str, path: &str) -> Vec<u8> {
+        let container = self.create_of(image, &format!("of-{}", SandboxId::generate()), &[]).await;
+        let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+        let parts = self.client.download_from_container(&container, Some(options));
+        let tar: Vec<_> = parts.map(|part| part.expect("a part of the file")).collect().await;
+        let tar = tar.concat();
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let mut content = Vec::new();
+        let file = archive.entries().expect("a tar").next().expect("a file").expect("a sound file");
+        std::io::copy(&mut { file }, &mut content).expect("its content");
+        content
+    }
+
+    /// Whether a container has a file.
+    pub async fn has_file(&self, container: &str, path: &str) -> bool {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
+        self.client.get_container_archive_info(container, Some(options)).await.is_ok()
+    }
+
+    /// Puts the files of a tar into a container.
+    pub async fn upload(&self, container: &str, tar: Vec<u8>) {
+        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        let upload = self.client.upload_to_container(container, Some(options), body_full(tar.into()));
+        upload.await.expect("the files are taken");
+    }
+
+    /// Runs a container of this description, and returns its id.
+    pub async fn run_body(&self, name: &str, mut body: ContainerCreateBody) -> String {
+        body.labels.get_or_insert_default().insert(TEST.to_owned(), self.prefix.clone());
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let id = self.client.create_container(Some(options), body).await.expect("a container for the test").id;
+        self.client.start_container(&id, None).await.expect("the container starts");
+        id
     }
 
     /// `docker run` of any image.

@@ -50,26 +50,32 @@ impl Docker {
         let id = found.id.as_deref().unwrap_or_default();
         let name = format!("sandglass-agent.{}", container.sandbox);
         let user = found.config.as_ref().and_then(|config| config.user.as_deref()).unwrap_or_default();
-        match self.exec_dial(id, &name, user).await {
+        let runs_as = runs_as(found, user);
+        match self.exec_dial(id, runs_as, &name, user).await {
             Err(Unanswered::Missing) => self.bring_agent(found).await?,
             Err(Unanswered::Other(error)) => return Err(error),
             Ok(connection) => return Ok(connection),
         }
-        self.exec_dial(id, &name, user).await.map_err(|unanswered| match unanswered {
+        self.exec_dial(id, runs_as, &name, user).await.map_err(|unanswered| match unanswered {
             Unanswered::Other(error) => error,
             Unanswered::Missing => InsideError::NoAgent(format!("{AGENT_PATH} was put there, and is not there")),
         })
     }
 
-    async fn exec_dial(&self, id: &str, name: &str, user: &str) -> Result<Box<dyn Connection>, Unanswered> {
+    async fn exec_dial(
+        &self,
+        id: &str,
+        runs_as: &str,
+        name: &str,
+        user: &str,
+    ) -> Result<Box<dyn Connection>, Unanswered> {
         let limit = self.engine.settings.call_timeout;
         let opened = timeout(limit, async {
-            // The agent works for all users of the container, so it has to be root there.
             let options = CreateExecOptions {
                 attach_stdin: Some(true),
                 attach_stdout: Some(true),
                 attach_stderr: Some(true),
-                user: Some("0"),
+                user: Some(runs_as),
                 cmd: Some(vec![AGENT_PATH, "dial", name, user]),
                 ..Default::default()
             };
@@ -83,6 +89,19 @@ impl Docker {
         });
         opened.await.unwrap_or_else(|_elapsed| Err(failed(&format!("the agent did not answer within {limit:?}"))))
     }
+}
+
+/// Whom the agent runs as: root, since it works for all users of the container.
+///
+/// Where the container's own user is another one and nobody may gain privileges, engines give root no capabilities: it
+/// could become nobody else. There the agent runs as the container's user, and works for that one.
+fn runs_as<'a>(found: &ContainerInspectResponse, user: &'a str) -> &'a str {
+    let options = found.host_config.as_ref().and_then(|host| host.security_opt.as_deref()).unwrap_or_default();
+    let hardened = options
+        .iter()
+        .any(|option| option.strip_prefix("no-new-privileges").is_some_and(|value| !value.ends_with("false")));
+    let name = user.split(':').next().unwrap_or_default();
+    if hardened && !matches!(name, "" | "0" | "root") { user } else { "0" }
 }
 
 type Messages = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
@@ -206,6 +225,25 @@ mod tests {
     async fn heard(messages: Vec<LogOutput>) -> Result<Box<dyn Connection>, Unanswered> {
         let input: Input = Box::pin(tokio::io::sink());
         greeted(Box::pin(stream::iter(messages.into_iter().map(Ok))), input).await
+    }
+
+    #[test]
+    fn the_agent_is_root_unless_root_can_become_nobody_else() {
+        let of = |options: &[&str]| ContainerInspectResponse {
+            host_config: Some(bollard::models::HostConfig {
+                security_opt: Some(options.iter().map(|option| (*option).to_owned()).collect()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        for hardened in ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"] {
+            for (user, runs_as_user) in [("", "0"), ("0:0", "0"), ("root", "0"), ("1000", "1000"), ("me:us", "me:us")] {
+                assert_eq!(runs_as(&of(&["seccomp=unconfined", hardened]), user), runs_as_user);
+            }
+        }
+        for free in [&["no-new-privileges:false"][..], &[]] {
+            assert_eq!(runs_as(&of(free), "1000"), "0");
+        }
     }
 
     #[tokio::test]
