@@ -5,13 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::line::seconds;
+use crate::domain::sandbox::{command_of, holder};
 
 /// A hold that ends less than this many seconds later than before was not renewed: its time was rounded.
 const ROUNDING: f64 = 0.5;
 
-/// The ends of the holds that were seen last, by sandbox and by the name of the hold.
+/// The holds that were seen last, by sandbox and by the name of the hold.
 #[derive(Debug, Default)]
-pub(super) struct Holds(HashMap<String, BTreeMap<String, f64>>);
+pub(super) struct Holds(HashMap<String, BTreeMap<String, Held>>);
+
+#[derive(Debug)]
+struct Held {
+    until: f64,
+    /// Who holds it, in words.
+    holder: String,
+    is_command: bool,
+}
 
 impl Holds {
     /// Forgets what was seen of a sandbox, so that all holds on it are new.
@@ -30,15 +39,24 @@ impl Holds {
         let (mut told, mut after) = (String::new(), BTreeMap::new());
         for hold in sandbox["holds"].as_array().into_iter().flatten() {
             let (name, until) = (hold["name"].as_str().unwrap_or_default(), hold["until"].as_f64().unwrap_or_default());
-            if before.get(name).is_none_or(|known| (until - known).abs() > ROUNDING) {
-                let why = hold["reason"].as_str().map_or_else(String::new, |reason| format!(" ({reason})"));
-                told += &format!(", held by {name}{why} for {}", seconds(until - now));
+            let held =
+                Held { until, holder: holder(name, hold["reason"].as_str()), is_command: command_of(name).is_some() };
+            if before.get(name).is_none_or(|known| (until - known.until).abs() > ROUNDING) {
+                told += &format!(", held by {}", held.holder);
+                if !held.is_command {
+                    let why = hold["reason"].as_str().map_or_else(String::new, |reason| format!(" ({reason})"));
+                    told += &format!("{why} for {}", seconds(until - now));
+                }
             }
-            after.insert(name.to_owned(), until);
+            after.insert(name.to_owned(), held);
         }
-        for (name, until) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-            let how = if *until <= now + ROUNDING { "no longer held by" } else { "released by" };
-            told += &format!(", {how} {name}");
+        for (_, gone) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+            let Held { until, holder, is_command } = gone;
+            told += &match (*until <= now + ROUNDING, is_command) {
+                (true, _) => format!(", no longer held by {holder}"),
+                (false, true) => format!(", {holder} has ended"),
+                (false, false) => format!(", released by {holder}"),
+            };
         }
         if !after.is_empty() {
             self.0.insert(id_of(sandbox).to_owned(), after);
@@ -56,6 +74,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_command_that_holds_is_told_by_its_line_when_it_begins_and_when_it_has_ended() {
+        let mut holds = Holds::default();
+        let list = json!([{ "name": "command:c1", "reason": "make\n  test", "since": 1.0, "until": 90_000.0 }]);
+        let mut told = |time: f64, list: Value| {
+            holds.changes(&json!(time), &json!({ "sandbox_id": "a", "reason": null, "holds": list }))
+        };
+        assert_eq!(told(1.0, list.clone()), ", held by command make test");
+        assert_eq!(told(2.0, Value::Null), ", command make test has ended");
+        assert_eq!(told(3.0, list), ", held by command make test");
+        assert_eq!(told(90_000.0, Value::Null), ", no longer held by command make test");
+    }
 
     #[test]
     fn holds_that_are_taken_renewed_released_or_over_are_told_once_each() {

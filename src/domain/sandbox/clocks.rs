@@ -8,6 +8,7 @@ use super::{
         time::{Moment, Now, for_people},
         words::{OnTimeout, Status},
     },
+    details::Hold,
     rules::{Rule, RuleClock, Rules},
     state::{Phase, Sandbox, Up},
 };
@@ -153,7 +154,7 @@ impl Sandbox {
     fn idle_sentence(&self, deadline: Option<Moment>, now: &Now) -> String {
         let unused = for_people(now.moment.since(self.state.last_activity));
         let paused = self.paused_since().is_some();
-        let held: Vec<_> = self.holds(now.moment).map(|hold| &*hold.name).collect();
+        let held: Vec<_> = self.holds(now.moment).map(Hold::holder).collect();
         let Some(deadline) = deadline else {
             return match self.status() {
                 Status::Pending => "its idle clock starts with its container".to_owned(),

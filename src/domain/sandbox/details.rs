@@ -25,6 +25,9 @@ pub const MOST_COMMAND_HOLDS: usize = 64;
 /// What the name of a command's hold begins with; a client's own holds cannot have such names.
 const COMMAND: &str = "command:";
 
+/// How much of a command's line a sentence has, in characters.
+const MOST_LINE: usize = 60;
+
 /// A hold on a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -41,7 +44,12 @@ pub struct Hold {
 impl Hold {
     /// The command that holds it, if one does.
     pub fn command(&self) -> Option<&str> {
-        self.name.strip_prefix(COMMAND)
+        command_of(&self.name)
+    }
+
+    /// What people are told that holds it: a command by its line, anything else by its name.
+    pub fn holder(&self) -> String {
+        holder(&self.name, self.reason.as_deref())
     }
 }
 
@@ -66,6 +74,22 @@ impl HoldRequest {
 /// The name of a command's hold.
 pub fn command_hold(command: &str) -> Box<str> {
     format!("{COMMAND}{command}").into()
+}
+
+/// The command whose hold has this name.
+pub fn command_of(name: &str) -> Option<&str> {
+    name.strip_prefix(COMMAND)
+}
+
+/// What people are told that holds a sandbox, of a hold's name and reason: "ci", or "command make test".
+pub fn holder(name: &str, reason: Option<&str>) -> String {
+    let Some(id) = command_of(name) else { return name.to_owned() };
+    // One line, of a script too.
+    let line = reason.unwrap_or(id).split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST_LINE) {
+        Some((end, _)) => format!("command {}…", &line[..end]),
+        None => format!("command {line}"),
+    }
 }
 
 /// Work that somebody wants to do in a sandbox, through Sandglass.

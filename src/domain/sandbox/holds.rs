@@ -137,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_holds_is_told_by_its_line() {
+        let mut life = running(OnTimeout::Deactivate);
+        let line = format!("make\n\ttest {}", "x".repeat(100));
+        let begun = HoldRequest::of_command("c1", Duration::from_secs(900), line.into());
+        life.apply(Event::Hold(Box::new(begun)), at(1.0)).unwrap();
+        life.apply(hold("ci", 300), at(2.0)).unwrap();
+        let readings = life.readings(&at(3.0));
+        let told = format!("held by ci, command make test {}…;", "x".repeat(50));
+        assert!(readings.iter().any(|it| it.sentence.starts_with(&told)), "{readings:?}");
+    }
+
+    #[test]
     fn a_hold_that_ran_out_unnoticed_counts_until_its_end() {
         let mut life = running(OnTimeout::Deactivate);
         life.apply(hold("a", 30), at(1.0)).unwrap();

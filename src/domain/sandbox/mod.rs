@@ -40,7 +40,9 @@ mod state;
 mod transitions;
 
 pub use clocks::{Action, Reading};
-pub use details::{Details, Hold, HoldRequest, MOST_COMMAND_HOLDS, MOST_HOLDS, RawFields, Work, command_hold};
+pub use details::{
+    Details, Hold, HoldRequest, MOST_COMMAND_HOLDS, MOST_HOLDS, RawFields, Work, command_hold, command_of, holder,
+};
 pub use effects::{Change, Denied, Effects, End, EngineCall, Persist};
 pub use event::{Container, Event, LeftOver, RestartFailure, StartProgress, Started};
 pub use rules::{Rule, RuleClock, Rules, Spelling};

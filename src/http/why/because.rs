@@ -2,7 +2,7 @@
 
 use crate::domain::{
     EndReason, Now, Sandbox, Status,
-    sandbox::{Action, End, Rule, RuleClock},
+    sandbox::{Action, End, Hold, Rule, RuleClock},
     time::for_people,
 };
 
@@ -28,6 +28,11 @@ fn why_it_lives(sandbox: &Sandbox, now: &Now) -> String {
         Status::Pending => return "it is being started".to_owned(),
         Status::Paused => "it is paused",
         _ => "it runs",
+    };
+    let held: Vec<_> = sandbox.holds(now.moment).map(Hold::holder).collect();
+    let state = match held.as_slice() {
+        [] => state.to_owned(),
+        holders => format!("{state}, held by {}", holders.join(", ")),
     };
     if sandbox.is_restarting() {
         let again = sandbox.next_action().map_or_else(String::new, |(at, _)| {
