@@ -23,7 +23,7 @@ macro_rules! assets {
 
 assets! {
     "actions.js" "api.js" "bar.js" "blank.js" "boot.js" "chart.js" "clock.js" "details.js" "docs.css" "docs.js" "dom.js" "ends.js"
-    "glass.js" "health.js" "icon.svg" "key.js" "link.js" "main.js" "notice.js" "page.css" "row.js" "schema.js"
+    "glass.js" "health.js" "icon.svg" "inside.js" "key.js" "link.js" "main.js" "notice.js" "page.css" "row.js" "schema.js"
     "store.js" "stream.js" "summary.js" "table.js" "view.js" "why.js" "words.js"
 }
 

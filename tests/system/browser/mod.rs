@@ -12,6 +12,7 @@ mod page;
 mod proxy;
 mod table;
 mod troubles;
+mod work;
 
 use crate::{
     nginx,

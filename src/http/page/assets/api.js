@@ -12,7 +12,7 @@ const AGAIN_AFTER = 250;
 /** The whole address of a path of the interface, which begins with '/'. */
 export const addressOf = (path) => new URL(`.${path}`, HOME);
 
-/** Returns `{status, body}`, with status 0 if nothing answered. Asks for the key if it is missing or wrong. */
+/** Returns `{status, body}`, where the body is JSON or a text, with status 0 if nothing answered. Asks for the key if it is missing or wrong. */
 export async function call(method, path, body, bound = BOUND) {
   for (;;) {
     const used = key();
@@ -53,7 +53,8 @@ async function sendOnce(method, path, body, candidate, bound) {
       cache: "no-store",
       signal: AbortSignal.timeout(bound * 1000),
     });
-    return { status: response.status, body: await response.json().catch(() => null) };
+    const isText = response.headers.get("content-type")?.startsWith("text/plain");
+    return { status: response.status, body: await (isText ? response.text() : response.json()).catch(() => null) };
   } catch {
     return { status: 0, body: null };
   }

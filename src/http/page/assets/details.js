@@ -3,6 +3,7 @@
 import { call, problem } from "./api.js";
 import { ago, dateAndTime, now } from "./clock.js";
 import { byId, el, setAttribute } from "./dom.js";
+import { Inside } from "./inside.js";
 import { plain } from "./words.js";
 import { drawWhy, facts, ticking } from "./why.js";
 
@@ -15,6 +16,7 @@ export class Details {
   #act;
   #dialog = byId("details");
   #parts;
+  #inside = new Inside();
   #asked = 0;
   #timer = null;
 
@@ -43,7 +45,7 @@ export class Details {
     const close = el("button", { type: "button", class: "plain close", "aria-label": "Close", onclick: () => this.#dialog.close() }, "✕");
     this.#dialog.replaceChildren(
       el("header", {}, el("h2", { id: "details-title", tabindex: "-1", autofocus: true }, id), status, close),
-      el("div", { class: "body" }, why, facts),
+      el("div", { class: "body" }, why, facts, this.#inside.element),
       el("footer", { class: "buttons" }, keep, pause, resume, end),
     );
     this.#draw();
@@ -82,6 +84,8 @@ export class Details {
     pause.hidden = entry?.group !== "running";
     resume.hidden = entry?.group !== "paused";
     end.hidden = !entry || entry.group === "ended" || entry.group === "ending";
+    // Nothing runs in others.
+    this.#inside.show(up ? this.id : null);
     if (!entry) {
       status.replaceChildren("not remembered any more");
       return;
@@ -94,6 +98,7 @@ export class Details {
 
   #closed() {
     this.id = null;
+    this.#inside.show(null);
     clearTimeout(this.#timer);
     this.#dialog.replaceChildren();
   }

@@ -1,7 +1,7 @@
 // One row of the table. Rows are reused for other sandboxes, and only changes are written.
 
 import { createBar } from "./bar.js";
-import { ago, dateAndTime, left, now } from "./clock.js";
+import { ago, dateAndTime, duration, left, now } from "./clock.js";
 import { el, icon, setAttribute, setClass, setIcon, setText } from "./dom.js";
 import { glass, isLow, meaning } from "./glass.js";
 import * as words from "./words.js";
@@ -139,11 +139,19 @@ function keeperOf({ group, sandbox, progress }) {
 }
 
 /** What the holds on it are for. */
-const reasonsOf = ({ holds }) => holds?.map(({ name, reason }) => (reason ? `${name}: ${reason}` : name)).join("\n");
+const reasonsOf = ({ holds }) => holds?.map(reasonOf).join("\n");
+
+function reasonOf(hold) {
+  const { name, reason } = hold;
+  if (words.isCommand(hold)) return reason ?? name;
+  return reason ? `${name}: ${reason}` : name;
+}
 
 function usedOf({ sandbox, group, progress }) {
   if (group === "pending") return progress?.detail ?? "";
   if (group === "ending") return sandbox.error_message ?? "";
+  // A command holds it until it ends, so what matters is how long it has run.
+  if (sandbox.holds?.every(words.isCommand)) return `for ${duration(now() - Math.min(...sandbox.holds.map(({ since }) => since)))}`;
   if (sandbox.holds) return `for another ${left(Math.max(...sandbox.holds.map(({ until }) => until)))}`;
   return ago(sandbox.last_activity_at);
 }

@@ -2,7 +2,7 @@
 
 import { ago, dateAndTime, left, now, timeout } from "./clock.js";
 import { el } from "./dom.js";
-import { count, source } from "./words.js";
+import { count, isCommand, source } from "./words.js";
 
 const RULES = {
   idle: "Idle timeout",
@@ -27,8 +27,8 @@ export const drawWhy = (why) => [
   el("p", { class: "because" }, sentence(why.because)),
   why.rules.length > 0 && el("h3", {}, "What it lives by"),
   why.rules.length > 0 && el("ul", { class: "rules" }, ...why.rules.map(rule)),
-  why.holds.length > 0 && el("h3", {}, "Who holds it"),
-  why.holds.length > 0 && table(["Name", "For", "Since", "Left"], why.holds.map(hold), "holds"),
+  ...commands(why.holds.filter(isCommand)),
+  ...holds(why.holds.filter((hold) => !isCommand(hold))),
   why.activity.length > 0 && el("h3", {}, "What has kept it alive"),
   why.activity.length > 0 && table(["By", "How often", "Last"], why.activity.map(used)),
   why.end && el("h3", {}, "Its end"),
@@ -46,6 +46,17 @@ function rule({ rule, timeout: seconds, at, acts_next, sentence: words }) {
     el("span", { class: "quiet words" }, sentence(words)),
   );
 }
+
+const commands = (running) =>
+  running.length > 0 ? [el("h3", {}, "Commands that run"), table(["Command", "Began"], running.map(command), "commands")] : [];
+
+const command = ({ name, reason, since }) => [
+  el("code", { title: name.slice("command:".length) }, reason ?? name),
+  ticking(() => ago(since), { title: dateAndTime(since) }),
+];
+
+const holds = (others) =>
+  others.length > 0 ? [el("h3", {}, "Who holds it"), table(["Name", "For", "Since", "Left"], others.map(hold), "holds")] : [];
 
 const hold = ({ name, reason, since, until }) => [
   el("code", {}, name),

@@ -41,14 +41,22 @@ const SOURCES = {
   resume: "its resumption",
   stream: "a ping by stream",
   hold: "a hold",
+  command: "a command",
+  file: "a transfer of files",
 };
 
 export const source = (name) => SOURCES[name] ?? name;
 
+/** Whether a hold is that of a command that runs; such a hold has the command's line as its reason. */
+export const isCommand = ({ name }) => name.startsWith("command:");
+
+/** What holds it, of one hold. */
+const holder = (hold) => (isCommand(hold) ? `command ${hold.reason ?? hold.name.slice("command:".length)}` : hold.name);
+
 /** Who holds it; `holds` are sorted by name. */
 export function holders(holds) {
-  const [{ name }, ...others] = holds;
-  return others.length > 0 ? `held by ${name} and ${count(others.length, "other")}` : `held by ${name}`;
+  const [first, ...others] = holds;
+  return others.length > 0 ? `held by ${holder(first)} and ${count(others.length, "other")}` : `held by ${holder(first)}`;
 }
 
 const PHASES = { pulling: "pulling its image", creating: "creating", starting: "starting", waiting: "waiting until ready" };
