@@ -28,6 +28,8 @@ pub(super) struct Failed {
     pub(super) exit_code: Option<u8>,
     /// Whether trying again may help: the server could not be reached, or is not ready.
     pub(super) again: bool,
+    /// Whether the server has certainly done nothing, so that the same request can be sent again.
+    pub(super) undone: bool,
 }
 
 impl Client {
@@ -63,6 +65,7 @@ impl Client {
             code: String::new(),
             exit_code: None,
             again: true,
+            undone: error.is_connect(),
         })?;
         let status = answer.status();
         if status.is_success() {
@@ -75,7 +78,7 @@ impl Client {
             if status == 401 { format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key") } else { message };
         let exit_code = body["error"]["details"]["exit_code"].as_u64().and_then(|code| u8::try_from(code).ok());
         let code = body["error"]["code"].as_str().unwrap_or_default().to_owned();
-        Err(Failed { message, code, exit_code, again: status == 503 })
+        Err(Failed { message, code, exit_code, again: status == 503, undone: true })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     io::{Read, Write},
+    os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -22,7 +23,7 @@ use super::{
         client::{Client, Failed},
         watch::Refused,
     },
-    exec::ExitWith,
+    exit::ExitWith,
 };
 
 const AHEAD: usize = 8;
@@ -104,20 +105,34 @@ impl Transfer<'_> {
         }
     }
 
+    fn no_directory(&self, path: &str) -> Refused {
+        Refused(format!("{path}: no such directory in sandbox {}", self.sandbox))
+    }
+
     async fn put(self, from: &Path, path: &str) -> anyhow::Result<()> {
         let metadata = fs::metadata(from).map_err(|error| Refused(format!("{}: {error}", from.display())))?;
         let standing = self.stat(path).await?;
-        let into_directory = standing.as_ref().is_some_and(|entry| entry["type"] == "directory") || path.ends_with('/');
-        let (directory, name) = if into_directory {
-            (path.to_owned(), name_of(from)?)
-        } else {
-            let path = Path::new(path);
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let name = path.file_name().context("the destination has no name")?;
-            (parent.map_or_else(|| ".".to_owned(), |parent| parent.display().to_string()), PathBuf::from(name))
+        let is_directory = metadata.is_dir();
+        let (directory, name) = match standing {
+            Some(entry) if entry["type"] == "directory" => {
+                // Without a name of its own, only what is in it.
+                let name = if is_directory && means_contents(from) { PathBuf::new() } else { name_of(from)? };
+                (path.to_owned(), name)
+            }
+            Some(_) if is_directory => return Err(Refused(format!("{path} is no directory")).into()),
+            None if path.ends_with('/') && !is_directory => return Err(self.no_directory(path).into()),
+            standing => {
+                let path = Path::new(path);
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let parent = parent.display().to_string();
+                if standing.is_none() && self.stat(&parent).await?.is_none() {
+                    return Err(self.no_directory(&parent).into());
+                }
+                (parent, path.file_name().context("the destination has no name")?.into())
+            }
         };
         self.bar.set_length(size_of(from, &metadata));
-        self.bar.set_message(format!("{} →", name.display()));
+        self.bar.set_message(format!("{} →", from.file_name().unwrap_or(from.as_os_str()).display()));
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (from, bar) = (from.to_owned(), self.bar.clone());
         let packed: JoinHandle<io::Result<()>> = spawn_blocking(move || {
@@ -151,7 +166,17 @@ impl Transfer<'_> {
             return Err(Refused(format!("{path}: no such file or directory in sandbox {}", self.sandbox)).into());
         };
         let own_name = entry["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("files").to_owned();
-        let target = if to.is_dir() { to.join(&own_name) } else { to.to_owned() };
+        let is_directory = entry["type"] == "directory";
+        let target = if to.is_dir() {
+            // A name that ends with a dot has no last part to rename; `canonicalize` gives it one.
+            if is_directory && means_contents(Path::new(path)) { fs::canonicalize(to)? } else { to.join(&own_name) }
+        } else if is_directory && to.exists() {
+            return Err(Refused(format!("{} is no directory", to.display())).into());
+        } else if !is_directory && to.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(Refused(format!("{}: no such directory", to.display())).into());
+        } else {
+            to.to_owned()
+        };
         if let Some(size) = entry["size"].as_u64().filter(|_| entry["type"] == "file") {
             self.bar.set_length(size);
         }
@@ -178,6 +203,12 @@ impl Transfer<'_> {
         self.bar.finish();
         Ok(())
     }
+}
+
+/// Whether not the directory itself is copied, but what is in it: its path ends with a dot, as `docker cp` has it.
+fn means_contents(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    path == b"." || path.ends_with(b"/.")
 }
 
 /// The name under which a path is copied.

@@ -1,6 +1,9 @@
 //! `sandglass exec` and `sandglass shell`.
 
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::{
+    collections::VecDeque,
+    io::{IsTerminal, Write, stderr, stdin, stdout},
+};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,39 +17,15 @@ use tokio::{
 use super::{
     super::{
         args::{Exec, Shell},
-        client::{Client, Failed},
+        client::Client,
         out::print,
         watch::Refused,
     },
+    exit::{BY_INTERRUPT, BY_SIGNAL, ExitWith, OWN_FAILURE},
     follow::{Event, Events},
-    terminal::{self, RawMode},
+    terminal::{self, RawMode, tell_person},
+    typing::{Sender, Typing},
 };
-use crate::logging::say;
-
-/// The exit code when it is Sandglass that failed, not the command; what `docker run` has for that.
-const OWN_FAILURE: u8 = 125;
-/// What shells add to the number of a signal.
-const BY_SIGNAL: u8 = 128;
-
-/// The command has ended with this exit code; nothing is to be said about it.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(in crate::cli) struct ExitWith {
-    pub(in crate::cli) code: u8,
-    pub(in crate::cli) message: String,
-}
-
-impl ExitWith {
-    fn silently(code: u8) -> Self {
-        Self { code, message: String::new() }
-    }
-}
-
-impl From<Failed> for ExitWith {
-    fn from(failed: Failed) -> Self {
-        Self { code: failed.exit_code.unwrap_or(OWN_FAILURE), message: failed.message }
-    }
-}
 
 /// Opens a shell: bash where the image has one, else sh.
 pub(in crate::cli) async fn shell(args: Shell) -> anyhow::Result<()> {
@@ -80,13 +59,16 @@ pub(in crate::cli) async fn exec(args: Exec) -> anyhow::Result<()> {
     let response = client.send(request.header("accept", "text/event-stream")).await.map_err(ExitWith::from)?;
     let session = Session { client, sandbox: args.sandbox, tty: args.tty, events: Events::new(response) };
     // A terminal that stays raw would be of no use: the session ends before anything else does.
-    let raw = args.tty.then(RawMode::enter).flatten();
+    // Where keys are not passed on, Ctrl-C has to remain a signal.
+    let raw = (args.tty && args.interactive).then(RawMode::enter).flatten();
     let ended = session.run(args.interactive).await;
     drop(raw);
-    match ended? {
-        ended if ended.code == 0 => Ok(()),
-        ended => Err(ended.into()),
+    let ended = ended?;
+    if args.tty && !ended.message.is_empty() {
+        // What the command wrote last may have no end of line.
+        print("\n")?;
     }
+    if ended.code == 0 { Ok(()) } else { Err(ended.into()) }
 }
 
 fn body(args: &Exec) -> anyhow::Result<Value> {
@@ -137,7 +119,11 @@ impl Session {
         let command = data["command_id"].as_str().context("the server told no command_id")?.to_owned();
         // Input goes its own way, in order: output must not wait for it.
         let sender = Sender { client: self.client.clone(), sandbox: self.sandbox.clone(), command: command.clone() };
-        let typing = interactive.then(|| tokio::spawn(sender.clone().pass_on(terminal::keys())));
+        let (leave, mut leaves) = mpsc::channel(1);
+        let typing = interactive.then(|| {
+            let typing = Typing { sender: sender.clone(), tty: self.tty, leave, held_back: VecDeque::new() };
+            tokio::spawn(typing.run())
+        });
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
         let mut resizes = signal(SignalKind::window_change())?;
@@ -145,20 +131,24 @@ impl Session {
         let ended = loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) => if let Some(ended) = tell(&event)? {
+                    Some(event) => if let Some(ended) = tell(&event, self.tty)? {
                         break ended;
                     },
                     None => {
+                        tell_person(self.tty, "the connection is lost; reading on when it is back");
                         let again = || self.client.request(Method::GET, &self.sandbox, &["commands", &command]);
                         if let Err(failed) = self.events.reopen(&self.client, again).await {
                             break ExitWith { code: OWN_FAILURE, message: format!("the command's end is not known: {}", failed.message) };
                         }
                     }
                 },
+                Some(why) = leaves.recv() => break ExitWith {
+                    code: why.code,
+                    message: format!("{}the command goes on as {command}", why.message),
+                },
                 _ = interrupts.recv() => {
                     if interrupted {
-                        say(format_args!("sandglass: the command goes on as {command}"));
-                        break ExitWith::silently(BY_SIGNAL + 2);
+                        break ExitWith { code: BY_INTERRUPT, message: format!("the command goes on as {command}") };
                     }
                     interrupted = true;
                     sender.send("signal", &json!({"signal": "SIGINT"})).await;
@@ -178,12 +168,12 @@ impl Session {
 }
 
 /// Prints what a command tells; at its end, how this process shall end.
-fn tell(event: &Event) -> anyhow::Result<Option<ExitWith>> {
+fn tell(event: &Event, tty: bool) -> anyhow::Result<Option<ExitWith>> {
     let data = &event.data;
     match event.kind.as_str() {
         "output" => {
             if let Some(dropped) = data["dropped"].as_u64().filter(|dropped| *dropped > 0) {
-                say(format_args!("sandglass: {dropped} bytes of output were lost, since they were not read in time"));
+                tell_person(tty, &format!("{dropped} bytes of output were lost, since they were not read in time"));
             }
             let bytes = STANDARD.decode(data["data"].as_str().unwrap_or_default())?;
             // A reader that has gone, such as `head`, ends this process as it would end the command.
@@ -218,30 +208,5 @@ fn ending(data: &Value) -> ExitWith {
             code: OWN_FAILURE,
             message: "nobody knows how the command ended: its sandbox ended under it".to_owned(),
         },
-    }
-}
-
-/// Sends to a command.
-#[derive(Clone)]
-struct Sender {
-    client: Client,
-    sandbox: String,
-    command: String,
-}
-
-impl Sender {
-    async fn pass_on(self, mut keys: mpsc::Receiver<Vec<u8>>) {
-        while let Some(bytes) = keys.recv().await {
-            self.send("input", &json!({"base64": STANDARD.encode(bytes)})).await;
-        }
-        self.send("input", &json!({"eof": true})).await;
-    }
-
-    /// A command that has ended takes no more, which its own event tells.
-    async fn send(&self, what: &str, body: &Value) {
-        let request = self.client.request(Method::POST, &self.sandbox, &["commands", &self.command, what]);
-        if let Err(failed) = self.client.send(request.json(body)).await {
-            tracing::debug!(what, failed.message, "not sent");
-        }
     }
 }

@@ -6,11 +6,10 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
 use super::super::client::{Client, Failed};
-use crate::logging::say;
 
 /// How often a lost connection is opened again without an event in between, and the wait before.
 const TRIES: u32 = 60;
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// One event.
 #[derive(Debug, PartialEq)]
@@ -60,9 +59,8 @@ impl Events {
         Some(Event { kind: kind?, data: data.unwrap_or_default() })
     }
 
-    /// Opens the stream again, and goes on after the last event.
+    /// Opens the stream of a lost connection again, and goes on after the last event.
     pub(super) async fn reopen(&mut self, client: &Client, request: impl Fn() -> RequestBuilder) -> Result<(), Failed> {
-        say(format_args!("sandglass: the connection is lost; reading on when it is back"));
         let mut tries = 0;
         loop {
             tokio::time::sleep(AGAIN).await;

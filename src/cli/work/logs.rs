@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use super::{
     super::{args::Logs, client::Client, serve::Signals, watch::Refused},
-    exec::ExitWith,
+    exit::ExitWith,
 };
 
 /// Prints what the container of a sandbox has written.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     super::{args::Stats, client::Client, out::print, serve::Signals},
-    exec::ExitWith,
+    exit::ExitWith,
 };
 
 /// Prints what a sandbox uses: once, or on a terminal again and again until Ctrl-C.

@@ -8,6 +8,8 @@ use std::{
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 
+use crate::logging::say;
+
 /// How many reads of the keyboard wait for the network.
 const AHEAD: usize = 16;
 const READ: usize = 16 * 1024;
@@ -35,6 +37,12 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
     }
+}
+
+/// Says something to the person in the middle of a command's output, on a terminal on a line of its own.
+pub(super) fn tell_person(tty: bool, words: &str) {
+    let (before, after) = if tty { ("\r\n", "\r") } else { ("", "") };
+    say(format_args!("{before}sandglass: {words}{after}"));
 }
 
 /// The size of the terminal: columns and rows.

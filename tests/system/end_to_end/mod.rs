@@ -1,11 +1,13 @@
 //! The real binary on real Docker and real Redis, as users run it.
 
 mod copies;
+mod cp;
 mod in_a_container;
 mod kills;
 mod logs;
 mod open_files;
 mod registry;
+mod terminal;
 mod two_supervisors;
 mod work;
 

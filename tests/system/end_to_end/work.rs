@@ -13,7 +13,7 @@ use super::{directory, number, on_a_file};
 use crate::support::{docker::Corner, program::Program, program::command};
 
 /// Runs `sandglass` as a client of `program`, with this standard input.
-async fn client(program: &Program, arguments: &[&str], input: &[u8]) -> Output {
+pub(super) async fn client(program: &Program, arguments: &[&str], input: &[u8]) -> Output {
     let mut command: Command = command(arguments);
     command.env("SANDGLASS_URL", program.url()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let input = input.to_vec();
