@@ -151,11 +151,14 @@ fn complete_body(call: &mut Value, schemas: &Value) {
 
 /// Adds the errors that every handler can answer with.
 fn complete_refusals(call: &mut Value, path: &str, method: &str, keyed: bool) {
-    let posts = matches!(call["operationId"].as_str(), Some("create_sandbox" | "hold")) || path.contains("activity");
+    let call_name = call["operationId"].as_str().unwrap_or_default().to_owned();
+    let posts = matches!(&*call_name, "create_sandbox" | "hold") || path.contains("activity");
     let posts = posts || ["/keep-alive", "/heartbeat", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
     let works = path.starts_with("/v1/");
+    let in_sandbox = call["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == "work"));
+    let posts = posts || (in_sandbox && method == "post");
     // The end of a sandbox is the aim of this call.
-    let needs_life = path.contains("{id}") && method != "get" && call["operationId"] != "delete_sandbox";
+    let needs_life = path.contains("{id}") && method != "get" && call_name != "delete_sandbox";
     let Some(responses) = call["responses"].as_object_mut() else { return };
     let mut add = |status: &str, description: &str| add_refusal(responses, status, description);
     add("403", "`cross_origin`");
@@ -172,6 +175,15 @@ fn complete_refusals(call: &mut Value, path: &str, method: &str, keyed: bool) {
     }
     if path.contains("{id}") {
         add("404", "`not_found`");
+    }
+    if in_sandbox {
+        add("409", "`paused`, `inactive`, `wrong_state`, `terminating`");
+        // A log is kept with what is told of a sandbox that has ended.
+        if call_name != "logs" {
+            add("410", "`gone`");
+        }
+        add("501", "`no_agent`: no work can be done in it; the message says why");
+        add("502", "`runtime_failed`");
     }
     if needs_life {
         add("409", "`terminating`");

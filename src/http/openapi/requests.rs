@@ -1,5 +1,6 @@
 //! The bounds of requests by the rules and this configuration.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::calls::{duration_schema, id_schema};
@@ -22,6 +23,30 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     narrow_limits(&mut schemas["Limits"]["properties"], settings);
     schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
     schemas["CreateRequest"] = create(settings, &timeout);
+    narrow_work(schemas);
+}
+
+/// What is asked of the inside of a sandbox.
+fn narrow_work(schemas: &mut Value) {
+    let text = json!({ "pattern": Text::PATTERN });
+    let command = &mut schemas["CommandRequest"]["properties"];
+    with(&mut command["timeout"], &or_null(duration_schema(Timeout::LEAST, Timeout::MOST)));
+    with(&mut command["command"], &json!({ "minItems": 1 }));
+    with(&mut command["command"]["items"], &text);
+    with(&mut command["env"], &json!({ "propertyNames": { "type": "string", "pattern": EnvName::PATTERN } }));
+    with(&mut command["env"]["additionalProperties"], &text);
+    for name in ["shell", "cwd", "user"] {
+        with(&mut command[name], &text);
+    }
+    for name in ["from", "to", "user"] {
+        with(&mut schemas["MoveRequest"]["properties"][name], &text);
+    }
+    for name in ["cols", "rows"] {
+        with(&mut schemas["TtySize"]["properties"][name], &json!({ "maximum": u16::MAX }));
+    }
+    let signals = Signal::iterator().map(Signal::as_str);
+    let signals: Vec<_> = signals.flat_map(|name| [name, name.trim_start_matches("SIG")]).collect();
+    with(&mut schemas["SignalRequest"]["properties"]["signal"], &json!({ "enum": signals }));
 }
 
 /// The schema of a create; a test compares its fields with those of `sandboxes::Create`.

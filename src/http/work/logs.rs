@@ -39,17 +39,14 @@ struct LogEvent<'a> {
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/logs", operation_id = "logs", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("tail" = Option<u32>, Query, description = "Only that many lines from the end"),
-        ("since" = Option<f64>, Query, description = "Only what was written from then on, in epoch seconds"),
+        ("tail" = Option<i64>, Query, minimum = 0, maximum = 4294967295_i64, description = "Only that many lines from the end"),
+        ("since" = Option<f64>, Query, minimum = 0, maximum = 2147483647, description = "Only what was written from then on, in epoch seconds"),
         ("follow" = Option<bool>, Query, description = "`true`: go on with what is written, until the container ends"),
     ),
     responses(
         (status = 200, description = "The log", body = String, content_type = "text/plain; charset=utf-8"),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`wrong_state`: it has no container yet", body = ErrorAnswer),
         (status = 501, description = "`no_agent`: this engine keeps none", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn logs(
     work: Data<Work>,

@@ -59,11 +59,8 @@ struct TrafficAnswer {
     params(("id" = String, Path, description = "The sandbox")),
     responses(
         (status = 200, description = "What it uses", body = StatsAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`wrong_state`: its container does not run", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 501, description = "`no_agent`: this engine cannot tell", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn stats(
     work: Data<Work>,

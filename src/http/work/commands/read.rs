@@ -33,11 +33,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     params(("id" = String, Path, description = "The sandbox")),
     responses(
         (status = 200, description = "The commands", body = CommandsAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`wrong_state`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn list(
     work: Data<Work>,
@@ -77,10 +73,6 @@ fn listed(command: &CommandInfo) -> ListedCommand<'_> {
     responses(
         (status = 200, description = "The command", body = CommandAnswer),
         (status = 404, description = "`not_found`: no such sandbox or command", body = ErrorAnswer),
-        (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn get(
     work: Data<Work>,

@@ -1,12 +1,12 @@
 //! What clients ask of commands.
 
-use std::{collections::BTreeMap, num::NonZeroU16};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::leaf::{EnvName, Leaf, Text, Timeout, object_or_null},
+    domain::leaf::{EnvName, Leaf, Text, Timeout, Whole, object_or_null},
     http::error::ApiError,
     work::{Command, Program, Tty},
 };
@@ -47,21 +47,24 @@ pub(in crate::http) struct CommandRequest {
     pub(super) tty: Option<TtySize>,
 }
 
+/// A number of columns or rows.
+type Cells = Whole<u16, 1, 65_535>;
+
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(in crate::http) struct TtySize {
     /// Columns.
     #[schema(value_type = u16, minimum = 1)]
-    pub(super) cols: NonZeroU16,
+    pub(super) cols: Cells,
     /// Rows.
     #[schema(value_type = u16, minimum = 1)]
-    pub(super) rows: NonZeroU16,
+    pub(super) rows: Cells,
 }
 
 impl TtySize {
     pub(super) fn tty(self) -> Tty {
-        Tty { cols: self.cols.get(), rows: self.rows.get() }
+        Tty { cols: self.cols.plain(), rows: self.rows.plain() }
     }
 }
 
@@ -83,7 +86,6 @@ pub(in crate::http) struct InputRequest {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(in crate::http) struct SignalRequest {
     /// Its name, such as `SIGINT` or `TERM`.
-    #[schema(pattern = "^(SIG)?[A-Z0-9]+$")]
     pub(super) signal: String,
 }
 

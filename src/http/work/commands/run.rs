@@ -40,15 +40,9 @@ struct OfCommand<'a> {
     responses(
         (status = 200, description = "It has ended, or as events, its output as it comes", body = CommandAnswer),
         (status = 202, description = "With `background`: it runs", body = BegunAnswer),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 403, description = "`forbidden`: the user may not do that", body = ErrorAnswer),
         (status = 404, description = "`not_found`: no such sandbox, user or directory", body = ErrorAnswer),
-        (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 413, description = "`too_large`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`: as many commands run as can", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`: nothing can be run in it; the message says why", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn run(
     work: Data<Work>,

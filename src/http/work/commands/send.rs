@@ -28,15 +28,10 @@ macro_rules! sends {
             request_body = $type,
             responses(
                 (status = 204, description = "It is sent"),
-                (status = 400, description = "`invalid_request`", body = ErrorAnswer),
                 (status = 404, description = "`not_found`: no such sandbox or command", body = ErrorAnswer),
                 (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`, `conflict`: it has ended",
                     body = ErrorAnswer),
-                (status = 410, description = "`gone`", body = ErrorAnswer),
-                (status = 413, description = "`too_large`", body = ErrorAnswer),
                 (status = 429, description = "`limit_reached`", body = ErrorAnswer),
-                (status = 501, description = "`no_agent`", body = ErrorAnswer),
-                (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
             ))]
         pub(in crate::http) async fn $name(
             work: Data<Work>,
