@@ -22,14 +22,14 @@ use crate::{
     process, tunnel,
 };
 
-/// The streams that one connection may have open. A refused one is told so by HTTP/2 itself, and the client waits.
-const STREAMS_BOUND: u32 = 2048;
+/// The streams that one connection may have open. More of them wait at the client, which has a smaller bound of its own.
+const STREAMS_BOUND: u32 = 4096;
 
 /// The bytes of one stream that may be under way to the agent before it has read them.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The same of all streams of a connection.
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The same of all streams of a connection: what HTTP/2 allows, since streams that stand still must not hold up the others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// The bytes of one stream that wait for a client that reads slowly.
 const SEND_BUFFER: usize = 128 << 10;
@@ -50,6 +50,9 @@ where
     builder
         .http2()
         .max_concurrent_streams(STREAMS_BOUND)
+        // The client is Sandglass: that many of its own clients may hang up at once.
+        .max_pending_accept_reset_streams(STREAMS_BOUND as usize)
+        .max_local_error_reset_streams(None)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)

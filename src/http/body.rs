@@ -83,7 +83,7 @@ fn read(request: &HttpRequest, mut payload: Payload) -> impl Future<Output = Res
 
 /// Reads the rest of a body and drops it. Most clients read the answer only after they have sent everything; if their
 /// connection was closed before that, they would never see it.
-async fn discard(mut payload: Payload) {
+pub(super) async fn discard(mut payload: Payload) {
     let rest = async { while let Some(Ok(_)) = payload.next().await {} };
     let _ = timeout(LINGER, rest).await;
 }

@@ -270,14 +270,17 @@ impl Work {
         from: Option<From>,
     ) -> Result<Frames, WorkError> {
         let mut message = json!({"process": {"tag": command}});
-        match from {
+        let mut line = match from {
             Some(From { stdout, stderr }) => {
                 let (stdout, stderr) = (stdout.to_string(), stderr.to_string());
                 message["from"] = json!({"stdout": stdout, "pty": stdout, "stderr": stderr});
+                self.look_inside(sandbox).await?
             }
-            None => message["endOnly"] = true.into(),
-        }
-        let mut line = self.look_inside(sandbox).await?;
+            None => {
+                message["endOnly"] = true.into();
+                self.always_look_inside(sandbox).await?
+            }
+        };
         line.stream("/process.Process/Connect", &message, None).await
     }
 }

@@ -11,6 +11,9 @@ pub enum WorkError {
     /// Its inside cannot be reached.
     #[error(transparent)]
     Inside(#[from] InsideError),
+    /// As much work is under way in it as can be.
+    #[error("{0} calls are under way in the sandbox, which is the most; wait until one has ended")]
+    Busy(usize),
     /// The agent refused.
     #[error("{message}")]
     Refused {

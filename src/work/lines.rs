@@ -19,9 +19,15 @@ use crate::{
 const KEPT: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(10);
-/// How much of each stream, and of all streams of a connection, may be under way.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How many calls may be under way in one sandbox. The agent's own bound is larger, so that the ends of commands can be
+/// waited for besides.
+pub(super) const MOST_CALLS: usize = 2000;
+/// How much of each stream may be under way.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same of all streams of a connection: enough for all of them, so that those that nobody reads hold up no other.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_CALLS as u32;
+/// The longest frame that an agent may send.
+const FRAME: u32 = 64 << 10;
 
 /// A use of a connection to an agent; the connection stays open while there is one.
 #[derive(Clone)]
@@ -53,8 +59,13 @@ impl Lines {
         Self { io, slots: Arc::default() }
     }
 
-    /// The connection to the agent in `container`: the one that is open, or a new one.
-    pub(super) async fn get(&self, sandboxes: &Arc<Sandboxes>, container: &ContainerRef) -> Result<Line, WorkError> {
+    /// The connection to the agent in `container`: the one that is open, or a new one. Fails if it has `most` uses already.
+    pub(super) async fn get(
+        &self,
+        sandboxes: &Arc<Sandboxes>,
+        container: &ContainerRef,
+        most: usize,
+    ) -> Result<Line, WorkError> {
         let sandbox = container.sandbox.clone();
         let slot = Arc::clone(&self.slots.entry(sandbox.clone()).or_default());
         let mut kept = slot.lock().await;
@@ -69,6 +80,7 @@ impl Lines {
             }
         }
         match kept.as_mut() {
+            Some(kept) if Arc::strong_count(&kept.in_use) > most => Err(WorkError::Busy(most)),
             Some(kept) => {
                 kept.last_used = Instant::now();
                 Ok(Line { sandbox, sender: kept.sender.clone(), _in_use: Arc::clone(&kept.in_use) })
@@ -86,6 +98,10 @@ impl Lines {
         let opened = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            // That many clients may hang up at once, and what the agent has sent them meanwhile is no fault of its.
+            .max_concurrent_reset_streams(MOST_CALLS)
+            .max_local_error_reset_streams(None)
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, connection) =

@@ -31,16 +31,33 @@ where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
-    let lost = || Error::new(Code::Internal, "the thread that worked on this call has died");
     if user.is_agents() {
         return task::spawn_blocking(work).await.map_err(|_| lost())?;
     }
+    run_alone(user, work).await
+}
+
+/// Does blocking work as `user` in a thread of its own, and not in one of the few that all calls share: for work that waits
+/// for its client.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub(super) async fn run_alone<T, E>(user: &User, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
     let (answer, answered) = oneshot::channel();
     start(user, move |acting| {
         // The receiver is gone only when the client is.
         _ = answer.send(acting.map_err(E::from).and_then(|()| work()));
     })?;
     answered.await.map_err(|_| lost())?
+}
+
+fn lost() -> Error {
+    Error::new(Code::Internal, "the thread that worked on this call has died")
 }
 
 /// Starts a thread that acts as `user` for as long as `work` takes. The work is told whether that is so.

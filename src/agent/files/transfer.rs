@@ -33,7 +33,7 @@ pub(super) async fn receive<T: Send + 'static>(
     work: impl FnOnce(&mut Upload) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let working = acting::run(user, move || {
+    let working = acting::run_alone(user, move || {
         let _permit = permit;
         let pieces = Pieces { receiver, piece: Bytes::new(), done: false };
         work(&mut match gzip {
@@ -166,7 +166,7 @@ pub(super) async fn send<H: Send + 'static>(
     let (sender, body) = body::channel(WAITING);
     let user = user.clone();
     let work = tokio::spawn(async move {
-        acting::run(&user, move || {
+        acting::run_alone(&user, move || {
             let _permit = permit;
             work(Download { begin, sender })
         })

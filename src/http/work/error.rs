@@ -12,6 +12,7 @@ impl ApiError {
             WorkError::Inside(InsideError::NotRunning(_)) => Code::WrongState,
             WorkError::Inside(InsideError::NoAgent(_)) => Code::NoAgent,
             WorkError::Inside(InsideError::Failed(_)) | WorkError::Broken(..) => Code::RuntimeFailed,
+            WorkError::Busy(_) => Code::LimitReached,
             WorkError::Refused { code, .. } => match &**code {
                 "not_found" => Code::NotFound,
                 "invalid_argument" | "out_of_range" => Code::InvalidRequest,

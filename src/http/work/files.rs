@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, dev,
     error::PayloadError,
     http::{
         StatusCode,
@@ -22,7 +22,7 @@ use super::sse;
 use crate::{
     domain::leaf::{Leaf, Text},
     http::{
-        body::Body,
+        body::{Body, discard},
         error::{ApiError, ErrorAnswer},
         extract::Id,
         json::json as answer_json,
@@ -121,10 +121,10 @@ impl EntryAnswer {
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/files", operation_id = "read_file", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
+        ("path" = String, Query, min_length = 1, pattern = "^[^\\u0000]*$", description = "The path; a relative one begins at the user's home"),
         ("user" = Option<String>, Query, description = "Who reads: a name or `UID[:GID]`; left out: whom the image names"),
         ("list" = Option<bool>, Query, description = "List the directory"),
-        ("depth" = Option<u32>, Query, minimum = 1, description = "With `list`: how deep, 1 when it is left out"),
+        ("depth" = Option<i64>, Query, minimum = 1, maximum = 4294967295_i64, description = "With `list`: how deep, 1 when it is left out"),
         ("stat" = Option<bool>, Query, description = "Describe what stands there"),
         ("tar" = Option<bool>, Query, description = "As a tar"),
         ("Range" = Option<String>, Header, description = "A part of the file: `bytes=0-99`"),
@@ -135,11 +135,7 @@ impl EntryAnswer {
         (status = 400, description = "`invalid_request`; also: it is a directory", body = ErrorAnswer),
         (status = 403, description = "`forbidden`: the user may not read it", body = ErrorAnswer),
         (status = 404, description = "`not_found`: no such sandbox or file", body = ErrorAnswer),
-        (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 416, description = "The file has no such part", content_type = "application/json", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn read(
     work: Data<Work>,
@@ -203,7 +199,7 @@ fn copy(from: &HeaderMap, to: &mut hyper::HeaderMap, names: &[HeaderName]) {
 #[utoipa::path(put, path = "/v1/sandboxes/{id}/files", operation_id = "write_file", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
+        ("path" = String, Query, min_length = 1, pattern = "^[^\\u0000]*$", description = "The path; a relative one begins at the user's home"),
         ("user" = Option<String>, Query, description = "Who writes, and owns it: a name or `UID[:GID]`; left out: whom the image names"),
         ("mode" = Option<String>, Query, description = "Its permissions in octal digits, such as `644`"),
         ("owner" = Option<String>, Query, description = "Another owner than `user`: a name or a number"),
@@ -216,13 +212,8 @@ fn copy(from: &HeaderMap, to: &mut hyper::HeaderMap, names: &[HeaderName]) {
     request_body(content = String, content_type = "application/octet-stream", description = "The content"),
     responses(
         (status = 204, description = "It is written"),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 403, description = "`forbidden`: the user may not write there", body = ErrorAnswer),
-        (status = 404, description = "`not_found`", body = ErrorAnswer),
         (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`, `conflict`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
         (status = 507, description = "`disk_full`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn write(
@@ -232,7 +223,14 @@ pub(in crate::http) async fn write(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let query = FilesQuery::of_write(&request)?;
+    let payload = payload.into_inner();
+    let query = match FilesQuery::of_write(&request) {
+        Ok(query) => query,
+        Err(error) => {
+            discard(payload).await;
+            return Err(error);
+        }
+    };
     let failed = |error: WorkError| ApiError::of_work(&error, &sandboxes.now());
     let user = query.user.as_deref();
     if query.directory {
@@ -270,7 +268,7 @@ pub(in crate::http) async fn write(
 
 /// Passes a body on. What its client did not send to the end is told as an error, so that no half file is taken for a whole
 /// one.
-async fn send(mut payload: Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
+async fn send(mut payload: dev::Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(part) = payload.next().await {
         let part = part.map_err(|error: PayloadError| io::Error::other(error.to_string()));
         if parts.send(part).await.is_err() {
@@ -285,18 +283,13 @@ async fn send(mut payload: Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}/files", operation_id = "remove_file", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("path" = String, Query, description = "The path; a relative one begins at the user's home"),
+        ("path" = String, Query, min_length = 1, pattern = "^[^\\u0000]*$", description = "The path; a relative one begins at the user's home"),
         ("user" = Option<String>, Query, description = "Who removes it: a name or `UID[:GID]`; left out: whom the image names"),
     ),
     responses(
         (status = 204, description = "It is removed"),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 403, description = "`forbidden`", body = ErrorAnswer),
         (status = 404, description = "`not_found`: no such sandbox or file", body = ErrorAnswer),
-        (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn remove(
     work: Data<Work>,
@@ -317,14 +310,9 @@ pub(in crate::http) async fn remove(
     request_body = MoveRequest,
     responses(
         (status = 200, description = "It is moved", body = EntryAnswer),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 403, description = "`forbidden`", body = ErrorAnswer),
         (status = 404, description = "`not_found`: no such sandbox or file", body = ErrorAnswer),
         (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`, `conflict`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
-        (status = 413, description = "`too_large`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn rename(
     work: Data<Work>,
@@ -342,20 +330,15 @@ pub(in crate::http) async fn rename(
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/files/watch", operation_id = "watch_files", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
-        ("path" = String, Query, description = "The directory"),
+        ("path" = String, Query, min_length = 1, pattern = "^[^\\u0000]*$", description = "The directory"),
         ("user" = Option<String>, Query, description = "Who watches: a name or `UID[:GID]`; left out: whom the image names"),
         ("recursive" = Option<bool>, Query, description = "Also the directories in it"),
     ),
     responses(
         (status = 200, description = "The events", content_type = "text/event-stream", body = String),
-        (status = 400, description = "`invalid_request`", body = ErrorAnswer),
         (status = 403, description = "`forbidden`", body = ErrorAnswer),
         (status = 404, description = "`not_found`: no such sandbox or directory", body = ErrorAnswer),
-        (status = 409, description = "`paused`, `inactive`, `wrong_state`, `terminating`", body = ErrorAnswer),
-        (status = 410, description = "`gone`", body = ErrorAnswer),
         (status = 429, description = "`limit_reached`", body = ErrorAnswer),
-        (status = 501, description = "`no_agent`", body = ErrorAnswer),
-        (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(in crate::http) async fn watch(
     work: Data<Work>,

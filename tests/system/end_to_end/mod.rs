@@ -10,6 +10,7 @@ mod registry;
 mod terminal;
 mod two_supervisors;
 mod work;
+mod work_limits;
 
 use std::{collections::BTreeMap, time::Duration};
 
