@@ -16,7 +16,7 @@ pub(crate) struct Program {
     pub(crate) child: Child,
     /// The time from the start of the process until `/readyz` says that requests are served.
     pub(crate) took: Duration,
-    client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
     url: String,
 }
 
@@ -50,9 +50,14 @@ impl Program {
         }
     }
 
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     /// Sends a request that has to succeed.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = self.client.post(format!("{}{path}", self.url)).body(body.to_string());
+        let request = self.client.post(self.url(path)).body(body.to_string());
         let answer = request.send().await.expect("it answers");
         let (status, text) = (answer.status(), answer.text().await.expect("a whole answer"));
         assert!(status.is_success(), "{path} with {body}: {status} {text}");

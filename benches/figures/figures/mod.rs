@@ -8,6 +8,7 @@ mod pings;
 mod rehydration;
 mod start;
 mod stream;
+mod work;
 mod writes;
 
 use futures_util::future::LocalBoxFuture;
@@ -45,6 +46,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     Figure { name: "writes", measure: |pace| Box::pin(writes::measure(pace)) },
     Figure { name: "stream", measure: |pace| Box::pin(stream::measure(pace)) },
     Figure { name: "containers", measure: |pace| Box::pin(containers::measure(pace)) },
+    Figure { name: "work", measure: |pace| Box::pin(work::measure(pace)) },
     Figure { name: "start", measure: |pace| Box::pin(start::measure(pace)) },
     Figure { name: "idle", measure: |pace| Box::pin(idle::measure(pace)) },
 ];
