@@ -80,6 +80,8 @@ pub struct Events {
     from: From,
     /// What was told when the command was begun.
     first: Option<CommandEvent>,
+    /// Whether an agent has told anything of it.
+    known: bool,
     ended: bool,
     /// Releases the hold of a command that was begun here, once its end is known.
     holding: Option<Holding>,
@@ -136,7 +138,8 @@ impl End {
 impl Events {
     /// The events of a command from `from` on; `frames` tells them, unless the connection breaks.
     pub(super) fn new(work: Work, sandbox: SandboxId, command: Box<str>, frames: Frames, from: From) -> Self {
-        Self { work, sandbox, command, frames: Some(frames), from, first: None, ended: false, holding: None }
+        let frames = Some(frames);
+        Self { work, sandbox, command, frames, from, first: None, known: false, ended: false, holding: None }
     }
 
     /// The events of a command that was begun just now.
@@ -163,14 +166,16 @@ impl Events {
             match self.step().await {
                 Ok(Some(event)) => {
                     if let CommandEvent::Ended(_) = event {
-                        self.ended = true;
-                        if let Some(holding) = self.holding.take() {
-                            holding.release().await;
-                        }
+                        self.end().await;
                     }
                     return Ok(Some(event));
                 }
                 Ok(None) => {}
+                // It was known to the agent before this one.
+                Err(error) if self.known && error.is_code("not_found") => {
+                    self.end().await;
+                    return Ok(Some(CommandEvent::Ended(Ending { lost: true, ..Ending::default() })));
+                }
                 Err(error) if error.is_code("not_found") || error.is_code("invalid_argument") => return Err(error),
                 Err(_) if self.work.is_over(&self.sandbox).await => {
                     self.ended = true;
@@ -187,6 +192,13 @@ impl Events {
         Ok(None)
     }
 
+    async fn end(&mut self) {
+        self.ended = true;
+        if let Some(holding) = self.holding.take() {
+            holding.release().await;
+        }
+    }
+
     async fn step(&mut self) -> Result<Option<CommandEvent>, WorkError> {
         let frames = match &mut self.frames {
             Some(frames) => frames,
@@ -196,6 +208,7 @@ impl Events {
             // A stream without an end of the process is one that broke.
             return Err(WorkError::Broken(self.sandbox.clone(), "it ended too soon".to_owned()));
         };
+        self.known = true;
         Ok(match event {
             Told { start: Some(Pid { pid }), .. } => Some(CommandEvent::Started(pid)),
             Told { data: Some(data), .. } => self.piece(data).map(CommandEvent::Output),

@@ -9,6 +9,7 @@ mod runtime_watch;
 mod store_contract;
 mod stores;
 mod tls;
+mod work_accidents;
 mod work_bench;
 mod work_contract;
 mod work_images;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandglass::{
     domain::{
         ActivitySource, OnTimeout, Sandbox,
-        sandbox::{HoldRequest, RuleClock},
+        sandbox::{HoldRequest, RuleClock, Work, command_hold},
     },
     sandboxes::{Create, Created, RequestError},
     supervisor::Supervisor,
@@ -13,7 +13,7 @@ use sandglass::{
 
 use super::{
     bench::{id, idle},
-    life::{Birth, Hold, Life, ROUNDING, reason_of},
+    life::{Birth, Hold, HoldKey, Life, ROUNDING, reason_of},
     stage::Stage,
 };
 
@@ -37,6 +37,14 @@ pub(crate) enum Ask {
     },
     /// Releases the hold with this number.
     Release(u64),
+    /// Begins a command, which holds with this number.
+    Command {
+        number: u64,
+        /// Seconds.
+        longest: u64,
+    },
+    /// The command with this number has ended.
+    CommandEnds(u64),
     Pause,
     Resume,
     /// With the seconds to wait.
@@ -45,10 +53,20 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    /// The number of the hold that it is about.
-    fn hold(self) -> Option<u64> {
+    /// The hold that it takes, and for how many seconds.
+    fn takes(self) -> Option<(HoldKey, u64)> {
         match self {
-            Self::Hold { number, .. } | Self::Release(number) => Some(number),
+            Self::Hold { number, ttl } => Some((HoldKey::Client(number), ttl)),
+            Self::Command { number, longest } => Some((HoldKey::Command(number), longest)),
+            _ => None,
+        }
+    }
+
+    /// The hold that it releases.
+    fn releases(self) -> Option<HoldKey> {
+        match self {
+            Self::Release(number) => Some(HoldKey::Client(number)),
+            Self::CommandEnds(number) => Some(HoldKey::Command(number)),
             _ => None,
         }
     }
@@ -56,6 +74,10 @@ impl Ask {
 
 fn hold_name(number: u64) -> Box<str> {
     format!("hold-{number}").into()
+}
+
+fn command_id(number: u64) -> String {
+    format!("c{number}")
 }
 
 /// The answer to a client.
@@ -140,21 +162,23 @@ impl Client<'_> {
             Ask::KeepAlive(timeout) => {
                 life.may_end_from(f64::INFINITY, now + Duration::from_secs(timeout).as_secs_f64());
             }
-            Ask::Hold { number, ttl } => {
-                // A renewed hold can be over sooner.
-                life.may_end_from(now + life.idle_timeout, f64::INFINITY);
-                let until = now + Duration::from_secs(ttl).as_secs_f64();
-                let hold = life.holds.entry(number).or_insert(Hold { until, firm_until: f64::NEG_INFINITY });
-                *hold = Hold { until: hold.until.max(until), firm_until: hold.firm_until.min(until) };
-                life.last_hold = life.last_hold.max(until);
-            }
-            Ask::Release(number) => {
-                life.may_end_from(now + life.idle_timeout, f64::INFINITY);
-                if let Some(hold) = life.holds.get_mut(&number) {
-                    hold.firm_until = f64::NEG_INFINITY;
-                }
-            }
             Ask::Create { .. } | Ask::Ping => {}
+            // Below.
+            Ask::Hold { .. } | Ask::Command { .. } | Ask::Release(_) | Ask::CommandEnds(_) => {}
+        }
+        if let Some((key, ttl)) = ask.takes() {
+            // A renewed hold can be over sooner.
+            life.may_end_from(now + life.idle_timeout, f64::INFINITY);
+            let until = now + Duration::from_secs(ttl).as_secs_f64();
+            let hold = life.holds.entry(key).or_insert(Hold { until, firm_until: f64::NEG_INFINITY });
+            *hold = Hold { until: hold.until.max(until), firm_until: hold.firm_until.min(until) };
+            life.last_hold = life.last_hold.max(until);
+        }
+        if let Some(key) = ask.releases() {
+            life.may_end_from(now + life.idle_timeout, f64::INFINITY);
+            if let Some(hold) = life.holds.get_mut(&key) {
+                hold.firm_until = f64::NEG_INFINITY;
+            }
         }
         life.last_use = now;
     }
@@ -180,6 +204,13 @@ impl Client<'_> {
                 supervisor.hold(&name, HoldRequest { name: hold_name(number), ttl, reason: None }).await
             }
             Ask::Release(number) => supervisor.release(&name, &hold_name(number)).await,
+            Ask::Command { number, longest } => {
+                let longest = Duration::from_secs(longest);
+                let hold = HoldRequest::of_command(&command_id(number), longest, "sleep".into());
+                let work = Work { source: ActivitySource::Command, hold: Some(hold) };
+                supervisor.sandboxes().work(&name, &work).await
+            }
+            Ask::CommandEnds(number) => supervisor.release(&name, &command_hold(&command_id(number))).await,
             Ask::Pause => supervisor.pause(&name).await,
             Ask::Resume => supervisor.resume(&name).await,
             Ask::Terminate(wait) => supervisor.terminate(&name, Duration::from_secs(wait)).await,
@@ -207,17 +238,17 @@ impl Client<'_> {
         }
         model.told_alive(self.name, now);
         let (deadline, expires_at) = deadlines(sandbox, &clock);
-        if let (Ask::Hold { number, ttl }, Some(life)) = (ask, model.life(self.name)) {
+        if let (Some((key, ttl)), Some(life)) = (ask.takes(), model.life(self.name)) {
             let ttl = Duration::from_secs(ttl).as_secs_f64();
             let firm_until = asked + ttl;
-            life.holds.insert(number, Hold { until: now + ttl, firm_until });
+            life.holds.insert(key, Hold { until: now + ttl, firm_until });
             let early = deadline.filter(|_| !sandbox.is_starting()).map(|at| firm_until + life.idle_timeout - at);
             if let Some(early) = early.filter(|early| *early > ROUNDING) {
                 model.violated(now, &format!("{}: it ends {early:.3} s before its hold allows", self.name));
             }
         }
-        if let (Ask::Release(number), Some(life)) = (ask, model.life(self.name)) {
-            life.holds.remove(&number);
+        if let (Some(key), Some(life)) = (ask.releases(), model.life(self.name)) {
+            life.holds.remove(&key);
         }
         match (ask, model.life(self.name)) {
             (Ask::Get, _) | (_, None) => {}
@@ -252,6 +283,8 @@ impl Client<'_> {
                     | RequestError::Terminating { .. }
                     | RequestError::Starting
                     | RequestError::NoSuchHold(_)
+                    | RequestError::Paused(_)
+                    | RequestError::Inactive(_)
             )
         {
             life.nothing_changed(before);
@@ -269,10 +302,14 @@ impl Client<'_> {
             }
             RequestError::NoSuchHold(_) => {
                 let known = before.filter(|before| !before.unsure);
-                let hold = known.zip(ask.hold()).and_then(|(before, number)| before.holds.get(&number).copied());
+                let hold = known.zip(ask.releases()).and_then(|(before, key)| before.holds.get(&key).copied());
                 if hold.is_some_and(|hold| hold.firm_until > now + ROUNDING) {
                     model.violated(now, &format!("{}: a hold on it is forgotten", self.name));
                 }
+                Told::No
+            }
+            RequestError::Paused(_) | RequestError::Inactive(_) => {
+                model.told_alive(self.name, now);
                 Told::No
             }
             RequestError::NotFound(_) => {

@@ -16,7 +16,7 @@ use super::{
 
 /// This many take about half a minute in a debug build.
 const HISTORIES: u64 = 2000;
-/// Seeds that once found a fault, before there were holds.
+/// Seeds that once found a fault, before there were holds and commands.
 const REGRESSIONS: &[u64] = &[1295];
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -45,7 +45,7 @@ impl Drop for Seed {
     }
 }
 
-/// Plays the history of a seed, with or without holds, and returns its description.
+/// Plays the history of a seed, with or without holds and commands, and returns its description.
 fn play(seed: u64, holds: bool) -> Vec<String> {
     let _told = Seed(seed);
     let mut random = Random::new(seed);
@@ -143,7 +143,7 @@ async fn live(stage: &Stage, supervisor: &Supervisor, name: &str, random: &mut R
 }
 
 fn next(random: &mut Random, holds: bool) -> Ask {
-    match random.below(if holds { 25 } else { 20 }) {
+    match random.below(if holds { 30 } else { 20 }) {
         0..=3 => creates(random),
         4..=9 => Ask::Ping,
         10 | 11 => Ask::KeepAlive(1 + random.below(40)),
@@ -152,7 +152,9 @@ fn next(random: &mut Random, holds: bool) -> Ask {
         16 => Ask::Terminate(random.below(10)),
         17..=19 => Ask::Get,
         20..=22 => Ask::Hold { number: random.below(2), ttl: 1 + random.below(60) },
-        _ => Ask::Release(random.below(2)),
+        23 | 24 => Ask::Release(random.below(2)),
+        25..=27 => Ask::Command { number: random.below(2), longest: 1 + random.below(60) },
+        _ => Ask::CommandEnds(random.below(2)),
     }
 }
 

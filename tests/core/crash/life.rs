@@ -31,6 +31,15 @@ pub(crate) struct Promise {
     pub(crate) end: bool,
 }
 
+/// Whose hold it is, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HoldKey {
+    /// A client's, which keeps the sandbox in use.
+    Client(u64),
+    /// That of a command, which keeps it until it ends.
+    Command(u64),
+}
+
 /// A hold as its owner knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
@@ -56,8 +65,8 @@ pub(crate) struct Life {
     pub(crate) firm: Promise,
     /// The last time at which activity may have counted, holds aside.
     pub(crate) last_use: f64,
-    /// The holds on it, by number.
-    pub(crate) holds: BTreeMap<u64, Hold>,
+    /// The holds on it.
+    pub(crate) holds: BTreeMap<HoldKey, Hold>,
     /// The latest end of all holds that were ever asked for: a crash can bring back one that was released.
     pub(crate) last_hold: f64,
     /// Whether a request that moves its clock was left without an answer, so that it may count at any time.

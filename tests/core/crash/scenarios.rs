@@ -194,6 +194,18 @@ fn a_release_that_a_crash_cuts_off_is_one_in_the_end() {
 }
 
 #[test]
+fn a_command_that_was_begun_holds_its_sandbox_through_a_crash() {
+    at_every_point(&[create(3), Asks(Ask::Command { number: 0, longest: 120 }), Wait(2)], LIVES);
+}
+
+#[test]
+fn the_end_of_a_command_that_a_crash_cuts_off_is_known_in_the_end() {
+    let end = (Status::Terminated, Some(EndReason::Idle));
+    let begins = Asks(Ask::Command { number: 0, longest: 1000 });
+    at_every_point(&[create(2), begins, Asks(Ask::CommandEnds(0)), Wait(3)], end);
+}
+
+#[test]
 fn a_pause_that_a_crash_cuts_off_is_paused_in_the_end() {
     at_every_point(&[create(600), Asks(Ask::Pause), Wait(3)], (Status::Paused, None));
 }
