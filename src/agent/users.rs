@@ -65,7 +65,10 @@ impl User {
             None if given.is_empty() => (own.as_str(), None),
             None => (given, None),
         };
-        let unknown = |what: &str, name: &str| Error::new(Code::Unauthenticated, format!("invalid {what}: {name:?}"));
+        let unknown = |what: &str, name: &str| {
+            let rule = "expected one of this sandbox, or a number";
+            Error::new(Code::Unauthenticated, format!("invalid {what}: {name:?}; {rule}"))
+        };
         let entries: Vec<_> = passwd.lines().filter_map(Entry::parse).collect();
         let number = name.parse::<u32>().ok();
         // A name that looks like a number wins, as with `docker exec`.

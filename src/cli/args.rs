@@ -43,7 +43,8 @@ pub(super) enum Command {
     /// Copy files and directories into a sandbox or out of it.
     ///
     /// One of the two is ID:PATH. A directory is copied with all that is in it; into an existing directory under its own name,
-    /// else as the name that is given. Modes and times are kept, symbolic links stay links.
+    /// else as the name that is given, whose directory has to be there. Modes and times
+    /// are kept, symbolic links stay links.
     #[command(after_help = CP_EXAMPLES)]
     Cp(Copy),
     /// Print what the main process of a sandbox has written; of one that ended by itself, its last lines.
@@ -187,7 +188,10 @@ is no such program; 125: Sandglass failed, or the end is not known, and the mess
 const CP_EXAMPLES: &str = "Examples:
   sandglass cp report.txt i1:/tmp/
   sandglass cp src i1:/home/user/project
-  sandglass cp i1:/var/log/app ./logs";
+  sandglass cp src/. i1:/srv
+  sandglass cp i1:/var/log/app ./logs
+
+A path that ends with /. means what is in that directory.";
 
 /// Where the supervisor is.
 #[derive(Debug, Args)]

@@ -32,10 +32,17 @@ pub(super) struct Failed {
     pub(super) undone: bool,
 }
 
+impl From<Failed> for Refused {
+    fn from(failed: Failed) -> Self {
+        Self(failed.message)
+    }
+}
+
 impl Client {
     pub(super) fn new(server: &Server) -> anyhow::Result<Self> {
         let refused = |why: &str| Refused(format!("--url {}: {why}", server.url));
-        let mut base = Url::parse(&server.url).map_err(|error| refused(&error.to_string()))?;
+        let mut base = Url::parse(&server.url)
+            .map_err(|error| refused(&format!("{error}; expected one such as http://127.0.0.1:8080")))?;
         if base.scheme() != "http" {
             return Err(refused("has to begin with http://; for TLS, put a proxy or an SSH tunnel in between").into());
         }
@@ -61,7 +68,12 @@ impl Client {
     /// Sends a request; every answer but a good one is an error.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failed> {
         let answer = request.send().await.map_err(|error| Failed {
-            message: format!("cannot reach {}: {}", self.base.origin().ascii_serialization(), with_causes(&error)),
+            message: format!(
+                "cannot reach {}: {}{}",
+                self.base.origin().ascii_serialization(),
+                with_causes(&error),
+                if error.is_connect() { "; --url or SANDGLASS_URL says where the supervisor listens" } else { "" }
+            ),
             code: String::new(),
             exit_code: None,
             again: true,

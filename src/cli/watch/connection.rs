@@ -44,7 +44,8 @@ pub(super) enum Heard {
 /// The address of the requested stream.
 pub(super) fn stream_url(args: &Watch) -> anyhow::Result<Url> {
     let refused = |why: &str| Refused(format!("--url {}: {why}", args.server.url));
-    let mut base = Url::parse(&args.server.url).map_err(|error| refused(&error.to_string()))?;
+    let mut base = Url::parse(&args.server.url)
+        .map_err(|error| refused(&format!("{error}; expected one such as http://127.0.0.1:8080")))?;
     if base.scheme() != "http" {
         return Err(refused("has to begin with http://; for TLS, put a proxy or an SSH tunnel in between").into());
     }

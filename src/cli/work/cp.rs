@@ -17,13 +17,10 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::{
-    super::{
-        args::Copy,
-        client::{Client, Failed},
-        watch::Refused,
-    },
-    exit::ExitWith,
+use super::super::{
+    args::Copy,
+    client::{Client, Failed},
+    watch::Refused,
 };
 
 const AHEAD: usize = 8;
@@ -67,6 +64,11 @@ pub(in crate::cli) async fn cp(args: Copy) -> anyhow::Result<()> {
     }
 }
 
+/// A file here cannot be read or written.
+fn on_disk(error: &io::Error) -> Refused {
+    Refused(error.to_string())
+}
+
 /// A bar on a terminal, nothing elsewhere.
 fn bar(quiet: bool) -> ProgressBar {
     if quiet {
@@ -96,11 +98,15 @@ impl Transfer<'_> {
     }
 
     /// What stands at a path inside; `None`: nothing.
-    async fn stat(&self, path: &str) -> Result<Option<Value>, ExitWith> {
+    async fn stat(&self, path: &str) -> Result<Option<Value>, Refused> {
         let request = self.client.request(Method::GET, &self.sandbox, &["files"]).query(&self.query(path, "stat"));
         match self.client.send(request).await {
             Ok(answer) => Ok(answer.json().await.ok()),
-            Err(Failed { code, .. }) if code == "not_found" => Ok(None),
+            Err(Failed { code, .. }) if code == "not_found" => {
+                // Either there is no such path, or no such sandbox.
+                self.client.send(self.client.request(Method::GET, &self.sandbox, &[])).await?;
+                Ok(None)
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -154,9 +160,9 @@ impl Transfer<'_> {
         let packed = packed.await?;
         match sent {
             Err(_) if packed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) => {}
-            sent => drop(sent.map_err(ExitWith::from)?),
+            sent => drop(sent.map_err(Refused::from)?),
         }
-        packed?;
+        packed.map_err(|error| on_disk(&error))?;
         self.bar.finish();
         Ok(())
     }
@@ -182,7 +188,7 @@ impl Transfer<'_> {
         }
         self.bar.set_message(format!("{own_name} →"));
         let request = self.client.request(Method::GET, &self.sandbox, &["files"]).query(&self.query(path, "tar"));
-        let mut response = self.client.send(request).await.map_err(ExitWith::from)?;
+        let mut response = self.client.send(request).await.map_err(Refused::from)?;
         let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
         let unpacked: JoinHandle<io::Result<()>> =
             spawn_blocking(move || unpack(Incoming { receiver, rest: Bytes::new() }, &target));
@@ -199,7 +205,7 @@ impl Transfer<'_> {
             }
         }
         drop(sender);
-        unpacked.await??;
+        unpacked.await?.map_err(|error| on_disk(&error))?;
         self.bar.finish();
         Ok(())
     }

@@ -21,7 +21,7 @@ use super::{
         out::print,
         watch::Refused,
     },
-    exit::{BY_INTERRUPT, BY_SIGNAL, ExitWith, OWN_FAILURE},
+    exit::{BY_INTERRUPT, BY_SIGNAL, ExitWith, NO_SUCH_PROGRAM, OWN_FAILURE},
     follow::{Event, Events},
     terminal::{self, RawMode, tell_person},
     typing::{Sender, Typing},
@@ -56,7 +56,8 @@ pub(in crate::cli) async fn exec(args: Exec) -> anyhow::Result<()> {
         let begun: Value = client.send(request).await.map_err(ExitWith::from)?.json().await?;
         return Ok(print(&format!("{}\n", begun["command_id"].as_str().unwrap_or_default()))?);
     }
-    let response = client.send(request.header("accept", "text/event-stream")).await.map_err(ExitWith::from)?;
+    let response = client.send(request.header("accept", "text/event-stream")).await;
+    let response = response.map_err(|failed| with_advice(failed.into(), &args.command))?;
     let session = Session { client, sandbox: args.sandbox, tty: args.tty, events: Events::new(response) };
     // A terminal that stays raw would be of no use: the session ends before anything else does.
     // Where keys are not passed on, Ctrl-C has to remain a signal.
@@ -69,6 +70,16 @@ pub(in crate::cli) async fn exec(args: Exec) -> anyhow::Result<()> {
         print("\n")?;
     }
     if ended.code == 0 { Ok(()) } else { Err(ended.into()) }
+}
+
+/// A whole line in one word is mostly meant for a shell.
+fn with_advice(mut failed: ExitWith, command: &[String]) -> ExitWith {
+    if let ([line], NO_SUCH_PROGRAM) = (command, failed.code)
+        && line.contains(char::is_whitespace)
+    {
+        failed.message += "; for a line of a shell, use: -- sh -c 'LINE'";
+    }
+    failed
 }
 
 fn body(args: &Exec) -> anyhow::Result<Value> {

@@ -4,6 +4,8 @@ use super::super::client::Failed;
 
 /// The exit code when it is Sandglass that failed, not the command; what `docker run` has for that.
 pub(super) const OWN_FAILURE: u8 = 125;
+/// As shells have it.
+pub(super) const NO_SUCH_PROGRAM: u8 = 127;
 /// What shells add to the number of a signal.
 pub(super) const BY_SIGNAL: u8 = 128;
 pub(super) const BY_INTERRUPT: u8 = BY_SIGNAL + 2;

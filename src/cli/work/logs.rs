@@ -4,10 +4,7 @@ use std::io::{Write, stdout};
 
 use reqwest::Method;
 
-use super::{
-    super::{args::Logs, client::Client, serve::Signals, watch::Refused},
-    exit::ExitWith,
-};
+use super::super::{args::Logs, client::Client, serve::Signals, watch::Refused};
 
 /// Prints what the container of a sandbox has written.
 pub(in crate::cli) async fn logs(args: Logs) -> anyhow::Result<()> {
@@ -20,7 +17,7 @@ pub(in crate::cli) async fn logs(args: Logs) -> anyhow::Result<()> {
     query.extend(args.follow.then(|| ("follow", "true".to_owned())));
     let mut signals = Signals::new()?;
     let request = client.request(Method::GET, &args.sandbox, &["logs"]).query(&query);
-    let mut response = client.send(request).await.map_err(ExitWith::from)?;
+    let mut response = client.send(request).await.map_err(Refused::from)?;
     loop {
         let chunk = tokio::select! {
             chunk = response.chunk() => chunk?,

@@ -5,10 +5,7 @@ use std::io::{IsTerminal, stdout};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{
-    super::{args::Stats, client::Client, out::print, serve::Signals},
-    exit::ExitWith,
-};
+use super::super::{args::Stats, client::Client, out::print, serve::Signals, watch::Refused};
 
 /// Prints what a sandbox uses: once, or on a terminal again and again until Ctrl-C.
 pub(in crate::cli) async fn stats(args: Stats) -> anyhow::Result<()> {
@@ -20,7 +17,7 @@ pub(in crate::cli) async fn stats(args: Stats) -> anyhow::Result<()> {
         let request = client.request(Method::GET, &args.sandbox, &["stats"]);
         // Measuring takes a second or two: that is the pace.
         let measured =
-            async { Ok::<Value, anyhow::Error>(client.send(request).await.map_err(ExitWith::from)?.json().await?) };
+            async { Ok::<Value, anyhow::Error>(client.send(request).await.map_err(Refused::from)?.json().await?) };
         let stats = tokio::select! {
             measured = measured => measured?,
             _ = signals.next() => return Ok(()),

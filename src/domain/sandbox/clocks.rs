@@ -167,7 +167,12 @@ impl Sandbox {
             };
         };
         let left = for_people(deadline.since(now.moment));
-        let sentence = if !held.is_empty() {
+        let only_commands = !held.is_empty() && self.holds(now.moment).all(|hold| hold.command().is_some());
+        let sentence = if let (true, false, Some(idle)) = (only_commands, paused, self.rules().after(RuleClock::Idle)) {
+            let these = if held.len() == 1 { "that has" } else { "these have" };
+            let idle = for_people(idle);
+            format!("held by {}; once {these} ended, it ends in {idle} if nobody uses it", held.join(", "))
+        } else if !held.is_empty() {
             format!("held by {}; it ends in {left} if no hold is renewed and nobody uses it", held.join(", "))
         } else if paused {
             format!("it is paused, and ends in {left} if nobody resumes or uses it")

@@ -142,10 +142,14 @@ mod tests {
         let line = format!("make\n\ttest {}", "x".repeat(100));
         let begun = HoldRequest::of_command("c1", Duration::from_secs(900), line.into());
         life.apply(Event::Hold(Box::new(begun)), at(1.0)).unwrap();
+        let told = |life: &Sandbox, told: &str| {
+            let readings = life.readings(&at(3.0));
+            assert!(readings.iter().any(|it| it.sentence.starts_with(told)), "{readings:?}");
+        };
+        let line = format!("command make test {}…;", "x".repeat(50));
+        told(&life, &format!("held by {line} once that has ended, it ends in "));
         life.apply(hold("ci", 300), at(2.0)).unwrap();
-        let readings = life.readings(&at(3.0));
-        let told = format!("held by ci, command make test {}…;", "x".repeat(50));
-        assert!(readings.iter().any(|it| it.sentence.starts_with(&told)), "{readings:?}");
+        told(&life, &format!("held by ci, {line} it ends in "));
     }
 
     #[test]

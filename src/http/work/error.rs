@@ -23,7 +23,9 @@ impl ApiError {
                 _ => Code::RuntimeFailed,
             },
         };
-        let answer = Self::new(code, error.to_string());
+        // The agent has the fields of a command in an object of their own.
+        let message = error.to_string();
+        let answer = Self::new(code, message.strip_prefix("process.").unwrap_or(&message));
         match error {
             WorkError::Refused { exit_code: Some(code), .. } => answer.with(&serde_json::json!({ "exit_code": code })),
             _ => answer,

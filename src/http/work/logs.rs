@@ -55,12 +55,13 @@ pub(in crate::http) async fn logs(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let query = logs_query(&request)?;
+    let tail = query.tail.map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX));
     let output = match work.output(&id, query).await {
         Ok(output) => output,
         Err(WorkError::Request(RequestError::Gone(sandbox))) => {
-            let last = sandbox.details.last_output.as_deref().unwrap_or_default();
-            let part = Output { at: None, stream: OutputStream::Stdout, bytes: last.as_bytes().to_vec() };
-            stream::iter((!last.is_empty()).then_some(Ok(part))).boxed()
+            let last = last_lines(sandbox.details.last_output.as_deref().unwrap_or_default(), tail);
+            let part = Output { at: None, stream: OutputStream::Stdout, bytes: last.into_bytes() };
+            stream::iter((!part.bytes.is_empty()).then_some(Ok(part))).boxed()
         }
         Err(error) => return Err(ApiError::of_work(&error, &sandboxes.now())),
     };
@@ -76,4 +77,23 @@ pub(in crate::http) async fn logs(
     }
     let text = parts.map(|part| Bytes::from(part.bytes));
     Ok(sse::streamed(&request, &sandboxes, StatusCode::OK, "text/plain; charset=utf-8", text))
+}
+
+/// The last `most` lines of a kept output, each with its end.
+fn last_lines(text: &str, most: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(most)..].iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_output_is_told_by_whole_lines_and_only_as_many_as_were_asked_for() {
+        assert_eq!(last_lines("a\nb", usize::MAX), "a\nb\n");
+        assert_eq!(last_lines("a\nb\n", 1), "b\n");
+        assert_eq!(last_lines("a", 0), "");
+        assert_eq!(last_lines("", usize::MAX), "");
+    }
 }

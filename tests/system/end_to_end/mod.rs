@@ -1,5 +1,6 @@
 //! The real binary on real Docker and real Redis, as users run it.
 
+mod clients;
 mod copies;
 mod cp;
 mod in_a_container;

@@ -1,163 +1,21 @@
 //! The command line's clients in front of a person: on a real pseudo-terminal, and interrupted without one.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    os::fd::OwnedFd,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io::Write, process::Stdio};
 
-use nix::{
-    pty::{Winsize, openpty},
-    sys::{
-        signal::{Signal, kill},
-        termios::{Termios, tcgetattr},
-    },
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
-use super::{directory, on_a_file};
+use super::{
+    clients::{Client, Terminal, Written, piped},
+    directory, on_a_file,
+};
 use crate::support::{
     docker::Corner,
     program::{Program, command},
 };
 
-/// How long a busy machine may take.
-const SOON: Duration = Duration::from_secs(30);
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
-
-/// What a process has written so far, read on a thread of its own.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Written {
-    fn of(mut reader: impl Read + Send + 'static) -> Self {
-        let written = Self::default();
-        let kept = written.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // A terminal that nobody has open any more is an error, and the end as well.
-            while let Ok(length @ 1..) = reader.read(&mut buffer) {
-                kept.0.lock().expect("no panic").extend_from_slice(&buffer[..length]);
-            }
-        });
-        written
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
-    }
-}
-
-/// A client of a supervisor.
-struct Client {
-    child: Child,
-    out: Written,
-    /// Where to look for what comes next.
-    seen: usize,
-}
-
-impl Client {
-    /// Waits until it has written this, after what was waited for before.
-    async fn shows(&mut self, text: &str) {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let all = self.out.text();
-            if let Some(at) = all.get(self.seen..).and_then(|rest| rest.find(text)) {
-                self.seen += at + text.len();
-                return;
-            }
-            assert!(Instant::now() < deadline, "no {text:?} after {} in {all:?}", self.seen);
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a number of a process");
-        kill(Pid::from_raw(pid), signal).expect("it is told");
-    }
-
-    async fn ends(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is waited for") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it goes on: {:?}", self.out.text());
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A client on a terminal.
-struct Terminal {
-    client: Client,
-    keyboard: File,
-    /// The side of the client, whose mode it changes.
-    tty: OwnedFd,
-    before: Termios,
-}
-
-impl Terminal {
-    fn open(program: &Program, arguments: &[&str]) -> Self {
-        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("a terminal");
-        let before = tcgetattr(&pair.slave).expect("its mode");
-        let side = || Stdio::from(pair.slave.try_clone().expect("a copy"));
-        // It leads a session, and this is its terminal: it is told of a resize. `setsid` becomes what it starts.
-        let inner = command(arguments);
-        let mut outer = Command::new("setsid");
-        outer.arg("--ctty").arg(inner.get_program()).args(inner.get_args()).env_clear();
-        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        outer.envs([("SANDGLASS_URL", program.url()), ("TERM", "xterm"), ("PATH", "/usr/bin:/bin")]);
-        let child = outer.stdin(side()).stdout(side()).stderr(side()).spawn().expect("it starts");
-        let out = Written::of(File::from(pair.master.try_clone().expect("a copy")));
-        let client = Client { child, out, seen: 0 };
-        Self { client, keyboard: File::from(pair.master), tty: pair.slave, before }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("it is typed");
-    }
-
-    fn resize(&self, cols: u16, rows: u16) {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&self.keyboard, size).expect("it is resized");
-    }
-
-    fn mode(&self) -> Termios {
-        tcgetattr(&self.tty).expect("its mode")
-    }
-
-    /// Waits for its end, after which the terminal is as it was. Returns the exit code.
-    async fn ends(mut self) -> (Option<i32>, String) {
-        let status = self.client.ends().await;
-        assert_eq!(self.mode(), self.before, "the mode of the terminal");
-        (status.code(), self.client.out.text())
-    }
-}
-
-/// A client without a terminal.
-fn piped(program: &Program, arguments: &[&str]) -> (Client, Written) {
-    let mut command = command(arguments);
-    command.env("SANDGLASS_URL", program.url()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
-    let out = Written::of(child.stdout.take().expect("a pipe"));
-    let errors = Written::of(child.stderr.take().expect("a pipe"));
-    (Client { child, out, seen: 0 }, errors)
-}
 
 #[tokio::test]
 async fn a_shell_echoes_follows_the_window_is_interrupted_alone_and_leaves_the_terminal_as_it_was() {
@@ -237,7 +95,7 @@ async fn a_first_interrupt_is_passed_on_and_a_second_one_leaves_the_command_and_
     client.shows("caught").await;
     client.signal(Signal::SIGINT);
     assert_eq!(client.ends().await.code(), Some(130));
-    let said = errors.text();
+    let said = errors.whole().await;
     let running = program.get(&format!("/v1/sandboxes/{id}/commands")).await.body;
     let command = running["commands"][0]["command_id"].as_str().expect("an id");
     assert!(said.contains(command), "{said:?} names {command}");
@@ -261,7 +119,7 @@ async fn a_client_whose_server_dies_reads_on_without_a_gap_and_ends_as_its_comma
     client.shows("line 60\n").await;
     let lines: String = (1..=60).map(|line| format!("line {line}\n")).collect();
     assert_eq!(client.out.text(), lines);
-    let said = errors.text();
+    let said = errors.whole().await;
     assert!(said.contains("connection is lost"), "{said:?}");
     let told: Vec<_> = said.lines().filter(|line| line.starts_with("error")).collect();
     assert_eq!(told, (1..=60).map(|line| format!("error {line}")).collect::<Vec<_>>());
@@ -296,7 +154,7 @@ async fn work_in_a_paused_sandbox_is_refused_in_words_that_say_what_to_do() {
     assert_eq!(program.post(&format!("/v1/sandboxes/{id}/pause"), &Value::Null).await.status, 200);
     let (mut client, errors) = piped(&program, &["exec", id, "--", "true"]);
     assert_eq!(client.ends().await.code(), Some(125));
-    let said = errors.text();
+    let said = errors.whole().await;
     assert!(said.contains("paused") && said.contains("resume"), "{said:?}");
     let terminal = Terminal::open(&program, &["shell", id]);
     let (code, text) = terminal.ends().await;
@@ -383,8 +241,36 @@ async fn a_copy_shows_its_progress_on_a_terminal_only() {
     assert!(code == Some(0) && text.contains("file →") && text.contains("3.00 MiB"), "{text:?}");
     let (mut client, errors) = piped(&program, &["cp", &from, &to]);
     assert_eq!(client.ends().await.code(), Some(0), "{:?}", errors.text());
-    assert_eq!((client.out.text(), errors.text()), (String::new(), String::new()));
+    assert_eq!((client.out.whole().await, errors.whole().await), (String::new(), String::new()));
     let (mut client, errors) = piped(&program, &["cp", &from, "/tmp/other"]);
     assert_eq!(client.ends().await.code(), Some(1));
-    assert!(errors.text().contains("ID:PATH"), "{:?}", errors.text());
+    assert!(errors.whole().await.contains("ID:PATH"));
+}
+
+#[tokio::test]
+async fn an_error_says_what_is_wrong_and_what_to_do() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = on_a_file(&directory, &corner, &[]).await;
+    let id = corner.prefix.as_str();
+    program.create(&json!({"id": id})).await;
+    let (there, one) = (format!("{id}:/bin/sh"), format!("{id}:/tmp/one"));
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["exec", id, "--", "echo hi"], 127, "use: -- sh -c 'LINE'"),
+        (&["exec", "--url", "http://127.0.0.1:1", id, "ls"], 125, "SANDGLASS_URL says where"),
+        (&["exec", "--url", "127.0.0.1:8080", id, "ls"], 1, "expected one such as http://"),
+        (&["exec", "-w", "/nowhere", id, "ls"], 125, "sandglass: cwd: /nowhere does not exist"),
+        (&["exec", "-u", "somebody", id, "ls"], 125, "expected one of this sandbox, or a number"),
+        (&["cp", "/etc/hostname", "nobody:/tmp/x"], 1, "there is no sandbox nobody"),
+        (&["cp", "nobody:/tmp/x", "/tmp"], 1, "there is no sandbox nobody"),
+        (&["cp", &there, "/no-such-directory/sh"], 1, "/no-such-directory: No such file"),
+        (&["cp", "/no-such-file", &one], 1, "/no-such-file: No such file"),
+        (&["logs", "nobody"], 1, "there is no sandbox nobody"),
+        (&["stats", "nobody"], 1, "there is no sandbox nobody"),
+    ];
+    for (arguments, code, words) in cases {
+        let (mut client, errors) = piped(&program, arguments);
+        assert_eq!(client.ends().await.code(), Some(*code), "{arguments:?}: {:?}", errors.text());
+        let said = errors.whole().await;
+        assert!(said.contains(words), "{arguments:?}: {said:?}");
+    }
 }
