@@ -39,8 +39,8 @@ chapter! {
         ///
         /// A command holds its sandbox from before it begins until its end is known, at most for `lifecycle.longest_hold`.
         /// The hold is in the record before the command runs, so that a crash forgets none; after a restart, Sandglass asks
-        /// the agent for the end of each command that holds. A command that the agent does not know any more has ended with
-        /// the agent, and holds no longer. Its release is use: the idle clock begins again then.
+        /// the agent for the end of each command that holds. A command that the agent does not know any more is lost, and
+        /// holds no longer. Its release is use: the idle clock begins again then.
         ///
         command_holds;
 

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// How often work that finds a pause or a resume under way is tried again.
+const TRIES: usize = 3;
+
 impl Sandboxes {
     /// Notes use of a sandbox. The idle clock is reset before this returns.
     ///
@@ -60,16 +63,22 @@ impl Sandboxes {
     /// [`RequestError`], also [`RequestError::Inactive`] and [`RequestError::Paused`].
     pub async fn work(&self, id: &SandboxId, work: &Work) -> Result<Sandbox, RequestError> {
         let event = || Event::Work(Box::new(work.clone()));
-        match self.ask(id, event).await {
-            Err(RequestError::Paused(_)) if self.wakes(id).await => {
-                match self.resume(id).await {
-                    // Somebody else has just resumed it.
-                    Ok(_) | Err(RequestError::WrongState { .. }) => self.ask(id, event).await,
-                    Err(error) => Err(error),
-                }
+        for _ in 0..TRIES {
+            match self.ask(id, event).await {
+                Err(RequestError::Paused(_)) if self.wakes(id).await => match self.resume(id).await {
+                    // Somebody else resumes it, or has just done so.
+                    Ok(_) | Err(RequestError::WrongState { .. }) => {}
+                    Err(error) => return Err(error),
+                },
+                Err(RequestError::WrongState { status: Status::Running | Status::Paused, .. }) => {}
+                answer => return answer,
             }
-            answer => answer,
+            // A pause or a resume may be under way.
+            if let Some(steady) = self.shared.registry.with_live(id, |handle| handle.wait(Until::Steady)) {
+                let _ = steady.await;
+            }
         }
+        self.ask(id, event).await
     }
 
     async fn wakes(&self, id: &SandboxId) -> bool {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ActivitySource, EpochSeconds, SandboxId,
+        ActivitySource, EpochSeconds, SandboxId, Status,
         sandbox::{self, HoldRequest},
     },
     random,
@@ -165,15 +165,21 @@ impl Work {
     /// # Errors
     /// [`WorkError`], also when the program cannot be run; then nothing holds the sandbox.
     pub async fn begin(&self, sandbox: &SandboxId, command: &Command) -> Result<Begun, WorkError> {
+        let (work, id, command) = (self.clone(), sandbox.clone(), command.clone());
+        // A client that hangs up in the middle must leave no hold that nobody knows, nor a command that nobody waits for.
+        let begun = self.spawn(async move { work.begin_now(&id, &command).await }).await;
+        begun.unwrap_or_else(|broken| Err(WorkError::Broken(sandbox.clone(), broken.to_string())))
+    }
+
+    async fn begin_now(&self, sandbox: &SandboxId, command: &Command) -> Result<Begun, WorkError> {
         let id = format!("c{}", random::letters(20));
         let message = command.message(&id)?;
         let lifecycle = &self.sandboxes().settings().lifecycle;
         let hold =
             lifecycle.commands_hold.then(|| HoldRequest::of_command(&id, lifecycle.longest_hold, command.reason()));
         let work = sandbox::Work { source: ActivitySource::Command, hold };
-        let held = work.hold.is_some();
+        let holding = work.hold.is_some().then(|| Holding::new(self.clone(), sandbox.clone(), id.as_str().into()));
         let entered = self.sandboxes().work(sandbox, &work).await?;
-        let holding = held.then(|| Holding::new(self.clone(), sandbox.clone(), id.as_str().into()));
         let started = async {
             let mut line = self.line(&entered).await?;
             let frames = line.stream("/process.Process/Start", &message, command.user.as_deref()).await?;
@@ -208,6 +214,11 @@ impl Work {
     /// # Errors
     /// [`WorkError`].
     pub async fn commands(&self, sandbox: &SandboxId) -> Result<Vec<CommandInfo>, WorkError> {
+        let found = self.sandboxes().get(sandbox).await?;
+        if found.status() == Status::Paused {
+            // A frozen agent would not answer.
+            return Err(RequestError::Paused(sandbox.clone()).into());
+        }
         let mut line = self.look_inside(sandbox).await?;
         let listed: Listed = line.call("/process.Process/List", &json!({"ended": true}), None).await?;
         let info = |process: Process| {
@@ -221,6 +232,30 @@ impl Work {
             })
         };
         Ok(listed.processes.into_iter().filter_map(info).collect())
+    }
+
+    /// Feeds a command that was begun just now, and then ends its standard input if `ends`. Does not wait for it to read.
+    pub fn feed(&self, sandbox: &SandboxId, command: &str, bytes: Vec<u8>, ends: bool) {
+        let (work, sandbox, command) = (self.clone(), sandbox.clone(), command.to_owned());
+        drop(self.spawn(async move {
+            let process = json!({"tag": command});
+            let input = json!({"process": process, "input": {"any": STANDARD.encode(&bytes)}});
+            let fed = async {
+                let mut line = work.always_look_inside(&sandbox).await?;
+                if !bytes.is_empty() {
+                    // One that has ended without reading it all is no trouble.
+                    let _ = line.call::<serde::de::IgnoredAny>("/process.Process/SendInput", &input, None).await;
+                }
+                if ends {
+                    let end = json!({"process": process});
+                    line.call::<serde::de::IgnoredAny>("/process.Process/CloseStdin", &end, None).await?;
+                }
+                Ok::<_, WorkError>(())
+            };
+            if let Err(error) = fed.await {
+                tracing::debug!(%sandbox, command, %error, "a command did not take its input");
+            }
+        }));
     }
 
     /// Sends input to a command. Counts as use.

@@ -13,7 +13,11 @@ use crate::{
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Stands for a command that holds its sandbox. When it is dropped, somebody else waits for the command's end.
+/// How long to wait before an agent that does not know a command is believed: its start may be under way just now.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Stands for a command that holds its sandbox, from before the hold is taken. When it is dropped, a task waits for the
+/// command's end.
 pub(super) struct Holding {
     work: Work,
     sandbox: SandboxId,
@@ -23,6 +27,8 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn new(work: Work, sandbox: SandboxId, command: Box<str>) -> Self {
+        // Nobody else waits for its end meanwhile, and so takes it for one that was never begun.
+        work.begin_following(&sandbox, &command);
         Self { work, sandbox, command, released: false }
     }
 
@@ -33,8 +39,9 @@ impl Holding {
         // A client that hangs up just now must not interrupt this.
         let released = self.work.spawn(async move {
             if !work.release(&sandbox, &command).await {
-                work.follow(sandbox, command);
+                work.wait_for_end(&sandbox, &command).await;
             }
+            work.stop_following(&sandbox, &command);
         });
         let _ = released.await;
     }
@@ -43,7 +50,7 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         if !self.released {
-            self.work.follow(self.sandbox.clone(), self.command.clone());
+            self.work.follow_on(self.sandbox.clone(), self.command.clone());
         }
     }
 }
@@ -51,9 +58,12 @@ impl Drop for Holding {
 impl Work {
     /// Waits for the end of a command in a task, unless one does already.
     pub(super) fn follow(&self, sandbox: SandboxId, command: Box<str>) {
-        if !self.begin_following(&sandbox, &command) {
-            return;
+        if self.begin_following(&sandbox, &command) {
+            self.follow_on(sandbox, command);
         }
+    }
+
+    fn follow_on(&self, sandbox: SandboxId, command: Box<str>) {
         let work = self.clone();
         drop(self.spawn(async move {
             work.wait_for_end(&sandbox, &command).await;
@@ -62,7 +72,7 @@ impl Work {
     }
 
     async fn wait_for_end(&self, sandbox: &SandboxId, command: &str) {
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut unknown) = (FIRST_WAIT, false);
         loop {
             match self.sandboxes().get(sandbox).await {
                 Ok(found) if !found.is_alive() => return,
@@ -73,6 +83,11 @@ impl Work {
                 Ok(_) => match self.await_end(sandbox, command).await {
                     Ok(()) if self.release(sandbox, command).await => return,
                     Ok(()) => {}
+                    Err(error) if error.is_code("not_found") && !unknown => {
+                        unknown = true;
+                        tokio::time::sleep(SETTLED).await;
+                        continue;
+                    }
                     Err(error) if error.is_code("not_found") => {
                         tracing::info!(%sandbox, command, "the agent does not know the command any more: it holds no longer");
                         if self.release(sandbox, command).await {

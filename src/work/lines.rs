@@ -74,6 +74,7 @@ impl Lines {
                 Ok(opened) => *kept = Some(opened),
                 Err(error) => {
                     drop(kept);
+                    drop(slot);
                     forget(&self.slots, &sandbox);
                     return Err(error);
                 }

@@ -26,6 +26,7 @@ laws! {
     what_was_written_is_read_again_from_anywhere
     a_program_that_cannot_be_run_says_why_and_holds_nothing
     a_command_holds_its_sandbox_until_it_ends_whoever_waits_for_it
+    a_command_that_is_begun_while_others_look_for_ends_goes_on_holding
     a_file_comes_back_as_it_was_written
     a_file_that_breaks_off_in_the_middle_is_not_there
     a_directory_goes_in_and_out_as_tar
@@ -164,6 +165,26 @@ async fn a_command_holds_its_sandbox_until_it_ends_whoever_waits_for_it(subject:
         assert!(Instant::now() < deadline, "it holds although it has ended");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    bench.end().await;
+}
+
+async fn a_command_that_is_begun_while_others_look_for_ends_goes_on_holding(subject: &dyn Subject) {
+    let bench = Bench::new(subject.runtime(), &[]).await;
+    let looking = {
+        let work = bench.work.clone();
+        tokio::spawn(async move {
+            loop {
+                work.resume_all().await;
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let command = Command { stdin: true, ..shell("cat") };
+    let begun = futures_util::future::join_all((0..20).map(|_| bench.begin(&command))).await;
+    looking.abort();
+    // Longer than it takes to find out that a command is unknown.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(bench.holding().await.len(), begun.len());
     bench.end().await;
 }
 

@@ -55,6 +55,10 @@ async fn a_command_ends_as_it_would_by_docker_exec() {
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let ran = exec(&["-i", id, "cat"], &bytes).await;
     assert!(ran.status.success() && ran.stdout == bytes, "{} bytes came back: {}", ran.stdout.len(), text(&ran.stderr));
+    // One that does not read its input ends all the same.
+    let body = json!({"command": ["true"], "stdin": "x".repeat(200_000)});
+    let ran = program.post(&format!("/v1/sandboxes/{id}/commands"), &body).await;
+    assert_eq!((ran.status, &ran.body["exit_code"]), (200, &json!(0)), "{}", ran.body);
     let ran = exec(&["-e", "GREETING=hello", "-w", "/tmp", id, "sh", "-c", "echo $GREETING; pwd"], b"").await;
     assert_eq!(text(&ran.stdout), "hello\n/tmp\n");
     let began = Instant::now();
@@ -172,8 +176,10 @@ async fn what_is_paused_or_inactive_is_not_worked_in_unless_its_template_wakes_i
     }
     let refused = run("a").await;
     assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("paused")), "{}", refused.body);
-    let woken = run("b").await;
-    assert_eq!((woken.status, &woken.body["exit_code"]), (200, &json!(0)), "{}", woken.body);
+    // All of those that come at once wait until it is awake.
+    for woken in futures_util::future::join_all((0..5).map(|_| run("b"))).await {
+        assert_eq!((woken.status, &woken.body["exit_code"]), (200, &json!(0)), "{}", woken.body);
+    }
     assert_eq!(program.get("/v1/sandboxes/b").await.body["status"], "running");
     program.create(&json!({"id": "c", "timeout": 1})).await;
     sleep(Duration::from_millis(1200)).await;

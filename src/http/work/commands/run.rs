@@ -12,7 +12,7 @@ use super::{
     told::told,
 };
 use crate::{
-    domain::{Moment, SandboxId},
+    domain::Moment,
     http::{
         body::Body,
         error::{ApiError, Code, ErrorAnswer},
@@ -20,7 +20,7 @@ use crate::{
         json::json,
     },
     sandboxes::{Sandboxes, ServingPhase},
-    work::{Begun, Ending, Input, Work, WorkError},
+    work::{Begun, Ending, Work, WorkError},
 };
 
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ pub(in crate::http) async fn run(
         Err(error) => return Err(ApiError::of_work(&error, &sandboxes.now())),
     };
     if let Some(bytes) = stdin {
-        send_input(&work, &sandboxes, &id, &begun.id, bytes, ends).await?;
+        work.feed(&id, &begun.id, bytes, ends);
     }
     if background {
         let answer = BegunAnswer { command_id: &begun.id, status: CommandStatus::Running };
@@ -78,30 +78,6 @@ pub(in crate::http) async fn run(
         return Ok(sse::answer(&request, &sandboxes, StatusCode::OK, told(command, events)));
     }
     finished(&sandboxes, begun, began).await
-}
-
-async fn send_input(
-    work: &Work,
-    sandboxes: &Sandboxes,
-    id: &SandboxId,
-    command: &str,
-    bytes: Vec<u8>,
-    ends: bool,
-) -> Result<(), ApiError> {
-    let sent = async {
-        if !bytes.is_empty() {
-            work.input(id, command, Input::Bytes(bytes)).await?;
-        }
-        if ends { work.input(id, command, Input::Eof).await } else { Ok(()) }
-    };
-    match sent.await {
-        // It has ended without reading it all.
-        Err(error @ WorkError::Refused { .. }) => {
-            tracing::debug!(sandbox_id = %id, command, %error, "a command did not take its input");
-            Ok(())
-        }
-        sent => sent.map_err(|error| ApiError::of_work(&error, &sandboxes.now())),
-    }
 }
 
 /// Waits for the end of a command, as long as Sandglass serves.
