@@ -25,6 +25,15 @@ use crate::domain::{ActivitySource, SandboxId};
 /// How often bytes that move count as use again.
 const USED_AGAIN: Duration = Duration::from_secs(1);
 
+/// A part of a body that is uploaded.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Its next bytes.
+    Data(Bytes),
+    /// It is whole. A channel that closes without it has broken off, so that no half file is taken for a whole one.
+    End,
+}
+
 /// A request for a file.
 #[derive(Clone, Debug)]
 pub struct FileRequest<'a> {
@@ -126,7 +135,7 @@ impl Work {
         }))
     }
 
-    /// Sends a request for a file, with the parts of its body. Counts as use, also while bytes move.
+    /// Sends a request for a file, with the parts of its body up to [`Part::End`]. Counts as use, also while bytes move.
     ///
     /// # Errors
     /// [`WorkError`]; an answer that is an error of the agent is one, too.
@@ -134,7 +143,7 @@ impl Work {
         &self,
         sandbox: &SandboxId,
         asked: FileRequest<'_>,
-        upload: Option<mpsc::Receiver<io::Result<Bytes>>>,
+        upload: Option<mpsc::Receiver<io::Result<Part>>>,
     ) -> Result<Answer, WorkError> {
         let FileRequest { method, path, query, headers, user } = asked;
         let mut line = self.enter_for(sandbox, ActivitySource::File).await?;
@@ -159,16 +168,21 @@ impl Work {
         Ok(Answer { status: head.status, headers: head.headers, body, line, work: self.clone() })
     }
 
-    fn body_of(&self, parts: mpsc::Receiver<Result<Bytes, io::Error>>, sandbox: SandboxId) -> Body {
+    fn body_of(&self, parts: mpsc::Receiver<io::Result<Part>>, sandbox: SandboxId) -> Body {
         let work = self.clone();
         let used = Instant::now();
         let frames = stream::unfold((parts, work, sandbox, used), |(mut parts, work, sandbox, mut used)| async move {
-            let part = parts.recv().await?;
+            let data = match parts.recv().await {
+                Some(Ok(Part::Data(data))) => Ok(data),
+                Some(Ok(Part::End)) => return None,
+                Some(Err(error)) => Err(error),
+                None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload broke off before its end")),
+            };
             if used.elapsed() >= USED_AGAIN {
                 used = Instant::now();
                 work.still_used(&sandbox).await;
             }
-            Some((part.map(Frame::data), (parts, work, sandbox, used)))
+            Some((data.map(Frame::data), (parts, work, sandbox, used)))
         });
         StreamBody::new(frames).boxed_unsync()
     }

@@ -25,5 +25,5 @@ mod service;
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
 pub use error::WorkError;
 pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
-pub use files::{Answer, FileRequest};
+pub use files::{Answer, FileRequest, Part};
 pub use service::Work;

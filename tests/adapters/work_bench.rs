@@ -16,7 +16,7 @@ use sandglass::{
     sandboxes::Create,
     store::MemoryStore,
     supervisor::Supervisor,
-    work::{Begun, Command, CommandEvent, Ending, FileRequest, Program, Stream, Work, WorkError},
+    work::{Begun, Command, CommandEvent, Ending, FileRequest, Part, Program, Stream, Work, WorkError},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -83,11 +83,23 @@ impl Bench {
         sandbox.details.holds.iter().filter_map(|hold| Some(hold.command()?.to_owned())).collect()
     }
 
+    /// Writes a file, or with `tar` a directory.
     pub(crate) async fn put(
         &self,
         path: &str,
         query: &[(&str, &str)],
         parts: Vec<io::Result<Bytes>>,
+    ) -> Result<(), WorkError> {
+        let parts = parts.into_iter().map(|part| part.map(Part::Data));
+        self.put_parts(path, query, parts.chain([Ok(Part::End)]).collect()).await
+    }
+
+    /// As [`put`](Self::put), with exactly these parts.
+    pub(crate) async fn put_parts(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        parts: Vec<io::Result<Part>>,
     ) -> Result<(), WorkError> {
         let (sender, receiver) = mpsc::channel(1);
         let query = [&[("path", path)], query].concat();

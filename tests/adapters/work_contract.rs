@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sandglass::{
     domain::EndReason,
     sandboxes::RequestError,
-    work::{Begun, Command, CommandEvent, From, Input, Program, Tty, WorkError},
+    work::{Begun, Command, CommandEvent, From, Input, Part, Program, Tty, WorkError},
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -210,6 +210,9 @@ async fn a_file_that_breaks_off_in_the_middle_is_not_there(subject: &dyn Subject
     bench.put(&path, &[], vec![Ok(Bytes::from_static(b"old"))]).await.unwrap();
     let broken = vec![Ok(Bytes::from_static(b"new and")), Err(io::Error::other("the client is gone"))];
     assert!(bench.put(&path, &[], broken).await.is_err());
+    // Its sender is dropped, and has told neither an error nor the end.
+    let dropped = vec![Ok(Part::Data(Bytes::from_static(b"new and")))];
+    assert!(bench.put_parts(&path, &[], dropped).await.is_err());
     assert_eq!(bench.get("/files", &path).await.unwrap(), b"old");
     let listed = bench.work.file_call(&bench.id, "ListDir", &json!({"path": bench.directory}), None).await.unwrap();
     assert_eq!(listed["entries"].as_array().unwrap().len(), 1, "nothing half is left: {listed}");

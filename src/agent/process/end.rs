@@ -1,6 +1,7 @@
 //! How a process has ended.
 
-use nix::sys::{signal::Signal, wait::WaitStatus};
+use nix::sys::signal::Signal;
+use rustix::process::WaitStatus;
 use serde::Serialize;
 
 /// How a process has ended, as the stream tells it.
@@ -29,24 +30,28 @@ impl End {
             let error = (exit_code != 0).then(|| status.clone());
             Self { exit_code, exited, status, error, signal, timed_out }
         };
-        match status {
-            Some(WaitStatus::Exited(_, code)) => told(code, true, format!("exit status {code}"), None),
-            Some(WaitStatus::Signaled(_, signal, dumped)) => {
-                let dumped = if dumped { " (core dumped)" } else { "" };
-                told(-1, false, format!("signal: {}{dumped}", words(signal)), Some(signal as i32))
-            }
-            _ => told(
-                -1,
-                false,
-                "the exit status is not known: somebody else has waited for the process".to_owned(),
-                None,
-            ),
+        let (code, signal) = status.map_or((None, None), |status| (status.exit_status(), status.terminating_signal()));
+        if let Some(code) = code {
+            told(code, true, format!("exit status {code}"), None)
+        } else if let Some(signal) = signal {
+            let dumped = if status.is_some_and(dumped) { " (core dumped)" } else { "" };
+            told(-1, false, format!("signal: {}{dumped}", words(signal)), Some(signal))
+        } else {
+            let unknown = "the exit status is not known: somebody else has waited for the process";
+            told(-1, false, unknown.to_owned(), None)
         }
     }
 }
 
+/// Whether its memory was written to a file: `WCOREDUMP` of wait(2).
+fn dumped(status: WaitStatus) -> bool {
+    status.as_raw() & 0x80 != 0
+}
+
 /// What a signal is called in Go, whose words E2B's clients know.
-fn words(signal: Signal) -> String {
+fn words(number: i32) -> String {
+    // Real-time signals have no name.
+    let Ok(signal) = Signal::try_from(number) else { return format!("signal {number}") };
     let words = match signal {
         Signal::SIGHUP => "hangup",
         Signal::SIGINT => "interrupt",
@@ -63,7 +68,7 @@ fn words(signal: Signal) -> String {
         Signal::SIGPIPE => "broken pipe",
         Signal::SIGALRM => "alarm clock",
         Signal::SIGTERM => "terminated",
-        other => return format!("signal {}", other as i32),
+        _ => return format!("signal {number}"),
     };
     words.to_owned()
 }

@@ -341,7 +341,7 @@ async fn wait(
     group: Pid,
     mut exit: Exit,
     deadline: Option<Instant>,
-) -> (Option<nix::sys::wait::WaitStatus>, bool) {
+) -> (Option<rustix::process::WaitStatus>, bool) {
     let due = async {
         match deadline {
             Some(deadline) => sleep_until(deadline).await,

@@ -11,12 +11,11 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::{
-        signal::{Signal, killpg},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
+    sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+// nix fails on signals without a name, the real-time ones, when it has already waited for the child.
+use rustix::process::{self, WaitOptions, WaitStatus};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -96,12 +95,14 @@ impl Children {
     /// Waits for each known child that has ended.
     fn reap_known(&mut self) {
         let known = std::mem::take(&mut self.known).into_iter();
-        let wait = |(pid, teller): (Pid, oneshot::Sender<_>)| match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Some((pid, teller)),
-            status => {
-                // Nobody listens when the agent is being dropped.
-                _ = teller.send(status.ok());
-                None
+        let wait = |(pid, teller): (Pid, oneshot::Sender<_>)| {
+            match process::waitpid(process::Pid::from_raw(pid.as_raw()), WaitOptions::NOHANG) {
+                Ok(None) | Err(rustix::io::Errno::INTR) => Some((pid, teller)),
+                ended => {
+                    // Nobody listens when the agent is being dropped.
+                    _ = teller.send(ended.ok().flatten().map(|(_, status)| status));
+                    None
+                }
             }
         };
         self.known = known.filter_map(wait).collect();
@@ -110,15 +111,14 @@ impl Children {
     /// Waits for every child of the program that has ended.
     fn reap_all(&mut self) {
         loop {
-            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return,
-                Ok(status) => {
-                    if let Some(teller) = status.pid().and_then(|pid| self.known.remove(&pid)) {
+            match process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if let Some(teller) = self.known.remove(&Pid::from_raw(pid.as_raw_pid())) {
                         _ = teller.send(Some(status));
                     }
                 }
-                Err(Errno::EINTR) => {}
-                Err(_) => return,
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -163,6 +163,6 @@ mod tests {
         let pid = Pid::from_raw(child.id().cast_signed());
         let exit = starting.started(pid);
         let exit = tokio::time::timeout(Duration::from_secs(20), exit).await.expect("in time").unwrap();
-        assert_eq!(exit, Some(WaitStatus::Exited(pid, 3)));
+        assert_eq!(exit.and_then(WaitStatus::exit_status), Some(3));
     }
 }

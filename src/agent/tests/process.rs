@@ -58,6 +58,17 @@ async fn a_signal_that_ends_a_process_is_told() {
 }
 
 #[tokio::test]
+async fn a_signal_without_a_name_that_ends_a_process_is_told() {
+    let client = Client::new().await;
+    for signal in [34, 64] {
+        let run = client.shell(&format!("kill -{signal} $$")).await;
+        let status = format!("signal: signal {signal}");
+        let end = json!({ "exitCode": -1, "exited": false, "status": status, "error": status, "signal": signal });
+        assert_eq!(run.end, end);
+    }
+}
+
+#[tokio::test]
 async fn a_command_gets_its_arguments_environment_and_directory() {
     let client = Client::new().await;
     let folder = tempfile::tempdir().unwrap();

@@ -171,7 +171,7 @@ impl Transfer<'_> {
         let Some(entry) = self.stat(path).await? else {
             return Err(Refused(format!("{path}: no such file or directory in sandbox {}", self.sandbox)).into());
         };
-        let own_name = entry["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("files").to_owned();
+        let own_name = own_name(entry["name"].as_str().unwrap_or_default())?;
         let is_directory = entry["type"] == "directory";
         let target = if to.is_dir() {
             // A name that ends with a dot has no last part to rename; `canonicalize` gives it one.
@@ -221,6 +221,18 @@ fn means_contents(path: &Path) -> bool {
 fn name_of(path: &Path) -> anyhow::Result<PathBuf> {
     let whole = fs::canonicalize(path)?;
     Ok(whole.file_name().context("the root has no name")?.into())
+}
+
+/// The name that a sandbox tells of a path, under which it is copied; of the root, `files`.
+///
+/// The sandbox may tell anything: a name that is more than one part would lead outside of the destination.
+fn own_name(told: &str) -> Result<String, Refused> {
+    let mut parts = Path::new(told).components();
+    match (parts.next(), parts.next()) {
+        (None | Some(Component::RootDir), None) => Ok("files".to_owned()),
+        (Some(Component::Normal(name)), None) if name == told => Ok(told.to_owned()),
+        _ => Err(Refused(format!("the sandbox tells a name that leads outside: {told:?}"))),
+    }
 }
 
 /// The bytes of all files below a path.
@@ -337,6 +349,16 @@ mod tests {
         assert_eq!(Side::of("i1:"), inside("i1", "."));
         for here in ["/tmp/a:b", "./i1:a", "a", ":a"] {
             assert_eq!(Side::of(here), Side::Here(here.into()));
+        }
+    }
+
+    #[test]
+    fn a_name_from_a_sandbox_leads_nowhere_else() {
+        for (told, name) in [("a", "a"), ("..a", "..a"), ("", "files"), ("/", "files")] {
+            assert_eq!(own_name(told).unwrap(), name);
+        }
+        for told in ["..", ".", "../../x", "/etc/x", "a/../../x", "a/b", "a/", "a/."] {
+            assert!(own_name(told).is_err(), "{told}");
         }
     }
 

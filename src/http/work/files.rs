@@ -29,7 +29,7 @@ use crate::{
         query::{FilesQuery, Shape},
     },
     sandboxes::Sandboxes,
-    work::{FileRequest, Work, WorkError},
+    work::{FileRequest, Part, Work, WorkError},
 };
 
 /// How long a client whose upload is refused may go on sending.
@@ -266,14 +266,20 @@ pub(in crate::http) async fn write(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Passes a body on. What its client did not send to the end is told as an error, so that no half file is taken for a whole
-/// one.
-async fn send(mut payload: dev::Payload, parts: mpsc::Sender<io::Result<Bytes>>) {
-    while let Some(part) = payload.next().await {
-        let part = part.map_err(|error: PayloadError| io::Error::other(error.to_string()));
-        if parts.send(part).await.is_err() {
+/// Passes a body on, and tells its end. Without that, as when its client is gone and this is dropped, it is not whole.
+async fn send(mut payload: dev::Payload, parts: mpsc::Sender<io::Result<Part>>) {
+    loop {
+        let part = match payload.next().await {
+            Some(part) => part.map(Part::Data).map_err(|error: PayloadError| io::Error::other(error.to_string())),
+            None => Ok(Part::End),
+        };
+        let is_last = !matches!(part, Ok(Part::Data(_)));
+        if parts.send(part).await.is_err() && !is_last {
             // The sandbox wants no more, but its client still sends.
             while let Some(Ok(_)) = payload.next().await {}
+            return;
+        }
+        if is_last {
             return;
         }
     }
@@ -326,7 +332,8 @@ pub(in crate::http) async fn rename(
     Ok(answer_json(StatusCode::OK, &EntryAnswer::of(&moved["entry"]), 256))
 }
 
-/// Watches a directory: server-sent events `created`, `written`, `removed`, `renamed` and `mode` with the path.
+/// Watches a directory: server-sent events `created`, `written`, `removed`, `renamed` and `mode` with the path. Before it
+/// breaks off, `error` with a message.
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/files/watch", operation_id = "watch_files", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
@@ -349,8 +356,14 @@ pub(in crate::http) async fn watch(
     let query = FilesQuery::of_watch(&request)?;
     let message = json!({"path": query.path, "recursive": query.recursive});
     let events = work.watch(&id, &message, query.user.as_deref()).await;
-    let events = events.map_err(|error| ApiError::of_work(&error, &sandboxes.now()))?;
-    let told = events.filter_map(|event| std::future::ready(event.ok().as_ref().and_then(change)));
+    let failed = |error: WorkError| ApiError::of_work(&error, &sandboxes.now());
+    let events = sse::begun(events.map_err(failed)?).await.map_err(failed)?;
+    let told = events.filter_map(|event| {
+        std::future::ready(match event {
+            Ok(event) => change(&event),
+            Err(error) => Some(sse::error(&error)),
+        })
+    });
     Ok(sse::answer(&request, &sandboxes, StatusCode::OK, told))
 }
 

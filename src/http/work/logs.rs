@@ -6,7 +6,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::{StreamExt, future::ready, stream};
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use super::sse;
@@ -17,7 +17,7 @@ use crate::{
         extract::Id,
         query::logs_query,
     },
-    ports::inside::{Output, OutputStream},
+    ports::inside::{InsideError, Output, OutputStream},
     sandboxes::{RequestError, Sandboxes},
     work::{Work, WorkError},
 };
@@ -35,7 +35,7 @@ struct LogEvent<'a> {
 /// What the container's own process has written.
 ///
 /// As text, standard output and standard error in their order; with `Accept: text/event-stream` as events `output` with their
-/// time and stream. Of a sandbox that ended by itself, its last lines. No use.
+/// time and stream, and an event `error` before they break off. Of a sandbox that ended by itself, its last lines. No use.
 #[utoipa::path(get, path = "/v1/sandboxes/{id}/logs", operation_id = "logs", tag = "work",
     params(
         ("id" = String, Path, description = "The sandbox"),
@@ -65,17 +65,19 @@ pub(in crate::http) async fn logs(
         }
         Err(error) => return Err(ApiError::of_work(&error, &sandboxes.now())),
     };
-    // An error in the middle ends the answer: its head is sent.
-    let parts = output.take_while(|part| ready(part.is_ok())).filter_map(|part| ready(part.ok()));
+    let failed = |error: InsideError| ApiError::of_work(&error.into(), &sandboxes.now());
+    let parts = sse::begun(output).await.map_err(failed)?;
     if sse::wanted(&request) {
-        let events = parts.map(|part| {
-            let stream = part.stream.to_string();
-            let data = STANDARD.encode(part.bytes);
-            sse::event(None, "output", &LogEvent { at: part.at, stream: &stream, data })
+        let events = parts.map(|part| match part {
+            Ok(Output { at, stream, bytes }) => {
+                let stream = stream.to_string();
+                sse::event(None, "output", &LogEvent { at, stream: &stream, data: STANDARD.encode(bytes) })
+            }
+            Err(error) => sse::error(&error),
         });
         return Ok(sse::answer(&request, &sandboxes, StatusCode::OK, events));
     }
-    let text = parts.map(|part| Bytes::from(part.bytes));
+    let text = parts.map(|part| part.map(|part| Bytes::from(part.bytes)));
     Ok(sse::streamed(&request, &sandboxes, StatusCode::OK, "text/plain; charset=utf-8", text))
 }
 

@@ -70,13 +70,7 @@ pub(super) fn told(command: String, events: Events) -> impl Stream<Item = Bytes>
                 return Some((sse::event(None, "exited", &ended), (command, None, at)));
             }
             Ok(None) => return None,
-            Err(error) => {
-                #[derive(Serialize)]
-                struct Failed {
-                    message: String,
-                }
-                return Some((sse::event(None, "error", &Failed { message: error.to_string() }), (command, None, at)));
-            }
+            Err(error) => return Some((sse::error(&error), (command, None, at))),
         };
         Some((event, (command, Some(events), at)))
     })
