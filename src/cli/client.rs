@@ -26,7 +26,7 @@ pub(super) struct Failed {
     pub(super) code: String,
     /// The exit code that the answer asks for: of a program that cannot be run.
     pub(super) exit_code: Option<u8>,
-    /// Whether trying again may help: the server could not be reached, or is not ready.
+    /// Whether trying again may help: the server could not be reached, is not ready, or failed.
     pub(super) again: bool,
     /// Whether the server has certainly done nothing, so that the same request can be sent again.
     pub(super) undone: bool,
@@ -90,7 +90,8 @@ impl Client {
             if status == 401 { format!("{message}: set SANDGLASS_HTTP__API_KEY, or --api-key") } else { message };
         let exit_code = body["error"]["details"]["exit_code"].as_u64().and_then(|code| u8::try_from(code).ok());
         let code = body["error"]["code"].as_str().unwrap_or_default().to_owned();
-        Err(Failed { message, code, exit_code, again: status == 503, undone: true })
+        let undone = !status.is_server_error() || status == 503;
+        Err(Failed { message, code, exit_code, again: status.is_server_error(), undone })
     }
 }
 

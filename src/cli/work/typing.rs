@@ -81,16 +81,17 @@ impl Typing {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
-            let refuses = ["paused", "inactive"].contains(&failed.code.as_str());
+            let is = |codes: &[&str]| codes.contains(&failed.code.as_str());
+            let refuses = is(&["paused", "inactive", "limit_reached"]);
             if refuses && !said {
                 tell_person(self.tty, &format!("{}; what is typed waits until then", failed.message));
                 said = true;
             }
             if (failed.again && failed.undone) || refuses {
                 self.wait(keys).await?;
-            } else if !failed.again {
+            } else if is(&["conflict", "not_found", "gone", "terminating"]) {
                 // The command has ended, or reads no more.
-                return Err(Over);
+                return self.watch(keys).await;
             } else if self.tty {
                 // Who types sees what has arrived, and types it again.
                 return Ok(());
@@ -99,6 +100,18 @@ impl Typing {
                 return self.leave(OWN_FAILURE, message).await;
             }
         }
+    }
+
+    /// Passes nothing on any more. On a terminal, Ctrl-C still leaves.
+    async fn watch(&mut self, keys: &mut Receiver<Vec<u8>>) -> Result<(), Over> {
+        while self.tty
+            && let Some(typed) = keys.recv().await
+        {
+            if typed.contains(&CTRL_C) {
+                return self.leave(BY_INTERRUPT, String::new()).await;
+            }
+        }
+        Err(Over)
     }
 
     /// Waits until the next try. On a terminal, Ctrl-C leaves meanwhile: nothing else could.
@@ -120,5 +133,52 @@ impl Typing {
     async fn leave(&self, code: u8, message: String) -> Result<(), Over> {
         let _ = self.leave.send(ExitWith { code, message }).await;
         Err(Over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::cli::args::Server;
+
+    /// A server that gives these answers in turn, each with its code.
+    async fn server(answers: &'static [(u16, &str)]) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for (status, code) in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") {
+                    assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+                }
+                let body = json!({"error": {"code": code, "message": "no"}}).to_string();
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Client::new(&Server { url, api_key: None }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_terminal_types_on_after_a_failure_and_ctrl_c_leads_out_after_the_end() {
+        let client = server(&[(502, "runtime_failed"), (200, ""), (409, "conflict")]).await;
+        let sender = Sender { client, sandbox: "s".to_owned(), command: "c".to_owned() };
+        let (leave, mut leaves) = mpsc::channel(1);
+        let mut typing = Typing { sender, tty: true, leave, held_back: VecDeque::new() };
+        let (typed, mut keys) = mpsc::channel(1);
+        for _ in 0..2 {
+            assert!(typing.pass_on(&json!({}), &mut keys).await.is_ok());
+        }
+        typed.send(vec![b'a', CTRL_C]).await.unwrap();
+        assert!(typing.pass_on(&json!({}), &mut keys).await.is_err());
+        assert_eq!(leaves.recv().await.unwrap().code, BY_INTERRUPT);
     }
 }

@@ -117,9 +117,9 @@ impl Docker {
             .await
     }
 
-    /// Removes a container that filled a volume.
+    /// Removes a container that filled a volume, and the volumes that its image made it have.
     async fn discard(&self, reference: &str) -> Result<(), CallError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.engine.call(|docker| async move { docker.remove_container(reference, Some(options)).await }).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),

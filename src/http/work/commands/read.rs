@@ -10,6 +10,7 @@ use actix_web::{
     },
     web::Data,
 };
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     super::sse,
@@ -23,9 +24,15 @@ use crate::{
         json::json,
     },
     sandboxes::Sandboxes,
-    work::{CommandInfo, From, Work, WorkError},
+    work::{CommandEvent, CommandInfo, From, Work, WorkError},
 };
 
+/// How long the output of a command that has ended may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long the output of one that runs is collected.
+const SO_FAR: Duration = Duration::from_secs(1);
+/// How long it is silent once what there is has come.
+const QUIET: Duration = Duration::from_millis(50);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The commands of a sandbox: those that run, and the last ones that ended. No use.
@@ -93,21 +100,59 @@ pub(in crate::http) async fn get(
         return Err(ApiError::new(Code::NotFound, format!("there is no command {command} in sandbox {id}")));
     };
     let mut events = work.read(&id, &command, From::default()).await.map_err(failed)?;
-    let mut collected = Collected::new();
     // Of one that runs, what there is comes at once.
-    let patience = if known.end.is_some() { Duration::from_secs(10) } else { Duration::from_millis(50) };
-    while let Ok(event) = tokio::time::timeout(patience, events.next()).await {
-        match event.map_err(failed)? {
-            Some(event) => collected.take(event),
-            None => break,
-        }
-    }
+    let (quiet, whole) = if known.end.is_some() { (PATIENCE, PATIENCE) } else { (QUIET, SO_FAR) };
+    let collected = collect(async || events.next().await, quiet, whole).await.map_err(failed)?;
     let until = known.end.as_ref().and_then(|(at, _)| *at).unwrap_or_else(|| sandboxes.now().wall());
     let duration = known.started_at.and_then(|began| Duration::try_from_secs_f64(until - began).ok());
     Ok(json(StatusCode::OK, &collected.answer(&command, duration), 512))
 }
 
+/// Collects what comes until the end, until nothing has come for `quiet`, or for `whole`: a command may keep writing.
+async fn collect<E>(
+    mut next: impl AsyncFnMut() -> Result<Option<CommandEvent>, E>,
+    quiet: Duration,
+    whole: Duration,
+) -> Result<Collected, E> {
+    let mut collected = Collected::new();
+    let until = Instant::now() + whole;
+    // A future that is ready has no timeout, so the clock is asked, too.
+    while Instant::now() < until {
+        match timeout_at(until.min(Instant::now() + quiet), next()).await {
+            Ok(Ok(Some(event))) => collected.take(event),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(None)) | Err(_) => break,
+        }
+    }
+    Ok(collected)
+}
+
 fn position(text: &str) -> Option<From> {
     let (stdout, stderr) = text.split_once('.')?;
     Some(From { stdout: stdout.parse().ok()?, stderr: stderr.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::work::{Piece, Stream};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_keeps_writing_is_answered_with_what_it_has_written() {
+        let mut written = 0;
+        let next = async || {
+            tokio::time::sleep(QUIET / 2).await;
+            written += 1;
+            let piece =
+                Piece { stream: Stream::Stdout, offset: written - 1, dropped: 0, bytes: Bytes::from_static(b"x") };
+            Ok::<_, Infallible>(Some(CommandEvent::Output(piece)))
+        };
+        let collected = tokio::time::timeout(2 * SO_FAR, collect(next, QUIET, SO_FAR)).await;
+        let Ok(Ok(collected)) = collected else { panic!("it is not answered") };
+        assert!(!collected.stdout.is_empty());
+    }
 }
