@@ -42,7 +42,12 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
     fn of(seconds: f64) -> Result<Self, String> {
         // A number that overflows a duration is beyond every range.
         let duration = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-        Self::within(duration)
+        // Rounded to nanoseconds, a number just outside of the range would lie within.
+        if (Self::LEAST.as_secs_f64()..=Self::MOST.as_secs_f64()).contains(&seconds) {
+            Self::within(duration)
+        } else {
+            Err(Self::outside(duration))
+        }
     }
 
     /// Checks the range; `None` is a negative duration.
@@ -50,8 +55,12 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
         if let Some(duration) = duration.filter(|duration| (Self::LEAST..=Self::MOST).contains(duration)) {
             return Ok(Self(duration));
         }
+        Err(Self::outside(duration))
+    }
+
+    fn outside(duration: Option<Duration>) -> String {
         let zero = if duration == Some(Duration::ZERO) { "0 is refused: " } else { "" };
-        Err(format!("{zero}must be {} to {} seconds", Self::LEAST.as_secs_f64(), Self::MOST.as_secs_f64()))
+        format!("{zero}must be {} to {} seconds", Self::LEAST.as_secs_f64(), Self::MOST.as_secs_f64())
     }
 }
 
@@ -105,6 +114,14 @@ mod tests {
 
     fn grace(json: &str) -> Result<Duration, String> {
         serde_json::from_str::<Grace>(json).map(Grace::plain).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_number_just_outside_of_the_range_is_not_rounded_into_it() {
+        for outside in [0.000_999_999_999_999_999_6, 315_360_000.000_000_1] {
+            assert!(Timeout::parse(&outside.to_string()).is_err(), "{outside}");
+        }
+        assert_eq!(Timeout::parse("0.001").map(Timeout::plain), Ok(Duration::from_millis(1)));
     }
 
     #[test]
