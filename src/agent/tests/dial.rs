@@ -7,7 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::json;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+};
 
 use crate::{
     client::{Client, shell},
@@ -37,14 +40,22 @@ impl Agent {
     }
 
     async fn client_of(mut child: Child) -> (Client, Child) {
-        let stdio = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let mut stdout = child.stdout.take().unwrap();
+        // What follows this line comes from the agent.
+        let mut greeting = Vec::new();
+        while greeting.last() != Some(&b'\n') {
+            greeting.push(stdout.read_u8().await.unwrap());
+        }
+        assert_eq!(String::from_utf8(greeting).unwrap(), format!("sandglass-agent {}\n", sandglass_agent::VERSION));
+        let stdio = tokio::io::join(stdout, child.stdin.take().unwrap());
         (Client::over(stdio).await, child)
     }
 
     /// The agents that serve this name.
     fn pids(&self) -> Vec<i32> {
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let wanted = format!("\0serve\0{}\0", self.name);
+        // After the name comes the user, who is not named here.
+        let wanted = format!("\0serve\0{}\0\0", self.name);
         let serves =
             |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(wanted.as_bytes()));
         all.filter(serves).collect()
@@ -154,7 +165,7 @@ async fn a_socket_of_another_user_is_not_taken_for_the_agent() {
     let mut other = Command::new("python3");
     let mut other = other.args(["-c", &script]).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut byte = [0];
-    tokio::io::AsyncReadExt::read_exact(other.stdout.as_mut().unwrap(), &mut byte).await.unwrap();
+    other.stdout.as_mut().unwrap().read_exact(&mut byte).await.unwrap();
     let output = agent.dial().wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(3));
     let told = String::from_utf8(output.stderr).unwrap();
