@@ -64,6 +64,10 @@ impl Command {
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
         let oom_score = raised_oom_score();
         let prepare = move || {
+            for signal in 1..32 {
+                // SAFETY: the default action runs no code of this program. Two of them cannot be set, and need not be.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             setsid()?;
             if terminal {
                 // SAFETY: the request takes a number, and file 0 is open.
