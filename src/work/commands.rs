@@ -202,7 +202,7 @@ impl Work {
     /// What a command has told from `from` on, and tells. Counts as use.
     ///
     /// # Errors
-    /// [`WorkError`], also when the agent does not know the command.
+    /// [`WorkError`]. A command that the agent does not know is an error of the first [`Events::next`].
     pub async fn read(&self, sandbox: &SandboxId, command: &str, from: From) -> Result<Events, WorkError> {
         drop(self.enter_for(sandbox, ActivitySource::Command).await?);
         let frames = self.connect(sandbox, command, Some(from)).await?;

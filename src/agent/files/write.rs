@@ -20,7 +20,7 @@ use super::{entry::METADATA, failure::Failure, query::Attributes, transfer::Uplo
 pub(super) type Metadata = BTreeMap<String, String>;
 
 /// Lets `fill` write a file in place, as a program that opens it would: its inode, owner, mode and other names stay. The directories above
-/// are made. Who reads meanwhile sees what is there.
+/// are made. A reader sees what has been written so far.
 pub(super) fn in_place(
     path: &Path,
     metadata: &Metadata,

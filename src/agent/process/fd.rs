@@ -40,7 +40,7 @@ impl Fd {
         }
     }
 
-    /// Reads what is there, or fails with `WouldBlock`.
+    /// Reads the available bytes, or fails with `WouldBlock`.
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         read(self.0.get_ref(), buffer)
     }

@@ -211,7 +211,7 @@ pub(super) async fn launch(agent: Agent, plan: Plan) -> Result<(Arc<Process>, Re
         has_terminal,
         ended: watch::Sender::new(None),
     });
-    // Before anything is read, so that the one who has started it gets everything.
+    // Before anything is read, so that this reader gets everything.
     let reader = process.output.read(From::default());
     place.take(&process);
     let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);

@@ -93,7 +93,7 @@ async fn files_and_directories_come_back_as_they_went_in() {
     assert_eq!(std::fs::read_link(back.join("link")).expect("the link").display().to_string(), "deep/er/script");
     let metadata = std::fs::metadata(back.join("deep/er/script")).expect("the script");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o750);
-    // A file into a directory keeps its name; what is not there is told.
+    // A file into a directory keeps its name; a missing path is an error.
     let one = directory.path().join("one");
     std::fs::write(&one, "1").expect("a file");
     assert!(copy(&one.display().to_string(), &format!("{id}:/tmp/")).await.status.success());

@@ -91,7 +91,7 @@ pub(super) async fn start(
             Ok(_) => {}
         }
     })?;
-    // From here on, whoever gives up waiting stops the thread.
+    // From here on, a caller that stops waiting stops the thread.
     let watch = Watch { stop, _permit: permit };
     is_ready.await.map_err(|_| Error::new(Code::Internal, "the thread that watches has died"))??;
     Ok(watch)
