@@ -23,6 +23,10 @@ const MOST: usize = 6;
 /// The pause between two actions of a client.
 const PAUSE: Duration = Duration::from_millis(10);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// How long commands run, in seconds: most of them briefly, some for longer than the idle timeout.
+const RUNS: [u32; 4] = [1, 1, 1, 10];
+/// How long the last of them holds at most. An agent that could not be reached is asked again after up to 30 s.
+const RELEASED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) struct Clients<'a> {
     ground: &'a Ground,
@@ -64,7 +68,8 @@ impl<'a> Clients<'a> {
             let chance = rand::rng().random_range(0..10);
             let outcome = match chance {
                 0..4 if self.room() => self.create(instance).await,
-                0..8 => self.ping(instance).await,
+                0..7 => self.ping(instance).await,
+                7 => self.run(instance).await,
                 8 => self.freeze_or_thaw(instance).await,
                 _ => self.delete(instance).await,
             };
@@ -154,11 +159,13 @@ impl<'a> Clients<'a> {
         self.ping_all(instance).await
     }
 
-    /// Compares once more, thaws all, waits until all are idle, and judges: the end of a drill.
+    /// Compares once more, thaws all, waits until no command runs and all are idle, and judges: the end of a drill.
     pub(super) async fn settle(&self, settings: &[(&str, &str)], findings: &mut Findings) -> anyhow::Result<()> {
         let instance = self.ground.serve(settings).await?;
         self.compare(&instance, findings).await?;
         self.thaw_all(&instance).await?;
+        self.ground.say("waiting until nothing holds");
+        self.ledger.until_nothing_holds(&instance, RELEASED_WITHIN, findings).await?;
         self.ground.say("waiting until all that lives is idle");
         self.ground.settle(instance, &self.ledger, self.idle_timeout + GONE_WITHIN, findings).await
     }
@@ -194,6 +201,20 @@ impl<'a> Clients<'a> {
             }
             503 => None,
             _ => self.unless_leaving(&id, format!("a ping of {id} was answered with {answer}")),
+        })
+    }
+
+    async fn run(&self, instance: &Instance) -> anyhow::Result<Option<String>> {
+        let (Some(id), Some(&seconds)) = (self.any(), RUNS.choose(&mut rand::rng())) else { return Ok(None) };
+        let answer = self.ledger.run(instance, &id, seconds, self.idle_timeout).await?;
+        Ok(match answer.status {
+            202 => {
+                self.count("commands");
+                None
+            }
+            // It is paused, or as many commands run as can.
+            409 | 429 | 503 => None,
+            _ => self.unless_leaving(&id, format!("a command in {id} was answered with {answer}")),
         })
     }
 

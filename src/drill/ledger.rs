@@ -13,6 +13,7 @@ use super::{
     findings::Findings,
     instance::{Answer, Instance},
 };
+use crate::clock::wall_seconds;
 
 /// Times in answers are floats: a microsecond is within their rounding.
 pub(super) const ROUNDING: f64 = 1e-6;
@@ -28,8 +29,11 @@ pub(super) struct Ledger {
 /// What clients were told of one sandbox.
 #[derive(Clone, Debug, Default)]
 struct Promise {
-    /// The latest idle deadline that a client was told, in epoch seconds.
+    /// The latest idle deadline that clients can rely on, in epoch seconds.
     deadline: f64,
+    /// Whether commands may hold it. Then a deadline that is told counts on the longest hold, and comes earlier when the
+    /// command ends.
+    held: bool,
     /// The reasons for which it may end, besides idleness.
     allowed: Vec<&'static str>,
     /// When the last outage ended that its end had to wait for, in epoch seconds. Lateness counts from there.
@@ -40,10 +44,68 @@ impl Ledger {
     /// Notes the idle deadline in `answer`, the acknowledgement of a create, ping or resume.
     pub(super) fn acknowledged(&self, answer: &Value) {
         let Some(id) = answer["sandbox_id"].as_str() else { return };
-        let deadline = answer["idle_deadline"].as_f64().unwrap_or_default();
+        let mut deadline = answer["idle_deadline"].as_f64().unwrap_or_default();
+        let mut promises = self.promises();
+        let promise = promises.entry(id.to_owned()).or_default();
+        if promise.held {
+            // Without any hold, it has a whole timeout from its last use.
+            let unheld = answer["last_activity_at"].as_f64().zip(answer["idle_timeout"].as_f64());
+            deadline = deadline.min(unheld.map_or(0.0, |(used, timeout)| used + timeout));
+        }
+        promise.deadline = promise.deadline.max(deadline);
+    }
+
+    /// Begins a command in the background that runs for `seconds`. If that is acknowledged, nothing ends the sandbox before
+    /// the command's end and a whole `idle_timeout` after it. Returns any answer.
+    pub(super) async fn run(
+        &self,
+        instance: &Instance,
+        id: &str,
+        seconds: u32,
+        idle_timeout: Duration,
+    ) -> anyhow::Result<Answer> {
+        // It may hold the sandbox from now on, also if no answer comes.
+        self.promises().entry(id.to_owned()).or_default().held = true;
+        let asked = wall_seconds();
+        let body = json!({ "command": ["sleep", seconds.to_string()], "background": true });
+        let answer = instance.post(&format!("/v1/sandboxes/{id}/commands"), &body).await?;
+        if answer.status == 202 {
+            self.promised(id, asked + f64::from(seconds) + idle_timeout.as_secs_f64());
+        }
+        Ok(answer)
+    }
+
+    fn promised(&self, id: &str, deadline: f64) {
         let mut promises = self.promises();
         let promise = promises.entry(id.to_owned()).or_default();
         promise.deadline = promise.deadline.max(deadline);
+    }
+
+    /// Waits until no command holds a sandbox any more, and notes the idle deadlines that follow. Begin no command after
+    /// it. A command that holds after `within` is a broken rule.
+    pub(super) async fn until_nothing_holds(
+        &self,
+        instance: &Instance,
+        within: Duration,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let until = Instant::now() + within;
+        for id in self.ids() {
+            loop {
+                let Answer { status, body } = instance.sandbox(&id).await?;
+                if status != 200 || is_gone(&body) || body["holds"].is_null() {
+                    self.promises().entry(id).or_default().held = false;
+                    self.acknowledged(&body);
+                    break;
+                }
+                if Instant::now() > until {
+                    findings.wrong(format!("{id} is still held after {within:?}: {body}"));
+                    break;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
     }
 
     /// Notes a new incarnation of an id, in place of the promises of the one before.
@@ -235,6 +297,22 @@ mod tests {
         assert_eq!(judged(&until(1000.0), &end).wrong.len(), 1);
         let allowed = Promise { allowed: vec!["vanished"], ..until(1000.0) };
         assert!(judged(&allowed, &end).wrong.is_empty());
+    }
+
+    #[test]
+    fn a_deadline_that_counts_on_a_hold_is_not_relied_on() {
+        let ledger = Ledger::default();
+        ledger.promises().entry("one".to_owned()).or_default().held = true;
+        let mut answer =
+            json!({ "sandbox_id": "one", "last_activity_at": 2.0, "idle_timeout": 8.0, "idle_deadline": 86_400.0 });
+        ledger.acknowledged(&answer);
+        assert_eq!(ledger.deadline("one"), Some(10.0));
+        ledger.promised("one", 12.0);
+        ledger.acknowledged(&answer);
+        assert_eq!(ledger.deadline("one"), Some(12.0), "its command's end counts");
+        answer["idle_deadline"] = Value::Null;
+        ledger.acknowledged(&answer);
+        assert_eq!(ledger.deadline("one"), Some(12.0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `kill -9` in the middle of creates, pings, pauses, deletes and starts. After each start, every deadline that a client was
-//! told still holds.
+//! `kill -9` in the middle of creates, pings, commands, pauses, deletes and starts. After each start, every deadline that a
+//! client was told still holds, and a command that was acknowledged counts as use until its end.
 
 use rand::RngExt;
 

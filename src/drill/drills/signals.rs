@@ -1,4 +1,4 @@
-//! SIGTERM, twice SIGTERM and Ctrl-C in the middle of creates and deletes: the instance ends cleanly and in time, and loses
+//! SIGTERM, twice SIGTERM and Ctrl-C in the middle of creates, commands and deletes: the instance ends cleanly and in time, and loses
 //! nothing that was under way.
 
 use nix::sys::signal::Signal;
