@@ -1,14 +1,17 @@
 //! The agent's protocol: Connect with JSON over HTTP/2, as E2B's clients speak it, too.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    body::{Body, full},
+    body::{Body, full, uri},
     error::WorkError,
     lines::Line,
+    patience::{MOMENT, has_run_for},
 };
 
 /// The flag of a stream's last frame.
@@ -19,6 +22,16 @@ const HEAD: usize = 5;
 const MOST_FRAME: usize = 16 << 20;
 /// The longest answer to a unary call, such as the list of a directory.
 const MOST_ANSWER: usize = 64 << 20;
+
+/// The calls that need no more than a moment. The others list, move or wait for as much as there is.
+const BRIEF: [&str; 6] = [
+    "/process.Process/List",
+    "/process.Process/SendSignal",
+    "/process.Process/Update",
+    "/filesystem.Filesystem/Stat",
+    "/filesystem.Filesystem/MakeDir",
+    "/filesystem.Filesystem/Move",
+];
 
 const JSON: &str = "application/json";
 const STREAM: &str = "application/connect+json";
@@ -62,6 +75,24 @@ impl Line {
 
     /// Makes a unary call.
     pub(super) async fn call<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        message: &impl Serialize,
+        user: Option<&str>,
+    ) -> Result<T, WorkError> {
+        if !BRIEF.contains(&path) {
+            return self.call_unbounded(path, message, user).await;
+        }
+        let (sandboxes, sandbox) = (Arc::clone(&self.sandboxes), self.sandbox.clone());
+        tokio::select! {
+            answer = self.call_unbounded(path, message, user) => answer,
+            () = has_run_for(&sandboxes, &sandbox, MOMENT) => {
+                Err(WorkError::Broken(sandbox, format!("it did not answer within {MOMENT:?}")))
+            }
+        }
+    }
+
+    async fn call_unbounded<T: DeserializeOwned>(
         &mut self,
         path: &str,
         message: &impl Serialize,
@@ -123,11 +154,6 @@ fn post(path: &str, kind: &'static str, body: impl Into<Bytes>) -> Request<Body>
     *request.uri_mut() = uri(path);
     request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     request
-}
-
-/// The agent's address; its name is of no matter.
-pub(super) fn uri(path: &str) -> hyper::Uri {
-    format!("http://agent{path}").parse().unwrap_or_default()
 }
 
 /// What a refused request says: a call in Connect's words, one for files by its status.

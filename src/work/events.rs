@@ -208,9 +208,10 @@ impl Events {
             // A stream without an end of the process is one that broke.
             return Err(WorkError::Broken(self.sandbox.clone(), "it ended too soon".to_owned()));
         };
-        self.known = true;
+        // Each connection begins with it.
+        let told = std::mem::replace(&mut self.known, true);
         Ok(match event {
-            Told { start: Some(Pid { pid }), .. } => Some(CommandEvent::Started(pid)),
+            Told { start: Some(Pid { pid }), .. } => (!told).then_some(CommandEvent::Started(pid)),
             Told { data: Some(data), .. } => self.piece(data).map(CommandEvent::Output),
             Told { end: Some(end), .. } => Some(CommandEvent::Ended(end.ending())),
             Told { .. } => None,

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Work,
-    body::{Body, full},
+    body::{Body, full, uri},
     connect::{self, Frames},
     error::WorkError,
     lines::Line,
@@ -158,7 +158,7 @@ impl Work {
             .iter()
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
             .collect();
-        *request.uri_mut() = connect::uri(&format!("{path}?{}", query.join("&")));
+        *request.uri_mut() = uri(&format!("{path}?{}", query.join("&")));
         let answer = line.send(request, user).await?;
         let (head, body) = answer.into_parts();
         if head.status.is_client_error() || head.status.is_server_error() {

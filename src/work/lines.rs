@@ -4,11 +4,19 @@
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::{
+    client::conn::http2::{self, SendRequest},
+    rt::Executor,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{runtime::Handle, sync::Mutex, time::Instant};
+use tokio_util::{io::InspectReader, sync::CancellationToken};
 
-use super::{body::Body, error::WorkError};
+use super::{
+    body::Body,
+    error::WorkError,
+    patience::{Heard, is_silent},
+};
 use crate::{
     domain::SandboxId,
     ports::{inside::InsideError, runtime::ContainerRef},
@@ -34,6 +42,7 @@ const FRAME: u32 = 64 << 10;
 pub(super) struct Line {
     pub(super) sandbox: SandboxId,
     pub(super) sender: SendRequest<Body>,
+    pub(super) sandboxes: Arc<Sandboxes>,
     _in_use: Arc<()>,
 }
 
@@ -84,7 +93,8 @@ impl Lines {
             Some(kept) if Arc::strong_count(&kept.in_use) > most => Err(WorkError::Busy(most)),
             Some(kept) => {
                 kept.last_used = Instant::now();
-                Ok(Line { sandbox, sender: kept.sender.clone(), _in_use: Arc::clone(&kept.in_use) })
+                let (sender, sandboxes) = (kept.sender.clone(), Arc::clone(sandboxes));
+                Ok(Line { sandbox, sender, sandboxes, _in_use: Arc::clone(&kept.in_use) })
             }
             None => Err(WorkError::Broken(sandbox, "it was closed".to_owned())),
         }
@@ -94,9 +104,14 @@ impl Lines {
         let Some(inside) = sandboxes.shared.runtime.inside() else {
             return Err(InsideError::NoAgent("this engine has no way into its containers".to_owned()).into());
         };
-        let stream = inside.dial(container).await?;
+        let heard = Heard::default();
+        let stream = InspectReader::new(inside.dial(container).await?, {
+            let heard = heard.clone();
+            move |_: &[u8]| heard.note()
+        });
         let id = container.sandbox.clone();
-        let opened = http2::Builder::new(TokioExecutor::new())
+        let cut = CancellationToken::new();
+        let opened = http2::Builder::new(Cuttable(cut.clone()))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME)
@@ -108,10 +123,15 @@ impl Lines {
         let (sender, connection) =
             opened.map_err(|error| WorkError::Broken(id.clone(), format!("no HTTP/2 is spoken: {error}")))?;
         let (slots, slot, sandboxes) = (Arc::clone(&self.slots), Arc::clone(slot), Arc::clone(sandboxes));
+        let asking = sender.clone();
         self.io.spawn(async move {
+            let _cut = cut.drop_guard();
             tokio::select! {
                 _ended = connection => {}
                 () = unused_for_long(&slot) => {}
+                () = is_silent(&sandboxes, &id, &asking, &heard) => {
+                    tracing::warn!(sandbox_id = %id, "the agent does not answer any more: its connection is closed");
+                }
                 // All who wait for a sandbox that ends learn it now, and not when its container is gone.
                 () = sandboxes.ending(&id) => {}
             }
@@ -124,6 +144,17 @@ impl Lines {
     /// How many sandboxes are worked in.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+}
+
+/// Runs the tasks of a connection until it is cut. Without that, hyper would go on waiting for the answers that are under way
+/// after its connection was dropped.
+#[derive(Clone)]
+struct Cuttable(CancellationToken);
+
+impl<T: Future<Output: Send> + Send + 'static> Executor<T> for Cuttable {
+    fn execute(&self, task: T) {
+        tokio::spawn(self.0.clone().run_until_cancelled_owned(task));
     }
 }
 

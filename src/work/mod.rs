@@ -6,6 +6,7 @@
 //! | file | content |
 //! |---|---|
 //! | [`lines`] | the connections to agents, kept while they are used |
+//! | [`patience`] | how long agents may take |
 //! | [`body`], [`connect`] | the agent's protocol: calls, streams and errors |
 //! | [`service`] | [`Work`]: what can be asked for, and the checks before it |
 //! | [`commands`], [`events`] | begins commands, lists them, and reads what they write until they end |
@@ -20,6 +21,7 @@ mod events;
 mod files;
 mod follow;
 mod lines;
+mod patience;
 mod service;
 
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};

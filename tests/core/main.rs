@@ -1,6 +1,7 @@
 //! Tests of everything above the adapters, over memory: actors, supervisor, journal and the HTTP interface, mostly with
 //! paused time. They need neither Docker nor Redis.
 
+mod agents;
 mod architecture;
 mod crash;
 mod hand_over;

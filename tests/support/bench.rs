@@ -58,15 +58,28 @@ impl Bench {
         Self::over(overrides, |_| ()).await
     }
 
+    /// Has people work in the sandboxes, which is on this machine.
+    pub async fn with_agents(overrides: &[(&str, &str)]) -> Self {
+        Self::begin(overrides, |_| (), Memory::with_agents).await
+    }
+
     /// Begins after `plant` has written to the store.
     pub async fn over(overrides: &[(&str, &str)], plant: impl FnOnce(&MemoryStore)) -> Self {
+        Self::begin(overrides, plant, |runtime| runtime).await
+    }
+
+    async fn begin(
+        overrides: &[(&str, &str)],
+        plant: impl FnOnce(&MemoryStore),
+        equip: impl FnOnce(Memory) -> Memory,
+    ) -> Self {
         tokio::time::pause();
         let (going, jumped) = (wall_clock(), Arc::new(AtomicI64::new(0)));
         let jumps = jumped.clone();
         let wall: WallClock = Arc::new(move || going() + jumps.load(Ordering::Relaxed));
         let seconds = wall.clone();
         let seconds: sandglass::store::WallClock = Arc::new(move || seconds() as f64 / 1e9);
-        let (store, runtime) = (MemoryStore::with_clock(seconds.clone()), Memory::with_clock(seconds));
+        let (store, runtime) = (MemoryStore::with_clock(seconds.clone()), equip(Memory::with_clock(seconds)));
         plant(&store);
         let settings = settings(overrides);
         let supervisor = supervisor(&settings, &store, &runtime, &wall);

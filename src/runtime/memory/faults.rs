@@ -37,6 +37,8 @@ pub enum Point {
     Events,
     /// A check whether the engine answers.
     Check,
+    /// A piece of what passes on a connection to an agent, in either direction.
+    Wire,
 }
 
 /// The side of a point's effect on which a fault occurs.

@@ -1,12 +1,17 @@
 //! The port [`Inside`] in memory: each container has an agent of its own, which runs in this process, and so works on this
 //! machine. Only tests ask for that ([`Memory::with_agents`]).
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Memory, containers::Look};
+use super::{
+    Memory,
+    containers::Look,
+    faults::{Point, When},
+};
 use crate::{
     domain::sandbox::Container as State,
     ports::{
@@ -35,6 +40,25 @@ impl Memory {
         }
     }
 
+    /// Passes on what comes, as long as no fault at [`Point::Wire`] keeps it.
+    async fn pass_on(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        let mut piece = vec![0; UNDER_WAY];
+        loop {
+            let length = from.read(&mut piece).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            for when in [When::Before, When::After] {
+                self.faults().pass(Point::Wire, when).await.map_err(io::Error::other)?;
+            }
+            to.write_all(&piece[..length]).await?;
+        }
+    }
+
     /// Resolves when the container has ended.
     async fn has_ended(&self, id: &str) {
         let lives = || {
@@ -55,11 +79,16 @@ impl Inside for Memory {
             return Err(InsideError::NoAgent("this engine has none".to_owned()));
         };
         let agent = agents.of(&id);
-        let (ours, its) = tokio::io::duplex(UNDER_WAY);
+        let (ours, between) = tokio::io::duplex(UNDER_WAY);
+        let (back, its) = tokio::io::duplex(UNDER_WAY);
         let memory = self.clone();
+        let ((mut from_us, mut to_us), (mut from_it, mut to_it)) =
+            (tokio::io::split(between), tokio::io::split(back));
         tokio::spawn(async move {
             tokio::select! {
                 _broken = sandglass_agent::serve(its, &agent) => {}
+                _hung_up = memory.pass_on(&mut from_us, &mut to_it) => {}
+                _hung_up = memory.pass_on(&mut from_it, &mut to_us) => {}
                 () = memory.has_ended(&id) => {
                     if let Some(agents) = memory.agents() {
                         agents.end(&id);
