@@ -67,7 +67,7 @@ pub(super) async fn is_silent(sandboxes: &Sandboxes, id: &SandboxId, sender: &Se
         // Any answer will do, also that of an agent which does not know this call.
         let asking = async {
             let _ = sender.send_request(request).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = has_run_for(sandboxes, id, ANSWER) => {}

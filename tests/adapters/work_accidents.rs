@@ -2,16 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bollard::exec::{CreateExecOptions, StartExecOptions};
+use bollard::{
+    exec::{CreateExecOptions, StartExecOptions},
+    models::{ContainerCreateBody, HostConfig, VolumeCreateRequest},
+    query_parameters::{
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptions, RemoveVolumeOptions,
+    },
+};
 use futures_util::future::join_all;
 use sandglass::{
     domain::Status,
     drill::{Fault, OwnEngine},
     ports::inside::InsideError,
     runtime::docker::{Docker, Settings},
-    sandboxes::RequestError,
+    sandboxes::{Create, RequestError},
     work::{Command, Ending, From, Input, Work, WorkError},
 };
 
@@ -67,6 +73,75 @@ async fn a_volume_that_was_emptied_is_filled_again_at_the_next_dial() {
         assert!(agent.exists(), "{what}");
     }
     bench.end().await;
+}
+
+#[actix_web::test]
+async fn agents_of_other_versions_are_removed_unless_a_container_uses_them() {
+    let corner = Corner::new().await;
+    let engine = OwnEngine::start(&[]).await.unwrap();
+    engine.take_image(&corner.client, IMAGE).await.unwrap();
+    let client = engine.client().unwrap();
+    let make = async |name: &str, version: Option<&str>| {
+        let labels = version.map(|version| HashMap::from([("sandglass.agent".to_owned(), version.to_owned())]));
+        let request = VolumeCreateRequest { name: Some(name.to_owned()), labels, ..Default::default() };
+        client.create_volume(request).await.unwrap();
+    };
+    for version in ["old", "used", "crashed"] {
+        make(&format!("sandglass-agent-{version}"), Some(version)).await;
+    }
+    make("sandglass-agent-unlabelled", None).await;
+    make("somebodys", Some("old")).await;
+    let container = async |name: &str, volume: &str, version: Option<&str>| {
+        let labels = version.map(|version| HashMap::from([("sandglass.agent".to_owned(), version.to_owned())]));
+        let host = HostConfig { binds: Some(vec![format!("{volume}:/.sandglass")]), ..Default::default() };
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.to_owned()),
+            labels,
+            host_config: Some(host),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        client.create_container(Some(options), body).await.unwrap();
+    };
+    container("uses", "sandglass-agent-used", None).await;
+    // Its supervisor was killed before it could remove it.
+    container("sandglass-agent-crashed-fill", "sandglass-agent-crashed", Some("crashed")).await;
+    container("somebodys", "somebodys", Some("old")).await;
+
+    let runtime = Docker::connect(Settings { host: Some(engine.host()), ..corner.settings() }).unwrap();
+    let bench = Bench::new(Arc::new(runtime), &[]).await;
+    let volumes = async || {
+        let listed = client.list_volumes(None::<ListVolumesOptions>).await.unwrap().volumes.unwrap();
+        let mut names: Vec<_> = listed.into_iter().map(|volume| volume.name).collect();
+        names.sort();
+        names
+    };
+    let mounts = client.inspect_container(&bench.container().await, None).await.unwrap().mounts.unwrap();
+    let own = mounts.into_iter().find_map(|mount| mount.name).unwrap();
+    let mut left = ["sandglass-agent-unlabelled", "sandglass-agent-used", "somebodys", &own];
+    left.sort_unstable();
+    assert_eq!(volumes().await, left);
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let mut names: Vec<_> = client
+        .list_containers(Some(options))
+        .await
+        .unwrap()
+        .into_iter()
+        .flat_map(|found| found.names.unwrap())
+        .filter(|name| !name.contains(bench.id.as_str()))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["/somebodys", "/uses"]);
+
+    // One that was removed by a supervisor of another version comes back, with its labels.
+    let (supervisor, work, id) = (bench.supervisor.clone(), bench.work.clone(), bench.id.clone());
+    bench.end().await;
+    client.remove_volume(&own, None::<RemoveVolumeOptions>).await.unwrap();
+    let create = Create { id: Some(id.clone()), ..Create::default() };
+    supervisor.create(create, true).await.unwrap();
+    assert_eq!(collect(work.begin(&id, &shell("echo here")).await.unwrap()).await.0, "here\n");
+    assert!(client.inspect_volume(&own).await.unwrap().labels.contains_key("sandglass.agent"));
+    supervisor.terminate(&id, Duration::from_secs(30)).await.unwrap();
 }
 
 #[actix_web::test]

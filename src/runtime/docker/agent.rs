@@ -1,8 +1,6 @@
 //! Brings the agent into sandboxes: by a read-only volume that all sandboxes of an engine share, or by an upload into a
 //! container that was made without it.
 
-use std::collections::HashMap;
-
 use bollard::{
     body_full,
     models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, VolumeCreateRequest},
@@ -16,15 +14,16 @@ use bytes::Bytes;
 use super::{
     Docker,
     error::CallError,
-    volume::{AGENT_PATH, AgentVolume, DIRECTORY, FILE, LABEL},
+    volume::{AGENT_PATH, AgentVolume, DIRECTORY, FILE, FILL, labels},
 };
-use crate::{
-    inside::{AGENT, AGENT_VERSION},
-    ports::inside::InsideError,
-};
+use crate::{inside::AGENT, ports::inside::InsideError};
+
+/// How often a volume is filled before its filling counts as failed.
+const TURNS: usize = 3;
 
 impl Docker {
-    /// Makes sure that the volume is filled, once per process. `image` is any image that the engine has.
+    /// Makes sure that the volume is filled, once per process, and then that none is left of other versions. `image` is any
+    /// image that the engine has.
     ///
     /// A failure is logged and does not fail a start: work in the sandbox tries again, and says what is wrong.
     pub(super) async fn ensure_agent(&self, image: &str) {
@@ -36,7 +35,12 @@ impl Docker {
             Ok(()) => *filled = true,
             Err(error) => {
                 tracing::warn!(%error, "failed to put the agent into its volume; the first use of a sandbox tries again");
+                return;
             }
+        }
+        drop(filled);
+        if let Err(error) = self.sweep_agents().await {
+            tracing::debug!(%error, "failed to look for agents of other versions");
         }
     }
 
@@ -73,7 +77,18 @@ impl Docker {
         if AGENT.is_empty() {
             return Err(CallError::Broken("this Sandglass was built without an agent (it needs Linux)".to_owned()));
         }
-        let labels = HashMap::from([(LABEL.to_owned(), AGENT_VERSION.to_owned())]);
+        let mut turn = 1;
+        loop {
+            match self.fill_in_turn(volume, image).await {
+                // Another supervisor made its container after this one had looked, or removed this one's.
+                Err(error) if turn < TURNS && (error.is_conflict() || error.is_not_found()) => turn += 1,
+                filled => return filled,
+            }
+        }
+    }
+
+    async fn fill_in_turn(&self, volume: &str, image: &str) -> Result<(), CallError> {
+        let labels = labels(volume);
         let request =
             VolumeCreateRequest { name: Some(volume.to_owned()), labels: Some(labels.clone()), ..Default::default() };
         self.engine.call(|docker| async move { docker.create_volume(request).await }).await?;
@@ -89,7 +104,7 @@ impl Docker {
             ..Default::default()
         };
         // One name, so that what a crash has left is found, and two supervisors take turns.
-        let name = format!("{volume}-fill");
+        let name = format!("{volume}{FILL}");
         self.discard(&name).await?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let id = self.engine.call(|docker| async move { docker.create_container(Some(options), body).await }).await?.id;
@@ -118,7 +133,7 @@ impl Docker {
     }
 
     /// Removes a container that filled a volume, and the volumes that its image made it have.
-    async fn discard(&self, reference: &str) -> Result<(), CallError> {
+    pub(super) async fn discard(&self, reference: &str) -> Result<(), CallError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.engine.call(|docker| async move { docker.remove_container(reference, Some(options)).await }).await {
             Err(error) if !error.is_not_found() => Err(error),

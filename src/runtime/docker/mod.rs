@@ -27,6 +27,7 @@
 //! | [`image`], [`create`], [`start`] | the steps of a start |
 //! | [`freeze`], [`termination`] | pause and resume, removal |
 //! | [`volume`], [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
+//! | [`sweep`] | removes agents of other versions |
 //! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
 //! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
@@ -57,6 +58,7 @@ mod registry;
 mod restart;
 mod settings;
 mod start;
+mod sweep;
 mod termination;
 mod view;
 mod volume;

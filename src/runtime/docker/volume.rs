@@ -1,5 +1,7 @@
 //! The volume that has the agent: read-only, and shared by all sandboxes of an engine.
 
+use std::collections::HashMap;
+
 use bollard::models::{Mount, MountType, MountVolumeOptions};
 use tokio::sync::Mutex;
 
@@ -11,8 +13,13 @@ pub(super) const AGENT_PATH: &str = "/.sandglass/agent";
 pub(super) const DIRECTORY: &str = "/.sandglass";
 /// The agent's path in the volume.
 pub(super) const FILE: &str = "agent";
-/// Marks the volume, and the container that fills it. No sandbox carries it.
+/// Marks the volume, and the container that fills it, with their version. No sandbox carries it.
 pub(super) const LABEL: &str = "sandglass.agent";
+
+/// What the names of the volumes begin with; the version follows.
+pub(super) const NAME: &str = "sandglass-agent-";
+/// What the name of a container that fills a volume has after the volume's.
+pub(super) const FILL: &str = "-fill";
 
 /// What is known of the volume on this engine.
 #[derive(Default)]
@@ -24,7 +31,7 @@ pub(super) struct AgentVolume {
 impl AgentVolume {
     /// The volume of this version of the agent.
     pub(super) fn name() -> String {
-        format!("sandglass-agent-{}", AGENT_VERSION)
+        format!("{NAME}{AGENT_VERSION}")
     }
 
     /// The mount of the volume in a sandbox. Nobody inside can change the agent.
@@ -38,8 +45,19 @@ impl AgentVolume {
             source: Some(volume.to_owned()),
             target: Some(DIRECTORY.to_owned()),
             read_only: Some(read_only),
-            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                // For an engine that makes the volume because it is missing.
+                labels: Some(labels(volume)),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
+}
+
+/// The labels of a volume, and of the container that fills it: the version in its name.
+pub(super) fn labels(volume: &str) -> HashMap<String, String> {
+    let version = volume.strip_prefix(NAME).unwrap_or(AGENT_VERSION);
+    HashMap::from([(LABEL.to_owned(), version.to_owned())])
 }

@@ -41,11 +41,7 @@ impl Memory {
     }
 
     /// Passes on what comes, as long as no fault at [`Point::Wire`] keeps it.
-    async fn pass_on(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
+    async fn pass_on(&self, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut piece = vec![0; UNDER_WAY];
         loop {
             let length = from.read(&mut piece).await?;
@@ -82,8 +78,7 @@ impl Inside for Memory {
         let (ours, between) = tokio::io::duplex(UNDER_WAY);
         let (back, its) = tokio::io::duplex(UNDER_WAY);
         let memory = self.clone();
-        let ((mut from_us, mut to_us), (mut from_it, mut to_it)) =
-            (tokio::io::split(between), tokio::io::split(back));
+        let ((mut from_us, mut to_us), (mut from_it, mut to_it)) = (tokio::io::split(between), tokio::io::split(back));
         tokio::spawn(async move {
             tokio::select! {
                 _broken = sandglass_agent::serve(its, &agent) => {}
