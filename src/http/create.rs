@@ -49,6 +49,28 @@ pub(super) async fn create(
     Body(create): Body<Create>,
 ) -> Result<HttpResponse, ApiError> {
     let wait = wait_for_start(&request)?;
+    let created = attended(&sandboxes, &request, create, wait).await?;
+    let now = sandboxes.now();
+    let (status, sandbox) = match created {
+        Created::New(sandbox) => (StatusCode::CREATED, sandbox),
+        Created::Pending(sandbox) => (StatusCode::ACCEPTED, sandbox),
+        Created::Reused(sandbox) => (StatusCode::OK, sandbox),
+    };
+    let mut response = json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY);
+    // Ids consist of letters, digits, dots, dashes and underscores, so they are valid in a header.
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/sandboxes/{}", sandbox.id())) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Creates a sandbox as long as the client stays, if it waits for an id.
+pub(super) async fn attended(
+    sandboxes: &Sandboxes,
+    request: &HttpRequest,
+    create: Create,
+    wait: bool,
+) -> Result<Created, ApiError> {
     let created = match request.conn_data::<Link>() {
         Some(link) if wait && create.id.is_none() => {
             let _held = link.hold();
@@ -61,17 +83,5 @@ pub(super) async fn create(
         }
         _ => sandboxes.create(create, wait).await,
     };
-    let now = sandboxes.now();
-    let (status, sandbox) = match created {
-        Ok(Created::New(sandbox)) => (StatusCode::CREATED, sandbox),
-        Ok(Created::Pending(sandbox)) => (StatusCode::ACCEPTED, sandbox),
-        Ok(Created::Reused(sandbox)) => (StatusCode::OK, sandbox),
-        Err(error) => return Err(ApiError::of(&error, &now)),
-    };
-    let mut response = json(status, &SandboxAnswer::of(&sandbox, &now), SANDBOX_CAPACITY);
-    // Ids consist of letters, digits, dots, dashes and underscores, so they are valid in a header.
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/sandboxes/{}", sandbox.id())) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    created.map_err(|error| ApiError::of(&error, &sandboxes.now()))
 }

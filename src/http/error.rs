@@ -101,7 +101,7 @@ codes! {
 
 impl Code {
     /// The seconds after which a retry may succeed.
-    fn retry_after(self) -> Option<&'static str> {
+    pub(super) fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Standby | Self::Starting => Some("1"),
             Self::LimitReached | Self::StoreUnavailable | Self::RuntimeUnavailable => Some("2"),
@@ -221,6 +221,11 @@ impl ApiError {
     /// What went wrong.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// What went wrong, for people.
+    pub(super) fn into_message(self) -> String {
+        self.message
     }
 
     /// The error as part of an answer.

@@ -17,7 +17,7 @@ use actix_web::{
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::auth::Asked;
+use super::{auth::Asked, e2b};
 use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes};
 
 /// The content policy of answers: nothing in them runs, and no site can frame them. Pages set their own.
@@ -86,7 +86,13 @@ where
         let origins = &self.sandboxes.settings().http.allowed_origins;
         let step = match asked.must_be_allowed(self.key.as_ref(), origins) {
             Ok(()) => Step::Inside(self.service.call(request)),
-            Err(refusal) => Step::Refused(Some(request.into_response(refusal.error_response()))),
+            Err(refusal) => {
+                let response = match e2b::is_e2b(request.path()) {
+                    true => e2b::Refusal::from(refusal).error_response(),
+                    false => refusal.error_response(),
+                };
+                Step::Refused(Some(request.into_response(response)))
+            }
         };
         Passage { step, watch, _in_flight: self.sandboxes.in_flight().token() }
     }

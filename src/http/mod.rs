@@ -13,6 +13,7 @@
 //! - `work`: commands, files, logs and load;
 //! - `page`: the dashboard and the specification's page;
 //! - `stream`: the status stream;
+//! - `e2b`: E2B's protocol, a second surface;
 //! - `openapi`: the specification, from the handlers and types themselves.
 
 mod activity;
@@ -21,6 +22,7 @@ mod auth;
 mod body;
 mod connection;
 mod create;
+mod e2b;
 mod error;
 mod extract;
 mod gate;

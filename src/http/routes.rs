@@ -1,13 +1,13 @@
 //! The routes. The ping comes first, since it is the most frequent request.
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource, guard,
+    HttpRequest, HttpResponse, Resource, ResponseError, guard,
     http::{Method, header},
     web::{self, ServiceConfig},
 };
 
 use super::{
-    activity, create,
+    activity, create, e2b,
     error::{ApiError, Code},
     health, holds, openapi, page, sandboxes, stream, why,
     work::{commands, files, logs, stats},
@@ -84,6 +84,10 @@ fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
 }
 
 /// All other paths.
-pub(super) async fn unknown(request: HttpRequest) -> ApiError {
-    ApiError::new(Code::NotFound, format!("there is nothing at {}; see /openapi.json", request.path()))
+pub(super) async fn unknown(request: HttpRequest) -> HttpResponse {
+    if e2b::is_e2b(request.path()) {
+        return e2b::unknown(&request);
+    }
+    let message = format!("there is nothing at {}; see /openapi.json", request.path());
+    ApiError::new(Code::NotFound, message).error_response()
 }

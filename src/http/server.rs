@@ -15,6 +15,7 @@ use actix_web::{
 
 use super::{
     connection::{Connection, Open},
+    e2b,
     gate::Gate,
     openapi::Document,
     routes::{self, register},
@@ -95,6 +96,7 @@ pub fn app(
         .app_data(web::Data::new(work))
         .app_data(web::Data::new(Document::default()))
         .configure(register)
+        .configure(e2b::register)
         .default_service(web::to(routes::unknown))
         .wrap(Gate::new(sandboxes))
 }

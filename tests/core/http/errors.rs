@@ -128,7 +128,7 @@ async fn every_call_on_an_unknown_id_is_not_found() {
 #[actix_web::test]
 async fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones() {
     let (_bench, client) = start(&[]).await;
-    for path in ["/v1", "/v2/sandboxes", "/v1/sandboxes/", "/v1/sandboxes/a/explode", "//v1/sandboxes"] {
+    for path in ["/v1", "/v4/sandboxes", "/v1/sandboxes/", "/v1/sandboxes/a/explode", "//v1/sandboxes"] {
         client.get(path).await.must_be(404, "not_found");
     }
     for (method, path, allow) in [

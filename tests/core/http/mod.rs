@@ -4,6 +4,7 @@ mod activity;
 mod client;
 mod create;
 mod crowd;
+mod e2b;
 mod errors;
 mod fuzz;
 mod hang_up;
