@@ -42,6 +42,11 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
     fn of(seconds: f64) -> Result<Self, String> {
         // A number that overflows a duration is beyond every range.
         let duration = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        // Rounded down, a number just above a bound would equal it, also a bound that is checked elsewhere.
+        let duration = duration.map(|duration| match duration.as_nanos() as f64 / 1e9 < seconds {
+            true => duration.saturating_add(Duration::from_nanos(1)),
+            false => duration,
+        });
         // Rounded to nanoseconds, a number just outside of the range would lie within.
         if (Self::LEAST.as_secs_f64()..=Self::MOST.as_secs_f64()).contains(&seconds) {
             Self::within(duration)
@@ -122,6 +127,16 @@ mod tests {
             assert!(Timeout::parse(&outside.to_string()).is_err(), "{outside}");
         }
         assert_eq!(Timeout::parse("0.001").map(Timeout::plain), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_number_just_above_a_bound_is_not_rounded_down_to_it() {
+        for bound in [0.001_f64, 1.1, 90.7, 600.0, 86_400.0, 315_359_999.0] {
+            let exact = Duration::from_secs_f64(bound);
+            assert_eq!(Timeout::parse(&bound.to_string()).map(Timeout::plain), Ok(exact), "{bound}");
+            let above = Timeout::parse(&bound.next_up().to_string()).map(Timeout::plain).unwrap();
+            assert!(above > exact && above - exact < Duration::from_micros(1), "{bound}: {above:?}");
+        }
     }
 
     #[test]
