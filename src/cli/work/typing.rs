@@ -138,6 +138,8 @@ impl Typing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -174,11 +176,14 @@ mod tests {
         let (leave, mut leaves) = mpsc::channel(1);
         let mut typing = Typing { sender, tty: true, leave, held_back: VecDeque::new() };
         let (typed, mut keys) = mpsc::channel(1);
-        for _ in 0..2 {
-            assert!(typing.pass_on(&json!({}), &mut keys).await.is_ok());
-        }
-        typed.send(vec![b'a', CTRL_C]).await.unwrap();
-        assert!(typing.pass_on(&json!({}), &mut keys).await.is_err());
-        assert_eq!(leaves.recv().await.unwrap().code, BY_INTERRUPT);
+        let types = async {
+            for _ in 0..2 {
+                assert!(typing.pass_on(&json!({}), &mut keys).await.is_ok());
+            }
+            typed.send(vec![b'a', CTRL_C]).await.unwrap();
+            assert!(typing.pass_on(&json!({}), &mut keys).await.is_err());
+            assert_eq!(leaves.recv().await.unwrap().code, BY_INTERRUPT);
+        };
+        tokio::time::timeout(Duration::from_secs(20), types).await.expect("in time");
     }
 }

@@ -44,8 +44,10 @@ impl Written {
 
     /// All of it, once its writer has ended.
     pub(super) async fn whole(&self) -> String {
+        let deadline = Instant::now() + SOON;
         // The thread that reads has the other one.
         while Arc::strong_count(&self.0) > 1 {
+            assert!(Instant::now() < deadline, "its writer has not ended: {:?}", self.text());
             sleep(Duration::from_millis(5)).await;
         }
         self.text()
@@ -147,7 +149,9 @@ impl Terminal {
     pub(super) async fn ends(mut self) -> (Option<i32>, String) {
         let status = self.client.ends().await;
         assert_eq!(self.mode(), self.before, "the mode of the terminal");
-        (status.code(), self.client.out.text())
+        // Its last words may not have been read yet. They end when nobody has the terminal open.
+        drop(self.tty);
+        (status.code(), self.client.out.whole().await)
     }
 }
 
