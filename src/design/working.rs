@@ -17,7 +17,8 @@ chapter! {
         /// A static program does the work inside. It is carried in Sandglass's own file, put into a read-only volume per
         /// version that all sandboxes of an engine share, and mounted at `/.sandglass`, so that a sandbox needs nothing of
         /// its image: no shell, no C library, no writable root. A sandbox without the mount gets the agent by an upload at
-        /// first use. An agent of another version goes on being spoken to: the protocol only grows.
+        /// first use. An agent of another version goes on being spoken to: the protocol only grows. Its volume is removed at
+        /// the first create after a start, unless a container uses it; whoever misses it fills it again.
         ///
         /// It runs as root, so that it can work as any user; who does not ask for one works as the image's. An image whose
         /// user is not root is an exception where the template forbids `privilege_escalation`: root would have no
@@ -31,7 +32,9 @@ chapter! {
         /// HTTP/2. The first dial starts the agent. So nothing is published, neighbours and users of the host find no port,
         /// and a sandbox without a network, an engine on another machine and an engine without root work alike. One exec is
         /// kept per sandbox in use, and closed a minute after the last use; a sandbox that nobody works in costs nothing.
-        /// The agent serves only who comes with its own user id from its own process namespace.
+        /// The agent serves only who comes with its own user id from its own process namespace. An agent that says nothing
+        /// is asked for a word, and a connection without an answer is closed within a minute, since an engine on another
+        /// machine can vanish silently. Time in which the sandbox is paused does not count.
         ///
         way_in;
 

@@ -39,6 +39,8 @@ pub enum Point {
     Check,
     /// A piece of what passes on a connection to an agent, in either direction.
     Wire,
+    /// Before: a request for a container's output. After: the rest of what is told of it.
+    Output,
 }
 
 /// The side of a point's effect on which a fault occurs.

@@ -1,7 +1,7 @@
 //! The port [`Inside`] in memory: each container has an agent of its own, which runs in this process, and so works on this
 //! machine. Only tests ask for that ([`Memory::with_agents`]).
 
-use std::{io, time::Duration};
+use std::{future::ready, io, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -16,7 +16,7 @@ use crate::{
     domain::sandbox::Container as State,
     ports::{
         inside::{Connection, Inside, InsideError, Load, Output, OutputQuery, OutputStream},
-        runtime::ContainerRef,
+        runtime::{ContainerRef, RuntimeError},
     },
 };
 
@@ -67,6 +67,13 @@ impl Memory {
     }
 }
 
+fn failed(error: RuntimeError) -> InsideError {
+    match error {
+        RuntimeError::Unreachable(message) => InsideError::Unreachable(message),
+        error => InsideError::Failed(error.to_string()),
+    }
+}
+
 #[async_trait]
 impl Inside for Memory {
     async fn dial(&self, container: &ContainerRef) -> Result<Box<dyn Connection>, InsideError> {
@@ -99,13 +106,18 @@ impl Inside for Memory {
         container: &ContainerRef,
         _query: OutputQuery,
     ) -> Result<BoxStream<'static, Result<Output, InsideError>>, InsideError> {
-        let containers = self.containers();
-        let Look::Ours(_, entry) = containers.look(container) else {
-            return Err(InsideError::NotRunning("there is none".to_owned()));
+        self.faults().pass(Point::Output, When::Before).await.map_err(failed)?;
+        let written = {
+            let containers = self.containers();
+            let Look::Ours(_, entry) = containers.look(container) else {
+                return Err(InsideError::NotRunning("there is none".to_owned()));
+            };
+            entry.account(containers.run()).last_output
         };
-        let written = entry.account(containers.run()).last_output;
         let part = written.map(|text| Ok(Output { at: None, stream: OutputStream::Stdout, bytes: text.into_bytes() }));
-        Ok(stream::iter(part).boxed())
+        let memory = self.clone();
+        let rest = stream::once(async move { memory.faults().pass(Point::Output, When::After).await.err() });
+        Ok(stream::iter(part).chain(rest.filter_map(|error| ready(error.map(|error| Err(failed(error)))))).boxed())
     }
 
     async fn load(&self, container: &ContainerRef) -> Result<Load, InsideError> {

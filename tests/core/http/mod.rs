@@ -21,5 +21,6 @@ mod stream_laws;
 mod text;
 mod watcher;
 mod wire;
+mod work;
 
 use crate::support::bench;

@@ -39,7 +39,11 @@ pub(crate) struct Wire {
 impl Wire {
     /// Serves with one worker and this limit of connections; dotted keys override the default settings.
     pub(crate) async fn start(connections: usize, overrides: &[(&str, &str)]) -> Self {
-        let runtime = Memory::new();
+        Self::over(Memory::new(), connections, overrides).await
+    }
+
+    /// [`Wire::start`] over this engine.
+    pub(crate) async fn over(runtime: Memory, connections: usize, overrides: &[(&str, &str)]) -> Self {
         let supervisor = supervisor(&settings(overrides), &MemoryStore::new(), &runtime, &wall_clock());
         supervisor.begin().await.expect("the lease is free");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
