@@ -168,7 +168,11 @@ impl Work {
         let (work, id, command) = (self.clone(), sandbox.clone(), command.clone());
         // A client that hangs up in the middle must leave no hold that nobody knows, nor a command that nobody waits for.
         let begun = self.spawn(async move { work.begin_now(&id, &command).await }).await;
-        begun.unwrap_or_else(|broken| Err(WorkError::Broken(sandbox.clone(), broken.to_string())))
+        begun.unwrap_or_else(|broken| match broken.is_cancelled() {
+            // As all tasks are at the end.
+            true => Err(RequestError::Stopping.into()),
+            false => Err(WorkError::Broken(sandbox.clone(), broken.to_string())),
+        })
     }
 
     async fn begin_now(&self, sandbox: &SandboxId, command: &Command) -> Result<Begun, WorkError> {

@@ -16,7 +16,7 @@ use crate::{
         inside::{Inside, InsideError, Load, Output, OutputQuery},
         runtime::ContainerRef,
     },
-    sandboxes::{Filter, RequestError, Sandboxes},
+    sandboxes::{Filter, RequestError, Sandboxes, ServingPhase},
 };
 
 /// How many sandboxes are looked at in one step.
@@ -138,10 +138,14 @@ impl Work {
         }
     }
 
-    /// What clients are told of an error: that the sandbox is ending or has ended, if that is the cause.
+    /// What clients are told of an error: that the sandbox is ending or has ended, or Sandglass stops, if that is the cause.
     pub(super) async fn explained(&self, id: &SandboxId, error: WorkError) -> WorkError {
         if !matches!(error, WorkError::Broken(..) | WorkError::Inside(InsideError::NotRunning(_))) {
             return error;
+        }
+        if *self.sandboxes().health().watch_phase().borrow() == ServingPhase::Stopping {
+            // Its connections are closed with the rest.
+            return RequestError::Stopping.into();
         }
         match self.sandboxes().get(id).await {
             Ok(now) if now.is_gone() => RequestError::Gone(Arc::new(now)).into(),

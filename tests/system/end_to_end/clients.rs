@@ -24,6 +24,9 @@ use crate::support::program::{Program, command};
 /// How long a busy machine may take.
 const SOON: Duration = Duration::from_secs(30);
 
+/// What a test itself writes to a terminal that a client has left.
+const AFTER: &str = "<the client has ended>";
+
 /// What a process has written so far, read on a thread of its own.
 #[derive(Clone, Default)]
 pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
@@ -149,9 +152,17 @@ impl Terminal {
     pub(super) async fn ends(mut self) -> (Option<i32>, String) {
         let status = self.client.ends().await;
         assert_eq!(self.mode(), self.before, "the mode of the terminal");
-        // Its last words may not have been read yet. They end when nobody has the terminal open.
-        drop(self.tty);
-        (status.code(), self.client.out.whole().await)
+        // Its last words may not have been read yet, and come before these. To wait for the end would not do: a process that
+        // was started meanwhile may have inherited the terminal.
+        let text = match File::from(self.tty).write_all(AFTER.as_bytes()) {
+            Ok(()) => {
+                self.client.shows(AFTER).await;
+                self.client.out.text()
+            }
+            // It has been hung up.
+            Err(_) => self.client.out.whole().await,
+        };
+        (status.code(), text.replace(AFTER, ""))
     }
 }
 
