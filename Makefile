@@ -27,7 +27,7 @@ drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for 
 	@exec $(TARGET)/release/sandglass drill $(ARGS)
 
 test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
-	@config/setup.sh rust docker engine image debian registry redis browser nginx valgrind openapi
+	@config/setup.sh rust docker engine image debian registry redis browser nginx valgrind cells openapi
 	cargo test --workspace --no-fail-fast $(LOCKED) $(ARGS)
 
 bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or a short run

@@ -12,6 +12,7 @@
 #   config/setup.sh nginx    the program nginx; tests start their own
 #   config/setup.sh valgrind the program valgrind, which counts the instructions of a ping
 #   config/setup.sh openapi  a fuzzer and a client generator for tests of the specification, below the build folder
+#   config/setup.sh cells    the programs bash, python3 and node, in which tests run cells of code
 #   config/setup.sh rust     checks for the build tools, installs nothing
 #   config/setup.sh all      all of these
 set -eu
@@ -322,6 +323,12 @@ setup_valgrind() {
     apt_install valgrind libc6-dbg
 }
 
+setup_cells() {
+    if have bash && have python3 && have node; then return 0; fi
+    can_install || fail "bash, python3 or node is missing: install them (nodejs on Debian and Ubuntu; node 16 or later)."
+    apt_install bash python3 nodejs
+}
+
 setup_browser() {
     # A test uses it to try the call that the page shows.
     if ! have curl; then
@@ -374,7 +381,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|openapi|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|cells|openapi|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -389,6 +396,7 @@ for wanted in "$@"; do
     rust) setup_rust ;;
     nginx) setup_nginx ;;
     valgrind) setup_valgrind ;;
+    cells) setup_cells ;;
     openapi) setup_openapi ;;
     all)
         setup_rust
@@ -400,6 +408,7 @@ for wanted in "$@"; do
         setup_redis
         setup_nginx
         setup_valgrind
+        setup_cells
         setup_browser
         setup_openapi
         ;;

@@ -1,6 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use crate::{files::Files, process::Processes};
+use crate::{files::Files, interpreter::Contexts, process::Processes};
 
 /// What an agent is given by the program that it runs in.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Agent {
     setup: Arc<Setup>,
     pub(crate) files: Arc<Files>,
     processes: Arc<Processes>,
+    contexts: Arc<Contexts>,
 }
 
 impl Agent {
@@ -31,16 +32,21 @@ impl Agent {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let processes = Processes::new(setup.reaps_orphans);
-        Self { setup: Arc::new(setup), files: Arc::default(), processes }
+        Self { setup: Arc::new(setup), files: Arc::default(), processes, contexts: Arc::default() }
     }
 
     /// Ends everything that runs. Only a program that goes on without the agent needs this.
     pub fn end(&self) {
+        self.contexts.end();
         self.processes.kill_all();
     }
 
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    pub(crate) fn contexts(&self) -> &Contexts {
+        &self.contexts
     }
 
     pub(crate) fn processes(&self) -> &Arc<Processes> {

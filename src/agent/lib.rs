@@ -10,6 +10,7 @@
 //! | `server` | reads requests from a connection and finds who answers them |
 //! | `connect` | the protocol: messages, streams and errors |
 //! | `files` | looks at, moves, packs, unpacks and watches files |
+//! | `interpreter` | runs cells of code in contexts that keep their variables |
 //! | `process` | starts commands and follows them |
 //! | `system` | the steps between fork and exec, and others that need unsafe code |
 //! | `tunnel` | opens connections to ports of the container |
@@ -23,6 +24,7 @@ mod body;
 mod clock;
 mod connect;
 mod files;
+mod interpreter;
 mod process;
 mod server;
 mod system;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::{
     Method,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, HOST, HeaderValue},
     service::service_fn,
 };
 use hyper_util::{
@@ -19,7 +19,7 @@ use crate::{
     agent::Agent,
     body::{self, Request, Response},
     connect::{Code, Error},
-    process, tunnel,
+    interpreter, process, tunnel,
 };
 
 /// The streams that one connection may have open. More of them wait at the client, which has a smaller bound of its own.
@@ -66,6 +66,9 @@ where
 
 async fn answer(agent: &Agent, mut request: Request) -> Response {
     name_user(agent, &mut request);
+    if is_for_interpreter(&request) {
+        return interpreter::call(agent, request).await;
+    }
     let path = request.uri().path();
     if let Some(name) = path.strip_prefix("/process.Process/") {
         let name = name.to_owned();
@@ -83,6 +86,13 @@ async fn answer(agent: &Agent, mut request: Request) -> Response {
         _ if path.starts_with("/process.") || path.starts_with("/filesystem.") => unimplemented(path),
         _ => body::error(404, &format!("there is nothing at {path}")),
     }
+}
+
+/// Whether the request names the interpreter as its authority, or, in HTTP/1.1, as its host.
+fn is_for_interpreter(request: &Request) -> bool {
+    let host = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(hyper::http::uri::Authority::as_str).or_else(host);
+    authority == Some(interpreter::AUTHORITY) && request.method() != Method::CONNECT
 }
 
 fn unimplemented(path: &str) -> Response {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use nix::{
-    fcntl::{OFlag, open},
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
     libc,
     pty::Winsize,
     sys::{
@@ -46,6 +46,8 @@ pub(crate) struct Command {
     pub(crate) open_files: Option<(u64, u64)>,
     /// Its input, output and errors.
     pub(crate) stdio: [OwnedFd; 3],
+    /// One more that it gets, under the number that it has here.
+    pub(crate) inherited: Option<OwnedFd>,
     /// Whether these are a terminal that becomes its own.
     pub(crate) terminal: bool,
 }
@@ -57,7 +59,8 @@ impl Command {
     ///
     /// If the program cannot be executed, or what it gets cannot be set up.
     pub(crate) fn spawn(self) -> io::Result<Pid> {
-        let Self { program, args, environment, directory, any_directory, user, open_files, stdio, terminal } = self;
+        let Self { program, args, environment, directory, any_directory, user, open_files, stdio, inherited, terminal } =
+            self;
         let [stdin, stdout, stderr] = stdio;
         let mut command = process::Command::new(program);
         command.args(args).env_clear().envs(environment);
@@ -69,6 +72,9 @@ impl Command {
                 unsafe { libc::signal(signal, libc::SIG_DFL) };
             }
             setsid()?;
+            if let Some(inherited) = &inherited {
+                fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            }
             if terminal {
                 // SAFETY: the request takes a number, and file 0 is open.
                 unsafe { take_terminal(libc::STDIN_FILENO, 0) }?;

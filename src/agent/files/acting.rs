@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 ///
 /// Those of the work; `permission_denied` when the agent may not work as that user; `resource_exhausted` without a thread.
-pub(super) async fn run<T, E>(user: &User, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+pub(crate) async fn run<T, E>(user: &User, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Error> + Send + 'static,

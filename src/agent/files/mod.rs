@@ -42,6 +42,8 @@ mod watch;
 mod write;
 mod xattrs;
 
+pub(crate) use self::{acting::run as run_as, times::rfc3339};
+
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;

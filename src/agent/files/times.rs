@@ -3,7 +3,7 @@
 /// A time in UTC as RFC 3339 writes it, with as many digits behind the second as it has: none, three, six or nine.
 ///
 /// `seconds` since the Unix epoch, which may be negative, and nanoseconds from 0 to 999,999,999.
-pub(super) fn rfc3339(seconds: i64, nanoseconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64, nanoseconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);
     let fraction = match nanoseconds {

@@ -16,7 +16,7 @@ use crate::system;
 
 /// An end of a pipe, or a terminal's master.
 #[derive(Debug)]
-pub(super) struct Fd(AsyncFd<OwnedFd>);
+pub(crate) struct Fd(AsyncFd<OwnedFd>);
 
 impl Fd {
     /// Has to be called in a runtime.
@@ -24,14 +24,14 @@ impl Fd {
     /// # Errors
     ///
     /// If the operating system refuses it.
-    pub(super) fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         system::watch(fd, interest).map(Self)
     }
 
     /// Reads as soon as there is something. Zero is the end, also of a terminal that nobody has open any more.
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut ready = self.0.readable().await?;
             if let Ok(read) = ready.try_io(|fd| read(fd.get_ref(), buffer)) {
@@ -41,12 +41,12 @@ impl Fd {
     }
 
     /// Reads the available bytes, or fails with `WouldBlock`.
-    pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         read(self.0.get_ref(), buffer)
     }
 
     /// Writes all.
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.0.writable().await?;
             let written = ready.try_io(|fd| match unistd::write(fd.get_ref(), bytes) {

@@ -192,13 +192,11 @@ pub(super) async fn launch(agent: Agent, plan: Plan) -> Result<(Arc<Process>, Re
         user,
         open_files: agent.setup().open_files,
         stdio,
+        inherited: None,
         terminal: has_terminal,
     };
-    let starting = processes.reaper.announce().map_err(|error| Error::io("cannot wait for processes", &error))?;
-    let spawned = tokio::task::spawn_blocking(|| command.spawn()).await;
-    let spawned = spawned.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    let pid = spawned.map_err(|error| not_started(&plan.config, &plan.user.name, &error))?;
-    let exit = starting.started(pid);
+    let spawned = processes.reaper.spawn(command).await;
+    let (pid, exit) = spawned.map_err(|error| not_started(&plan.config, &plan.user.name, &error))?;
 
     let process = Arc::new(Process {
         pid: pid.as_raw().cast_unsigned(),

@@ -22,4 +22,4 @@ mod plan;
 mod reaper;
 mod table;
 
-pub(crate) use self::{calls::call, table::Processes};
+pub(crate) use self::{calls::call, fd::Fd, plan::environment, reaper::Exit, table::Processes};

@@ -133,7 +133,7 @@ pub(super) fn winsize(size: Size) -> Result<Winsize, Error> {
 }
 
 /// The environment of the container, of the user and of the request; later ones win.
-fn environment(
+pub(crate) fn environment(
     setup: &Setup,
     user: &User,
     given: &BTreeMap<String, String>,

@@ -21,12 +21,14 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::system::Command;
+
 /// How a child has ended; `None` if somebody else has waited for it.
-pub(super) type Exit = oneshot::Receiver<Option<WaitStatus>>;
+pub(crate) type Exit = oneshot::Receiver<Option<WaitStatus>>;
 
 /// Waits for children.
 #[derive(Debug)]
-pub(super) struct Reaper {
+pub(crate) struct Reaper {
     /// Also for children that it does not know.
     all: bool,
     children: Mutex<Children>,
@@ -50,12 +52,23 @@ impl Reaper {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts a child. It goes on when this is dropped, but then nobody knows it: spawn this.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started, or signals cannot be listened to.
+    pub(crate) async fn spawn(self: &Arc<Self>, command: Command) -> io::Result<(Pid, Exit)> {
+        let starting = self.announce()?;
+        let pid = tokio::task::spawn_blocking(|| command.spawn()).await.map_err(io::Error::other)??;
+        Ok((pid, starting.started(pid)))
+    }
+
     /// Announces a child. It counts as being started until the answer is dropped.
     ///
     /// # Errors
     ///
     /// If signals cannot be listened to.
-    pub(super) fn announce(self: &Arc<Self>) -> io::Result<Starting> {
+    fn announce(self: &Arc<Self>) -> io::Result<Starting> {
         let mut children = self.children();
         if !children.listens {
             let mut ended = signal(SignalKind::child())?;
@@ -77,7 +90,7 @@ impl Reaper {
     /// # Errors
     ///
     /// `ESRCH` if the child has ended.
-    pub(super) fn signal(&self, group: Pid, signal: Signal) -> Result<(), Errno> {
+    pub(crate) fn signal(&self, group: Pid, signal: Signal) -> Result<(), Errno> {
         let children = self.children();
         if children.known.contains_key(&group) { killpg(group, signal) } else { Err(Errno::ESRCH) }
     }
@@ -126,11 +139,11 @@ impl Children {
 
 /// A child that is being started.
 #[derive(Debug)]
-pub(super) struct Starting(Arc<Reaper>);
+struct Starting(Arc<Reaper>);
 
 impl Starting {
     /// The child has been started.
-    pub(super) fn started(self, pid: Pid) -> Exit {
+    fn started(self, pid: Pid) -> Exit {
         let (teller, exit) = oneshot::channel();
         self.0.children().known.insert(pid, teller);
         exit

@@ -31,7 +31,7 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// All processes of an agent.
 #[derive(Debug)]
 pub(crate) struct Processes {
-    pub(super) reaper: Arc<Reaper>,
+    pub(crate) reaper: Arc<Reaper>,
     table: Mutex<Table>,
 }
 

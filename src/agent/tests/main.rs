@@ -5,6 +5,7 @@
 mod client;
 mod dial;
 mod files;
+mod interpreter;
 mod process;
 mod server;
 mod terminal;

@@ -1,0 +1,240 @@
+//! Runs one cell and tells what it does.
+
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use rustix::process::WaitStatus;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    context::{Context, Turn, Wishes},
+    language::{Cell, Language},
+    pump::Event,
+    told::{self, Decoder},
+};
+use crate::{agent::Agent, body::BodyError};
+
+/// After how long without a line a client is told that the cell still runs or waits. As in E2B.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// How long a cell may take to end after it was interrupted, before its process is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What the next cell is told after that.
+const KILLED: &str = "The context was restarted before this cell, and its variables are gone: the client of an earlier cell has \
+                      hung up, and that cell did not end when it was interrupted.\n";
+
+/// Where an answer goes.
+pub(super) type Sender = mpsc::Sender<Result<Bytes, BodyError>>;
+
+/// Runs a cell when its turn has come. The answer is whole when this returns, unless the client has hung up.
+pub(super) async fn run(agent: Agent, context: Arc<Context>, cell: Cell, sender: Sender) {
+    let mut client = Client { sender, last: Instant::now() };
+    for line in run_for(&agent, &context, &cell, &mut client).await {
+        client.send(line).await;
+    }
+    client.send(told::end()).await;
+}
+
+/// The same, but for what is left to be told: the next cell need not wait until the client has read it.
+async fn run_for(agent: &Agent, context: &Context, cell: &Cell, client: &mut Client) -> VecDeque<Bytes> {
+    let sender = client.sender.clone();
+    let mut turn = tokio::select! {
+        turn = client.kept_alive(context.turn.lock()) => turn,
+        () = sender.closed() => return VecDeque::new(),
+    };
+    if context.wishes.borrow().removed {
+        return [removed(context)].into();
+    }
+    // A start that is begun goes on, also for a client that hangs up.
+    let started = client.kept_alive(context.start(agent, &mut turn)).await;
+    let told = match started {
+        Ok(child) => {
+            child.cells += 1;
+            client.send(told::begin(child.cells)).await;
+            child.run(cell).await
+        }
+        Err(why) => return [told::error("ContextNotStarted", &why, &why)].into(),
+    };
+    if let Some(note) = turn.note.take() {
+        client.send(told::output("stderr", &note)).await;
+    }
+    follow(context, &mut turn, told, client).await
+}
+
+/// Tells what a cell does until it has ended, and returns what is left to be told.
+async fn follow(
+    context: &Context,
+    turn: &mut Turn,
+    mut told: mpsc::Receiver<Event>,
+    client: &mut Client,
+) -> VecDeque<Bytes> {
+    let mut wishes = context.wishes.subscribe();
+    let sender = client.sender.clone();
+    let mut writer = Writer { language: context.language, stdout: Decoder::default(), stderr: Decoder::default() };
+    let mut has_begun = false;
+    let mut lines: VecDeque<Bytes> = VecDeque::new();
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = sender.closed() => {
+                interrupt(turn, told, has_begun).await;
+                return lines;
+            }
+            is_removed = async { wishes.wait_for(Wishes::is_due).await.is_ok_and(|due| due.removed) } => {
+                turn.child = None;
+                context.tell_ended();
+                lines.push_back(if is_removed { removed(context) } else { restarting() });
+                return lines;
+            }
+            permit = sender.reserve(), if !lines.is_empty() => {
+                if let (Ok(permit), Some(line)) = (permit, lines.pop_front()) {
+                    permit.send(Ok(line));
+                    client.last = Instant::now();
+                }
+                continue;
+            }
+            event = told.recv(), if lines.is_empty() => event,
+            () = sleep_until(client.last + KEEPALIVE), if lines.is_empty() => {
+                lines.push_back(told::keepalive());
+                continue;
+            }
+        };
+        match event {
+            Some(Event::Begun) => has_begun = true,
+            Some(Event::Output(stream, bytes)) => lines.extend(writer.output(stream, &bytes)),
+            Some(Event::Object(object)) => lines.push_back(object),
+            Some(Event::Done(status)) => {
+                lines.extend(writer.finish(status));
+                turn.child.iter().for_each(super::child::Child::leave);
+                return lines;
+            }
+            Some(Event::Ended(status)) => {
+                lines.extend(writer.finish(0));
+                lines.push_back(unexpected(status));
+                turn.child = None;
+                return lines;
+            }
+            Some(Event::Ready(_)) => {}
+            None => {
+                lines.push_back(unexpected(None));
+                turn.child = None;
+                return lines;
+            }
+        }
+    }
+}
+
+/// Ends a cell whose client has hung up: as Ctrl-C does, and if that does not help, with its process.
+async fn interrupt(turn: &mut Turn, mut told: mpsc::Receiver<Event>, mut has_begun: bool) {
+    let Some(child) = &turn.child else { return };
+    let ends = async {
+        // Before, there is nothing that an interrupt could end.
+        while !has_begun {
+            match told.recv().await {
+                Some(Event::Begun) => has_begun = true,
+                Some(Event::Done(_)) => return true,
+                Some(Event::Ended(_)) | None => return false,
+                Some(_) => {}
+            }
+        }
+        child.interrupt();
+        loop {
+            match told.recv().await {
+                Some(Event::Done(_)) => return true,
+                Some(Event::Ended(_)) | None => return false,
+                Some(_) => {}
+            }
+        }
+    };
+    if timeout(GRACE, ends).await.unwrap_or(false) {
+        child.leave();
+    } else {
+        turn.child = None;
+        turn.note = Some(KILLED.to_owned());
+    }
+}
+
+fn removed(context: &Context) -> Bytes {
+    told::error("ContextRemoved", &format!("Context {} was removed", context.id), "")
+}
+
+fn restarting() -> Bytes {
+    told::error("ContextRestarting", "Context was restarted, and its variables are gone", "")
+}
+
+/// The process of a cell has ended.
+fn unexpected(status: Option<WaitStatus>) -> Bytes {
+    let how = match status.map(|status| (status.exit_status(), status.terminating_signal())) {
+        Some((Some(code), _)) => format!("its process has ended with exit status {code}"),
+        Some((_, Some(9))) => "its process was killed (signal 9), perhaps for want of memory".to_owned(),
+        Some((_, Some(signal))) => format!("its process was ended by signal {signal}"),
+        _ => "its process has ended, or can no longer be understood".to_owned(),
+    };
+    told::error(
+        "UnexpectedEndOfExecution",
+        &format!("{how}; the next cell starts a new one, without its variables"),
+        "",
+    )
+}
+
+/// The client that reads an answer.
+struct Client {
+    sender: Sender,
+    /// When it was sent something.
+    last: Instant,
+}
+
+impl Client {
+    /// Sends a line. Waits while the client reads slowly; one that has hung up is noticed elsewhere.
+    async fn send(&mut self, line: Bytes) {
+        _ = self.sender.send(Ok(line)).await;
+        self.last = Instant::now();
+    }
+
+    /// Waits for something and tells the client so.
+    async fn kept_alive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep_until(self.last + KEEPALIVE) => {
+                    // One that has not read the last lines needs no more.
+                    _ = self.sender.try_send(Ok(told::keepalive()));
+                    self.last = Instant::now();
+                }
+            }
+        }
+    }
+}
+
+/// Makes lines of what a cell writes.
+struct Writer {
+    language: Language,
+    stdout: Decoder,
+    stderr: Decoder,
+}
+
+impl Writer {
+    fn output(&mut self, stream: &'static str, bytes: &[u8]) -> Option<Bytes> {
+        let decoder = if stream == "stdout" { &mut self.stdout } else { &mut self.stderr };
+        let text = decoder.decode(bytes);
+        (!text.is_empty()).then(|| told::output(stream, &text))
+    }
+
+    /// What is left when the cell has ended, and its failure where only the status tells it.
+    fn finish(&mut self, status: i32) -> Vec<Bytes> {
+        let left = [("stdout", self.stdout.finish()), ("stderr", self.stderr.finish())];
+        let left = left.into_iter().filter(|(_, text)| !text.is_empty());
+        let mut lines: Vec<_> = left.map(|(stream, text)| told::output(stream, &text)).collect();
+        if self.language == Language::Bash && status != 0 {
+            let told = format!("the cell has ended with exit status {status}");
+            lines.push(told::error("ExitStatus", &status.to_string(), &told));
+        }
+        lines
+    }
+}
