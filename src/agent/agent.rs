@@ -1,6 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use crate::{files::Files, interpreter::Contexts, process::Processes};
+use crate::{files::Files, interpreter::Contexts, metrics::Meter, process::Processes};
 
 /// What an agent is given by the program that it runs in.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Agent {
     pub(crate) files: Arc<Files>,
     processes: Arc<Processes>,
     contexts: Arc<Contexts>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Agent {
@@ -32,7 +33,13 @@ impl Agent {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let processes = Processes::new(setup.reaps_orphans);
-        Self { setup: Arc::new(setup), files: Arc::default(), processes, contexts: Arc::default() }
+        Self {
+            setup: Arc::new(setup),
+            files: Arc::default(),
+            processes,
+            contexts: Arc::default(),
+            meter: Arc::default(),
+        }
     }
 
     /// Ends everything that runs. Only a program that goes on without the agent needs this.

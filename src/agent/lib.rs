@@ -11,6 +11,7 @@
 //! | `connect` | the protocol: messages, streams and errors |
 //! | `files` | looks at, moves, packs, unpacks and watches files |
 //! | `interpreter` | runs cells of code in contexts that keep their variables |
+//! | `metrics` | measures what the sandbox uses |
 //! | `process` | starts commands and follows them |
 //! | `system` | the steps between fork and exec, and others that need unsafe code |
 //! | `tunnel` | opens connections to ports of the container |
@@ -25,6 +26,7 @@ mod clock;
 mod connect;
 mod files;
 mod interpreter;
+mod metrics;
 mod process;
 mod server;
 mod system;

@@ -1,6 +1,6 @@
 //! Reads requests from a connection and finds who answers them.
 
-use std::convert::Infallible;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::{
@@ -77,6 +77,10 @@ async fn answer(agent: &Agent, mut request: Request) -> Response {
     match (request.method(), path) {
         (&Method::CONNECT, _) => tunnel::open(request).await,
         (&Method::GET, "/health") => health(),
+        (&Method::GET, "/metrics") => body::json(200, &agent.meter.measure().await),
+        (&Method::GET, "/envs") => environment(agent),
+        // E2B's own agent is given its time and environment by this; this one has them from the container.
+        (&Method::POST, "/init") => body::answer(204, body::empty()),
         (_, "/health") => body::error(405, "ask for /health with GET"),
         (&Method::POST, _) if path.starts_with(FILESYSTEM) => {
             let name = path[FILESYSTEM.len()..].to_owned();
@@ -110,6 +114,13 @@ fn name_user(agent: &Agent, request: &mut Request) {
     if let Ok(basic) = HeaderValue::from_str(&basic) {
         request.headers_mut().insert(AUTHORIZATION, basic);
     }
+}
+
+/// The environment that commands start from.
+fn environment(agent: &Agent) -> Response {
+    let all = agent.setup().environment.iter();
+    let all = all.map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
+    body::json(200, &all.collect::<BTreeMap<_, _>>())
 }
 
 fn health() -> Response {

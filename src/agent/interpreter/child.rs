@@ -60,7 +60,6 @@ impl Child {
         language: Language,
         user: &User,
         directory: CString,
-        any_directory: bool,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot connect with {}: {error}", language.name());
         let (ours, theirs) = Plain::pair().map_err(failed)?;
@@ -74,7 +73,7 @@ impl Child {
             args,
             environment: process::environment(agent.setup(), user, &BTreeMap::new(), false),
             directory,
-            any_directory,
+            any_directory: true,
             user: (!user.is_agents()).then(|| (user.uid, user.gid, user.groups.clone())),
             open_files: agent.setup().open_files,
             stdio: [stdin, stdout, stderr],

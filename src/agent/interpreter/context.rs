@@ -1,6 +1,6 @@
 //! One context: starts, restarts and ends its process.
 
-use std::{ffi::CString, fs, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{ffi::CString, fs, os::unix::ffi::OsStringExt, path::PathBuf, sync::PoisonError};
 
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
@@ -14,7 +14,7 @@ pub(super) struct Context {
     pub(super) id: String,
     pub(super) language: Language,
     /// The directory that its process begins in.
-    directory: PathBuf,
+    directory: std::sync::Mutex<PathBuf>,
     /// Whether it is the one of requests that name no context but this language.
     pub(super) is_default: bool,
     /// The user as requests name it.
@@ -62,11 +62,16 @@ impl Context {
     /// A context whose process does not run yet.
     pub(super) fn new(id: String, language: Language, directory: PathBuf, user: &str, is_default: bool) -> Self {
         let wishes = watch::Sender::new(Wishes::default());
+        let directory = std::sync::Mutex::new(directory);
         Self { id, language, directory, is_default, user: user.to_owned(), turn: Mutex::default(), wishes }
     }
 
+    fn directory(&self) -> PathBuf {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn told(&self) -> Told<'_> {
-        Told { id: &self.id, language: self.language.name(), cwd: self.directory.display().to_string() }
+        Told { id: &self.id, language: self.language.name(), cwd: self.directory().display().to_string() }
     }
 
     /// Starts the process if it does not run.
@@ -77,8 +82,14 @@ impl Context {
     pub(super) async fn start<'a>(&self, agent: &Agent, turn: &'a mut Turn) -> Result<&'a mut Child, String> {
         if turn.child.is_none() {
             let user = User::find(&self.user).map_err(|error| error.message)?;
-            let directory = self.make_directory(&user).await?;
-            turn.child = Some(Child::start(agent, self.language, &user, directory, self.is_default).await?);
+            if let Err(why) = self.make_directory(&user).await {
+                let home = user.home.display();
+                turn.note = Some(format!("cwd: {why}; this context begins in {home}\n"));
+                *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = user.home.clone();
+            }
+            let directory = CString::new(self.directory().into_os_string().into_vec());
+            let directory = directory.map_err(|_| "cwd must not contain the character 0")?;
+            turn.child = Some(Child::start(agent, self.language, &user, directory).await?);
             // A restart that was asked for meanwhile, or before, has been done.
             self.tell_ended();
         }
@@ -125,16 +136,18 @@ impl Context {
         self.wishes.send_modify(|wishes| wishes.ended = wishes.restarts);
     }
 
-    /// The directory, which is made if somebody has asked for it.
-    async fn make_directory(&self, user: &User) -> Result<CString, String> {
-        let path = self.directory.clone();
-        if !self.is_default {
-            let made = run_as(user, move || {
-                fs::create_dir_all(&path).map_err(|error| Error::io(&format!("cannot make {}", path.display()), &error))
-            });
-            made.await.map_err(|error: Error| format!("cwd: {}", error.message))?;
+    /// Makes the directory as the user if somebody has asked for it, and tries whether the user may enter it.
+    async fn make_directory(&self, user: &User) -> Result<(), String> {
+        let path = self.directory();
+        if self.is_default {
+            return Ok(());
         }
-        let path = if self.directory.is_dir() { self.directory.clone() } else { PathBuf::from("/") };
-        CString::new(path.into_os_string().into_vec()).map_err(|_| "cwd must not contain the character 0".to_owned())
+        let made = run_as(user, move || {
+            fs::create_dir_all(&path)
+                .and_then(|()| fs::metadata(path.join(".")))
+                .map(drop)
+                .map_err(|error| Error::io(&format!("{} cannot be made or entered", path.display()), &error))
+        });
+        made.await.map_err(|error: Error| error.message)
     }
 }

@@ -1,7 +1,7 @@
 //! What does not belong to any of the services.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use serde_json::json;
 
@@ -13,6 +13,25 @@ async fn health_tells_the_version() {
     let response = client.send(Request::get("http://agent/health").body(Full::default()).unwrap()).await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["sandglass-agent"], sandglass_agent::VERSION);
+}
+
+#[tokio::test]
+async fn the_environment_and_what_is_used_are_told() {
+    let client = Client::new().await;
+    let get = async |path: &str| {
+        let request = Request::get(format!("http://agent{path}")).body(Full::<Bytes>::default()).unwrap();
+        let response = client.send(request).await;
+        assert_eq!(response.status(), 200);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    };
+    assert_eq!(get("/envs").await["PATH"].as_str(), std::env::var("PATH").ok().as_deref());
+    let told = get("/metrics").await;
+    for name in ["ts", "cpu_count", "cpu_used_pct", "mem_total", "mem_used", "mem_cache", "disk_used", "disk_total"] {
+        assert!(told[name].is_number(), "{name}: {told}");
+    }
+    let request = Request::post("http://agent/init").body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(client.send(request).await.status(), 204);
 }
 
 #[tokio::test]

@@ -172,8 +172,14 @@ def tell_result(shown, is_main):
     channel.send({"type": "result", "text": text, "extra": {}, "is_main_result": is_main})
 
 
+# The figures that a cell has shown, which are not shown again at its end.
+shown_figures = []
+
+
 def show(value, is_main=False):
     """Shows a value in the way that it wants to be shown."""
+    if is_a(value, "matplotlib", "Figure"):
+        shown_figures.append(value)
     own = None if isinstance(value, type) else getattr(value, "_ipython_display_", None)
     if callable(own):
         own()

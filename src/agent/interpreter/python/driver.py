@@ -97,23 +97,33 @@ def run_cell(code):
     value = run_module(module, name, text)
     if value is not None:
         builtins._ = value
-        if is_a(value, "matplotlib", "Figure"):
-            shown_figures.append(value)
         show(value, True)
+
+
+def list_frames(frame):
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.tb_next
+    return frames
 
 
 def tell_error(error):
     kind = type(error)
-    frames = error.__traceback__
-    # The driver's own frames come first.
-    while frames is not None and frames.tb_frame.f_code.co_filename == "<sandglass>":
-        frames = frames.tb_next
+    # Those of the driver and of the event loop come first.
+    frames = list_frames(error.__traceback__)
+    is_cells = [frame.tb_frame.f_code.co_filename.startswith("<cell ") for frame in frames]
+    is_drivers = [frame.tb_frame.f_code.co_filename == "<sandglass>" for frame in frames]
+    if True in is_cells:
+        frames = frames[is_cells.index(True) :]
+    elif is_drivers and all(is_drivers):
+        frames = []
     try:
         value = str(error)
     except Exception:
         value = "<{} whose text cannot be made>".format(kind.__name__)
     try:
-        lines = traceback.format_exception(kind, error, frames)
+        lines = traceback.format_exception(kind, error, frames[0] if frames else None)
     except Exception:
         lines = ["{}: {}\n".format(kind.__name__, value)]
     told = {"type": "error", "name": kind.__name__, "value": value[:1 << 20], "traceback": "".join(lines)[: 1 << 20]}

@@ -5,8 +5,6 @@ import importlib.machinery
 import importlib.util
 import types
 
-shown_figures = []
-
 
 def show_figures(*ignored, **options):
     """Shows the figures of matplotlib that are open, and closes them."""

@@ -62,7 +62,6 @@ async fn what_cannot_be_is_refused_in_plain_text() {
         ("POST", "/execute", json!({}), 400, "code"),
         ("POST", "/execute", json!({ "code": "1", "env_vars": { "": "x" } }), 400, "env_vars"),
         ("POST", "/contexts", json!({ "language": "cobol" }), 500, "Failed to create context: "),
-        ("POST", "/contexts", json!({ "cwd": "/proc/no" }), 500, "Failed to create context: cwd: "),
         ("DELETE", "/contexts/none", Value::Null, 404, "Context none not found"),
         ("POST", "/contexts/none/restart", Value::Null, 404, "Context none not found"),
         ("GET", "/nothing", Value::Null, 404, "/nothing"),
@@ -72,6 +71,29 @@ async fn what_cannot_be_is_refused_in_plain_text() {
         assert!(text.contains(words), "{text}");
     }
     assert_eq!(list(&interpreter).await.len(), 3, "nothing was left behind");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_or_entered_is_told_and_home_is_used() {
+    let setup = sandglass_agent::Setup {
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        user: "nobody".to_owned(),
+        ..Default::default()
+    };
+    let agent = sandglass_agent::Agent::new(setup);
+    let interpreter = Interpreter(crate::client::Client::of(&agent).await);
+    let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    for cwd in [closed.path().to_str().unwrap(), "/proc/no"] {
+        let (status, made) = interpreter.call("POST", "/contexts", &json!({ "language": "bash", "cwd": cwd })).await;
+        assert_eq!(status, 200, "{made}");
+        let made: Value = serde_json::from_str(&made).unwrap();
+        assert_ne!(made["cwd"], cwd);
+        assert_eq!(list(&interpreter).await.last(), Some(&made));
+        let told = interpreter.run_in(made["id"].as_str().unwrap(), "pwd").await;
+        assert!(told.stderr[0].contains(cwd), "{told:?}");
+        assert!(!told.out().contains(cwd), "{told:?}");
+    }
 }
 
 #[tokio::test]
