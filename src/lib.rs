@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`design`] | says what Sandglass promises, and the rules that follow; has no code |
 //! | [`domain`] | decides how a sandbox lives: a pure state machine with its rules, and records |
-//! | [`ports`] | defines the interfaces to the outside: the store, the container engine, and the inside of its containers |
+//! | [`ports`] | defines the interfaces to the outside: the store, the container engine, the inside of its containers, and images of their files |
 //! | [`store`] | keeps records in Redis, an embedded file, or memory |
 //! | [`runtime`] | runs containers in Docker, or simulates them in memory |
 //! | [`inside`] | carries the agent: the program that works inside sandboxes |

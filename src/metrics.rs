@@ -75,6 +75,7 @@ pub struct Metrics {
     task_deaths: Family<ByTask, Counter>,
     streams: Gauge<f64, AtomicU64>,
     foreign: Gauge<f64, AtomicU64>,
+    snapshots: Gauge<f64, AtomicU64>,
     journal_backlog: Gauge<f64, AtomicU64>,
     journal_oldest: Gauge<f64, AtomicU64>,
     store_up: Gauge<f64, AtomicU64>,
@@ -93,6 +94,8 @@ pub struct Scrape {
     pub streams: usize,
     /// How many containers of this prefix were made by a supervisor with another store.
     pub foreign: usize,
+    /// How many snapshots there are.
+    pub snapshots: usize,
     /// Whether the store takes writes.
     pub store_up: bool,
     /// Whether the container engine answers.
@@ -134,6 +137,7 @@ impl Metrics {
         let streams = gauge("streams", "Status streams that are open");
         let foreign =
             gauge("foreign_containers", "Containers of this prefix that a supervisor with another store has made");
+        let snapshots = gauge("snapshots", "Snapshots at the last comparison with the engine");
         let store_up = gauge("store_up", "Whether the store takes writes");
         let runtime_up = gauge("runtime_up", "Whether the container engine answers");
         let mut counter = |name: &str, help: &str| {
@@ -163,6 +167,7 @@ impl Metrics {
             journal_lag,
             streams,
             foreign,
+            snapshots,
             journal_backlog,
             journal_oldest,
             store_up,
@@ -258,6 +263,7 @@ impl Metrics {
         }
         self.streams.set(scrape.streams as f64);
         self.foreign.set(scrape.foreign as f64);
+        self.snapshots.set(scrape.snapshots as f64);
         self.journal_backlog.set(scrape.journal_backlog as f64);
         self.journal_oldest.set(scrape.journal_oldest_seconds);
         self.store_up.set(f64::from(u8::from(scrape.store_up)));

@@ -7,7 +7,7 @@ use rand::{
     distr::{Alphanumeric, Distribution, StandardUniform},
 };
 
-use crate::domain::{SandboxId, retry::Backoff};
+use crate::domain::{SandboxId, retry::Backoff, snapshot::SnapshotId};
 
 thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
@@ -32,6 +32,13 @@ pub(crate) fn letters(count: usize) -> String {
 }
 
 impl SandboxId {
+    /// A new random identifier.
+    pub fn generate() -> Self {
+        Self::of_number(number())
+    }
+}
+
+impl SnapshotId {
     /// A new random identifier.
     pub fn generate() -> Self {
         Self::of_number(number())

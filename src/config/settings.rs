@@ -271,6 +271,8 @@ section! { Docker:
         pub allowed_mounts: Vec<String> as Vec<AbsolutePath>,
         /// The maximum of living sandboxes.
         pub max_sandboxes: usize as Whole<usize, 1, 10_000_000>,
+        /// The maximum of snapshots.
+        pub max_snapshots: usize as Whole<usize, 0, 100_000>,
         /// How far a request may loosen its template's limits; `None`: it may only tighten them.
         pub max_limits: Limits as LimitKeys,
     }

@@ -71,6 +71,17 @@ chapter! {
         ///
         comparison;
 
+        /// # Snapshots
+        ///
+        /// A snapshot is an image of a container's files, taken by a commit. The engine keeps it, and the store knows nothing of
+        /// it. Its labels name its prefix, its store and the sandbox; as these are inherited, too, it is ours only if its own
+        /// reference is the one in its labels. It is no sandbox, and a container that somebody runs of it is none either. The
+        /// container stands still while its files are copied, which neither pauses the sandbox nor moves a clock: work waits,
+        /// and an end comes when it is due. What runs in the sandbox and its memory are not part of it. Sandboxes outlive the
+        /// snapshot that they were made from; its bytes are removed after the last of them.
+        ///
+        snapshots;
+
         /// # Engine outage
         ///
         /// While the engine is down, pings work, creates fail with 503 `runtime_unavailable`, ends wait and are retried, and

@@ -9,6 +9,7 @@
 //! - [`restore`]: restores a sandbox from its record or from its container's labels;
 //! - [`leaf`]: single values that check themselves while they are read;
 //! - [`spec`]: the specification of a new container;
+//! - [`snapshot`]: images of sandboxes' files;
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod fields;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod restore;
 pub mod retry;
 pub mod sandbox;
+pub mod snapshot;
 pub mod spec;
 pub mod time;
 pub mod words;

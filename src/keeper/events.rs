@@ -90,6 +90,10 @@ impl Keeper {
         if !died {
             sleep(COMMIT).await;
         }
+        // A container stands still while a snapshot is taken of it, and is looked at afterwards.
+        if !died && self.sandboxes.snapshots.includes(&container.sandbox) {
+            return;
+        }
         let Some(handle) = self.shared.registry.handle(&container.sandbox) else { return };
         // Its start may not have reported its container yet.
         let Ok(sandbox) = handle.wait(Until::Started).await else { return };

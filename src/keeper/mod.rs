@@ -12,6 +12,7 @@ mod lease;
 mod reconcile;
 mod restore;
 mod run;
+mod snapshots;
 mod state;
 mod strangers;
 mod sweep;

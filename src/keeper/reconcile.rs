@@ -55,6 +55,7 @@ impl Keeper {
             }
         }
         self.sandboxes.health().saw_foreign(self.strangers.see(strangers));
+        self.tend_snapshots().await;
     }
 
     /// Inspects a sandbox's container if the listing shows it in another state than the sandbox.
@@ -63,6 +64,7 @@ impl Keeper {
         let status = sandbox.status();
         let under_way = sandbox.is_pausing_or_resuming() || sandbox.is_restarting();
         let settled = matches!(status, Status::Running | Status::Paused) && !under_way;
+        let settled = settled && !self.sandboxes.snapshots.includes(sandbox.id());
         // The listing does not know a later start.
         let older = sandbox.details.started_at.is_none_or(|at| at < began.wall());
         if !settled || !older {

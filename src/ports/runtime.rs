@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-pub use super::container::{ContainerRef, Owner};
-use super::inside::Inside;
+pub use super::{
+    container::{ContainerRef, Owner},
+    error::RuntimeError,
+};
+use super::{inside::Inside, snapshots::Snapshots};
 pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
     EpochSeconds, SandboxId,
@@ -139,20 +142,6 @@ pub enum ContainerEventKind {
     Destroyed,
 }
 
-/// Why a call to the engine failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuntimeError {
-    /// The engine cannot be reached.
-    #[error("the container engine cannot be reached: {0}")]
-    Unreachable(String),
-    /// The engine refused, failed, or took too long.
-    #[error("{0}")]
-    Failed(String),
-    /// The start was cancelled.
-    #[error("cancelled")]
-    Cancelled,
-}
-
 /// A container engine.
 ///
 /// Implementations limit their concurrency and the time of each call. Before they stop, pause or remove a container, they
@@ -257,6 +246,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The way into containers, if there is one.
     fn inside(&self) -> Option<&dyn Inside> {
+        None
+    }
+
+    /// Images of containers' files, if the engine makes them.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 

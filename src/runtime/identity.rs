@@ -58,6 +58,19 @@ impl Identity<'_> {
         pairs.into_iter().chain(labels::write(start.labels.clone())).collect()
     }
 
+    /// The labels of an image that is made from a container, for it to be no sandbox's; those of the supervisor stay.
+    pub(super) fn disclaimer(&self) -> impl Iterator<Item = (String, String)> {
+        let origin = self.origin.as_ref();
+        let pairs = [
+            (PREFIX, String::new()),
+            (ID, String::new()),
+            (CONTAINER, String::new()),
+            (STORE, origin.map(|origin| origin.store.clone()).unwrap_or_default()),
+            (DOMAIN, origin.and_then(|origin| origin.domain.clone()).unwrap_or_default()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value))
+    }
+
     /// The labels that a container must have to match `container`.
     pub(super) fn proof(&self, container: &ContainerRef) -> [(&'static str, String); 2] {
         match &container.owner {
@@ -120,7 +133,7 @@ impl Identity<'_> {
 
     /// Whether a supervisor with another store created it and may still run. If this host's lock would exclude that
     /// supervisor, it does not run: its store was lost. Earlier versions did not write this label.
-    fn is_of_another_store(&self, labels: &LabelMap) -> bool {
+    pub(super) fn is_of_another_store(&self, labels: &LabelMap) -> bool {
         let Some(Origin { store, domain }) = &self.origin else { return false };
         let told = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
         told(STORE).is_some_and(|made_for| made_for != store) && (domain.is_none() || told(DOMAIN) != domain.as_deref())

@@ -63,6 +63,8 @@ impl Sandboxes {
     /// [`RequestError`], also [`RequestError::Inactive`] and [`RequestError::Paused`].
     pub async fn work(&self, id: &SandboxId, work: &Work) -> Result<Sandbox, RequestError> {
         let event = || Event::Work(Box::new(work.clone()));
+        // What is sent to a container that stands still is answered afterwards, but a new connection is refused.
+        self.is_not_being_copied(id).await;
         for _ in 0..TRIES {
             match self.ask(id, event).await {
                 Err(RequestError::Paused(_)) if self.wakes(id).await => match self.resume(id).await {
@@ -92,6 +94,8 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`].
     pub async fn pause(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
+        // An engine thaws a container when it has copied it.
+        self.is_not_being_copied(id).await;
         self.ask_for_status(id, Event::Pause, Status::Paused).await
     }
 
@@ -100,6 +104,7 @@ impl Sandboxes {
     /// # Errors
     /// [`RequestError`].
     pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
+        self.is_not_being_copied(id).await;
         self.ask_for_status(id, Event::Resume, Status::Running).await
     }
 

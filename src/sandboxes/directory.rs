@@ -6,7 +6,10 @@ use dashmap::DashSet;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::health::{Health, RuntimeHealth, ServingPhase};
+use super::{
+    health::{Health, RuntimeHealth, ServingPhase},
+    under_way::UnderWay,
+};
 use crate::{
     actor::{Arbiters, Entry, RequestError, Shared},
     config::Settings,
@@ -23,6 +26,8 @@ pub struct Sandboxes {
     pub(crate) arbiters: Arbiters,
     pub(super) creates: Arc<Semaphore>,
     pub(super) health: Arc<Health>,
+    /// The snapshots that are being taken.
+    pub(crate) snapshots: Arc<UnderWay>,
     /// The requests in flight.
     in_flight: TaskTracker,
     /// Ids whose records are lost and whose containers have not been looked for yet.
@@ -37,6 +42,7 @@ impl Sandboxes {
         Self {
             creates: Arc::new(Semaphore::new(settings.sandboxes.max_creates)),
             health: Arc::new(Health::new(shared.journal.health(), shared.tasks.clone())),
+            snapshots: Arc::default(),
             in_flight: TaskTracker::new(),
             unresolved: DashSet::new(),
             sweep_now: Notify::new(),
@@ -74,6 +80,7 @@ impl Sandboxes {
             journal_oldest_seconds,
             streams: self.shared.feed.readers(),
             foreign: self.health.foreign(),
+            snapshots: self.snapshots.known(),
             store_up: self.health.store().is_up(),
             runtime_up: self.health.runtime() == RuntimeHealth::Up,
         })

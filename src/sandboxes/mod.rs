@@ -6,6 +6,8 @@ mod directory;
 mod health;
 mod list;
 mod plan;
+mod snapshots;
+mod under_way;
 mod unheard;
 mod watch;
 
@@ -15,4 +17,5 @@ pub use directory::Sandboxes;
 pub use health::{Health, RuntimeHealth, ServingPhase};
 pub use list::{Filter, Listing};
 pub use plan::{Create, MAX_PORTS};
+pub use snapshots::{MOST_FORKS, SnapshotRequest};
 pub use watch::Snapshot;

@@ -14,6 +14,7 @@ use crate::{
         name::container_name,
         record::UserId,
         sandbox::{RawFields, RuleClock, Rules, Spelling},
+        snapshot::Snapshot,
         spec::{Limits, Readiness, StartSpec},
     },
     ports::runtime::{Labels, Start},
@@ -63,6 +64,9 @@ pub struct Create {
     pub user_name: Option<String>,
     /// Kept for the reference system.
     pub executor_namespace: Option<String>,
+    /// The snapshot whose files it begins with, instead of those of an image.
+    #[serde(skip)]
+    pub snapshot: Option<Snapshot>,
 }
 
 fn null_is_none_of_them<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -163,6 +167,9 @@ fn check_readable(field: &str, raw: &RawValue) -> Result<(), RequestError> {
 }
 
 fn image_of(request: &Create, template: &Template, settings: &Settings) -> Result<String, RequestError> {
+    if let Some(snapshot) = &request.snapshot {
+        return Ok(snapshot.image());
+    }
     let Some(image) = &request.image else { return Ok(template.start.image.clone()) };
     if !settings.allows_image(image.as_str()) {
         let rule = format!("{:?} is not among docker.allowed_images", image.as_str());
@@ -173,6 +180,8 @@ fn image_of(request: &Create, template: &Template, settings: &Settings) -> Resul
 
 fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String>>, RequestError> {
     match request.command.clone().plain() {
+        // A snapshot has the command of its sandbox.
+        None if request.snapshot.is_some() => Ok(None),
         // The template's command belongs to the template's image.
         None if request.image.as_ref().is_some_and(|image| image.as_str() != template.start.image) => Ok(None),
         None => Ok(template.start.command.clone()),

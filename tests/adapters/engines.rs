@@ -1,8 +1,9 @@
 //! The engines that the laws of the runtime port run over, with actions behind the port's back.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bollard::query_parameters::ListImagesOptionsBuilder;
 use sandglass::{
     clock::wall_seconds,
     domain::{
@@ -35,6 +36,8 @@ pub(crate) trait Subject: Sync {
     async fn run_to_exit(&self, start: &Start, code: i64);
     /// Starts the sandbox with a process that exceeds its memory limit.
     async fn run_out_of_memory(&self, start: &Start);
+    /// Whether the engine has bytes of snapshots, also of removed ones.
+    async fn has_image_bytes(&self) -> bool;
     /// The container's state.
     async fn state(&self, container_id: &str) -> Option<Container>;
     /// Lets the container's process end by itself.
@@ -77,6 +80,10 @@ impl Subject for Memory {
     async fn run_out_of_memory(&self, start: &Start) {
         started(self, start).await;
         assert!(self.exhaust_memory(&start.id));
+    }
+
+    async fn has_image_bytes(&self) -> bool {
+        !self.snapshots().expect("it takes snapshots").all().await.expect("a list").is_empty()
     }
 
     async fn state(&self, container_id: &str) -> Option<Container> {
@@ -132,6 +139,13 @@ impl Subject for Corner {
         start.spec.limits.memory_mb = Some(16);
         start.spec.command = shell("exec tail /dev/zero");
         let _ = self.runtime().start(&start, &CancellationToken::new(), &quiet).await;
+    }
+
+    async fn has_image_bytes(&self) -> bool {
+        let label = format!("sandglass.snapshot.prefix={}", self.prefix);
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        !self.client.list_images(Some(options)).await.expect("a list").is_empty()
     }
 
     async fn state(&self, container_id: &str) -> Option<Container> {

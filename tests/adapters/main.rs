@@ -6,6 +6,7 @@ mod runtime_contract;
 mod runtime_docker;
 mod runtime_faults;
 mod runtime_watch;
+mod snapshots;
 mod store_contract;
 mod stores;
 mod tls;

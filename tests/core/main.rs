@@ -12,6 +12,7 @@ mod old_files;
 mod reconcile;
 mod records;
 mod restore;
+mod snapshots;
 mod stream;
 mod supervision;
 mod taken_over;

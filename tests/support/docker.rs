@@ -12,7 +12,8 @@ use bollard::{
     query_parameters::{
         CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
         CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, UploadToContainerOptionsBuilder,
+        ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt;
@@ -214,6 +215,12 @@ impl Drop for Corner {
                     // A concurrent removal is as good.
                     let _ = client.remove_container(&id, Some(options)).await;
                 }
+            }
+            let snapshots = HashMap::from([("label".to_owned(), vec![format!("sandglass.snapshot.prefix={prefix}")])]);
+            let options = ListImagesOptionsBuilder::default().filters(&snapshots).build();
+            let mut images = images;
+            for image in client.list_images(Some(options)).await.unwrap_or_default() {
+                images.push(image.id);
             }
             // Later images may be made of earlier ones.
             for image in images.iter().rev() {

@@ -10,11 +10,11 @@ use super::{engine::Engine, registry::Keyring, settings::Settings, volume::Agent
 use crate::{
     domain::EpochSeconds,
     host::EngineLock,
-    ports::inside::Inside,
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
+    ports::{inside::Inside, snapshots::Snapshots},
     runtime::readiness::ReadyProbe,
 };
 
@@ -115,6 +115,10 @@ impl Runtime for Docker {
     }
 
     fn inside(&self) -> Option<&dyn Inside> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
 

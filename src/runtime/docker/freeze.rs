@@ -43,6 +43,11 @@ impl Docker {
         }
     }
 
+    /// The full id of the sandbox's container.
+    pub(super) async fn own_id(&self, container: &ContainerRef, deed: &str) -> Result<String, RuntimeError> {
+        self.ours(container, deed).await.map(|(id, _)| id)
+    }
+
     /// The full id of the sandbox's container, and its state.
     async fn ours(&self, container: &ContainerRef, deed: &str) -> Result<(String, Container), RuntimeError> {
         match self.find(container).await.map_err(|error| error.during(&format!("{deed} the container")))? {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Docker, error::CallError};
 use crate::{
+    domain::snapshot,
     ports::runtime::{RuntimeError, StartProgress},
     runtime::cancel::unless_cancelled,
 };
@@ -31,6 +32,11 @@ impl Docker {
         }
         if unless_cancelled(cancel, self.has_image(image)).await? {
             return Ok(());
+        }
+        if let Some(snapshot) = snapshot::of_reference(image) {
+            return Err(RuntimeError::Failed(format!(
+                "there is no snapshot {snapshot} on this engine; it may have been removed"
+            )));
         }
         progress(StartProgress::Pulling { status: "waiting for its turn".to_owned() });
         unless_cancelled(cancel, async {

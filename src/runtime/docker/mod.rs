@@ -29,6 +29,7 @@
 //! | [`volume`], [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
 //! | [`sweep`] | removes agents of other versions |
 //! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
+//! | [`snapshot`] | images of containers |
 //! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
 //! By default, ports are published on the loopback address of the engine's host. An engine on another machine can be
@@ -57,6 +58,7 @@ mod reach;
 mod registry;
 mod restart;
 mod settings;
+mod snapshot;
 mod start;
 mod sweep;
 mod termination;

@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     domain::{EpochSeconds, SandboxId, sandbox::Container as State},
-    ports::inside::Inside,
     ports::runtime::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
+    ports::{inside::Inside, snapshots::Snapshots},
     runtime::cancel::unless_cancelled,
 };
 
@@ -331,6 +331,10 @@ impl Runtime for Memory {
     }
 
     fn inside(&self) -> Option<&dyn Inside> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
 

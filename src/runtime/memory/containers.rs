@@ -7,7 +7,7 @@ use std::{
 
 use super::log::Log;
 use crate::{
-    domain::{EpochSeconds, SandboxId, sandbox::Container as State},
+    domain::{EpochSeconds, SandboxId, sandbox::Container as State, snapshot::Snapshot},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
         RuntimeError, Start, Started, Stranger,
@@ -91,6 +91,7 @@ pub(super) enum Look<'a> {
 /// All containers.
 pub(super) struct Containers {
     pub(super) log: Log,
+    pub(super) snapshots: Vec<Snapshot>,
     now: WallClock,
     /// Sorted, so that listings are deterministic.
     by_id: BTreeMap<String, Entry>,
@@ -105,7 +106,17 @@ pub(super) struct Containers {
 impl Containers {
     pub(super) fn new(now: WallClock) -> Self {
         let (by_mark, by_name) = Default::default();
-        Self { log: Log::default(), now, by_id: BTreeMap::new(), by_mark, by_name, created: 0, run: 0, is_down: false }
+        Self {
+            log: Log::default(),
+            snapshots: Vec::new(),
+            now,
+            by_id: BTreeMap::new(),
+            by_mark,
+            by_name,
+            created: 0,
+            run: 0,
+            is_down: false,
+        }
     }
 
     /// How often the engine was started or killed.

@@ -27,6 +27,8 @@ pub enum Point {
     Pause,
     /// A resumption.
     Resume,
+    /// The copying of a container's files into a snapshot. The container is frozen meanwhile.
+    Snapshot,
     /// The stop in a removal.
     Stop,
     /// The removal after the stop.

@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod inside;
 mod log;
+mod snapshots;
 
 pub use adapter::{Call, Gate, Memory};
 pub use containers::WallClock;

@@ -43,6 +43,7 @@ const SOURCES = {
   hold: "a hold",
   command: "a command",
   file: "a transfer of files",
+  snapshot: "a snapshot of its files",
 };
 
 export const source = (name) => SOURCES[name] ?? name;
