@@ -35,6 +35,19 @@ text_leaf! {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
 
+    /// A host's name, with or without a port.
+    pub(super) Domain(String), "must be the name of a host, with its port if clients need it, such as sandbox.example.com or \
+                                localhost:8080",
+    |text| {
+        let (host, port) = text.split_once(':').unwrap_or((text, "80"));
+        let is_label = |label: &str| is_name(label, 63, b"-") && !label.ends_with('-');
+        host.len() <= 253
+            && host.split('.').all(is_label)
+            && host.parse::<Ipv4Addr>().is_err()
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+
     /// `store.prefix`.
     pub(super) Prefix(String), "must be 1 to 128 letters, digits, '_', '.', ':' or '-', the first a letter or a digit",
     |text| is_name(text, 128, b"_.:-");

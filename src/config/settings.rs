@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::{
     leaf::{
-        ApiKey, Directory, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, NetworkName, OrNone, Prefix,
-        RedisUrl, RegistryName, TemplateName, address, ipv4,
+        ApiKey, Directory, Domain, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, NetworkName, OrNone,
+        Prefix, RedisUrl, RegistryName, TemplateName, address, ipv4,
     },
     secret::Secret,
     templates::{Template, TemplateKeys},
@@ -102,6 +102,8 @@ section! { Http:
         pub api_key: Option<Secret> as OrNone<ApiKey>,
         /// Origins of proxies, under which browsers may use the page, beside the address itself.
         pub allowed_origins: Vec<WebOrigin>,
+        /// The host, with a port if clients need one, below which each port of each sandbox has a name: `PORT-ID.HOST`.
+        pub sandbox_domain: Option<String> as OrNone<Domain>,
         /// The maximum size of a request's body, in bytes.
         pub max_body_bytes: usize as Whole<usize, 1024, { 1 << 30 }>,
         /// The maximum of open status streams, websockets and server-sent events together.

@@ -93,7 +93,7 @@ words! {
 
 words! {
     /// What counts as activity and resets the idle clock.
-    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold, command, file, snapshot" {
+    ActivitySource, "one of create, ping, batch, keep_alive, reuse, resume, stream, hold, command, file, traffic, snapshot" {
         /// It was created or became ready.
         Create = "create",
         /// A ping over HTTP.
@@ -114,6 +114,8 @@ words! {
         Command = "command",
         /// Files were read or written in it.
         File = "file",
+        /// A request to one of its ports, or bytes that move there.
+        Traffic = "traffic",
         /// A snapshot of its files was taken.
         Snapshot = "snapshot",
     }

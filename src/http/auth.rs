@@ -64,9 +64,7 @@ impl Asked<'_> {
     }
 
     fn has(self, key: &Secret) -> bool {
-        let bearer = self.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        let plain = self.headers.get(API_KEY).map(|value| value.as_bytes());
-        [bearer, plain].into_iter().flatten().any(|candidate| key.matches(candidate)) || self.offers(key)
+        presents(self.headers, key) || self.offers(key)
     }
 
     /// Whether an offered subprotocol carries the key, which is how browsers send it with a websocket.
@@ -89,7 +87,10 @@ impl Asked<'_> {
     }
 
     /// Browsers send the origin of a request. Other clients don't, and other sites cannot make them send requests.
-    fn must_not_be_cross_origin(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// The answer to a refused request.
+    pub(super) fn must_not_be_cross_origin(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
         let site = self.headers.get(SEC_FETCH_SITE).map(|value| value.as_bytes());
         let foreign_site = matches!(site, Some(site) if site != b"same-origin" && site != b"none");
         let mut named = self.headers.get_all(header::ORIGIN);
@@ -110,7 +111,11 @@ impl Asked<'_> {
         host.is_some_and(|host| origin.is_at(host.as_bytes())) || origins.iter().any(|allowed| allowed.is(origin))
     }
 
-    fn must_be_addressed_to_us(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
+    /// Checks that no other site's name was made to point here.
+    ///
+    /// # Errors
+    /// The answer to a refused request.
+    pub(super) fn must_be_addressed_to_us(self, origins: &[WebOrigin]) -> Result<(), ApiError> {
         let Some(host) = self.headers.get(header::HOST) else { return Ok(()) };
         let is_configured = || origins.iter().any(|origin| origin.is_at(host.as_bytes()));
         if host.to_str().is_ok_and(is_numeric_or_localhost) || is_configured() {
@@ -120,6 +125,17 @@ impl Asked<'_> {
         let rest = "not those to another host name, unless http.allowed_origins has it";
         Err(ApiError::new(Code::CrossOrigin, format!("{rule}, {rest}")))
     }
+}
+
+/// Whether a header carries the key.
+pub(super) fn presents(headers: &HeaderMap, key: &Secret) -> bool {
+    bears(headers, key) || headers.get(API_KEY).is_some_and(|plain| key.matches(plain.as_bytes()))
+}
+
+/// Whether the key is the bearer's token.
+pub(super) fn bears(headers: &HeaderMap, key: &Secret) -> bool {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    bearer.is_some_and(|candidate| key.matches(candidate))
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {

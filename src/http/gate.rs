@@ -15,10 +15,14 @@ use actix_web::{
     http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
+use futures_util::future::LocalBoxFuture;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{auth::Asked, e2b};
-use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes};
+use super::{
+    auth::Asked,
+    e2b::{self, Door},
+};
+use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes, work::Work};
 
 /// The content policy of answers: nothing in them runs, and no site can frame them. Pages set their own.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -35,11 +39,12 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
 /// The middleware, from which each worker makes its own.
 pub(super) struct Gate {
     sandboxes: Arc<Sandboxes>,
+    work: Work,
 }
 
 impl Gate {
-    pub(super) fn new(sandboxes: Arc<Sandboxes>) -> Self {
-        Self { sandboxes }
+    pub(super) fn new(sandboxes: Arc<Sandboxes>, work: Work) -> Self {
+        Self { sandboxes, work }
     }
 }
 
@@ -55,8 +60,9 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let key = self.sandboxes.settings().http.api_key.clone();
-        ready(Ok(Guarded { service, sandboxes: self.sandboxes.clone(), key }))
+        let http = &self.sandboxes.settings().http;
+        let (key, door) = (http.api_key.clone(), Door::new(http.sandbox_domain.as_deref()));
+        ready(Ok(Guarded { service, sandboxes: self.sandboxes.clone(), work: self.work.clone(), key, door }))
     }
 }
 
@@ -64,7 +70,9 @@ where
 pub(super) struct Guarded<S> {
     service: S,
     sandboxes: Arc<Sandboxes>,
+    work: Work,
     key: Option<Secret>,
+    door: Door,
 }
 
 impl<S, B> Service<ServiceRequest> for Guarded<S>
@@ -82,6 +90,11 @@ where
         // The clock is read only if the line is logged.
         let watch = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| Watch { began: self.sandboxes.now().moment, sandboxes: self.sandboxes.clone() });
+        if let Some(place) = self.door.place(request.head()) {
+            // It is not for Sandglass itself, and has rules of its own.
+            let step = Step::ToTheInside(e2b::serve(self.sandboxes.clone(), self.work.clone(), place, request));
+            return Passage { step, watch, _in_flight: self.sandboxes.in_flight().token() };
+        }
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };
         let origins = &self.sandboxes.settings().http.allowed_origins;
         let step = match asked.must_be_allowed(self.key.as_ref(), origins) {
@@ -107,6 +120,8 @@ pub(super) struct Passage<F> {
 
 enum Step<F> {
     Inside(F),
+    /// The inside of a sandbox answers, with headers of its own.
+    ToTheInside(LocalBoxFuture<'static, ServiceResponse>),
     Refused(Option<ServiceResponse>),
 }
 
@@ -127,6 +142,15 @@ where
             Step::Inside(inside) => match Pin::new(inside).poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(outcome) => outcome?.map_into_left_body(),
+            },
+            Step::ToTheInside(inside) => match inside.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(response) => {
+                    if let Some(watch) = &passage.watch {
+                        watch.tell(&response);
+                    }
+                    return Poll::Ready(Ok(response.map_into_right_body()));
+                }
             },
             Step::Refused(response) => match response.take() {
                 Some(response) => response.map_into_right_body(),

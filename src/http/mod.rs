@@ -7,7 +7,7 @@
 //! - `gate`: middleware: access, headers, a line of log;
 //! - `auth`: the rules about keys and origins;
 //! - `error`: the shape of all errors, and their status codes;
-//! - `body`, `query`, `extract`: the parts of requests;
+//! - `body`, `query`, `extract`, `upload`: the parts of requests;
 //! - [`answers`], `json`: answers;
 //! - `create`, `sandboxes`, `activity`, `holds`, `why`, `health`: the handlers;
 //! - `work`: commands, files, logs and load;
@@ -36,6 +36,7 @@ mod routes;
 mod sandboxes;
 mod server;
 mod stream;
+mod upload;
 mod why;
 mod work;
 

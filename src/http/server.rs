@@ -93,12 +93,12 @@ pub fn app(
 > {
     App::new()
         .app_data(web::Data::from(sandboxes.clone()))
-        .app_data(web::Data::new(work))
+        .app_data(web::Data::new(work.clone()))
         .app_data(web::Data::new(Document::default()))
         .configure(register)
         .configure(e2b::register)
         .default_service(web::to(routes::unknown))
-        .wrap(Gate::new(sandboxes))
+        .wrap(Gate::new(sandboxes, work))
 }
 
 #[cfg(test)]

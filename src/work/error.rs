@@ -24,6 +24,12 @@ pub enum WorkError {
         /// The exit code that a shell has for it, when a command could not be started.
         exit_code: Option<i32>,
     },
+    /// Nothing listens on the port.
+    #[error("the sandbox is running but port {0} is not open")]
+    PortClosed(u16),
+    /// What listens on the port gave no answer that can be read.
+    #[error("what listens on port {1} of sandbox {0} gave no valid answer: {2}")]
+    PortFailed(SandboxId, u16, String),
     /// The connection to the agent broke before the answer.
     #[error("the connection to the agent in sandbox {0} broke: {1}")]
     Broken(SandboxId, String),

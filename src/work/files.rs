@@ -1,38 +1,22 @@
 //! Moves files. Contents are streamed in both directions, and never whole in memory.
 
-use std::{io, time::Duration};
+use std::io;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::{
-    HeaderMap, Method, Request, StatusCode,
-    body::{Frame, Incoming},
-};
+use hyper::{HeaderMap, Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
     Work,
-    body::{Body, full, uri},
+    answer::Answer,
+    body::{Part, full, parts_of, uri},
     connect::{self, Frames},
     error::WorkError,
-    lines::Line,
 };
 use crate::domain::{ActivitySource, SandboxId};
-
-/// How often bytes that move count as use again.
-const USED_AGAIN: Duration = Duration::from_secs(1);
-
-/// A part of a body that is uploaded.
-#[derive(Clone, Debug)]
-pub enum Part {
-    /// Its next bytes.
-    Data(Bytes),
-    /// It is whole. A channel that closes without it has broken off, so that no half file is taken for a whole one.
-    End,
-}
 
 /// A request for a file.
 #[derive(Clone, Debug)]
@@ -49,55 +33,7 @@ pub struct FileRequest<'a> {
     pub user: Option<&'a str>,
 }
 
-/// The answer of an agent to a request for a file: its head and its body.
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    body: Incoming,
-    line: Line,
-    work: Work,
-}
-
-impl Answer {
-    /// The body. Its bytes count as use while they move.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let Self { body, line, work, .. } = self;
-        let used = Instant::now();
-        stream::unfold((body, line, work, used), |(mut body, line, work, mut used)| async move {
-            loop {
-                let data = match body.frame().await? {
-                    Ok(frame) => frame.into_data().ok(),
-                    Err(error) => return Some((Err(io::Error::other(error)), (body, line, work, used))),
-                };
-                if used.elapsed() >= USED_AGAIN {
-                    used = Instant::now();
-                    work.still_used(&line.sandbox).await;
-                }
-                if let Some(data) = data {
-                    return Some((Ok(data), (body, line, work, used)));
-                }
-            }
-        })
-    }
-
-    /// The whole body of a short answer.
-    ///
-    /// # Errors
-    /// When the connection breaks.
-    pub async fn whole(self) -> Result<Bytes, WorkError> {
-        self.line.whole(self.body).await
-    }
-}
-
 impl Work {
-    /// Bytes that move are use, however long they take.
-    async fn still_used(&self, sandbox: &SandboxId) {
-        // Of a sandbox that ends, the connection is about to break.
-        let _ = self.sandboxes().touch(sandbox, ActivitySource::File).await;
-    }
-
     /// Makes a call to the agent's file system. Counts as use.
     ///
     /// # Errors
@@ -148,7 +84,7 @@ impl Work {
         let FileRequest { method, path, query, headers, user } = asked;
         let mut line = self.enter_for(sandbox, ActivitySource::File).await?;
         let body = match upload {
-            Some(parts) => self.body_of(parts, sandbox.clone()),
+            Some(parts) => parts_of(parts, self.meter(sandbox, ActivitySource::File)),
             None => full(Bytes::new()),
         };
         let mut request = Request::new(body);
@@ -165,25 +101,6 @@ impl Work {
             let told = line.whole(body).await?;
             return Err(connect::refusal(&told, head.status));
         }
-        Ok(Answer { status: head.status, headers: head.headers, body, line, work: self.clone() })
-    }
-
-    fn body_of(&self, parts: mpsc::Receiver<io::Result<Part>>, sandbox: SandboxId) -> Body {
-        let work = self.clone();
-        let used = Instant::now();
-        let frames = stream::unfold((parts, work, sandbox, used), |(mut parts, work, sandbox, mut used)| async move {
-            let data = match parts.recv().await {
-                Some(Ok(Part::Data(data))) => Ok(data),
-                Some(Ok(Part::End)) => return None,
-                Some(Err(error)) => Err(error),
-                None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload broke off before its end")),
-            };
-            if used.elapsed() >= USED_AGAIN {
-                used = Instant::now();
-                work.still_used(&sandbox).await;
-            }
-            Some((data.map(Frame::data), (parts, work, sandbox, used)))
-        });
-        StreamBody::new(frames).boxed_unsync()
+        Ok(Answer::new(head, body, line, self.meter(sandbox, ActivitySource::File)))
     }
 }

@@ -11,8 +11,11 @@
 //! | [`service`] | [`Work`]: what can be asked for, and the checks before it |
 //! | [`commands`], [`events`] | begins commands, lists them, and reads what they write until they end |
 //! | [`follow`] | waits for the ends of commands that nobody waits for |
-//! | [`files`] | moves files |
+//! | [`files`], [`answer`] | moves files |
+//! | [`forward`] | passes requests on to the agent, or to ports |
+//! | [`meter`], [`task`] | counts bytes that move as use; ends tasks with what needs them |
 
+mod answer;
 mod body;
 mod commands;
 mod connect;
@@ -20,12 +23,18 @@ mod error;
 mod events;
 mod files;
 mod follow;
+mod forward;
 mod lines;
+mod meter;
 mod patience;
 mod service;
+mod task;
 
+pub use answer::Answer;
+pub use body::Part;
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
 pub use error::WorkError;
 pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
-pub use files::{Answer, FileRequest, Part};
+pub use files::FileRequest;
+pub use forward::{Duplex, Forward, Forwarded, Moves, Switched, Target};
 pub use service::Work;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::{
     error::WorkError,
     lines::{Line, Lines, MOST_CALLS},
+    meter::Meter,
 };
 use crate::{
     domain::{ActivitySource, Sandbox, SandboxId, sandbox},
@@ -140,7 +141,10 @@ impl Work {
 
     /// What clients are told of an error: that the sandbox is ending or has ended, or Sandglass stops, if that is the cause.
     pub(super) async fn explained(&self, id: &SandboxId, error: WorkError) -> WorkError {
-        if !matches!(error, WorkError::Broken(..) | WorkError::Inside(InsideError::NotRunning(_))) {
+        if !matches!(
+            error,
+            WorkError::Broken(..) | WorkError::PortFailed(..) | WorkError::Inside(InsideError::NotRunning(_))
+        ) {
             return error;
         }
         if *self.sandboxes().health().watch_phase().borrow() == ServingPhase::Stopping {
@@ -160,6 +164,11 @@ impl Work {
     /// Whether nothing can run in a sandbox any more.
     pub(super) async fn is_over(&self, id: &SandboxId) -> bool {
         self.sandboxes().get(id).await.is_ok_and(|sandbox| !sandbox.is_alive())
+    }
+
+    /// Counts as use what moves in or out of a sandbox.
+    pub(super) fn meter(&self, sandbox: &SandboxId, source: ActivitySource) -> Meter {
+        Meter::new(self.shared.sandboxes.clone(), sandbox.clone(), source)
     }
 
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {

@@ -95,7 +95,7 @@ impl State {
     /// Notes that the client has closed its side or the connection is broken.
     pub(super) fn ended(&self) {
         self.ended.set(true);
-        self.end.notify_one();
+        self.end.notify_waiters();
     }
 }
 
@@ -112,8 +112,9 @@ impl Link {
 
     /// Resolves when the client has closed its side. Unless the connection is held, our side may have closed it.
     pub(in crate::http) async fn ended(&self) {
+        let end = self.0.end.notified();
         if !self.0.ended.get() {
-            self.0.end.notified().await;
+            end.await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! E2B's protocol, as its SDKs speak it: a second surface over the same sandboxes. It has its own routes and shape of errors, and neither timers nor state of its own.
 //!
+//! - `door`: which requests are for the inside of a sandbox;
+//! - `data`: passes those on;
 //! - `control`: the calls about sandboxes, such as create, connect and kill;
 //! - `access`: the tokens of sandboxes;
 //! - `extract`: the parts of requests;
@@ -7,12 +9,16 @@
 
 mod access;
 mod control;
+mod data;
+mod door;
 mod error;
 mod extract;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 
 pub(super) use control::register;
+pub(super) use data::serve;
+pub(super) use door::Door;
 pub(super) use error::Refusal;
 
 /// The first parts of the paths that are E2B's, also where nothing is found.

@@ -12,6 +12,7 @@ impl ApiError {
             WorkError::Inside(InsideError::NotRunning(_)) => Code::WrongState,
             WorkError::Inside(InsideError::NoAgent(_)) => Code::NoAgent,
             WorkError::Inside(InsideError::Failed(_)) | WorkError::Broken(..) => Code::RuntimeFailed,
+            WorkError::PortClosed(_) | WorkError::PortFailed(..) => Code::RuntimeFailed,
             WorkError::Busy(_) => Code::LimitReached,
             WorkError::Refused { code, .. } => match &**code {
                 "not_found" => Code::NotFound,

@@ -1,10 +1,7 @@
 //! Files in a sandbox, one by one, and directories as tar. Contents are streamed.
 
-use std::{io, time::Duration};
-
 use actix_web::{
-    HttpRequest, HttpResponse, dev,
-    error::PayloadError,
+    HttpRequest, HttpResponse,
     http::{
         StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -27,15 +24,11 @@ use crate::{
         extract::Id,
         json::json as answer_json,
         query::{FilesQuery, Shape},
+        upload::{AHEAD, LINGER, send},
     },
     sandboxes::Sandboxes,
-    work::{FileRequest, Part, Work, WorkError},
+    work::{FileRequest, Work, WorkError},
 };
-
-/// How long a client whose upload is refused may go on sending.
-const LINGER: Duration = Duration::from_secs(2);
-/// How many parts of an upload wait for the sandbox.
-const AHEAD: usize = 4;
 
 /// A file, a directory or a link in a sandbox.
 #[derive(Debug, Serialize, ToSchema)]
@@ -266,25 +259,6 @@ pub(in crate::http) async fn write(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Passes a body on, and tells its end. Without that, as when its client is gone and this is dropped, it is not whole.
-async fn send(mut payload: dev::Payload, parts: mpsc::Sender<io::Result<Part>>) {
-    loop {
-        let part = match payload.next().await {
-            Some(part) => part.map(Part::Data).map_err(|error: PayloadError| io::Error::other(error.to_string())),
-            None => Ok(Part::End),
-        };
-        let is_last = !matches!(part, Ok(Part::Data(_)));
-        if parts.send(part).await.is_err() && !is_last {
-            // The sandbox wants no more, but its client still sends.
-            while let Some(Ok(_)) = payload.next().await {}
-            return;
-        }
-        if is_last {
-            return;
-        }
-    }
-}
-
 /// Removes a file or a directory with all that is in it.
 #[utoipa::path(delete, path = "/v1/sandboxes/{id}/files", operation_id = "remove_file", tag = "work",
     params(
@@ -368,7 +342,6 @@ pub(in crate::http) async fn watch(
 }
 
 fn change(event: &Value) -> Option<Bytes> {
-    let event = &event["event"];
     if event.get("start").is_some() {
         return Some(Bytes::from_static(b": watching\n\n"));
     }

@@ -98,7 +98,7 @@ impl<'a> SandboxAnswer<'a> {
         Self {
             names: Names::of(sandbox),
             envd_access_token: access::token(settings, sandbox, Opens::Agent).expose().to_owned(),
-            domain: None,
+            domain: settings.http.sandbox_domain.as_deref(),
         }
     }
 }
@@ -130,7 +130,7 @@ impl<'a> SandboxDetail<'a> {
         Self {
             listed: ListedSandbox::of(sandbox, sandboxes, now),
             envd_access_token: access::token(settings, sandbox, Opens::Agent).expose().to_owned(),
-            domain: None,
+            domain: settings.http.sandbox_domain.as_deref(),
             lifecycle: Lifecycle {
                 on_timeout: if sandbox.rules().on_timeout() == OnTimeout::Pause { "pause" } else { "kill" },
                 auto_resume: false,

@@ -43,6 +43,7 @@ const SOURCES = {
   hold: "a hold",
   command: "a command",
   file: "a transfer of files",
+  traffic: "a request to one of its ports",
   snapshot: "a snapshot of its files",
 };
 

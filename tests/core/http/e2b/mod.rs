@@ -1,6 +1,7 @@
 //! E2B's protocol over a real supervisor on the memory adapters, with paused time.
 
 mod create;
+mod data;
 mod errors;
 
 use actix_web::test::TestRequest;
