@@ -15,7 +15,9 @@ const PYTHON: &str = concat!(
 );
 
 /// Reads the driver from the agent's socket and runs it. Arguments are short, and everybody in the container sees them.
-const PYTHON_START: &str = "import os,sys\nf,n=map(int,sys.argv[1:])\nb=b''\nwhile len(b)<n:b+=os.read(f,n-len(b))or exit()\n\
+const PYTHON_START: &str = "import os,sys\nf,n=map(int,sys.argv[1:])\n\
+                            if sys.version_info<(3,8):os.write(f,b'failed this image has a python3 before 3.8\\n');exit()\n\
+                            b=b''\nwhile len(b)<n:b+=os.read(f,n-len(b))or exit()\n\
                             exec(compile(b,'<sandglass>','exec'),{'__name__':'sandglass_driver','CONTROL':f})";
 
 const JAVASCRIPT: &str = include_str!("javascript/driver.js");

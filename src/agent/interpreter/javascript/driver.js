@@ -94,7 +94,7 @@ async function show(value) {
 // The stack without the driver and the debugger.
 function stackOf(stack, source) {
   const lines = String(stack).split('\n');
-  const last = lines.findLastIndex((line) => line.includes(source));
+  const last = lines.map((line) => line.includes(source)).lastIndexOf(true);
   const kept = lines.filter((line, at) => at <= last || !/^\s+at /.test(line));
   return kept.join('\n');
 }
