@@ -54,8 +54,34 @@ function imports(line, indent, own, all, names, quote, from) {
   return parts.length ? `${indent}const {${parts.join(', ')}} = ${loaded};` : `${indent}${loaded};`;
 }
 
+// What makes JavaScript of TypeScript: node itself, or the compiler if the image has it.
+function findCompiler() {
+  if (typeof modules.stripTypeScriptTypes === 'function') {
+    return (code) => modules.stripTypeScriptTypes(code, { mode: 'transform' });
+  }
+  const global = [path.resolve(process.execPath, '../../lib/node_modules'), '/usr/local/lib/node_modules', '/usr/share/nodejs'];
+  try {
+    const typescript = require(require.resolve('typescript', { paths: [process.cwd(), ...global] }));
+    const compilerOptions = { target: 'ES2022', module: 'ESNext' };
+    return (code) => {
+      const { outputText, diagnostics } = typescript.transpileModule(code, { compilerOptions, reportDiagnostics: true });
+      if (diagnostics.length) {
+        const [{ messageText, file, start }] = diagnostics;
+        const line = file.getLineAndCharacterOfPosition(start).line + 1;
+        throw new SyntaxError(`${typescript.flattenDiagnosticMessageText(messageText, ' ')} (line ${line})`);
+      }
+      // It marks modules whose imports are only types.
+      return outputText.replace(/^export \{\};$/m, '');
+    };
+  } catch {
+    return null;
+  }
+}
+
+const compile = LANGUAGE === 'typescript' ? findCompiler() : (code) => code;
+
 function translate(code) {
-  const script = LANGUAGE === 'typescript' ? modules.stripTypeScriptTypes(code, { mode: 'transform' }) : code;
+  const script = compile(code);
   return script.replace(IMPORT_LINE, imports)
     .replace(IMPORT_CALL, (match, kept) => (kept === undefined ? '__sandglass.load(' : kept));
 }
@@ -155,8 +181,8 @@ process.on('SIGINT', () => { if (interrupt) interrupt(); });
 process.on('uncaughtException', (error) => console.error(error));
 process.on('unhandledRejection', (error) => console.error(error));
 
-if (LANGUAGE === 'typescript' && typeof modules.stripTypeScriptTypes !== 'function') {
-  tell(`failed typescript needs node 22.13 or later, and this image has ${process.version}`);
+if (!compile) {
+  tell(`failed typescript needs node 22.13 or later, or the package typescript; this image has node ${process.version}`);
   socket.end(() => process.exit());
 } else {
   process.argv.length = 1;
