@@ -23,6 +23,9 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// How long a cell may take to end after it was interrupted, before its process is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How long a part of a line of errors waits for the rest. Programs write errors in many small parts.
+const PART: Duration = Duration::from_millis(20);
+
 /// What the next cell is told after that.
 const KILLED: &str = "The context was restarted before this cell, and its variables are gone: the client of an earlier cell has \
                       hung up, and that cell did not end when it was interrupted.\n";
@@ -74,7 +77,7 @@ async fn follow(
 ) -> VecDeque<Bytes> {
     let mut wishes = context.wishes.subscribe();
     let sender = client.sender.clone();
-    let mut writer = Writer { language: context.language, stdout: Decoder::default(), stderr: Decoder::default() };
+    let mut writer = Writer::new(context.language);
     let mut has_begun = false;
     let mut lines: VecDeque<Bytes> = VecDeque::new();
     loop {
@@ -98,6 +101,10 @@ async fn follow(
                 continue;
             }
             event = told.recv(), if lines.is_empty() => event,
+            () = sleep_until(writer.due), if !writer.part.is_empty() => {
+                lines.extend(writer.rest_of_line());
+                continue;
+            }
             () = sleep_until(client.last + KEEPALIVE), if lines.is_empty() => {
                 lines.push_back(told::keepalive());
                 continue;
@@ -106,7 +113,10 @@ async fn follow(
         match event {
             Some(Event::Begun) => has_begun = true,
             Some(Event::Output(stream, bytes)) => lines.extend(writer.output(stream, &bytes)),
-            Some(Event::Object(object)) => lines.push_back(object),
+            Some(Event::Object(object)) => {
+                lines.extend(writer.rest_of_line());
+                lines.push_back(object);
+            }
             Some(Event::Done(status)) => {
                 lines.extend(writer.finish(status));
                 turn.child.iter().for_each(super::child::Child::leave);
@@ -217,24 +227,69 @@ struct Writer {
     language: Language,
     stdout: Decoder,
     stderr: Decoder,
+    /// The beginning of a line of errors, and until when it waits for the rest.
+    part: String,
+    due: Instant,
 }
 
 impl Writer {
-    fn output(&mut self, stream: &'static str, bytes: &[u8]) -> Option<Bytes> {
-        let decoder = if stream == "stdout" { &mut self.stdout } else { &mut self.stderr };
-        let text = decoder.decode(bytes);
-        (!text.is_empty()).then(|| told::output(stream, &text))
+    fn new(language: Language) -> Self {
+        let (stdout, stderr) = (Decoder::default(), Decoder::default());
+        Self { language, stdout, stderr, part: String::new(), due: Instant::now() }
+    }
+
+    fn output(&mut self, stream: &'static str, bytes: &[u8]) -> Vec<Bytes> {
+        if stream == "stdout" {
+            let text = self.stdout.decode(bytes);
+            let told = (!text.is_empty()).then(|| told::output(stream, &text));
+            return self.rest_of_line().into_iter().chain(told).collect();
+        }
+        if self.part.is_empty() {
+            self.due = Instant::now() + PART;
+        }
+        self.part.push_str(&self.stderr.decode(bytes));
+        let is_whole = self.part.ends_with('\n') || self.part.len() > told::PIECE;
+        if is_whole { self.rest_of_line().into_iter().collect() } else { Vec::new() }
+    }
+
+    /// The line of errors that waits.
+    fn rest_of_line(&mut self) -> Option<Bytes> {
+        let part = std::mem::take(&mut self.part);
+        (!part.is_empty()).then(|| told::output("stderr", &part))
     }
 
     /// What is left when the cell has ended, and its failure where only the status tells it.
     fn finish(&mut self, status: i32) -> Vec<Bytes> {
-        let left = [("stdout", self.stdout.finish()), ("stderr", self.stderr.finish())];
-        let left = left.into_iter().filter(|(_, text)| !text.is_empty());
-        let mut lines: Vec<_> = left.map(|(stream, text)| told::output(stream, &text)).collect();
+        let left = self.stderr.finish();
+        self.part.push_str(&left);
+        let mut lines: Vec<_> = self.rest_of_line().into_iter().collect();
+        let left = self.stdout.finish();
+        lines.extend((!left.is_empty()).then(|| told::output("stdout", &left)));
         if self.language == Language::Bash && status != 0 {
             let told = format!("the cell has ended with exit status {status}");
             lines.push(told::error("ExitStatus", &status.to_string(), &told));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(lines: impl IntoIterator<Item = Bytes>) -> Vec<String> {
+        let text = |line: Bytes| serde_json::from_slice::<serde_json::Value>(&line).unwrap()["text"].to_string();
+        lines.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_line_of_errors_in_parts_is_one_object() {
+        let mut writer = Writer::new(Language::Bash);
+        assert!(writer.output("stderr", b"sudo").is_empty() && writer.output("stderr", b": ").is_empty());
+        assert_eq!(texts(writer.output("stderr", b"no\n")), [r#""sudo: no\n""#]);
+        assert!(writer.output("stderr", b"part").is_empty());
+        assert_eq!(texts(writer.output("stdout", b"out")), [r#""part""#, r#""out""#]);
+        assert!(writer.output("stderr", b"last \xe2").is_empty());
+        assert_eq!(texts(writer.finish(0)), ["\"last \u{fffd}\""]);
     }
 }

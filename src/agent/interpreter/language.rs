@@ -26,7 +26,9 @@ const JAVASCRIPT_START: &str = "{const[f,n,l]=process.argv.slice(1),b=Buffer.all
                                 i+=fs.readSync(+f,b,i,n-i)||process.exit();\
                                 new Function('require','CONTROL','LANGUAGE',b)(require,+f,l)}";
 
-const BASH: &str = include_str!("driver.bash");
+const BASH: &str = concat!(include_str!("driver.bash"), "\0");
+
+const BASH_START: &str = r#"IFS= read -r -d '' -u "$1" __sandglass; eval "$__sandglass""#;
 
 /// A language that contexts can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +96,8 @@ impl Language {
                 Driver { program: "node", args: args.map(str::to_owned).to_vec(), source: JAVASCRIPT }
             }
             Self::Bash => {
-                let args = ["--noprofile", "--norc", "-c", BASH, "bash", &descriptor].map(str::to_owned).to_vec();
-                Driver { program: "bash", args, source: "" }
+                let args = ["--noprofile", "--norc", "-c", BASH_START, "bash", &descriptor].map(str::to_owned).to_vec();
+                Driver { program: "bash", args, source: BASH }
             }
         }
     }

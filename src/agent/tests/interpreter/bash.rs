@@ -70,3 +70,13 @@ async fn a_client_that_hangs_up_interrupts_the_cell_and_keeps_the_variables() {
         assert_eq!((told.out().as_str(), told.stderr.len()), ("[1]\n", 0), "{code}: {told:?}");
     }
 }
+
+#[tokio::test]
+async fn a_part_of_a_line_of_errors_comes_soon() {
+    let shell = Interpreter::new().await;
+    let request = json!({ "code": "printf part >&2; sleep 600", "language": "bash" });
+    let mut running = shell.begin(&request).await;
+    assert_eq!(running.next().await.unwrap()["type"], "number_of_executions");
+    let line = running.next().await.unwrap();
+    assert_eq!((line["type"].as_str(), line["text"].as_str()), (Some("stderr"), Some("part")));
+}
