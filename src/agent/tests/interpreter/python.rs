@@ -249,3 +249,51 @@ async fn what_a_cell_leaves_running_goes_on_and_is_not_told_later() {
     let told = python.python("background.wait(timeout=15)").await;
     assert_eq!(told.text(), "3");
 }
+
+/// Stand-ins for libraries that this machine need not have: only what the driver uses of them.
+const LIBRARIES: [(&str, &str); 4] = [
+    (
+        "pandas/__init__.py",
+        "class DataFrame:\n    def to_dict(self, orient): return {'a': [1, float('nan')], 2: ['x', None]}\n    \
+         def _repr_html_(self): return '<table>'\n",
+    ),
+    ("matplotlib/__init__.py", ""),
+    (
+        "matplotlib/figure.py",
+        "class Figure:\n    axes = []\n    def savefig(self, file, **options): file.write(b'picture')\n",
+    ),
+    (
+        "matplotlib/pyplot.py",
+        "from matplotlib.figure import Figure\nopened = {}\ndef figure(number=None):\n    \
+         return opened.setdefault(number or len(opened) + 1, Figure())\ndef get_fignums(): return list(opened)\n\
+         def close(which): opened.clear()\ndef show(): raise RuntimeError('no display')\n\
+         def switch_backend(name): assert name == 'agg'\n",
+    ),
+];
+
+#[tokio::test]
+async fn frames_have_data_and_figures_are_shown_once() {
+    let python = Interpreter::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in LIBRARIES {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let code = format!("import sys; sys.path.insert(0, {:?})\nimport pandas\npandas.DataFrame()", folder.path());
+    let frame = &python.python(&code).await.results[0];
+    assert_eq!((&frame["data"], &frame["html"]), (&json!({ "a": [1, null], "2": ["x", null] }), &json!("<table>")));
+    let pictures = async |code: &str| {
+        let told = python.python(code).await;
+        assert_eq!(told.error, Value::Null, "{told:?}");
+        told.results.iter().map(|result| (result["png"] == "cGljdHVyZQ==", result["is_main_result"] == true)).collect()
+    };
+    let shown: Vec<_> = pictures("import matplotlib.pyplot as plt\nplt.figure()\nplt.show()\n5").await;
+    assert_eq!(shown, [(true, false), (false, true)], "when it is shown");
+    let shown: Vec<_> = pictures("figure = plt.figure()").await;
+    assert_eq!(shown, [(true, false)], "at the end of the cell");
+    let shown: Vec<_> = pictures("figure = plt.figure()\nfigure").await;
+    assert_eq!(shown, [(true, true)], "and not twice");
+    let shown: Vec<_> = pictures("5;").await;
+    assert!(shown.is_empty(), "it is closed");
+}
