@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) group: String,
     /// RFC 3339.
     pub(super) modified_time: String,
-    /// What a symbolic link says, as it stands there.
+    /// Where a symbolic link leads in the end; if that is nowhere, what it says, as it stands there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) symlink_target: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -76,7 +76,7 @@ impl Entry {
     /// What is told about a path whose metadata, not followed, is known.
     pub(super) fn of(path: &Path, metadata: &fs::Metadata, names: &Names) -> Self {
         let is_symlink = metadata.is_symlink();
-        let target = is_symlink.then(|| fs::read_link(path).ok()).flatten();
+        let target = is_symlink.then(|| fs::canonicalize(path).or_else(|_| fs::read_link(path)).ok()).flatten();
         let kind = match is_symlink.then(|| fs::metadata(path).ok()).flatten() {
             Some(beyond) => Kind::of(&beyond),
             None => Kind::of(metadata),

@@ -19,8 +19,8 @@ use super::{entry::METADATA, failure::Failure, query::Attributes, transfer::Uplo
 /// What E2B's clients attach to a file.
 pub(super) type Metadata = BTreeMap<String, String>;
 
-/// Lets `fill` write a file in place, as a program that opens it would: its inode, owner, mode and other names stay. The directories above
-/// are made. A reader sees what has been written so far.
+/// Lets `fill` write a file in place, as a program that opens it would: its inode, owner, mode and other names stay, but not the
+/// metadata of an earlier upload. The directories above are made. A reader sees what has been written so far.
 pub(super) fn in_place(
     path: &Path,
     metadata: &Metadata,
@@ -32,9 +32,18 @@ pub(super) fn in_place(
     let mut options = OpenOptions::new();
     // A pipe that has taken the file's place would hold the thread up.
     options.write(true).create(true).truncate(true).mode(0o644).custom_flags(OFlag::O_NONBLOCK.bits());
+    let existed = fs::metadata(path).is_ok();
     let mut file = options.open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
         return Err(Failure::bad(format!("{}: is not a regular file", path.display())));
+    }
+    if existed {
+        xattrs::clear(&file, METADATA.as_bytes()).map_err(failed)?;
+    } else {
+        // E2B's agent gives a new file to its user before it writes it. This one has the right owner already, but programs that
+        // watch the directory count on being told.
+        _ = fchown(&file, Some(found.uid()), Some(found.gid()));
     }
     fill(&mut file)?;
     attach(&file, path, metadata)

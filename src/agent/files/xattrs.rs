@@ -11,7 +11,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{XattrFlags, fsetxattr, lgetxattr, lgetxattr_query, llistxattr, llistxattr_query},
+    fs::{
+        XattrFlags, flistxattr, flistxattr_query, fremovexattr, fsetxattr, lgetxattr, lgetxattr_query, llistxattr,
+        llistxattr_query,
+    },
     io::Errno,
 };
 
@@ -23,6 +26,23 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<OsString>> {
         .filter(|name| !name.is_empty())
         .map(|name| OsString::from_vec(name.to_vec()))
         .collect())
+}
+
+/// Removes the attributes of an open file whose names begin with `prefix`. A file system without attributes has none.
+pub(super) fn clear(file: impl AsFd, prefix: &[u8]) -> io::Result<()> {
+    let names = match whole(|| flistxattr_query(&file), |buffer| flistxattr(&file, buffer)) {
+        Ok(names) => names,
+        Err(error) if error.raw_os_error() == Some(Errno::NOTSUP.raw_os_error()) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && name.starts_with(prefix)) {
+        match fremovexattr(&file, OsStr::from_bytes(name)) {
+            // Somebody else has removed it.
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The value of an attribute.

@@ -264,6 +264,11 @@ async fn metadata_of_clients_stays_with_the_file() {
     );
     let (_, stat) = place.call("Stat", json!({ "path": path })).await;
     assert_eq!(stat["entry"]["metadata"], json!({ "purpose": "a test" }));
+    // It belongs to that upload, not to the next one.
+    let answer = place.ask(Method::POST, "/files", &[("path", &path)], &headers[..1], "y").await;
+    assert_eq!(answer.json(), json!([{ "path": path, "name": "f", "type": "file" }]));
+    let (_, stat) = place.call("Stat", json!({ "path": path })).await;
+    assert!(stat["entry"].get("metadata").is_none(), "{stat}");
 }
 
 #[tokio::test]

@@ -56,6 +56,18 @@ async fn changes_have_e2bs_names() {
 }
 
 #[tokio::test]
+async fn an_upload_is_told_as_e2bs_agent_tells_it() {
+    let place = Place::new().await;
+    let mut stream = watch(&place, false).await;
+    for text in ["new", "old"] {
+        place.post(&[("path", &place.path("f"))], text).await;
+    }
+    let told = until_end(&place, &mut stream).await;
+    assert_eq!(told[..3], ["CREATE f", "CHMOD f", "WRITE f"]);
+    assert!(told[3..].iter().all(|change| change == "WRITE f"), "{told:?}");
+}
+
+#[tokio::test]
 async fn what_is_made_in_new_directories_is_told_once_however_fast_it_comes() {
     let place = Place::new().await;
     fs::create_dir(place.path("old")).unwrap();
