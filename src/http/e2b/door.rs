@@ -9,6 +9,9 @@ use actix_web::{
 const ID: HeaderName = HeaderName::from_static("e2b-sandbox-id");
 const PORT: HeaderName = HeaderName::from_static("e2b-sandbox-port");
 
+/// The port of the agent, which no program inside listens on.
+pub(super) const AGENT: u16 = 49983;
+
 /// The path of files.
 const FILES: &str = "/files";
 
@@ -59,6 +62,7 @@ impl Door {
         if let Some(sandbox) = text(&head.headers, &ID) {
             let port = text(&head.headers, &PORT);
             return Some(match port.map(|port| port.parse()) {
+                Some(Ok(AGENT)) if is_about_sandboxes(head.uri.path()) => return None,
                 Some(Ok(port @ 1..)) => Place::Port(Named { sandbox: sandbox.to_owned(), port, by_host: false }),
                 Some(_) => Place::Nowhere("E2b-Sandbox-Port must be a port: 1 to 65535"),
                 None => Place::Nowhere("E2b-Sandbox-Port is missing: it belongs to E2b-Sandbox-Id"),
@@ -70,6 +74,12 @@ impl Door {
         let is_signed = head.uri.path() == FILES && head.uri.query().is_some_and(|query| query.contains("signature="));
         is_signed.then_some(Place::Signed)
     }
+}
+
+/// Whether a path is one about sandboxes, such as `/sandboxes/{id}/connect`. The SDKs of 2.20 and around send some of these
+/// calls with the headers that lead to the agent, which has no such paths.
+fn is_about_sandboxes(path: &str) -> bool {
+    path.strip_prefix("/v2").unwrap_or(path).starts_with("/sandboxes/")
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -143,6 +153,16 @@ mod tests {
         ] {
             assert!(matches!(place(Some("example.com"), "/", headers), Some(Place::Nowhere(_))), "{headers:?}");
         }
+    }
+
+    #[test]
+    fn calls_about_sandboxes_are_not_for_the_agent() {
+        let agent = [("E2b-Sandbox-Id", "i1"), ("E2b-Sandbox-Port", "49983")];
+        for path in ["/sandboxes/i1/connect", "/v2/sandboxes/i1/connect"] {
+            assert_eq!(place(None, path, &agent), None);
+            assert_eq!(place(None, path, &[agent[0], ("E2b-Sandbox-Port", "80")]), port("i1", 80, false));
+        }
+        assert_eq!(place(None, "/files?path=/sandboxes/i1", &agent), port("i1", 49983, false));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     http::{
         auth::Asked,
         body::discard,
-        e2b::door::{Named, Place, same_host},
+        e2b::door::{AGENT, Named, Place, same_host},
         error::ApiError,
         upload::Upload,
     },
@@ -33,8 +33,6 @@ use crate::{
     work::{Forward, Forwarded, Target, Work},
 };
 
-/// The port of the agent, which no program inside listens on.
-const AGENT: u16 = 49983;
 /// The port of the code interpreter: the image's own one, or the agent's.
 const INTERPRETER: u16 = 49999;
 /// A path of E2B's agent that is for its control plane, which is Sandglass itself.
