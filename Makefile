@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo drill test bench soak lint
+.PHONY: help run demo image drill test bench soak lint
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
@@ -21,13 +21,18 @@ demo: ## watch sandboxes live and run out
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass demo $(ARGS)
 
+image: ## build sandglass-e2b:latest, the image for programs that use E2B's SDKs; ARGS="--no-cache" for docker's flags
+	@config/setup.sh docker
+	@command -v docker >/dev/null || { echo "image: the program docker is missing, which builds images"; exit 1; }
+	docker build $(ARGS) --tag sandglass-e2b:latest config/images
+
 drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for a tenth
 	@config/setup.sh rust docker image
 	cargo build --release $(LOCKED)
 	@exec $(TARGET)/release/sandglass drill $(ARGS)
 
 test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
-	@config/setup.sh rust docker engine image debian registry redis browser nginx valgrind cells openapi
+	@config/setup.sh rust docker engine image debian registry redis browser nginx valgrind cells openapi e2b
 	cargo test --workspace --no-fail-fast $(LOCKED) $(ARGS)
 
 bench: ## measure the figures beside their peers; ARGS="NAME --quick" for some, or a short run

@@ -13,6 +13,7 @@
 #   config/setup.sh valgrind the program valgrind, which counts the instructions of a ping
 #   config/setup.sh openapi  a fuzzer and a client generator for tests of the specification, below the build folder
 #   config/setup.sh cells    the programs bash, python3 and node, in which tests run cells of code
+#   config/setup.sh e2b      the SDKs of E2B in several versions, below the build folder, and an image for their sandboxes
 #   config/setup.sh rust     checks for the build tools, installs nothing
 #   config/setup.sh all      all of these
 set -eu
@@ -194,15 +195,20 @@ pull_image() {
     fi
 }
 
-# Imports the tar archive of a root directory from standard input.
+# import_image [CHANGE...]: imports the tar archive of a root directory from standard input, with these instructions of a
+# Dockerfile.
 import_image() {
-    path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    set -- 'CMD ["sleep","infinity"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$@"
     if have docker; then
-        docker -H "$HOST" import --change 'CMD ["sleep", "infinity"]' --change "ENV PATH=$path" - "$IMAGE:$TAG" >/dev/null
+        for instruction in "$@"; do
+            shift
+            set -- "$@" --change "$instruction"
+        done
+        docker -H "$HOST" import "$@" - "$IMAGE:$TAG" >/dev/null
     else
-        api "$PULL_BOUND" POST "/images/create?fromSrc=-&repo=$IMAGE&tag=$TAG&$(change 'CMD ["sleep","infinity"]')&$(
-            change "ENV PATH=$path"
-        )" --header 'Content-Type: application/x-tar' --upload-file -
+        query="fromSrc=-&repo=$IMAGE&tag=$TAG"
+        for instruction in "$@"; do query="$query&$(change "$instruction")"; done
+        api "$PULL_BOUND" POST "/images/create?$query" --header 'Content-Type: application/x-tar' --upload-file -
     fi
 }
 
@@ -264,20 +270,30 @@ build_root() {
 # --- the image of Debian ---------------------------------------------------------------------------------------------
 
 setup_debian() {
-    engine_answers || fail "no container engine answers at $HOST: run 'config/setup.sh docker' first."
     IMAGE=sandglass-test/debian
+    build_debian bash,python3-minimal true
+}
+
+# build_debian PACKAGES SCRIPT [CHANGE...]: makes $IMAGE:$TAG of Debian, unless it is there, with these packages and with what
+# the script does to the root directory, its first argument.
+build_debian() {
+    packages=$1 script=$2
+    shift 2
+    engine_answers || fail "no container engine answers at $HOST: run 'config/setup.sh docker' first."
     if has_image; then return 0; fi
     if ! have mmdebstrap; then
-        can_install || fail "the image $IMAGE:$TAG is missing: make it with mmdebstrap, or tag a Debian with bash and python3 so."
+        can_install || fail "the image $IMAGE:$TAG is missing: make it with mmdebstrap, or tag a Debian with $packages so."
         apt_install mmdebstrap
     fi
-    say "making $IMAGE:$TAG with mmdebstrap, for half a minute or two"
+    say "making $IMAGE:$TAG with mmdebstrap, for one to four minutes"
     WORK=$(mktemp -d)
     trap 'rm -rf "$WORK"' EXIT
     codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-stable}")
-    mmdebstrap --quiet --variant=essential --include=bash,python3-minimal "$codename" "$WORK/root.tar" 2>"$WORK/log" ||
+    mmdebstrap --quiet --variant=essential --aptopt='APT::Install-Recommends "false"' --include="$packages" \
+        --customize-hook="$script" \
+        "$codename" "$WORK/root.tar" 2>"$WORK/log" ||
         fail "mmdebstrap failed; the end of what it said:" "$(tail -n 5 "$WORK/log")"
-    import_image <"$WORK/root.tar"
+    import_image "$@" <"$WORK/root.tar"
     has_image || fail "the engine did not take the image"
 }
 
@@ -351,14 +367,8 @@ setup_browser() {
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
-# The programs that read the specification, with pinned versions so that they judge the same on every machine. They are
-# installed below the build folder, again whenever the list changes.
-PROJECT=$(dirname "$0")/..
-WANTED=$PROJECT/config/openapi-tools.txt
-TOOLS=${CARGO_TARGET_DIR:-$PROJECT/target}/openapi
-
-setup_openapi() {
-    if cmp -s "$WANTED" "$TOOLS/installed.txt" && "$TOOLS/bin/python" -c '' 2>/dev/null; then return 0; fi
+# Checks for a python3 that can make virtual environments.
+need_python() {
     have python3 || { can_install && apt_install python3 python3-venv; } ||
         fail "python3 is missing: install it, 3.10 or later, with its module venv."
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is too old: 3.10 or later is needed."
@@ -367,6 +377,17 @@ setup_openapi() {
         can_install || fail "python3 cannot make virtual environments: install python3-venv, as Debian and Ubuntu call it."
         apt_install python3-venv
     fi
+}
+
+# The programs that read the specification, with pinned versions so that they judge the same on every machine. They are
+# installed below the build folder, again whenever the list changes.
+PROJECT=$(dirname "$0")/..
+WANTED=$PROJECT/config/openapi-tools.txt
+TOOLS=${CARGO_TARGET_DIR:-$PROJECT/target}/openapi
+
+setup_openapi() {
+    if cmp -s "$WANTED" "$TOOLS/installed.txt" && "$TOOLS/bin/python" -c '' 2>/dev/null; then return 0; fi
+    need_python
     say "installing the fuzzer and the generator of clients into $TOOLS"
     rm -rf "$TOOLS"
     mkdir -p "$TOOLS"
@@ -376,12 +397,81 @@ setup_openapi() {
     cp "$WANTED" "$TOOLS/installed.txt"
 }
 
+# The SDKs that speak E2B's protocol, with pinned versions, each list in an environment of its own, and an image that has what
+# they expect. They are installed again whenever a list changes.
+LISTS=$PROJECT/config/e2b
+SDKS=$(cd "$PROJECT" && pwd)/target/e2b
+[ -z "${CARGO_TARGET_DIR:-}" ] || SDKS=$CARGO_TARGET_DIR/e2b
+
+setup_e2b() {
+    need_python
+    install_python python
+    install_python python-older
+    install_python crewai --no-deps
+    install_javascript
+    (setup_e2b_image)
+}
+
+setup_e2b_image() {
+    IMAGE=sandglass-test/e2b
+    # Debian's matplotlib brings a compiler along, so this takes the one that pip finds for the Python of the image.
+    script="pip='$SDKS/python/bin/python -m pip'"'
+        set -e
+        python=$(find "$1/usr/bin" -name "python3.[0-9]*" -printf "%f\n" | head -n 1)
+        $pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: \
+            --python-version="${python#python}" --target="$1/usr/local/lib/$python/dist-packages" matplotlib pandas
+        chroot "$1" useradd --create-home --shell /bin/bash --uid 1000 user
+        echo "user ALL=(ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/user"
+        chmod 755 "$1/root"'
+    packages=attr,bash,ca-certificates,curl,git,node-typescript,nodejs,passwd,procps,python-is-python3,python3,python3-pip,sudo
+    build_debian "$packages" "$script" 'USER user' 'WORKDIR /home/user'
+}
+
+# install_python NAME [FLAG...]: makes an environment of what config/e2b/NAME.txt lists.
+install_python() {
+    name=$1
+    shift
+    if cmp -s "$LISTS/$name.txt" "$SDKS/$name/installed.txt" && "$SDKS/$name/bin/python" -c '' 2>/dev/null; then return 0; fi
+    say "installing what config/e2b/$name.txt lists into $SDKS/$name"
+    rm -rf "${SDKS:?}/$name"
+    mkdir -p "$SDKS"
+    python3 -m venv "$SDKS/$name" || fail "python3 cannot make a virtual environment in $SDKS/$name"
+    "$SDKS/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@" --requirement "$LISTS/$name.txt" ||
+        fail "pip could not install what config/e2b/$name.txt lists: is there a network?"
+    cp "$LISTS/$name.txt" "$SDKS/$name/installed.txt"
+}
+
+install_javascript() {
+    if cmp -s "$LISTS/package.json" "$SDKS/javascript/installed.json" && [ -d "$SDKS/javascript/node_modules/e2b" ]; then
+        return 0
+    fi
+    say "installing what config/e2b/package.json lists into $SDKS/javascript"
+    rm -rf "$SDKS/javascript"
+    mkdir -p "$SDKS/javascript"
+    cp "$LISTS/package.json" "$SDKS/javascript/package.json"
+    if recent_node && have npm; then
+        ln -s "$(command -v node)" "$SDKS/javascript/node"
+    else
+        # The distribution's may be too old for them.
+        install_python node
+        ln -s ../node/bin/node "$SDKS/javascript/node"
+        PATH=$(cd "$SDKS/node/bin" && pwd):$PATH
+    fi
+    npm install --prefix "$SDKS/javascript" --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null ||
+        fail "npm could not install what config/e2b/package.json lists: is there a network?"
+    cp "$LISTS/package.json" "$SDKS/javascript/installed.json"
+}
+
+recent_node() {
+    have node && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'
+}
+
 setup_rust() {
     have cargo || fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|cells|openapi|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|cells|openapi|e2b|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -398,6 +488,7 @@ for wanted in "$@"; do
     valgrind) setup_valgrind ;;
     cells) setup_cells ;;
     openapi) setup_openapi ;;
+    e2b) setup_e2b ;;
     all)
         setup_rust
         setup_docker
@@ -411,6 +502,7 @@ for wanted in "$@"; do
         setup_cells
         setup_browser
         setup_openapi
+        setup_e2b
         ;;
     *) usage ;;
     esac
