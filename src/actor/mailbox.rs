@@ -24,7 +24,7 @@ impl Handler<Ask> for SandboxActor {
             return;
         }
         // A pause or resume is answered when it is done, everything else when it is applied.
-        let refused = if matches!(event, Event::Pause | Event::Resume) {
+        let refused = if matches!(event, Event::Pause | Event::Resume(_)) {
             self.waiting.push(Wait { until: Until::Steady, reply });
             self.try_step(event, None, ctx).map_err(|(denied, _)| (denied, self.waiting.pop().map(|wait| wait.reply)))
         } else {

@@ -51,6 +51,9 @@ pub(super) enum Command {
     Logs(Logs),
     /// Print what a sandbox uses: processor, memory, network and disk.
     Stats(Stats),
+    /// Make API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show in half a minute, with real containers, that sandboxes live while they are used and end when they are not.
     ///
     /// Starts a separate instance on a free port with its own store. It touches nothing that it did not start, and cleans up,
@@ -63,6 +66,12 @@ pub(super) enum Command {
     /// touches nothing that it did not start, and removes everything that it started, also on Ctrl-C.
     #[command(after_help = DRILL_EXAMPLES)]
     Drill(Drill),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Print a new random key, which is good for http.api_key and for every version of E2B's SDKs.
+    New,
 }
 
 const DRILL_EXAMPLES: &str = "Examples:

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod demo;
 mod drill;
+mod key;
 mod out;
 mod screen;
 mod serve;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
             args::Command::Cp(copy) => work::cp(copy).await,
             args::Command::Logs(logs) => work::logs(logs).await,
             args::Command::Stats(stats) => work::stats(stats).await,
+            args::Command::Key(command) => key::key(&command),
             args::Command::Demo(demo) => demo::demo(demo).await,
             args::Command::Drill(drill) => drill::drill(drill).await,
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     layers::Layers,
-    leaf::TemplateName,
+    leaf::{OrNone, TemplateName},
     settings::{LifecycleSettings, SandboxSettings},
     templates::{BASE_TEMPLATE, Template, TemplateKeys},
 };
@@ -28,15 +28,17 @@ pub(super) fn resolve(
     let written: BTreeMap<String, TemplateKeys> =
         written.into_iter().map(|(name, keys)| (name.plain(), keys)).collect();
     let base = written.get(BASE_TEMPLATE).cloned().unwrap_or_default();
-    let resolved = written.into_iter().map(|(name, keys)| {
+    let is_there = |(name, keys): &(String, TemplateKeys)| name == BASE_TEMPLATE || keys.image != Some(OrNone(None));
+    let resolved = written.into_iter().filter(is_there).map(|(name, keys)| {
         let key = |below: &str| format!("templates.{name}.{below}");
         let rules = keys.rules(&lifecycle.rules());
         let may_idle = keys.idle_timeout.plain().is_none_or(|own| lifecycle.allows_idle_timeout(own));
         layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
+        let own_idle_timeout = keys.idle_timeout.is_some();
         let wake = keys.wake.or(base.wake).unwrap_or(false);
         let start = start(keys, &base, sandboxes);
         check(layers, key, &start, sandboxes);
-        (name, Template { start, rules, wake })
+        (name, Template { start, rules, own_idle_timeout, wake })
     });
     resolved.collect()
 }
@@ -44,7 +46,7 @@ pub(super) fn resolve(
 fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -> StartSpec {
     StartSpec {
         // `check` refuses an empty one.
-        image: keys.image.plain().unwrap_or_default(),
+        image: keys.image.plain().flatten().unwrap_or_default(),
         // An empty command means the image's own, so that a layer can undo the command of a lower one.
         command: keys.command.plain().filter(|command| !command.is_empty()),
         env: keys.env.plain(),
@@ -126,6 +128,21 @@ mod tests {
         assert_eq!(refusal("[templates.a]"), "some.toml: templates.a.image: is missing");
         assert_eq!(refusal("[templates.a]\nports = []"), "some.toml: templates.a.image: is missing");
         assert!(refusal("templates.\"a.b\".image = \"x\"").contains("the name must be"));
+    }
+
+    #[test]
+    fn a_template_is_there_only_with_an_image_and_that_of_the_code_interpreter_needs_nothing_else() {
+        let name = "code-interpreter-v1";
+        assert!(!load("", &[], &[]).unwrap().templates.contains_key(name));
+        let settings = load("templates.code-interpreter-v1.image = \"tools:1\"", &[], &[]).unwrap();
+        let Template { start, wake, .. } = &settings.templates[name];
+        assert_eq!((start.image.as_str(), start.privilege_escalation, *wake), ("tools:1", true, false));
+        assert_eq!(start.command.as_deref(), Some(&["sleep".to_owned(), "infinity".to_owned()][..]));
+        // A layer can take a template of a lower one away, but not `base`.
+        let file = "templates.a.image = \"x\"";
+        let none = [("SANDGLASS_TEMPLATES__A__IMAGE", "none")];
+        assert!(!load(file, &none, &[]).unwrap().templates.contains_key("a"));
+        assert!(refusal("templates.base.image = \"none\"").contains("is missing"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Template {
     pub start: StartSpec,
     /// The rules for its timeouts.
     pub rules: Rules,
+    /// Whether its idle timeout is its own, and not that of the `lifecycle` section.
+    pub own_idle_timeout: bool,
     /// Whether work in a paused sandbox resumes it first, instead of being refused.
     pub wake: bool,
 }
@@ -30,7 +32,7 @@ pub struct Template {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct TemplateKeys {
-    pub(super) image: Option<ImageRef>,
+    pub(super) image: Option<OrNone<ImageRef>>,
     pub(super) command: Option<Vec<Text>>,
     pub(super) env: BTreeMap<EnvName, Text>,
     pub(super) ports: Option<Ports>,

@@ -194,8 +194,11 @@ mod tests {
             ("lifecycle.active_timeout = 2026-01-01", "must be seconds (90) or a duration (\"1h 30m\")"),
             ("docker.max_limits.cpus = true", "must be a number or \"none\""),
             ("lifecycle.allow_no_idle_timeout = 1", "must be true or false"),
-            ("lifecycle.on_timeout = \"stop\"", "must be one of deactivate, terminate, pause"),
-            ("lifecycle.on_timeout = {pause = 1}", "must be one of deactivate, terminate, pause"),
+            ("lifecycle.on_timeout = \"stop\"", "must be one of deactivate, terminate, terminate_unless_paused, pause"),
+            (
+                "lifecycle.on_timeout = {pause = 1}",
+                "must be one of deactivate, terminate, terminate_unless_paused, pause",
+            ),
             ("store.kind = 1", "must be one of auto, embedded, redis"),
             ("docker.allowed_images = \"*\"", "must be a list"),
             ("templates.a.ready = \"tcp\"", "must be \"none\", {tcp = PORT} or {http = {port = PORT, path = PATH}}"),

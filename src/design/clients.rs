@@ -49,6 +49,48 @@ chapter! {
 }
 
 chapter! {
+    /// E2B's protocol: a second surface over the same sandboxes, for programs that were written against E2B's SDKs. It is a
+    /// translation, with routes, keys and a shape of errors of its own, and without timers or state.
+    ///
+    e2b {
+        /// # Timeouts of E2B
+        ///
+        /// The `timeout` of E2B is the active timeout. Its end pauses a sandbox that was made with `autoPause`, and
+        /// terminates any other; while a sandbox is paused, it stands still (`terminate_unless_paused`). There is no idle
+        /// rule unless the template itself sets one. Setting a timeout may shorten it; connecting and refreshing only
+        /// extend, also when a connect resumes. A timeout is acknowledged only to a sandbox that runs: a call that meets a
+        /// pause under way waits for its outcome.
+        ///
+        timeouts;
+
+        /// # Tokens
+        ///
+        /// The access tokens of a sandbox are derived from the API key, its id and the time of its create (HMAC-SHA256), and
+        /// stored nowhere. So they survive restarts and lost records, sandboxes of the native interface have them, too, and
+        /// another API key revokes all of them. Without an API key they protect nothing.
+        ///
+        tokens;
+
+        /// # Repetitions
+        ///
+        /// E2B's SDKs repeat every call that is answered with 429, 502, 503 or 504. So a create is answered with one of these
+        /// only while no container was started for it, and a call for one sandbox only while Sandglass starts, stops, is on
+        /// standby or cannot write. A create with an `Idempotency-Key` has an id that is derived from the key, and so makes
+        /// one sandbox however often it is repeated, also across restarts.
+        ///
+        repetitions;
+
+        /// # Refusals of E2B
+        ///
+        /// What Sandglass does not have, such as rules for outgoing traffic or pauses without the memory, is refused (400)
+        /// and never taken without a word. Fields that are unknown are ignored, since newer SDKs send more of them. A
+        /// sandbox that is ending or has ended is not found (404).
+        ///
+        refusals;
+    }
+}
+
+chapter! {
     /// The status stream, over a websocket (`/v1/stream`) and as server-sent events (`/v1/events`).
     ///
     stream {

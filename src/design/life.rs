@@ -34,7 +34,7 @@ chapter! {
         /// | reason | the sandbox |
         /// |---|---|
         /// | `idle` | was not used for its idle timeout |
-        /// | `expired` | reached its active timeout with `on_timeout = "terminate"` |
+        /// | `expired` | reached its active timeout with `on_timeout = "terminate"` or `"terminate_unless_paused"` |
         /// | `requested` | was ended by a client |
         /// | `exited` | had a container that ended by itself; the exit code is kept |
         /// | `oom_killed` | had a container whose main process the kernel killed for memory: exit code 137, and the engine says so |
@@ -82,7 +82,7 @@ chapter! {
         /// `expires_at` is set by a create and moved by a keep-alive or a resume. What happens then is the sandbox's
         /// `on_timeout`. With `deactivate`, the default, it stays up, reports `"active": false`, still takes pings and
         /// keep-alives, and ends by the idle rule only. With `terminate` it ends as `expired`, and with `pause` it is
-        /// paused.
+        /// paused. `terminate_unless_paused` is `terminate` with a clock that stands still while the sandbox is paused.
         ///
         active_timeout;
 

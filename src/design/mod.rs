@@ -55,7 +55,7 @@ mod life;
 mod storage;
 mod working;
 
-pub use clients::{figures, interface, security, stream};
+pub use clients::{e2b, figures, interface, security, stream};
 pub use containers::engine;
 pub use life::{lifecycle, time};
 pub use storage::{persistence, restart};

@@ -58,7 +58,7 @@ chapter! {
         /// # Refusals
         ///
         /// Work is refused in a sandbox that is `inactive` (its active timeout has passed) or `paused`; the latter is
-        /// resumed first where its template says `wake`. A sandbox that is on its way out drops all connections at once.
+        /// resumed first where its create or its template says `wake`. A sandbox that is on its way out drops all connections at once.
         ///
         refusals;
     }

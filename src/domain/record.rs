@@ -124,6 +124,12 @@ record! {
     taken_over: Option<bool>,
     /// The end of what its container wrote.
     last_output: Option<Box<str>>,
+    /// Whether work resumes it.
+    wake: Option<bool>,
+    /// Whether requests to its ports need its token.
+    private_traffic: Option<bool>,
+    /// The `Host` that its ports see.
+    mask_request_host: Option<Box<str>>,
 }
 
 /// A duration in a record: seconds, greater than 0.
@@ -318,6 +324,9 @@ impl Serialize for Written<'_> {
         optional.entry("ports", (!details.ports.is_empty()).then_some(&details.ports))?;
         optional.entry("taken_over", details.taken_over.then_some(true))?;
         optional.entry("last_output", details.last_output.as_ref())?;
+        optional.entry("wake", details.wake)?;
+        optional.entry("private_traffic", details.private_traffic.then_some(true))?;
+        optional.entry("mask_request_host", details.mask_request_host.as_ref())?;
         for (name, raw) in details.extra.iter() {
             optional.0.serialize_entry(name, raw)?;
         }

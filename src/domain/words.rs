@@ -60,7 +60,8 @@ words! {
     EndReason, "one of idle, expired, requested, exited, oom_killed, start_failed, vanished, unresponsive, orphaned" {
         /// It was not used for its idle timeout.
         Idle = "idle",
-        /// It reached its active timeout, with [`OnTimeout::Terminate`].
+        /// It reached its active timeout, with [`OnTimeout::Terminate`] or
+        /// [`OnTimeout::TerminateUnlessPaused`].
         Expired = "expired",
         /// A client ended it.
         Requested = "requested",
@@ -81,11 +82,13 @@ words! {
 
 words! {
     /// What happens when the active timeout passes.
-    OnTimeout, "one of deactivate, terminate, pause" {
+    OnTimeout, "one of deactivate, terminate, terminate_unless_paused, pause" {
         /// It stays up and reports itself inactive; only the idle timeout ends it.
         Deactivate = "deactivate",
         /// It is terminated.
         Terminate = "terminate",
+        /// It is terminated. While it is paused, its active timeout stands still.
+        TerminateUnlessPaused = "terminate_unless_paused",
         /// It is paused.
         Pause = "pause",
     }

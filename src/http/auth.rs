@@ -22,7 +22,7 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const STREAM: &str = "/v1/events";
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether a path is answered without a key.

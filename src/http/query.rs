@@ -248,7 +248,7 @@ impl FilesQuery {
     }
 }
 
-fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
     request.query_string().split('&').try_for_each(must_be_text)?;
     Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map(Query::into_inner)

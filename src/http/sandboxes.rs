@@ -167,7 +167,7 @@ pub(super) async fn pause(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> 
         (status = 502, description = "`runtime_failed`", body = ErrorAnswer),
     ))]
 pub(super) async fn resume(sandboxes: Data<Sandboxes>, Id(id): Id, _: NoBody) -> Result<HttpResponse, ApiError> {
-    let resumed = sandboxes.resume(&id).await;
+    let resumed = sandboxes.resume(&id, None).await;
     sandbox_response(&sandboxes, resumed, StatusCode::OK)
 }
 

@@ -136,6 +136,9 @@ impl Keeper {
             ports: found.started.ports.into(),
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
+            wake: labels.wake,
+            private_traffic: labels.private_traffic,
+            mask_request_host: labels.mask_request_host.as_deref().map(Into::into),
             ..Details::new(record.id.clone(), found.name, created_at, rules)
         };
         let evidence = ContainerEvidence {

@@ -32,6 +32,12 @@ pub struct Labels {
     pub readiness: Option<Readiness>,
     /// How long it may take to become ready.
     pub ready_timeout: Option<Duration>,
+    /// Whether work in it while it is paused resumes it first; `None`: as its template says.
+    pub wake: Option<bool>,
+    /// Whether requests to its ports need its token.
+    pub private_traffic: bool,
+    /// The `Host` that its ports see in requests.
+    pub mask_request_host: Option<String>,
 }
 
 /// A request for a new container.

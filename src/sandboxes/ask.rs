@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// How often work that finds a pause or a resume under way is tried again.
-const TRIES: usize = 3;
+/// How often what finds a pause or a resume under way is tried again.
+pub(super) const TRIES: usize = 3;
 
 impl Sandboxes {
     /// Notes use of a sandbox. The idle clock is reset before this returns.
@@ -57,7 +57,7 @@ impl Sandboxes {
     }
 
     /// Lets somebody work in it: counts as use, and a command's hold stands when this answers. One that is paused is resumed
-    /// first if its template says `wake`.
+    /// first if [`Self::is_woken_by_work`].
     ///
     /// # Errors
     /// [`RequestError`], also [`RequestError::Inactive`] and [`RequestError::Paused`].
@@ -67,7 +67,7 @@ impl Sandboxes {
         self.is_not_being_copied(id).await;
         for _ in 0..TRIES {
             match self.ask(id, event).await {
-                Err(RequestError::Paused(_)) if self.wakes(id).await => match self.resume(id).await {
+                Err(RequestError::Paused(_)) if self.wakes(id).await => match self.resume(id, None).await {
                     // Somebody else resumes it, or has just done so.
                     Ok(_) | Err(RequestError::WrongState { .. }) => {}
                     Err(error) => return Err(error),
@@ -76,17 +76,19 @@ impl Sandboxes {
                 answer => return answer,
             }
             // A pause or a resume may be under way.
-            if let Some(steady) = self.shared.registry.with_live(id, |handle| handle.wait(Until::Steady)) {
-                let _ = steady.await;
-            }
+            let _ = self.steady(id).await;
         }
         self.ask(id, event).await
     }
 
     async fn wakes(&self, id: &SandboxId) -> bool {
-        let Ok(sandbox) = self.get(id).await else { return false };
-        let template = sandbox.details.template.as_deref().and_then(|name| self.settings.templates.get(name));
-        template.is_some_and(|template| template.wake)
+        self.get(id).await.is_ok_and(|sandbox| self.is_woken_by_work(&sandbox))
+    }
+
+    /// Whether work in a sandbox while it is paused resumes it first: as its create said, or else its template.
+    pub fn is_woken_by_work(&self, sandbox: &Sandbox) -> bool {
+        let template = || self.settings.templates.get(sandbox.details.template.as_deref()?);
+        sandbox.details.wake.unwrap_or_else(|| template().is_some_and(|template| template.wake))
     }
 
     /// Pauses a sandbox: freezes its container.
@@ -99,13 +101,15 @@ impl Sandboxes {
         self.ask_for_status(id, Event::Pause, Status::Paused).await
     }
 
-    /// Resumes a sandbox: thaws its container. Counts as use.
+    /// Resumes a sandbox: thaws its container. It is active for at least `timeout` from then on (`None` for its own active
+    /// timeout). Counts as use.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn resume(&self, id: &SandboxId) -> Result<Sandbox, RequestError> {
+    pub async fn resume(&self, id: &SandboxId, timeout: impl Into<Option<Duration>>) -> Result<Sandbox, RequestError> {
+        let timeout = timeout.into().map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
         self.is_not_being_copied(id).await;
-        self.ask_for_status(id, Event::Resume, Status::Running).await
+        self.ask_for_status(id, Event::Resume(timeout), Status::Running).await
     }
 
     /// Notes a heartbeat from inside the sandbox, which is not use.
@@ -164,7 +168,7 @@ impl Sandboxes {
         }
     }
 
-    async fn ask(&self, id: &SandboxId, event: impl Fn() -> Event) -> Result<Sandbox, RequestError> {
+    pub(super) async fn ask(&self, id: &SandboxId, event: impl Fn() -> Event) -> Result<Sandbox, RequestError> {
         match self.with_handle(id, |handle| handle.ask(event())).await {
             None | Some(Err(RequestError::Unanswered)) => Err(self.absent(id)),
             Some(answer) => answer,

@@ -119,6 +119,9 @@ impl Sandboxes {
             user_id: request.user_id.clone().map(|UserId(raw)| raw),
             user_name: request.user_name.as_deref().map(Into::into),
             executor_namespace: request.executor_namespace.as_deref().map(Into::into),
+            wake: request.wake,
+            private_traffic: request.private_traffic,
+            mask_request_host: request.mask_request_host.as_deref().map(Into::into),
             ..Details::new(start.id.clone(), start.name.as_str(), now.wall(), rules)
         };
         let (sandbox, effects) = Sandbox::create(details, now);

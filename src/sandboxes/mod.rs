@@ -1,6 +1,7 @@
 //! Requests: to create, find, list, watch, use and end sandboxes. Background work is in [`crate::keeper`].
 
 mod ask;
+mod connect;
 mod create;
 mod directory;
 mod health;
@@ -12,6 +13,7 @@ mod unheard;
 mod watch;
 
 pub use crate::actor::RequestError;
+pub use connect::Connected;
 pub use create::Created;
 pub use directory::Sandboxes;
 pub use health::{Health, RuntimeHealth, ServingPhase};

@@ -53,6 +53,8 @@ pub struct Create {
     pub timeout: Option<Duration>,
     /// What the end of the active timeout does.
     pub on_timeout: Option<OnTimeout>,
+    /// Whether work in it while it is paused resumes it first.
+    pub wake: Option<bool>,
     /// Returned with the sandbox.
     #[serde(deserialize_with = "null_is_none_of_them")]
     pub metadata: RawFields,
@@ -67,6 +69,16 @@ pub struct Create {
     /// The snapshot whose files it begins with, instead of those of an image.
     #[serde(skip)]
     pub snapshot: Option<Snapshot>,
+    /// Whether the idle timeout of the `lifecycle` section does not count, but only one that the template itself has. It
+    /// needs no permission, because the end of the active timeout then has to end or pause the sandbox.
+    #[serde(skip)]
+    pub without_default_idle: bool,
+    /// Whether requests to its ports need its token.
+    #[serde(skip)]
+    pub private_traffic: bool,
+    /// The `Host` that its ports see in requests.
+    #[serde(skip)]
+    pub mask_request_host: Option<String>,
 }
 
 fn null_is_none_of_them<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -114,6 +126,9 @@ impl Create {
             rules: rules.spelling(),
             readiness: Some(spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
             ready_timeout: Some(spec.ready_timeout),
+            wake: self.wake,
+            private_traffic: self.private_traffic,
+            mask_request_host: self.mask_request_host.clone(),
         };
         Ok((Start { id: id.clone(), name: container_name(&settings.store.prefix, id), spec, labels }, rules))
     }
@@ -227,7 +242,11 @@ fn idle_timeout_of(
     template: &Template,
     settings: &Settings,
 ) -> Result<Option<Duration>, RequestError> {
-    let Some(asked) = request.idle_timeout else { return Ok(template.rules.after(RuleClock::Idle)) };
+    let Some(asked) = request.idle_timeout else {
+        let on_timeout = request.on_timeout.unwrap_or(template.rules.on_timeout());
+        let own = request.without_default_idle && on_timeout != OnTimeout::Deactivate;
+        return Ok(template.rules.after(RuleClock::Idle).filter(|_| !own || template.own_idle_timeout));
+    };
     if !settings.lifecycle.allows_idle_timeout(asked) {
         let rule = "null is allowed only by lifecycle.allow_no_idle_timeout";
         return Err(RequestError::invalid("idle_timeout", rule));

@@ -134,7 +134,7 @@ impl Line {
         body.map(http_body_util::Collected::to_bytes).map_err(|error| self.unreadable(&error.to_string()))
     }
 
-    fn unreadable(&self, problem: &str) -> WorkError {
+    pub(super) fn unreadable(&self, problem: &str) -> WorkError {
         WorkError::Broken(self.sandbox.clone(), format!("its answer cannot be read: {problem}"))
     }
 

@@ -14,11 +14,13 @@
 //! | [`files`], [`answer`] | moves files |
 //! | [`forward`] | passes requests on to the agent, or to ports |
 //! | [`meter`], [`task`] | counts bytes that move as use; ends tasks with what needs them |
+//! | [`disk`] | asks how full the disk is |
 
 mod answer;
 mod body;
 mod commands;
 mod connect;
+mod disk;
 mod error;
 mod events;
 mod files;
@@ -33,6 +35,7 @@ mod task;
 pub use answer::Answer;
 pub use body::Part;
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
+pub use disk::Disk;
 pub use error::WorkError;
 pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
 pub use files::FileRequest;

@@ -67,6 +67,9 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
             .with(RuleClock::Heartbeat, seconds(30)),
         readiness: Some(Readiness::Http { port: 80, path: "/health?of=a:b".to_owned() }),
         ready_timeout: Some(Duration::from_millis(90_500)),
+        wake: Some(false),
+        private_traffic: true,
+        mask_request_host: Some("localhost:${PORT}".to_owned()),
     };
     for labels in [
         full,

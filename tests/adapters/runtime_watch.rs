@@ -80,7 +80,7 @@ async fn everything_of_ours_is_listed_whatever_it_does(subject: &dyn Subject) {
             .with(RuleClock::Active, Duration::from_millis(1500))
             .with(RuleClock::Paused, Duration::from_secs(60)),
         readiness: Some(sandglass::domain::spec::Readiness::Tcp(80)),
-        ready_timeout: None,
+        ..Labels::default()
     };
     let starts = [Start { labels, ..start() }, start(), start(), start()];
     let [running, paused, ended, created] = &starts;

@@ -269,7 +269,7 @@ async fn what_is_paused_cannot_be_worked_in(subject: &dyn Subject) {
     bench.supervisor.pause(&bench.id).await.unwrap();
     let Err(refused) = bench.work.begin(&bench.id, &shell("true")).await else { panic!("it was begun") };
     assert!(matches!(refused, WorkError::Request(RequestError::Paused(_))), "{refused}");
-    bench.supervisor.resume(&bench.id).await.unwrap();
+    bench.supervisor.resume(&bench.id, None).await.unwrap();
     assert_eq!(bench.shell("true").await.2, exited(0), "the connection from before serves again, or a new one");
     bench.end().await;
 }

@@ -96,7 +96,7 @@ async fn an_agent_that_is_paused_is_waited_for() {
     assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "it is under way");
     bench.supervisor.pause(&id("worked")).await.expect("paused");
     assert!(timeout(10 * MINUTE, &mut waiting).await.is_err(), "it waits");
-    bench.supervisor.resume(&id("worked")).await.expect("resumed");
+    bench.supervisor.resume(&id("worked"), None).await.expect("resumed");
     bench.runtime.heal(Point::Wire);
     waiting.await.expect("it is answered over the old connection");
     is_echoed(&work, &command, &mut events).await;

@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("drill", &["actor", "app", "clock", "config", "domain", "runtime", "sandboxes", "store", "supervisor"]),
-    ("cli", &["actor", "app", "clock", "config", "domain", "drill", "logging", "ports"]),
+    ("cli", &["actor", "app", "clock", "config", "domain", "drill", "logging", "ports", "random"]),
     ("main", &["cli"]),
     ("build", &[]),
     ("lib", &[]),

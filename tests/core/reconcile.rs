@@ -438,7 +438,7 @@ async fn a_resume_that_a_crash_parts_from_its_record_is_found_out() {
     sleep(2.0).await;
     bench.store.go_down();
     sleep(10.0).await;
-    bench.supervisor.resume(&id("thawed")).await.expect("in memory");
+    bench.supervisor.resume(&id("thawed"), None).await.expect("in memory");
     bench.store.heal_all();
     bench.store.usurp("the crash comes first");
     sleep(2.0).await;

@@ -253,7 +253,7 @@ async fn keep_busy(supervisor: Arc<Supervisor>, ids: Vec<SandboxId>, rounds: usi
     for _ in 0..rounds {
         for id in &ids {
             supervisor.pause(id).await.expect("paused");
-            supervisor.resume(id).await.expect("resumed");
+            supervisor.resume(id, None).await.expect("resumed");
         }
     }
 }

@@ -105,7 +105,7 @@ async fn a_passed_active_timeout_terminates_or_pauses_where_that_is_the_rule() {
     // Its idle clock stands still.
     sleep(1000.0).await;
     assert_eq!(status(&bench, "pauses").await, Status::Paused);
-    let resumed = bench.supervisor.resume(&id("pauses")).await.expect("thawed");
+    let resumed = bench.supervisor.resume(&id("pauses"), None).await.expect("thawed");
     assert_eq!(resumed.status(), Status::Running);
 }
 

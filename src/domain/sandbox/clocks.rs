@@ -66,11 +66,16 @@ impl Sandbox {
         let (state, up) = (&self.state, self.up()?);
         match (rule.clock, up) {
             (_, Up::Restarting { .. }) => None,
+            (RuleClock::Active, Up::Paused { .. } | Up::Resuming { .. })
+                if rule.then == OnTimeout::TerminateUnlessPaused =>
+            {
+                None
+            }
             (RuleClock::Active, _) => Some(state.expires_at),
             (RuleClock::Idle, Up::Running | Up::Pausing) => {
                 Some(self.in_use_until().plus(rule.after).plus(state.idle_slack))
             }
-            (RuleClock::Paused, Up::Paused { since } | Up::Resuming { since }) => {
+            (RuleClock::Paused, Up::Paused { since } | Up::Resuming { since, .. }) => {
                 Some(since.max(self.in_use_until()).plus(rule.after).plus(state.idle_slack))
             }
             // A frozen container cannot send heartbeats. After a resume it has a whole timeout for the next one.
@@ -105,7 +110,7 @@ impl Sandbox {
                 let acts = self.rules().iter().filter_map(|rule| {
                     let at = self.due(rule)?.max(state.not_before);
                     match rule.then {
-                        OnTimeout::Terminate => Some((at, Action::End(*rule))),
+                        OnTimeout::Terminate | OnTimeout::TerminateUnlessPaused => Some((at, Action::End(*rule))),
                         OnTimeout::Pause if up == Up::Running => {
                             Some((at.max(state.pause_not_before), Action::Pause(*rule)))
                         }
@@ -193,7 +198,10 @@ impl Sandbox {
                 return format!("it has been inactive for {}; that alone does not end it", for_people(over));
             }
             (OnTimeout::Deactivate, _) => "reports itself inactive, which does not end it",
-            (OnTimeout::Terminate, _) => "ends",
+            (OnTimeout::TerminateUnlessPaused, Status::Paused) => {
+                return "it is paused, and its active timeout stands still".to_owned();
+            }
+            (OnTimeout::Terminate | OnTimeout::TerminateUnlessPaused, _) => "ends",
             (OnTimeout::Pause, Status::Paused) => {
                 return "it is paused, which is what its active timeout asks for".to_owned();
             }

@@ -7,7 +7,7 @@ use super::{
     super::{
         fields::Fields,
         time::{Moment, Now},
-        words::EndReason,
+        words::{EndReason, OnTimeout},
     },
     effects::{Change, Denied, Effects, End, EngineCall, Persist},
     event::{RestartFailure, Started},
@@ -68,6 +68,9 @@ impl Sandbox {
         if since >= self.state.expires_at {
             self.state.pause_not_before = now.moment.plus(self.rules().active_timeout());
         }
+        if self.rules().on_timeout() == OnTimeout::TerminateUnlessPaused {
+            self.state.expires_at = self.state.expires_at.plus(now.moment.since(since));
+        }
         self.run_again(since, now)
     }
 
@@ -82,7 +85,7 @@ impl Sandbox {
     pub(super) fn container_interrupted(&mut self, now: Now) -> Effects {
         let frozen = match self.state.phase {
             Phase::Up(Up::Running | Up::Pausing) => None,
-            Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
+            Phase::Up(Up::Paused { since } | Up::Resuming { since, .. }) => Some(since),
             _ => return Effects::NONE,
         };
         // Nothing is written, because after a crash the next reconcile finds the container stopped as well.
@@ -144,7 +147,7 @@ impl Sandbox {
             _ => return Effects::NONE,
         }
         match self.state.phase {
-            Phase::Up(Up::Paused { since } | Up::Resuming { since }) => {
+            Phase::Up(Up::Paused { since } | Up::Resuming { since, .. }) => {
                 self.thawed_by_hand(since, now).tell(Change::Restarted)
             }
             // A restart that is under way reports its own findings. One that waits for its retry is retried now.

@@ -141,6 +141,12 @@ pub struct Details {
     pub executor_namespace: Option<Box<str>>,
     /// Whether the record was taken over from the reference system, whose containers carry other labels.
     pub taken_over: bool,
+    /// Whether work in it while it is paused resumes it first; `None`: as its template says.
+    pub wake: Option<bool>,
+    /// Whether requests to its ports need its token.
+    pub private_traffic: bool,
+    /// The `Host` that its ports see in requests; `${PORT}` in it stands for the port. `None`: the one that was sent.
+    pub mask_request_host: Option<Box<str>>,
     /// Fields of the record that Sandglass does not know.
     pub extra: RawFields,
     /// The end of what its container wrote, if that ended by itself: at most 20 lines and 4 KiB.
@@ -171,6 +177,9 @@ impl Details {
             user_name: None,
             executor_namespace: None,
             taken_over: false,
+            wake: None,
+            private_traffic: false,
+            mask_request_host: None,
             extra: RawFields::new(),
             last_output: None,
             engine_error: None,

@@ -89,8 +89,8 @@ pub enum Event {
     Heartbeat,
     /// A client wants it paused.
     Pause,
-    /// A client wants it resumed.
-    Resume,
+    /// A client wants it resumed, and active for at least this long from then on; `None`: for its own active timeout.
+    Resume(Option<Duration>),
     /// It is to end for this reason.
     Terminate(EndReason),
     /// Its creator disconnected before it was told the id. Once it is up, it ends unless it was used after its create.

@@ -41,7 +41,8 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => (0_u8..3).prop_map(|name| Event::Release(name.to_string().into())),
         1 => Just(Event::Heartbeat),
         2 => Just(Event::Pause),
-        2 => Just(Event::Resume),
+        2 => proptest::option::of(1_u64..200)
+            .prop_map(|seconds| Event::Resume(seconds.map(Duration::from_secs))),
         1 => Just(Event::Terminate(EndReason::Requested)),
         1 => Just(Event::CreatorGone),
         1 => exits(),
@@ -227,7 +228,8 @@ impl Model {
                 }
                 self.note_stillness();
                 if effects.used.is_none() && !began {
-                    assert!(self.life.expires_at() == before.expires_at(), "{event:?} moved the active timeout");
+                    let expected = before.expires_at().plus(self.stood_still(&before));
+                    assert!(self.life.expires_at() == expected, "{event:?} moved the active timeout");
                 }
                 if let Some(end) = effects.ended {
                     self.check_end(&before, &end);
@@ -251,6 +253,14 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// For how long the active timeout stood still in a pause that is over now.
+    fn stood_still(&self, before: &Sandbox) -> Duration {
+        let stands_still = before.rules().on_timeout() == OnTimeout::TerminateUnlessPaused;
+        let is_over = self.life.is_alive() && self.life.paused_since().is_none();
+        let since = before.paused_since().filter(|_| stands_still && is_over);
+        since.map_or(Duration::ZERO, |since| self.now.moment.since(since))
     }
 
     fn check_end(&self, before: &Sandbox, end: &End) {
@@ -352,7 +362,8 @@ fn legal(from: Status, to: Status) -> bool {
 }
 
 fn effects() -> impl Strategy<Value = OnTimeout> {
-    prop_oneof![Just(OnTimeout::Deactivate), Just(OnTimeout::Terminate), Just(OnTimeout::Pause)]
+    use OnTimeout::{Deactivate, Pause, Terminate, TerminateUnlessPaused};
+    prop_oneof![Just(Deactivate), Just(Terminate), Just(TerminateUnlessPaused), Just(Pause)]
 }
 
 proptest! {
@@ -385,7 +396,7 @@ proptest! {
             if model.life.status() == Status::Paused && rule == OnTimeout::Pause {
                 return Ok(());
             }
-            model.step(&Event::Resume);
+            model.step(&Event::Resume(None));
         }
         prop_assert!(model.life.is_gone(), "stuck: {:?}", model.life);
     }

@@ -163,7 +163,7 @@ fn the_idle_clock_of_a_paused_sandbox_stands_still() {
     life.apply(Event::Pause, at(10.0)).unwrap();
     life.apply(Event::Paused, at(10.5)).unwrap();
     assert_eq!(life.apply(Event::TimerFired, at(1e6)).unwrap(), Effects::NONE);
-    life.apply(Event::Resume, at(1e6)).unwrap();
+    life.apply(Event::Resume(None), at(1e6)).unwrap();
     life.apply(Event::Resumed, at(1e6 + 1.0)).unwrap();
     assert_eq!(life.idle_deadline(), Some(at(1e6 + 1.0).moment.plus(IDLE)));
     assert!(life.is_active(at(1e6 + 2.0).moment), "a resume brings a whole active timeout");
@@ -250,7 +250,7 @@ fn what_was_paused_is_paused_when_its_engine_is_back() {
     assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
     life.apply(restarted(), at(30.0)).unwrap();
     assert_eq!((life.status(), life.paused_since()), (Status::Paused, Some(at(10.0).moment)));
-    life.apply(Event::Resume, at(40.0)).unwrap();
+    life.apply(Event::Resume(None), at(40.0)).unwrap();
     life.apply(Event::Resumed, at(41.0)).unwrap();
     assert_eq!(life.status(), Status::Running);
 }

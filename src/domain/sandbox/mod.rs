@@ -35,6 +35,8 @@ mod holds;
 #[cfg(test)]
 mod laws;
 mod notice;
+#[cfg(test)]
+mod pauses;
 mod rules;
 mod state;
 mod transitions;

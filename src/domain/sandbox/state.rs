@@ -51,6 +51,8 @@ pub(super) enum Up {
     },
     Resuming {
         since: Moment,
+        /// How long it is to be active from then on; `None`: for its own active timeout.
+        timeout: Option<Duration>,
     },
     /// Its container has stopped and is being started again.
     Restarting {
@@ -318,7 +320,7 @@ impl Sandbox {
     /// When it was paused, if it is.
     pub fn paused_since(&self) -> Option<Moment> {
         match self.state.phase {
-            Phase::Up(Up::Paused { since } | Up::Resuming { since }) => Some(since),
+            Phase::Up(Up::Paused { since } | Up::Resuming { since, .. }) => Some(since),
             Phase::Up(Up::Restarting { frozen, .. }) => frozen,
             _ => None,
         }

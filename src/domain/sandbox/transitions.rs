@@ -49,7 +49,7 @@ impl Sandbox {
             Event::Work(work) => self.work(*work, now),
             Event::Heartbeat => self.heartbeat(now),
             Event::Pause => self.pause(),
-            Event::Resume => self.resume(),
+            Event::Resume(timeout) => self.resume(timeout),
             Event::Terminate(reason) => self.terminate(reason, now),
             Event::CreatorGone => self.creator_gone(now),
             Event::Watched(before) => Ok(self.watched(before)),
@@ -121,10 +121,10 @@ impl Sandbox {
         }
     }
 
-    fn resume(&mut self) -> Result<Effects, Denied> {
+    fn resume(&mut self, timeout: Option<Duration>) -> Result<Effects, Denied> {
         match self.state.phase {
             Phase::Up(Up::Paused { since }) => {
-                self.state.phase = Phase::Up(Up::Resuming { since });
+                self.state.phase = Phase::Up(Up::Resuming { since, timeout });
                 Ok(Effects::call(EngineCall::Resume))
             }
             Phase::Up(Up::Restarting { .. }) => Err(self.wrong_state(RESTARTING)),
@@ -329,20 +329,20 @@ impl Sandbox {
     /// A requested resume. It counts as use and starts a new active timeout; otherwise a `pause` rule would freeze the
     /// sandbox again at once.
     pub(super) fn resumed(&mut self, now: Now) -> Effects {
-        match self.state.phase {
-            Phase::Up(Up::Paused { .. } | Up::Resuming { .. }) => {
-                self.state.phase = Phase::Up(Up::Running);
-                self.note_activity(ActivitySource::Resume, now);
-                self.extend(self.rules().active_timeout(), now);
-                self.state.last_heartbeat = now.moment;
-                self.write_through().used(ActivitySource::Resume)
-            }
-            _ => Effects::NONE,
-        }
+        let timeout = match self.state.phase {
+            Phase::Up(Up::Resuming { timeout, .. }) => timeout,
+            Phase::Up(Up::Paused { .. }) => None,
+            _ => return Effects::NONE,
+        };
+        self.state.phase = Phase::Up(Up::Running);
+        self.note_activity(ActivitySource::Resume, now);
+        self.extend(timeout.unwrap_or(self.rules().active_timeout()), now);
+        self.state.last_heartbeat = now.moment;
+        self.write_through().used(ActivitySource::Resume)
     }
 
     fn resume_failed(&mut self) -> Effects {
-        if let Phase::Up(Up::Resuming { since }) = self.state.phase {
+        if let Phase::Up(Up::Resuming { since, .. }) = self.state.phase {
             self.state.phase = Phase::Up(Up::Paused { since });
         }
         Effects::NONE

@@ -1,14 +1,15 @@
-//! The tokens of sandboxes. They are derived from the API key, and stored nowhere: they survive restarts and lost records,
-//! sandboxes that were made otherwise have them, too, and a new key revokes all of them.
+//! The tokens of sandboxes, which are derived from the API key ([design: tokens](crate::design::e2b::tokens)).
 
 use std::fmt::Write;
 
+use actix_web::HttpRequest;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::{
     config::{Secret, Settings},
-    domain::Sandbox,
+    domain::{Sandbox, SandboxId},
+    http::auth::API_KEY,
 };
 
 /// What tokens are made with if there is no API key. They protect nothing then: every client that reaches Sandglass can ask
@@ -20,6 +21,8 @@ const WITHOUT_A_KEY: &str = "sandglass";
 pub(super) enum Opens {
     /// The agent: commands and files.
     Agent,
+    /// The other ports of a sandbox with private traffic.
+    Traffic,
 }
 
 /// The token that opens a part of a sandbox.
@@ -27,9 +30,23 @@ pub(super) fn token(settings: &Settings, sandbox: &Sandbox, opens: Opens) -> Sec
     let key = settings.http.api_key.as_ref().map_or(WITHOUT_A_KEY, Secret::expose);
     let part = match opens {
         Opens::Agent => "envd",
+        Opens::Traffic => "traffic",
     };
     let details = &sandbox.details;
     derived(key, &format!("{part}:{}:{}", details.id, details.created_at))
+}
+
+/// The id of the sandbox that a client makes with this idempotency key: the same for the same API key, and for no other.
+pub(super) fn id_for(request: &HttpRequest, idempotency_key: &[u8]) -> SandboxId {
+    let api_key = request.headers().get(API_KEY).map_or(&b""[..], |key| key.as_bytes());
+    let mut hash = Sha256::new();
+    // A header has no line breaks, so the two parts cannot be taken for others.
+    for part in [api_key, b"\n", idempotency_key] {
+        hash.update(part);
+    }
+    let mut number = [0; 16];
+    number.copy_from_slice(&hash.finalize()[..16]);
+    SandboxId::of_number(u128::from_be_bytes(number))
 }
 
 /// HMAC-SHA256 in hexadecimal digits.

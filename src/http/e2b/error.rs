@@ -19,6 +19,7 @@ use crate::{
         json::json,
     },
     sandboxes::RequestError,
+    work::WorkError,
 };
 
 /// A refused or failed request.
@@ -45,17 +46,42 @@ impl Refusal {
         ApiError::field(field, rule).into()
     }
 
+    /// The answer to a request for a sandbox that may exist.
     pub(super) fn of(error: &RequestError, now: &Now) -> Self {
+        Self::about_one(ApiError::of(error, now))
+    }
+
+    /// The answer to a request for the inside of a sandbox.
+    pub(super) fn of_work(error: &WorkError, now: &Now) -> Self {
+        Self::about_one(ApiError::of_work(error, now))
+    }
+
+    /// The answer to a request that was refused before it began anything.
+    pub(super) fn before_all(error: &RequestError, now: &Now) -> Self {
         ApiError::of(error, now).into()
     }
 
-    /// The same where a container may exist already. SDKs repeat every call that is answered with 429, 502, 503 or 504, and
-    /// would make a second sandbox.
+    /// Only while nothing can be done at all, because it starts, stops or is not in charge, Sandglass asks for a repetition.
+    fn about_one(error: ApiError) -> Self {
+        match error.code() {
+            Code::LimitReached | Code::RuntimeUnavailable => Self::from(error).final_one(),
+            _ => error.into(),
+        }
+    }
+
+    /// The same as "not found": what is paused is not there for some calls.
+    #[must_use]
+    pub(super) fn not_found(self) -> Self {
+        Self { status: StatusCode::NOT_FOUND, ..self }
+    }
+
+    /// The same where a container may exist already, so that no SDK makes a second one ([design:
+    /// repetitions](crate::design::e2b::repetitions)).
     #[must_use]
     pub(super) fn final_one(self) -> Self {
         let repeated = matches!(self.status.as_u16(), 429 | 502 | 503 | 504);
         let status = if repeated { StatusCode::INTERNAL_SERVER_ERROR } else { self.status };
-        Self { status, ..self }
+        Self { status, retry_after: self.retry_after.filter(|_| !repeated), ..self }
     }
 }
 

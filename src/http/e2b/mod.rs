@@ -1,10 +1,11 @@
-//! E2B's protocol, as its SDKs speak it: a second surface over the same sandboxes. It has its own routes and shape of errors, and neither timers nor state of its own.
+//! E2B's protocol, as its SDKs speak it: a second surface over the same sandboxes ([design:
+//! e2b](crate::design::e2b)). It has its own routes and shape of errors, and neither timers nor state of its own.
 //!
 //! - `door`: which requests are for the inside of a sandbox;
 //! - `data`: passes those on;
 //! - `control`: the calls about sandboxes, such as create, connect and kill;
 //! - `access`: the tokens of sandboxes;
-//! - `extract`: the parts of requests;
+//! - `extract`, `query`: the parts of requests;
 //! - `error`: the shape of errors.
 
 mod access;
@@ -13,6 +14,7 @@ mod data;
 mod door;
 mod error;
 mod extract;
+mod query;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 

@@ -106,6 +106,10 @@ fn create(settings: &Settings, timeout: &Value) -> Value {
                 duration(true),
             ),
             "on_timeout": reference("OnTimeout", "What the end of the active timeout does."),
+            "wake": {
+                "description": "Whether work in it while it is paused resumes it first; when it is left out, as the template says.",
+                "type": ["boolean", "null"],
+            },
             "metadata": {
                 "description": "To be remembered, and to be listed by.",
                 "type": ["object", "null"],

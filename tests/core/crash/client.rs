@@ -7,7 +7,7 @@ use sandglass::{
         ActivitySource, OnTimeout, Sandbox,
         sandbox::{HoldRequest, RuleClock, Work, command_hold},
     },
-    sandboxes::{Create, Created, RequestError},
+    sandboxes::{Connected, Create, Created, RequestError},
     supervisor::Supervisor,
 };
 
@@ -47,6 +47,10 @@ pub(crate) enum Ask {
     CommandEnds(u64),
     Pause,
     Resume,
+    /// Makes sure that it runs and is active for so many seconds.
+    Connect(u64),
+    /// Moves the active timeout, in seconds, unless it is paused.
+    SetTimeout(u64),
     /// With the seconds to wait.
     Terminate(u64),
     Get,
@@ -158,8 +162,8 @@ impl Client<'_> {
                 life.pause_asked = true;
                 return;
             }
-            Ask::Resume => life.may_end_from(now + life.idle_timeout, f64::INFINITY),
-            Ask::KeepAlive(timeout) => {
+            Ask::Resume | Ask::Connect(_) => life.may_end_from(now + life.idle_timeout, f64::INFINITY),
+            Ask::KeepAlive(timeout) | Ask::SetTimeout(timeout) => {
                 life.may_end_from(f64::INFINITY, now + Duration::from_secs(timeout).as_secs_f64());
             }
             Ask::Create { .. } | Ask::Ping => {}
@@ -212,7 +216,17 @@ impl Client<'_> {
             }
             Ask::CommandEnds(number) => supervisor.release(&name, &command_hold(&command_id(number))).await,
             Ask::Pause => supervisor.pause(&name).await,
-            Ask::Resume => supervisor.resume(&name).await,
+            Ask::Resume => supervisor.resume(&name, None).await,
+            Ask::Connect(timeout) => {
+                let connected = supervisor.sandboxes().connect(&name, Duration::from_secs(timeout)).await?;
+                let (Connected::Running(sandbox) | Connected::Resumed(sandbox)) = connected;
+                let promised = self.supervisor.now().wall_at(sandbox.expires_at());
+                if promised + ROUNDING < self.now() {
+                    self.stage.model().violated(self.now(), &format!("{name}: connected, and over"));
+                }
+                Ok(sandbox)
+            }
+            Ask::SetTimeout(timeout) => supervisor.sandboxes().set_timeout(&name, Duration::from_secs(timeout)).await,
             Ask::Terminate(wait) => supervisor.terminate(&name, Duration::from_secs(wait)).await,
             Ask::Get => supervisor.get(&name).await,
         }
@@ -257,7 +271,7 @@ impl Client<'_> {
                 let thawed = life.unsure.then_some(now + life.idle_timeout);
                 life.acknowledged(deadline.or(thawed), expires_at, firmly);
                 // Starts and thaws count when they are completed.
-                if matches!(ask, Ask::Create { .. } | Ask::Resume) {
+                if matches!(ask, Ask::Create { .. } | Ask::Resume | Ask::Connect(_)) {
                     life.last_use = now;
                 }
                 // A start may still fail.
@@ -275,8 +289,14 @@ impl Client<'_> {
         let clock = self.supervisor.now();
         let mut model = self.stage.model();
         model.tell(now, &format!("{} is refused: {rejection}", self.name));
+        // These were applied to what was being paused, and refused when it was.
+        let too_late =
+            matches!(ask, Ask::Connect(_) | Ask::SetTimeout(_)) && matches!(rejection, RequestError::Paused(_));
+        if let Some(life) = model.life(self.name).filter(|_| too_late) {
+            life.unsure = true;
+        }
         // A request that was refused at once changes nothing.
-        if let (Some(before), Some(life)) = (&before, model.life(self.name))
+        if let (Some(before), Some(life), false) = (&before, model.life(self.name), too_late)
             && matches!(
                 rejection,
                 RequestError::Gone(_)

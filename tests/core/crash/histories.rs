@@ -146,9 +146,11 @@ fn next(random: &mut Random, holds: bool) -> Ask {
     match random.below(if holds { 30 } else { 20 }) {
         0..=3 => creates(random),
         4..=9 => Ask::Ping,
-        10 | 11 => Ask::KeepAlive(1 + random.below(40)),
+        10 => Ask::KeepAlive(1 + random.below(40)),
+        11 => Ask::SetTimeout(1 + random.below(40)),
         12 | 13 => Ask::Pause,
-        14 | 15 => Ask::Resume,
+        14 => Ask::Resume,
+        15 => Ask::Connect(1 + random.below(40)),
         16 => Ask::Terminate(random.below(10)),
         17..=19 => Ask::Get,
         20..=22 => Ask::Hold { number: random.below(2), ttl: 1 + random.below(60) },
@@ -159,8 +161,8 @@ fn next(random: &mut Random, holds: bool) -> Ask {
 }
 
 fn creates(random: &mut Random) -> Ask {
-    let on_timeout =
-        random.pick(&[OnTimeout::Deactivate, OnTimeout::Deactivate, OnTimeout::Terminate, OnTimeout::Pause]);
+    use OnTimeout::{Deactivate, Pause, Terminate, TerminateUnlessPaused};
+    let on_timeout = random.pick(&[Deactivate, Deactivate, Terminate, TerminateUnlessPaused, Pause]);
     Ask::Create { idle: 1 + random.below(50), active: 1 + random.below(60), on_timeout }
 }
 

@@ -107,9 +107,14 @@ impl Life {
     /// Whether it is certain to live at `now` and for this many seconds more.
     pub(crate) fn lives(&self, now: f64, seconds: f64) -> bool {
         let until = now + seconds + ROUNDING;
-        let expires = self.on_timeout == OnTimeout::Terminate && self.held.expiry <= until;
+        let expires = self.expires() && self.held.expiry <= until;
         let given_up = self.end_asked || self.harmed || self.gone.is_some();
         self.birth == Birth::Confirmed && !given_up && self.held.idle > until && !expires
+    }
+
+    /// Whether the end of its active timeout ends it.
+    fn expires(&self) -> bool {
+        matches!(self.on_timeout, OnTimeout::Terminate | OnTimeout::TerminateUnlessPaused)
     }
 
     /// The latest time at which it may have been in use.
@@ -137,7 +142,7 @@ impl Life {
         };
         match reason {
             EndReason::Idle => too_early(self.held.idle),
-            EndReason::Expired if self.on_timeout == OnTimeout::Terminate => too_early(self.held.expiry),
+            EndReason::Expired if self.expires() => too_early(self.held.expiry),
             EndReason::Requested if self.end_asked => None,
             EndReason::Exited | EndReason::OomKilled | EndReason::Vanished if self.harmed => None,
             // Its start may have been acknowledged during an outage of the store, and lost in a crash.

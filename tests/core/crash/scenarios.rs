@@ -216,6 +216,17 @@ fn a_resume_that_a_crash_cuts_off_runs_in_the_end() {
 }
 
 #[test]
+fn a_crash_at_any_point_of_a_connect() {
+    at_every_point(&[create(600), Wait(2), Asks(Ask::Connect(3600)), Wait(2)], LIVES);
+    at_every_point(&[create(600), Asks(Ask::Pause), Asks(Ask::Connect(3600)), Wait(3)], LIVES);
+}
+
+#[test]
+fn a_crash_at_any_point_of_a_timeout_that_is_set() {
+    at_every_point(&[create(600), Wait(2), Asks(Ask::SetTimeout(3600)), Wait(2)], LIVES);
+}
+
+#[test]
 fn a_termination_that_a_crash_cuts_off_is_driven_on() {
     let end = (Status::Terminated, Some(EndReason::Requested));
     at_every_point(&[create(600), Asks(Ask::Terminate(0)), Wait(3)], end);

@@ -25,6 +25,7 @@ pub(super) struct SandboxAnswer<'a> {
     #[serde(flatten)]
     names: Names<'a>,
     envd_access_token: String,
+    traffic_access_token: Option<String>,
     domain: Option<&'a str>,
 }
 
@@ -54,6 +55,10 @@ pub(super) struct SandboxDetail<'a> {
     envd_access_token: String,
     domain: Option<&'a str>,
     lifecycle: Lifecycle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Network<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_mode: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +82,14 @@ struct Lifecycle {
     auto_resume: bool,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Network<'a> {
+    allow_public_traffic: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask_request_host: Option<&'a str>,
+}
+
 impl<'a> Names<'a> {
     fn of(sandbox: &'a Sandbox) -> Self {
         let details = &sandbox.details;
@@ -98,6 +111,10 @@ impl<'a> SandboxAnswer<'a> {
         Self {
             names: Names::of(sandbox),
             envd_access_token: access::token(settings, sandbox, Opens::Agent).expose().to_owned(),
+            traffic_access_token: sandbox
+                .details
+                .private_traffic
+                .then(|| access::token(settings, sandbox, Opens::Traffic).expose().to_owned()),
             domain: settings.http.sandbox_domain.as_deref(),
         }
     }
@@ -133,9 +150,22 @@ impl<'a> SandboxDetail<'a> {
             domain: settings.http.sandbox_domain.as_deref(),
             lifecycle: Lifecycle {
                 on_timeout: if sandbox.rules().on_timeout() == OnTimeout::Pause { "pause" } else { "kill" },
-                auto_resume: false,
+                auto_resume: sandboxes.is_woken_by_work(sandbox),
             },
+            network: Network::of(sandbox),
+            // A pause keeps the memory, too.
+            pause_mode: (state(sandbox) == "paused").then_some("full"),
         }
+    }
+}
+
+impl<'a> Network<'a> {
+    /// What was asked for, if anything was.
+    fn of(sandbox: &'a Sandbox) -> Option<Self> {
+        let details = &sandbox.details;
+        let mask_request_host = details.mask_request_host.as_deref();
+        let is_usual = !details.private_traffic && mask_request_host.is_none();
+        (!is_usual).then_some(Self { allow_public_traffic: !details.private_traffic, mask_request_host })
     }
 }
 

@@ -2,27 +2,39 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::HeaderName},
+    web::Data,
+};
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
-use super::answers::SandboxAnswer;
+use super::{
+    answers::SandboxAnswer,
+    life::must_keep_memory,
+    network::{Network, must_allow_internet, must_say_nothing},
+    timeouts::{OLD, RECENT, positive},
+};
 use crate::{
     domain::{
-        OnTimeout,
+        OnTimeout, SandboxId,
         leaf::{EnvName, Text},
         sandbox::RawFields,
     },
     http::{
         create::attended,
-        e2b::{error::Refusal, extract::Body},
+        e2b::{access, error::Refusal, extract::Body},
+        error::Code,
         json::json,
     },
-    sandboxes::{Create, Created, Sandboxes},
+    sandboxes::{Create, Created, RequestError, RuntimeHealth, Sandboxes, ServingPhase},
 };
 
-/// How long a sandbox lives if the request does not say, by the version of the call.
-const DEFAULT_TIMEOUT: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(300)];
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request for a sandbox.
 #[derive(Deserialize)]
@@ -34,6 +46,20 @@ pub(super) struct NewSandbox {
     metadata: Option<BTreeMap<String, String>>,
     env_vars: Option<BTreeMap<EnvName, Text>>,
     auto_pause: Option<bool>,
+    auto_pause_memory: Option<bool>,
+    auto_resume: Option<AutoResume>,
+    #[serde(rename = "allow_internet_access")]
+    allow_internet_access: Option<bool>,
+    network: Option<Network>,
+    mcp: Option<Value>,
+    iam: Option<Value>,
+    volume_mounts: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+struct AutoResume {
+    enabled: bool,
 }
 
 pub(super) async fn create_v1(
@@ -41,51 +67,77 @@ pub(super) async fn create_v1(
     request: HttpRequest,
     Body(new): Body<NewSandbox>,
 ) -> Result<HttpResponse, Refusal> {
-    create(&sandboxes, &request, new, DEFAULT_TIMEOUT[0]).await
+    create(&sandboxes, &request, None, new, OLD).await
 }
 
+/// The same with an `Idempotency-Key`: a repeated request gets the sandbox that the first one made.
 pub(super) async fn create_v2(
     sandboxes: Data<Sandboxes>,
     request: HttpRequest,
     Body(new): Body<NewSandbox>,
 ) -> Result<HttpResponse, Refusal> {
-    create(&sandboxes, &request, new, DEFAULT_TIMEOUT[1]).await
+    let key = request.headers().get(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
+    // A create with an id is idempotent. One that is derived from the key needs no memory, and survives a restart.
+    let id = key.map(|key| access::id_for(&request, key.as_bytes()));
+    create(&sandboxes, &request, id, new, RECENT).await
 }
 
 async fn create(
     sandboxes: &Sandboxes,
     request: &HttpRequest,
+    id: Option<SandboxId>,
     new: NewSandbox,
-    default_timeout: Duration,
+    default: Duration,
 ) -> Result<HttpResponse, Refusal> {
-    let create = new.create(sandboxes, default_timeout)?;
-    let created = attended(sandboxes, request, create, true).await.map_err(|error| Refusal::from(error).final_one())?;
+    let create = Create { id, ..new.create(sandboxes, default)? };
+    // So far there is no container, and a client may repeat its call.
+    must_be_possible(sandboxes)?;
+    let created = attended(sandboxes, request, create, true).await.map_err(|error| match error.code() {
+        Code::RuntimeUnavailable | Code::Stopping => Refusal::from(error).final_one(),
+        _ => error.into(),
+    })?;
     let (Created::New(sandbox) | Created::Pending(sandbox) | Created::Reused(sandbox)) = created;
     Ok(json(StatusCode::CREATED, &SandboxAnswer::of(&sandbox, sandboxes), 512))
 }
 
+fn must_be_possible(sandboxes: &Sandboxes) -> Result<(), Refusal> {
+    let error = match (sandboxes.health().phase(), sandboxes.health().runtime()) {
+        (ServingPhase::Standby, _) => RequestError::Standby,
+        (ServingPhase::Starting, _) => RequestError::Starting,
+        (ServingPhase::Stopping, _) => RequestError::Stopping,
+        (ServingPhase::Ready, RuntimeHealth::Down { error, .. }) => RequestError::RuntimeUnavailable(error),
+        (ServingPhase::Ready, _) => return Ok(()),
+    };
+    Err(Refusal::before_all(&error, &sandboxes.now()))
+}
+
 impl NewSandbox {
-    fn create(self, sandboxes: &Sandboxes, default_timeout: Duration) -> Result<Create, Refusal> {
+    fn create(self, sandboxes: &Sandboxes, default: Duration) -> Result<Create, Refusal> {
         if !sandboxes.settings().templates.contains_key(&self.template) {
             let message = format!("there is no template {:?}", self.template);
             return Err(Refusal::new(StatusCode::NOT_FOUND, message));
         }
-        let on_timeout = if self.auto_pause == Some(true) { OnTimeout::Pause } else { OnTimeout::Terminate };
+        must_keep_memory(self.auto_pause_memory)?;
+        must_allow_internet(self.allow_internet_access)?;
+        for (field, value) in [("mcp", &self.mcp), ("iam", &self.iam), ("volumeMounts", &self.volume_mounts)] {
+            must_say_nothing(field, value.as_ref(), "Sandglass does not have it: leave it out")?;
+        }
+        let network = self.network.unwrap_or_default();
+        network.check()?;
+        let pauses = self.auto_pause == Some(true);
         Ok(Create {
             template: Some(self.template),
-            timeout: Some(self.timeout.map_or(Ok(default_timeout), |seconds| timeout("timeout", seconds))?),
-            on_timeout: Some(on_timeout),
+            timeout: Some(self.timeout.map_or(Ok(default), |seconds| positive("timeout", seconds))?),
+            on_timeout: Some(if pauses { OnTimeout::Pause } else { OnTimeout::TerminateUnlessPaused }),
+            without_default_idle: true,
+            wake: self.auto_resume.map(|auto_resume| auto_resume.enabled),
+            private_traffic: network.allow_public_traffic == Some(false),
+            mask_request_host: network.mask_request_host,
             metadata: raw(self.metadata.unwrap_or_default()),
             env: self.env_vars.unwrap_or_default(),
             ..Create::default()
         })
     }
-}
-
-/// A timeout in seconds, which has to be more than 0.
-pub(super) fn timeout(field: &str, seconds: f64) -> Result<Duration, Refusal> {
-    let timeout = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
-    timeout.ok_or_else(|| Refusal::field(field, format!("must be more than 0 seconds, not {seconds}")))
 }
 
 fn raw(metadata: BTreeMap<String, String>) -> RawFields {

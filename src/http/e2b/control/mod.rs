@@ -1,12 +1,19 @@
 //! The calls about sandboxes, beside `/v1`: the same sandboxes in E2B's words.
 //!
-//! - `create`: creates a sandbox;
-//! - `life`: looks at one, and ends it;
+//! - `create`, `network`: creates a sandbox, and refuses what Sandglass does not have;
+//! - `life`, `timeouts`: looks at one, moves its timeout, pauses, resumes and ends it;
+//! - `list`: lists them;
+//! - `metrics`, `logs`: what one uses, and has written;
 //! - `answers`: a sandbox as E2B's SDKs read it.
 
 mod answers;
 mod create;
 mod life;
+mod list;
+mod logs;
+mod metrics;
+mod network;
+mod timeouts;
 
 use std::future::ready;
 
@@ -24,11 +31,26 @@ use super::error::Refusal;
 /// Registers the handlers of all paths.
 pub(in crate::http) fn register(config: &mut ServiceConfig) {
     config
-        .service(at("/sandboxes", "POST").route(web::post().to(create::create_v1)))
-        .service(at("/v2/sandboxes", "POST").route(web::post().to(create::create_v2)))
+        .service(
+            at("/sandboxes", "GET, POST").route(web::get().to(list::list_v1)).route(web::post().to(create::create_v1)),
+        )
+        .service(
+            at("/v2/sandboxes", "GET, POST")
+                .route(web::get().to(list::list_v2))
+                .route(web::post().to(create::create_v2)),
+        )
         .service(
             at("/sandboxes/{id}", "GET, DELETE").route(web::get().to(life::get)).route(web::delete().to(life::kill)),
-        );
+        )
+        .service(at("/sandboxes/{id}/connect", "POST").route(web::post().to(life::connect_v1)))
+        .service(at("/v2/sandboxes/{id}/connect", "POST").route(web::post().to(life::connect_v2)))
+        .service(at("/sandboxes/{id}/resume", "POST").route(web::post().to(life::resume)))
+        .service(at("/sandboxes/{id}/pause", "POST").route(web::post().to(life::pause)))
+        .service(at("/sandboxes/{id}/timeout", "POST").route(web::post().to(life::set_timeout)))
+        .service(at("/sandboxes/{id}/refreshes", "POST").route(web::post().to(life::refresh)))
+        .service(at("/sandboxes/{id}/metrics", "GET").route(web::get().to(metrics::metrics)))
+        .service(at("/sandboxes/{id}/logs", "GET").route(web::get().to(logs::logs_v1)))
+        .service(at("/v2/sandboxes/{id}/logs", "GET").route(web::get().to(logs::logs_v2)));
 }
 
 /// A path, which answers other methods with those that it has.

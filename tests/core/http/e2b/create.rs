@@ -26,7 +26,7 @@ async fn a_created_sandbox_is_one_of_all_and_runs_for_its_timeout() {
     assert_eq!(sandbox["envdAccessToken"], answer.json["envdAccessToken"]);
     assert!((seconds(&sandbox["startedAt"], &sandbox["endAt"]) - 60.0).abs() < 0.5, "{}", told.text);
     let native = client.get(&format!("/v1/sandboxes/{id}")).await;
-    assert_eq!(native.must_succeed(200).json["on_timeout"], "terminate");
+    assert_eq!(native.must_succeed(200).json["on_timeout"], "terminate_unless_paused");
 }
 
 #[actix_web::test]

@@ -1,5 +1,7 @@
 //! Errors: one shape, whoever finds them.
 
+use std::time::Duration;
+
 use actix_web::test::TestRequest;
 use serde_json::json;
 
@@ -41,6 +43,10 @@ async fn a_wrong_request_names_the_field_and_an_unknown_one_is_ignored() {
         (r#"{"templateID": "base", "metadata": {"a": 1}}"#, "metadata.a"),
         (r#"{"templateID": "base", "envVars": {"1A": "x"}}"#, "envVars"),
         (r#"{"templateID": "base", "autoPause": 1}"#, "autoPause"),
+        (r#"{"templateID": "base", "autoPauseMemory": false}"#, "memory"),
+        (r#"{"templateID": "base", "autoResume": {}}"#, "autoResume.enabled"),
+        (r#"{"templateID": "base", "network": {"maskRequestHost": "a b"}}"#, "network.maskRequestHost"),
+        (r#"{"templateID": "base", "network": {"allowPublicTraffic": "no"}}"#, "network.allowPublicTraffic"),
         ("[]", "body"),
         ("{", "JSON"),
     ] {
@@ -49,6 +55,44 @@ async fn a_wrong_request_names_the_field_and_an_unknown_one_is_ignored() {
     }
     assert!(bench.runtime.is_empty());
     create(&client, json!({ "newer": { "a": [1] } })).await.must_succeed(201);
+}
+
+#[actix_web::test]
+async fn what_sandglass_does_not_have_is_refused_and_never_taken_without_a_word() {
+    let (bench, client) = start(&[]).await;
+    for (more, field) in [
+        (json!({ "allow_internet_access": false }), "allow_internet_access"),
+        (json!({ "network": { "allowOut": ["1.1.1.1"] } }), "network.allowOut"),
+        (json!({ "network": { "denyOut": ["0.0.0.0/0"] } }), "network.denyOut"),
+        (json!({ "network": { "rules": { "a": [] } } }), "network.rules"),
+        (json!({ "mcp": { "browser": {} } }), "mcp"),
+        (json!({ "iam": { "tokens": {} } }), "iam"),
+        (json!({ "volumeMounts": [{ "name": "v", "path": "/v" }] }), "volumeMounts"),
+    ] {
+        let refused = create(&client, more).await;
+        assert!(refused.must_refuse(400).says().starts_with(field), "{}", refused.text);
+    }
+    assert!(bench.runtime.is_empty());
+    let nothing = json!({
+        "allow_internet_access": true, "mcp": null, "iam": {}, "volumeMounts": [],
+        "network": { "allowOut": [], "denyOut": [], "allowPublicTraffic": null },
+    });
+    create(&client, nothing).await.must_succeed(201);
+}
+
+#[actix_web::test]
+async fn what_can_be_tried_again_is_said_only_while_there_is_no_container() {
+    let (bench, client) = start(&[("docker.max_sandboxes", "1")]).await;
+    bench.runtime.engine_stops();
+    bench.until(Duration::from_secs(120), || bench.supervisor.health().runtime().is_down()).await;
+    let refused = create(&client, json!({})).await;
+    assert!(refused.must_refuse(503).header("retry-after").is_some());
+    bench.runtime.engine_starts(true);
+    bench.until(Duration::from_secs(120), || !bench.supervisor.health().runtime().is_down()).await;
+    create(&client, json!({})).await.must_succeed(201);
+    let full = create(&client, json!({})).await;
+    let seconds = full.must_refuse(429).header("retry-after").expect("a time");
+    assert!(seconds.parse::<u32>().is_ok(), "{seconds}");
 }
 
 #[actix_web::test]

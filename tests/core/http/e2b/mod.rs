@@ -3,6 +3,10 @@
 mod create;
 mod data;
 mod errors;
+mod inside;
+mod life;
+mod list;
+mod promises;
 
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
