@@ -162,7 +162,10 @@ impl Work {
         source: ActivitySource,
     ) -> Result<Forwarded, WorkError> {
         let failed = |error: hyper::Error| WorkError::PortFailed(line.sandbox.clone(), port, error.to_string());
-        let (mut sender, connection) = http1::handshake::<_, Body>(stream).await.map_err(failed)?;
+        // Some programs know headers only in the spelling that most proxies give them.
+        let mut builder = http1::Builder::new();
+        let (mut sender, connection) =
+            builder.title_case_headers(true).handshake::<_, Body>(stream).await.map_err(failed)?;
         let carrier = Task::new(self.spawn(async move {
             // An error is told to who waits for the answer or reads it.
             _ = connection.with_upgrades().await;

@@ -42,7 +42,7 @@ pub(super) fn at_agent(
     }
     if let Some(signed) = signed {
         return match signed.is_by(&token) {
-            true if signed.is_over(now) => refused("the signature has expired; sign the URL again"),
+            true if signed.is_over(now) => refused("signature is already expired"),
             true => Ok(()),
             false => refused("the signature is not one of this sandbox for this path, user and operation"),
         };

@@ -140,7 +140,7 @@ async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Re
     };
     if target == Target::Agent {
         let now = sandboxes.now().wall();
-        allowed::at_agent(sandboxes, &sandbox, &head.headers, signed.as_ref(), now).map_err(told)?;
+        allowed::at_agent(sandboxes, &sandbox, &head.headers, signed.as_ref(), now)?;
     }
     // Browsers send requests for any site to a host. What a program at a port makes of that is its own affair.
     if by_host && !matches!(target, Target::Port(_)) {

@@ -20,6 +20,7 @@ async fn a_port_gets_the_request_as_it_was_sent_and_nothing_that_opens_a_sandbox
         head.starts_with("PUT /a%20b/../c?d=e%2Ff HTTP/1.1\r\n") || head.starts_with("PUT /c?d=e%2Ff HTTP/1.1\r\n"),
         "{head}"
     );
+    assert!(head.contains("\r\nHost: "), "in the usual spelling: {head}");
     let head = head.to_ascii_lowercase();
     assert!(head.contains("x-own: 1\r\n") && head.contains("cookie: a=b\r\n"), "{head}");
     assert!(head.contains(&format!("host: {}\r\n", inside.wire.address)), "{head}");
