@@ -1,4 +1,5 @@
-//! Who may go where. The agent asks for the sandbox's token, or the API key; other ports are open.
+//! Who may go where. The agent asks for the sandbox's token, or the API key; other ports are open, unless the sandbox says
+//! otherwise.
 
 use actix_web::http::{
     StatusCode,
@@ -15,7 +16,8 @@ use crate::{
     sandboxes::Sandboxes,
 };
 
-pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-access-token");
+const TRAFFIC_TOKEN: HeaderName = HeaderName::from_static("e2b-traffic-access-token");
+const TOKEN: HeaderName = HeaderName::from_static("x-access-token");
 
 /// Checks a request for the agent. Without an API key, every client can ask for the token, so none is needed; but a wrong one
 /// is refused, since it is for another sandbox.
@@ -52,5 +54,23 @@ pub(super) fn at_agent(
             refused("send X-Access-Token, which create and connect answer as envdAccessToken")
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks a request for any other port.
+///
+/// # Errors
+/// 403.
+pub(super) fn at_port(sandboxes: &Sandboxes, sandbox: &Sandbox, headers: &HeaderMap) -> Result<(), Refused> {
+    if !sandbox.details.private_traffic {
+        return Ok(());
+    }
+    let token = access::token(sandboxes.settings(), sandbox, Opens::Traffic);
+    match headers.get(TRAFFIC_TOKEN) {
+        Some(given) if token.matches(given.as_bytes()) => Ok(()),
+        _ => Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "The sandbox takes no public traffic: send e2b-traffic-access-token, which create answers as trafficAccessToken",
+        )),
     }
 }

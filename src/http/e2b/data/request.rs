@@ -1,7 +1,7 @@
 //! What is passed on of a request.
 
 use actix_web::{dev::RequestHead, http::header::HeaderMap};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 
 use crate::{config::Secret, http::auth};
 
@@ -25,6 +25,14 @@ pub(super) fn headers(of: &HeaderMap, key: Option<&Secret>) -> hyper::HeaderMap 
         }
     }
     headers
+}
+
+/// The host that a program at a port sees: the one of the request, unless the sandbox names another.
+pub(super) fn mask_host(headers: &mut hyper::HeaderMap, mask: Option<&str>, port: u16) {
+    let masked = mask.map(|mask| mask.replace("${PORT}", &port.to_string()));
+    if let Some(host) = masked.and_then(|host| HeaderValue::from_str(&host).ok()) {
+        headers.insert(header::HOST, host);
+    }
 }
 
 /// The path and query as they were sent.
@@ -52,5 +60,14 @@ mod tests {
         let passed = |key: &str| headers(request.headers(), Some(&Secret::new(key)));
         assert_eq!(passed("k").iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["cookie", "cookie"]);
         assert_eq!(passed("other")["authorization"], "Bearer k");
+    }
+
+    #[test]
+    fn a_masked_host_has_the_port() {
+        let mut headers = hyper::HeaderMap::new();
+        mask_host(&mut headers, None, 80);
+        assert!(headers.is_empty());
+        mask_host(&mut headers, Some("localhost:${PORT}"), 80);
+        assert_eq!(headers["host"], "localhost:80");
     }
 }

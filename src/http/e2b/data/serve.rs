@@ -83,8 +83,11 @@ async fn answer(
     let method = hyper::Method::from_bytes(head.method.as_str().as_bytes());
     let method = method.map_err(|_| told(Refused::new(StatusCode::BAD_REQUEST, "the method is no token")))?;
     let mut headers = request::headers(&head.headers, sandboxes.settings().http.api_key.as_ref());
-    if target == Target::Agent {
-        headers.remove(hyper::header::HOST);
+    match target {
+        Target::Agent => drop(headers.remove(hyper::header::HOST)),
+        Target::Port(port) | Target::InterpreterOr(port) => {
+            request::mask_host(&mut headers, sandbox.details.mask_request_host.as_deref(), port);
+        }
     }
     let upgrades = head.upgrade() && is_websocket(head);
     let (upload, body, rest) = match payload {
@@ -141,6 +144,8 @@ async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Re
     if target == Target::Agent {
         let now = sandboxes.now().wall();
         allowed::at_agent(sandboxes, &sandbox, &head.headers, signed.as_ref(), now)?;
+    } else {
+        allowed::at_port(sandboxes, &sandbox, &head.headers).map_err(told)?;
     }
     // Browsers send requests for any site to a host. What a program at a port makes of that is its own affair.
     if by_host && !matches!(target, Target::Port(_)) {

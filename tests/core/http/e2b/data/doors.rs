@@ -143,3 +143,26 @@ async fn another_site_gets_no_further_than_programs_at_ports() {
     assert_eq!(told(front).await.0, 204);
     inside.end().await;
 }
+
+#[actix_web::test]
+async fn private_traffic_needs_its_token_and_the_agent_needs_none_of_it() {
+    let network = json!({ "network": { "allowPublicTraffic": false, "maskRequestHost": "inner:${PORT}" } });
+    let inside = Inside::start(&[], network).await;
+    let token = inside.created["trafficAccessToken"].as_str().expect("a token");
+    let port = super::Port::open().await;
+    for wrong in ["", "other", inside.token()] {
+        let request = inside.get(port.number, "/").header("e2b-traffic-access-token", wrong);
+        let (status, told) = told(request).await;
+        assert_eq!((status, &told["code"]), (403, &json!(403)), "{told}");
+        assert_eq!(told["sandboxId"], inside.id.as_str());
+    }
+    assert_eq!(told(inside.get(port.number, "/")).await.0, 403);
+    let request = inside.get(port.number, "/").header("e2b-traffic-access-token", token);
+    let answered = tokio::spawn(request.send());
+    let (mut visitor, head) = port.request().await;
+    assert!(head.contains(&format!("Host: inner:{}\r\n", port.number)), "{head}");
+    visitor.answer("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(answered.await.expect("no panic").expect("an answer").status(), 204);
+    assert_eq!(told(inside.get(AGENT, "/health")).await.0, 204);
+    inside.end().await;
+}
