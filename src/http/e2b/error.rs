@@ -41,6 +41,14 @@ impl Refusal {
         Self { status, message: message.into(), retry_after: None }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A field of the body, or a parameter, breaks `rule`.
     pub(super) fn field(field: &str, rule: impl fmt::Display) -> Self {
         ApiError::field(field, rule).into()

@@ -24,6 +24,7 @@ use crate::{
         OnTimeout, SandboxId,
         leaf::{EnvName, Text},
         sandbox::RawFields,
+        snapshot::Snapshot,
     },
     http::{
         create::attended,
@@ -89,9 +90,10 @@ async fn create(
     new: NewSandbox,
     default: Duration,
 ) -> Result<HttpResponse, Refusal> {
-    let create = Create { id, ..new.create(sandboxes, default)? };
     // So far there is no container, and a client may repeat its call.
     must_be_possible(sandboxes)?;
+    let origin = Origin::of(&new.template, sandboxes).await?;
+    let create = Create { id, ..new.create(origin, default)? };
     let created = attended(sandboxes, request, create, true).await.map_err(|error| match error.code() {
         Code::RuntimeUnavailable | Code::Stopping => Refusal::from(error).final_one(),
         _ => error.into(),
@@ -111,12 +113,28 @@ fn must_be_possible(sandboxes: &Sandboxes) -> Result<(), Refusal> {
     Err(Refusal::before_all(&error, &sandboxes.now()))
 }
 
-impl NewSandbox {
-    fn create(self, sandboxes: &Sandboxes, default: Duration) -> Result<Create, Refusal> {
-        if !sandboxes.settings().templates.contains_key(&self.template) {
-            let message = format!("there is no template {:?}", self.template);
-            return Err(Refusal::new(StatusCode::NOT_FOUND, message));
+/// What a sandbox is made from: E2B calls both a template.
+struct Origin {
+    template: Option<String>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Origin {
+    /// The template of this name, or else the snapshot of this id or name.
+    async fn of(called: &str, sandboxes: &Sandboxes) -> Result<Self, Refusal> {
+        if sandboxes.settings().templates.contains_key(called) {
+            return Ok(Self { template: Some(called.to_owned()), snapshot: None });
         }
+        let found = sandboxes.find_snapshot(called).await;
+        let snapshot = found.map_err(|error| Refusal::of(&error, &sandboxes.now()))?;
+        let message = || format!("there is no template and no snapshot {called:?}");
+        let snapshot = snapshot.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, message()))?;
+        Ok(Self { template: snapshot.template.clone(), snapshot: Some(snapshot) })
+    }
+}
+
+impl NewSandbox {
+    fn create(self, origin: Origin, default: Duration) -> Result<Create, Refusal> {
         must_keep_memory(self.auto_pause_memory)?;
         must_allow_internet(self.allow_internet_access)?;
         for (field, value) in [("mcp", &self.mcp), ("iam", &self.iam), ("volumeMounts", &self.volume_mounts)] {
@@ -126,7 +144,8 @@ impl NewSandbox {
         network.check()?;
         let pauses = self.auto_pause == Some(true);
         Ok(Create {
-            template: Some(self.template),
+            template: origin.template,
+            snapshot: origin.snapshot,
             timeout: Some(self.timeout.map_or(Ok(default), |seconds| positive("timeout", seconds))?),
             on_timeout: Some(if pauses { OnTimeout::Pause } else { OnTimeout::TerminateUnlessPaused }),
             without_default_idle: true,

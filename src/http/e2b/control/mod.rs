@@ -3,6 +3,7 @@
 //! - `create`, `network`: creates a sandbox, and refuses what Sandglass does not have;
 //! - `life`, `timeouts`: looks at one, moves its timeout, pauses, resumes and ends it;
 //! - `list`: lists them;
+//! - `snapshots`: takes, lists and removes snapshots, and forks sandboxes;
 //! - `metrics`, `logs`: what one uses, and has written;
 //! - `answers`: a sandbox as E2B's SDKs read it.
 
@@ -13,6 +14,7 @@ mod list;
 mod logs;
 mod metrics;
 mod network;
+mod snapshots;
 mod timeouts;
 
 use std::future::ready;
@@ -50,7 +52,11 @@ pub(in crate::http) fn register(config: &mut ServiceConfig) {
         .service(at("/sandboxes/{id}/refreshes", "POST").route(web::post().to(life::refresh)))
         .service(at("/sandboxes/{id}/metrics", "GET").route(web::get().to(metrics::metrics)))
         .service(at("/sandboxes/{id}/logs", "GET").route(web::get().to(logs::logs_v1)))
-        .service(at("/v2/sandboxes/{id}/logs", "GET").route(web::get().to(logs::logs_v2)));
+        .service(at("/v2/sandboxes/{id}/logs", "GET").route(web::get().to(logs::logs_v2)))
+        .service(at("/sandboxes/{id}/snapshots", "POST").route(web::post().to(snapshots::take)))
+        .service(at("/sandboxes/{id}/fork", "POST").route(web::post().to(snapshots::fork)))
+        .service(at("/snapshots", "GET").route(web::get().to(snapshots::list)))
+        .service(at("/templates/{template}", "DELETE").route(web::delete().to(snapshots::remove)));
 }
 
 /// A path, which answers other methods with those that it has.

@@ -7,6 +7,7 @@ mod inside;
 mod life;
 mod list;
 mod promises;
+mod snapshots;
 
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
