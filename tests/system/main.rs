@@ -3,6 +3,7 @@
 mod browser;
 mod drill_command;
 mod drills;
+mod e2b;
 mod end_to_end;
 mod nginx;
 mod punctuality;
