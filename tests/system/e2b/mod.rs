@@ -33,7 +33,7 @@ impl Ground {
         let file = directory.path().join("e2b.toml");
         let template = format!("image = \"{IMAGE}\"\nprivilege_escalation = true\n");
         let text = format!(
-            "[http]\napi_key = \"{KEY}\"\n[templates.base]\nports = []\n{template}[templates.code-interpreter-v1]\n{template}"
+            "[http]\napi_key = \"{KEY}\"\n[docker]\nmax_creates = 100\n[templates.base]\nports = []\n{template}[templates.code-interpreter-v1]\n{template}"
         );
         std::fs::write(&file, text).expect("it can be written");
         let file = file.to_str().expect("a path in UTF-8");
@@ -118,6 +118,19 @@ async fn the_data_plane_is_what_the_python_sdks_expect() {
             (NEWEST, &["data.py", "async"]),
             (OLDER, &["data.py", "sync"]),
             (OLDER, &["data.py", "async"]),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn snapshots_and_forks_are_what_the_python_sdks_expect() {
+    let ground = Ground::new().await;
+    ground
+        .all([
+            (NEWEST, &["snapshots.py", "sync"]),
+            (NEWEST, &["snapshots.py", "async"]),
+            (OLDER, &["snapshots.py", "sync"]),
+            (OLDER, &["snapshots.py", "async"]),
         ])
         .await;
 }
