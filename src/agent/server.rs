@@ -70,7 +70,7 @@ async fn answer(agent: &Agent, mut request: Request) -> Response {
         return interpreter::call(agent, request).await;
     }
     let path = request.uri().path();
-    if let Some(name) = path.strip_prefix("/process.Process/") {
+    if let Some(name) = path.strip_prefix("/process.Process/").filter(|_| request.method() == Method::POST) {
         let name = name.to_owned();
         return process::call(agent, &name, request).await;
     }

@@ -126,8 +126,8 @@ record! {
     last_output: Option<Box<str>>,
     /// Whether work resumes it.
     wake: Option<bool>,
-    /// Whether requests to its ports need its token.
-    private_traffic: Option<bool>,
+    /// Whether its ports answer requests without its token.
+    public_traffic: Option<bool>,
     /// The `Host` that its ports see.
     mask_request_host: Option<Box<str>>,
 }
@@ -325,7 +325,7 @@ impl Serialize for Written<'_> {
         optional.entry("taken_over", details.taken_over.then_some(true))?;
         optional.entry("last_output", details.last_output.as_ref())?;
         optional.entry("wake", details.wake)?;
-        optional.entry("private_traffic", details.private_traffic.then_some(true))?;
+        optional.entry("public_traffic", details.public_traffic.then_some(true))?;
         optional.entry("mask_request_host", details.mask_request_host.as_ref())?;
         for (name, raw) in details.extra.iter() {
             optional.0.serialize_entry(name, raw)?;

@@ -226,7 +226,7 @@ fn details_of(id: &SandboxId, record: Record, rules: Rules, now: Now) -> Details
         // Every record of ours has a version; one without is the reference system's.
         taken_over: record.taken_over.unwrap_or(record.v.is_none()),
         wake: record.wake,
-        private_traffic: record.private_traffic.unwrap_or(false),
+        public_traffic: record.public_traffic.unwrap_or(false),
         mask_request_host: record.mask_request_host,
         extra: record.extra.into(),
         last_output: record.last_output,

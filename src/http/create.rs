@@ -72,7 +72,7 @@ pub(super) async fn attended(
     wait: bool,
 ) -> Result<Created, ApiError> {
     let created = match request.conn_data::<Link>() {
-        Some(link) if wait && create.id.is_none() => {
+        Some(link) if wait && create.is_unannounced() => {
             let _held = link.hold();
             tokio::select! {
                 biased;

@@ -137,7 +137,7 @@ impl Keeper {
             started_at: Some(created_at),
             taken_over: *owner != Owner::Sandglass,
             wake: labels.wake,
-            private_traffic: labels.private_traffic,
+            public_traffic: labels.public_traffic,
             mask_request_host: labels.mask_request_host.as_deref().map(Into::into),
             ..Details::new(record.id.clone(), found.name, created_at, rules)
         };

@@ -34,8 +34,8 @@ pub struct Labels {
     pub ready_timeout: Option<Duration>,
     /// Whether work in it while it is paused resumes it first; `None`: as its template says.
     pub wake: Option<bool>,
-    /// Whether requests to its ports need its token.
-    pub private_traffic: bool,
+    /// Whether its ports answer requests without its token.
+    pub public_traffic: bool,
     /// The `Host` that its ports see in requests.
     pub mask_request_host: Option<String>,
 }

@@ -22,7 +22,7 @@ const ON_TIMEOUT: &str = "sandglass.on_timeout";
 const READY: &str = "sandglass.ready";
 const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 const WAKE: &str = "sandglass.wake";
-const PRIVATE_TRAFFIC: &str = "sandglass.private_traffic";
+const PUBLIC_TRAFFIC: &str = "sandglass.public_traffic";
 const MASK_REQUEST_HOST: &str = "sandglass.mask_request_host";
 
 const NO_TIMEOUT: &str = "none";
@@ -35,7 +35,7 @@ pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
         (READY, labels.readiness.as_ref().and_then(readiness_label)),
         (READY_TIMEOUT, labels.ready_timeout.map(seconds)),
         (WAKE, labels.wake.map(|wake| wake.to_string())),
-        (PRIVATE_TRAFFIC, labels.private_traffic.then(|| true.to_string())),
+        (PUBLIC_TRAFFIC, labels.public_traffic.then(|| true.to_string())),
         (MASK_REQUEST_HOST, labels.mask_request_host),
     ];
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(write_rules(labels.rules));
@@ -56,7 +56,7 @@ pub(super) fn read(owner: &Owner, labels: &LabelMap) -> Labels {
         ready_timeout: get(READY_TIMEOUT).and_then(duration),
         rules: read_rules(labels),
         wake: get(WAKE).and_then(|text| text.parse().ok()),
-        private_traffic: get(PRIVATE_TRAFFIC) == Some("true"),
+        public_traffic: get(PUBLIC_TRAFFIC) == Some("true"),
         mask_request_host: get(MASK_REQUEST_HOST).filter(|host| !host.is_empty()).map(str::to_owned),
     }
 }

@@ -69,7 +69,7 @@ impl Sandboxes {
                 drop(permit);
                 outcome
             });
-            let unheard = (wait && request.id.is_none()).then(|| Unheard::new(self, &handle));
+            let unheard = (wait && request.is_unannounced()).then(|| Unheard::new(self, &handle));
             let recorded = self.recorded(&id, &handle).await?;
             if !wait {
                 return Ok(Created::Pending(recorded));
@@ -120,7 +120,7 @@ impl Sandboxes {
             user_name: request.user_name.as_deref().map(Into::into),
             executor_namespace: request.executor_namespace.as_deref().map(Into::into),
             wake: request.wake,
-            private_traffic: request.private_traffic,
+            public_traffic: request.public_traffic,
             mask_request_host: request.mask_request_host.as_deref().map(Into::into),
             ..Details::new(start.id.clone(), start.name.as_str(), now.wall(), rules)
         };

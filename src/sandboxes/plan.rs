@@ -73,9 +73,12 @@ pub struct Create {
     /// needs no permission, because the end of the active timeout then has to end or pause the sandbox.
     #[serde(skip)]
     pub without_default_idle: bool,
-    /// Whether requests to its ports need its token.
+    /// Whether its client is not told the id before the answer, although there is one.
     #[serde(skip)]
-    pub private_traffic: bool,
+    pub unannounced: bool,
+    /// Whether its ports answer requests without its token.
+    #[serde(skip)]
+    pub public_traffic: bool,
     /// The `Host` that its ports see in requests.
     #[serde(skip)]
     pub mask_request_host: Option<String>,
@@ -94,6 +97,11 @@ fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl Create {
+    /// Whether only the answer tells the client which sandbox it has made.
+    pub fn is_unannounced(&self) -> bool {
+        self.id.is_none() || self.unannounced
+    }
+
     /// Checks the request and returns the start of a container for `id` and the rules of the sandbox's life. The label with
     /// the time of the create is still missing.
     pub(super) fn plan(&self, id: &SandboxId, settings: &Settings) -> Result<(Start, Rules), RequestError> {
@@ -127,7 +135,7 @@ impl Create {
             readiness: Some(spec.readiness.clone()).filter(|readiness| *readiness != Readiness::Started),
             ready_timeout: Some(spec.ready_timeout),
             wake: self.wake,
-            private_traffic: self.private_traffic,
+            public_traffic: self.public_traffic,
             mask_request_host: self.mask_request_host.clone(),
         };
         Ok((Start { id: id.clone(), name: container_name(&settings.store.prefix, id), spec, labels }, rules))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use tracing::warn;
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     domain::{
         ActivitySource, Sandbox, SandboxId, Status,
         record::UserId,
-        sandbox::{Container, RuleClock},
+        sandbox::{Container, Event, RuleClock},
         snapshot::{NAME_RULE, Snapshot, SnapshotId, is_valid_name},
     },
     ports::{
@@ -27,6 +27,20 @@ use crate::{
 
 /// How many sandboxes one fork can make.
 pub const MOST_FORKS: usize = 100;
+
+/// The sandboxes of a fork whose client has not been told of any of them. Dropping this ends them, unless they are used.
+struct Unanswered<'a> {
+    sandboxes: &'a Sandboxes,
+    made: Vec<SandboxId>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        for id in self.made.drain(..) {
+            self.sandboxes.shared.registry.with_live(&id, |handle| handle.tell(Event::CreatorGone));
+        }
+    }
+}
 
 /// A request for a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +104,8 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`RequestError`] if nothing was made; each of the others may fail by itself.
+    ///
+    /// If the caller drops this future, the sandboxes that were made end, unless they are used.
     pub async fn fork(
         &self,
         id: &SandboxId,
@@ -104,7 +120,18 @@ impl Sandboxes {
         let made = match self.get(id).await {
             Ok(sandbox) => {
                 let create = like(&sandbox, &snapshot, timeout);
-                Ok(join_all((0..count).map(|_| self.make(create.clone()))).await)
+                // Some places for creates are left to others.
+                let at_once = (self.settings.sandboxes.max_creates / 2).max(1);
+                let mut made = Unanswered { sandboxes: self, made: Vec::new() };
+                let mut outcomes = Vec::with_capacity(count);
+                let mut forks = stream::iter(0..count).map(|_| self.make(create.clone())).buffered(at_once);
+                while let Some(outcome) = forks.next().await {
+                    made.made.extend(outcome.as_ref().ok().map(|fork| fork.id().clone()));
+                    outcomes.push(outcome);
+                }
+                drop(forks);
+                made.made.clear();
+                Ok(outcomes)
             }
             Err(error) => Err(error),
         };
@@ -197,7 +224,7 @@ fn like(sandbox: &Sandbox, snapshot: &Snapshot, timeout: Option<Duration>) -> Cr
         idle_timeout: rules.after(RuleClock::Idle).map(Some),
         without_default_idle: rules.after(RuleClock::Idle).is_none(),
         wake: details.wake,
-        private_traffic: details.private_traffic,
+        public_traffic: details.public_traffic,
         mask_request_host: details.mask_request_host.as_deref().map(Into::into),
         metadata: details.metadata.clone(),
         user_id: details.user_id.clone().map(UserId),

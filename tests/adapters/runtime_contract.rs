@@ -68,7 +68,7 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
         readiness: Some(Readiness::Http { port: 80, path: "/health?of=a:b".to_owned() }),
         ready_timeout: Some(Duration::from_millis(90_500)),
         wake: Some(false),
-        private_traffic: true,
+        public_traffic: true,
         mask_request_host: Some("localhost:${PORT}".to_owned()),
     };
     for labels in [

@@ -143,8 +143,8 @@ pub struct Details {
     pub taken_over: bool,
     /// Whether work in it while it is paused resumes it first; `None`: as its template says.
     pub wake: Option<bool>,
-    /// Whether requests to its ports need its token.
-    pub private_traffic: bool,
+    /// Whether its ports answer requests without its token.
+    pub public_traffic: bool,
     /// The `Host` that its ports see in requests; `${PORT}` in it stands for the port. `None`: the one that was sent.
     pub mask_request_host: Option<Box<str>>,
     /// Fields of the record that Sandglass does not know.
@@ -178,7 +178,7 @@ impl Details {
             executor_namespace: None,
             taken_over: false,
             wake: None,
-            private_traffic: false,
+            public_traffic: false,
             mask_request_host: None,
             extra: RawFields::new(),
             last_output: None,

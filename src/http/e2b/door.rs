@@ -13,7 +13,7 @@ const PORT: HeaderName = HeaderName::from_static("e2b-sandbox-port");
 pub(super) const AGENT: u16 = 49983;
 
 /// The path of files.
-const FILES: &str = "/files";
+pub(super) const FILES: &str = "/files";
 
 /// Tells requests for the inside of sandboxes from all others.
 pub(in crate::http) struct Door {

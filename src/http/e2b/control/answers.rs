@@ -111,9 +111,7 @@ impl<'a> SandboxAnswer<'a> {
         Self {
             names: Names::of(sandbox),
             envd_access_token: access::token(settings, sandbox, Opens::Agent).expose().to_owned(),
-            traffic_access_token: sandbox
-                .details
-                .private_traffic
+            traffic_access_token: (!sandbox.details.public_traffic)
                 .then(|| access::token(settings, sandbox, Opens::Traffic).expose().to_owned()),
             domain: settings.http.sandbox_domain.as_deref(),
         }
@@ -164,8 +162,8 @@ impl<'a> Network<'a> {
     fn of(sandbox: &'a Sandbox) -> Option<Self> {
         let details = &sandbox.details;
         let mask_request_host = details.mask_request_host.as_deref();
-        let is_usual = !details.private_traffic && mask_request_host.is_none();
-        (!is_usual).then_some(Self { allow_public_traffic: !details.private_traffic, mask_request_host })
+        let is_usual = details.public_traffic && mask_request_host.is_none();
+        (!is_usual).then_some(Self { allow_public_traffic: details.public_traffic, mask_request_host })
     }
 }
 

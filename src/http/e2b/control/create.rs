@@ -93,7 +93,8 @@ async fn create(
     // So far there is no container, and a client may repeat its call.
     must_be_possible(sandboxes)?;
     let origin = Origin::of(&new.template, sandboxes).await?;
-    let create = Create { id, ..new.create(origin, default)? };
+    // The client does not know the id, and cannot end what it does not know.
+    let create = Create { unannounced: id.is_some(), id, ..new.create(origin, default)? };
     let created = attended(sandboxes, request, create, true).await.map_err(|error| match error.code() {
         Code::RuntimeUnavailable | Code::Stopping => Refusal::from(error).final_one(),
         _ => error.into(),
@@ -150,7 +151,7 @@ impl NewSandbox {
             on_timeout: Some(if pauses { OnTimeout::Pause } else { OnTimeout::TerminateUnlessPaused }),
             without_default_idle: true,
             wake: self.auto_resume.map(|auto_resume| auto_resume.enabled),
-            private_traffic: network.allow_public_traffic == Some(false),
+            public_traffic: network.allow_public_traffic != Some(false),
             mask_request_host: network.mask_request_host,
             metadata: raw(self.metadata.unwrap_or_default()),
             env: self.env_vars.unwrap_or_default(),

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::{Sandbox, snapshot::Snapshot},
     http::{
+        connection::Link,
         e2b::{
             error::Refusal,
             extract::{Body, Id},
@@ -141,10 +142,22 @@ pub(super) async fn remove(sandboxes: Data<Sandboxes>, path: Path<String>) -> Re
 pub(super) async fn fork(
     sandboxes: Data<Sandboxes>,
     Id(id): Id,
-    Body(request): Body<ForkRequest>,
+    request: HttpRequest,
+    Body(asked): Body<ForkRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    let timeout: Duration = request.timeout.map_or(Ok(OLD), |seconds| positive("timeout", seconds))?;
-    let forks = sandboxes.fork(&id, request.count.unwrap_or(1), Some(timeout)).await;
+    let timeout: Duration = asked.timeout.map_or(Ok(OLD), |seconds| positive("timeout", seconds))?;
+    let forking = sandboxes.fork(&id, asked.count.unwrap_or(1), Some(timeout));
+    let forks = match request.conn_data::<Link>() {
+        Some(link) => {
+            let _held = link.hold();
+            tokio::select! {
+                biased;
+                forks = forking => forks,
+                () = link.ended() => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the client is gone")),
+            }
+        }
+        None => forking.await,
+    };
     let forks = forks.map_err(|error| refused(&error, &sandboxes))?;
     let answers: Vec<_> = forks.iter().map(|fork| answer(fork, &sandboxes)).collect();
     Ok(json(StatusCode::CREATED, &answers, 512 * (answers.len() + 1)))

@@ -1,5 +1,5 @@
-//! Who may go where. The agent asks for the sandbox's token, or the API key; other ports are open, unless the sandbox says
-//! otherwise.
+//! Who may go where. The agent asks for the sandbox's token, or the API key, and so do other ports, unless the sandbox was
+//! made for public traffic, as E2B's are by default.
 
 use actix_web::http::{
     StatusCode,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 const TRAFFIC_TOKEN: HeaderName = HeaderName::from_static("e2b-traffic-access-token");
-const TOKEN: HeaderName = HeaderName::from_static("x-access-token");
+pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-access-token");
 
 /// Checks a request for the agent. Without an API key, every client can ask for the token, so none is needed; but a wrong one
 /// is refused, since it is for another sandbox.
@@ -62,15 +62,21 @@ pub(super) fn at_agent(
 /// # Errors
 /// 403.
 pub(super) fn at_port(sandboxes: &Sandboxes, sandbox: &Sandbox, headers: &HeaderMap) -> Result<(), Refused> {
-    if !sandbox.details.private_traffic {
+    if sandbox.details.public_traffic {
         return Ok(());
     }
-    let token = access::token(sandboxes.settings(), sandbox, Opens::Traffic);
-    match headers.get(TRAFFIC_TOKEN) {
-        Some(given) if token.matches(given.as_bytes()) => Ok(()),
-        _ => Err(Refused::new(
-            StatusCode::FORBIDDEN,
-            "The sandbox takes no public traffic: send e2b-traffic-access-token, which create answers as trafficAccessToken",
-        )),
+    let settings = sandboxes.settings();
+    let has = |name: HeaderName, opens: Opens| {
+        let token = access::token(settings, sandbox, opens);
+        headers.get(name).is_some_and(|given| token.matches(given.as_bytes()))
+    };
+    let has_key = || settings.http.api_key.as_ref().is_some_and(|key| auth::presents(headers, key));
+    if has(TRAFFIC_TOKEN, Opens::Traffic) || has(TOKEN, Opens::Agent) || has_key() {
+        return Ok(());
     }
+    Err(Refused::new(
+        StatusCode::FORBIDDEN,
+        "The sandbox takes no public traffic: send e2b-traffic-access-token, which create and connect answer as \
+         trafficAccessToken",
+    ))
 }

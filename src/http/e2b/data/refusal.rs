@@ -84,7 +84,8 @@ impl From<&WorkError> for Refused {
                 return Self { port: Some(*port), ..Self::new(StatusCode::BAD_GATEWAY, message) };
             }
             WorkError::PortFailed(_, port, _) => {
-                return Self { port: Some(*port), ..Self::new(StatusCode::BAD_GATEWAY, error.to_string()) };
+                // The program may have done what was asked, so nobody is invited to ask again.
+                return Self { port: Some(*port), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()) };
             }
             WorkError::Inside(InsideError::NotRunning(_)) => return Self::not_found(),
             WorkError::Inside(InsideError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,

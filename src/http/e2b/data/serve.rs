@@ -7,7 +7,7 @@ use actix_web::{
     dev::{Payload, RequestHead, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method, StatusCode,
-        header::{self, HeaderMap},
+        header::{self, HeaderMap, HeaderValue},
     },
 };
 use futures_util::future::LocalBoxFuture;
@@ -46,6 +46,7 @@ pub(in crate::http) fn serve(
     request: ServiceRequest,
 ) -> LocalBoxFuture<'static, ServiceResponse> {
     let (request, payload) = request.into_parts();
+    let is_signed = matches!(place, Place::Signed);
     Box::pin(async move {
         let client = Client::of(&request);
         let answered = {
@@ -57,9 +58,19 @@ pub(in crate::http) fn serve(
                 () = client.gone() => Err(Refused::new(StatusCode::BAD_REQUEST, "the client is gone")),
             }
         };
-        let response = answered.unwrap_or_else(|refused| refused.response());
+        let mut response = answered.unwrap_or_else(|refused| refused.response());
+        if is_signed {
+            // A browser can open such a URL, and would take the answer for a page of Sandglass itself.
+            confine(response.headers_mut());
+        }
         ServiceResponse::new(request, response)
     })
+}
+
+/// Lets nothing in an answer run in a browser. What a sandbox answers is written by strangers.
+fn confine(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 async fn answer(
@@ -71,7 +82,7 @@ async fn answer(
     client: &Client,
 ) -> Result<HttpResponse, Refused> {
     let head = request.head();
-    let (sandbox, target) = match admitted(sandboxes, place, head).await {
+    let (sandbox, target, by_signature) = match admitted(sandboxes, place, head).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             discard(payload).await;
@@ -83,6 +94,10 @@ async fn answer(
     let method = hyper::Method::from_bytes(head.method.as_str().as_bytes());
     let method = method.map_err(|_| told(Refused::new(StatusCode::BAD_REQUEST, "the method is no token")))?;
     let mut headers = request::headers(&head.headers, sandboxes.settings().http.api_key.as_ref());
+    if by_signature {
+        // A signature names its user, or the sandbox's own, and its holder cannot be another one.
+        headers.remove(hyper::header::AUTHORIZATION);
+    }
     match target {
         Target::Agent => drop(headers.remove(hyper::header::HOST)),
         Target::Port(port) | Target::InterpreterOr(port) => {
@@ -118,8 +133,8 @@ async fn answer(
     }
 }
 
-/// Finds the sandbox, and checks whether the client may go there.
-async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Result<(Sandbox, Target), Refused> {
+/// Finds the sandbox, and checks whether the client may go there; the last part tells whether a signature let it in.
+async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Result<(Sandbox, Target, bool), Refused> {
     let by_host = matches!(place, Place::Port(Named { by_host: true, .. }));
     let asked = Asked { method: &head.method, path: head.uri.path(), headers: &head.headers };
     let http = &sandboxes.settings().http;
@@ -151,7 +166,8 @@ async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Re
     if by_host && !matches!(target, Target::Port(_)) {
         asked.must_not_be_cross_origin(&http.allowed_origins).map_err(|error| told(foreign(error)))?;
     }
-    Ok((sandbox, target))
+    let by_signature = signed.is_some() && !head.headers.contains_key(allowed::TOKEN);
+    Ok((sandbox, target, by_signature))
 }
 
 /// Whether a request was sent to `sandbox.DOMAIN`, where SDKs send those with headers.

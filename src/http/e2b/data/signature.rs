@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     config::Secret,
     domain::{EpochSeconds, Sandbox},
-    http::e2b::access::{self, Opens},
+    http::e2b::{
+        access::{self, Opens},
+        door::FILES,
+    },
     sandboxes::{Filter, Sandboxes},
 };
 
@@ -31,8 +34,12 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    /// Reads a request; `None`: it has no signature.
+    /// Reads a request; `None`: it has no signature. One is good for reading or writing a file, and for nothing else that the
+    /// agent does.
     pub(super) fn of(head: &RequestHead) -> Option<Self> {
+        if head.uri.path() != FILES || !matches!(head.method, Method::GET | Method::HEAD | Method::POST) {
+            return None;
+        }
         let Query(signed) = Query::<Self>::from_query(head.uri.query()?).ok()?;
         Some(Self { writes: !matches!(head.method, Method::GET | Method::HEAD), ..signed })
     }

@@ -16,6 +16,8 @@ async fn a_snapshot_is_listed_makes_sandboxes_and_is_removed_once() {
     let id = created(&client, json!({ "timeout": 60 })).await;
     let other = created(&client, json!({ "timeout": 60 })).await;
     let plain = take(&client, &id, json!({})).await;
+    // The newest comes first.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let named = take(&client, &other, json!({ "name": "mine", "memory": false })).await;
     assert_eq!((&plain["names"], &named["names"]), (&json!([]), &json!(["mine"])));
     for (query, expected) in [

@@ -110,6 +110,24 @@ async fn a_signed_url_opens_its_file_alone_and_until_its_time() {
     assert_eq!(told(write).await.0, 200);
     let read = inside.client.get(url("read", Some(i64::from(u32::MAX)))).send().await.expect("an answer");
     assert_eq!((read.status().as_u16(), read.text().await.expect("a body").as_str()), (200, "text"));
+    // A signature opens nothing else that the agent does, and gives no other user.
+    let query = url("read", None);
+    let query = query.split_once('?').expect("a query").1.to_owned();
+    let write_query = url("write", None);
+    let write_query = write_query.split_once('?').expect("a query").1.to_owned();
+    for (method, path) in [
+        (Method::POST, "/process.Process/Start"),
+        (Method::GET, "/process.Process/Start"),
+        (Method::GET, "/envs"),
+        (Method::GET, "/files/archive"),
+        (Method::PUT, "/files"),
+    ] {
+        for query in [&query, &write_query] {
+            let request = inside.at(AGENT, method.clone(), &format!("{path}?{query}"));
+            let (status, _) = told(request.header("Content-Type", "application/connect+json").body("{}")).await;
+            assert_eq!(status, 401, "{method} {path}");
+        }
+    }
     let over = json!({ "code": 401, "message": "signature is already expired" });
     assert_eq!(told(inside.client.get(url("read", Some(1)))).await, (401, over));
     for (method, url) in [
@@ -164,5 +182,23 @@ async fn private_traffic_needs_its_token_and_the_agent_needs_none_of_it() {
     visitor.answer("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(answered.await.expect("no panic").expect("an answer").status(), 204);
     assert_eq!(told(inside.get(AGENT, "/health")).await.0, 204);
+    inside.end().await;
+}
+
+/// E2B's sandboxes have public ports by default. Those of others are known by ids that people choose.
+#[actix_web::test]
+async fn ports_of_a_sandbox_that_was_not_made_for_public_traffic_need_a_key() {
+    let inside = Inside::start(&[("http.api_key", "key")], json!({})).await;
+    let request = inside.client.post(inside.url("/v1/sandboxes")).header("X-API-Key", "key").body(r#"{"id":"native"}"#);
+    assert_eq!(request.send().await.expect("an answer").status(), 201);
+    let at = |port: u16| {
+        let request = inside.client.get(inside.url("/health"));
+        request.header("E2b-Sandbox-Id", "native").header("E2b-Sandbox-Port", port)
+    };
+    for port in [1, 49999] {
+        assert_eq!(told(at(port)).await.0, 403, "{port}");
+        assert_ne!(told(at(port).header("X-API-Key", "key")).await.0, 403, "{port}");
+    }
+    assert_eq!(told(inside.get(1, "/")).await.0, 502, "E2B's is public, and nothing listens");
     inside.end().await;
 }
