@@ -18,7 +18,7 @@ chapter! {
         /// version that all sandboxes of an engine share, and mounted at `/.sandglass`, so that a sandbox needs nothing of
         /// its image: no shell, no C library, no writable root. A sandbox without the mount gets the agent by an upload at
         /// first use. An agent of another version goes on being spoken to: the protocol only grows. Its volume is removed at
-        /// the first create after a start, unless a container uses it; whoever misses it fills it again.
+        /// the first create after a start, unless a container uses it. A supervisor that still needs it fills it again.
         ///
         /// It runs as root, so that it can work as any user; who does not ask for one works as the image's. An image whose
         /// user is not root is an exception where the template forbids `privilege_escalation`: root would have no

@@ -4,7 +4,8 @@ use std::{io, time::Duration};
 
 use actix_web::{dev::Payload, error::PayloadError, rt};
 use futures_util::StreamExt;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::work::Part;
 
@@ -33,23 +34,17 @@ pub(super) async fn send(mut payload: Payload, parts: mpsc::Sender<io::Result<Pa
 }
 
 /// A body that is passed on by itself. Dropping this ends that.
-pub(super) struct Upload(JoinHandle<()>);
+pub(super) struct Upload(AbortOnDropHandle<()>);
 
 impl Upload {
     /// Begins, and returns where the parts come.
     pub(super) fn begin(payload: Payload) -> (Self, mpsc::Receiver<io::Result<Part>>) {
         let (parts, receiver) = mpsc::channel(AHEAD);
-        (Self(rt::spawn(send(payload, parts))), receiver)
+        (Self(AbortOnDropHandle::new(rt::spawn(send(payload, parts)))), receiver)
     }
 
     /// Waits until everything has come, for a while: most clients read no answer before they have sent all.
     pub(super) async fn linger(mut self) {
         let _ = timeout(LINGER, &mut self.0).await;
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -7,8 +7,8 @@ use tracing::warn;
 use super::state::Keeper;
 use crate::{domain::snapshot::Snapshot, ports::snapshots::Snapshots};
 
-/// How old a passing snapshot is at the least when it is removed here. Whoever took it makes sandboxes from it and then
-/// removes it; this is for those that a crash has left.
+/// How old a passing snapshot is at the least when it is removed here. A fork removes its own when its sandboxes are made;
+/// this is for one that a crash or a client that went away has left.
 const OF_AGE: Duration = Duration::from_secs(3600);
 
 impl Keeper {

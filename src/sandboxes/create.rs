@@ -31,14 +31,39 @@ pub enum Created {
     Reused(Sandbox),
 }
 
+impl Created {
+    /// The sandbox, new or not.
+    pub fn into_sandbox(self) -> Sandbox {
+        let (Self::New(sandbox) | Self::Pending(sandbox) | Self::Reused(sandbox)) = self;
+        sandbox
+    }
+}
+
 impl Sandboxes {
     /// Creates a sandbox. With `wait` this returns when the sandbox runs or has failed, otherwise once its intent is
-    /// recorded. If the caller drops this future, the sandbox stays, with one exception: if the caller waits and gave no
-    /// id, nobody else knows the id, so the sandbox ends after its start unless it has been used.
+    /// recorded. If the caller drops this future, the sandbox stays, with one exception: if the caller waits and the
+    /// request [is unannounced](Create::is_unannounced), nobody knows the sandbox, so it ends after its start unless it has been
+    /// used.
     ///
     /// # Errors
     /// [`RequestError`]. Unless it is `StartFailed`, no container was created.
     pub async fn create(&self, request: Create, wait: bool) -> Result<Created, RequestError> {
+        let (created, unheard) = self.create_unheard(request, wait).await?;
+        if let Some(unheard) = unheard {
+            unheard.heard();
+        }
+        Ok(created)
+    }
+
+    /// [`Self::create`] for a caller who answers its own client later, and then says that the sandbox was heard of.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub(super) async fn create_unheard(
+        &self,
+        request: Create,
+        wait: bool,
+    ) -> Result<(Created, Option<Unheard<'_>>), RequestError> {
         let id = request.id.clone().unwrap_or_else(SandboxId::generate);
         let (start, rules) = request.plan(&id, &self.settings)?;
         loop {
@@ -49,7 +74,7 @@ impl Sandboxes {
             }
             if let Some(Entry::Live(handle)) = self.shared.registry.get(&id, self.shared.clock.now().moment) {
                 match self.reuse(&id, &handle, &request, wait).await? {
-                    Some(reused) => return Ok(reused),
+                    Some(reused) => return Ok((reused, None)),
                     // The sandbox ended between the look-up and the request: look again.
                     None => tokio::task::yield_now().await,
                 }
@@ -72,7 +97,7 @@ impl Sandboxes {
             let unheard = (wait && request.is_unannounced()).then(|| Unheard::new(self, &handle));
             let recorded = self.recorded(&id, &handle).await?;
             if !wait {
-                return Ok(Created::Pending(recorded));
+                return Ok((Created::Pending(recorded), None));
             }
             let outcome = under_way.await.map_err(|error| match error.is_cancelled() {
                 // The process is ending at once. The next start continues from the record.
@@ -81,10 +106,7 @@ impl Sandboxes {
             })?;
             let outcome = outcome.unwrap_or(Err(RequestError::Unanswered));
             let sandbox = self.or_what_is_left(&id, outcome).await?;
-            if let Some(unheard) = unheard {
-                unheard.heard();
-            }
-            return self.running(sandbox).map(Created::New);
+            return Ok((Created::New(self.running(sandbox)?), unheard));
         }
     }
 

@@ -10,13 +10,14 @@ use super::{
     directory::Sandboxes,
     health::RuntimeHealth,
     plan::{Create, bounded},
+    unheard::Unheard,
 };
 use crate::{
     actor::{RequestError, Shared},
     domain::{
         ActivitySource, Sandbox, SandboxId, Status,
         record::UserId,
-        sandbox::{Container, Event, RuleClock},
+        sandbox::{Container, RuleClock},
         snapshot::{NAME_RULE, Snapshot, SnapshotId, is_valid_name},
     },
     ports::{
@@ -27,20 +28,6 @@ use crate::{
 
 /// How many sandboxes one fork can make.
 pub const MOST_FORKS: usize = 100;
-
-/// The sandboxes of a fork whose client has not been told of any of them. Dropping this ends them, unless they are used.
-struct Unanswered<'a> {
-    sandboxes: &'a Sandboxes,
-    made: Vec<SandboxId>,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        for id in self.made.drain(..) {
-            self.sandboxes.shared.registry.with_live(&id, |handle| handle.tell(Event::CreatorGone));
-        }
-    }
-}
 
 /// A request for a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -60,8 +47,7 @@ impl Sandboxes {
     pub async fn take_snapshot(&self, id: &SandboxId, request: SnapshotRequest) -> Result<Snapshot, RequestError> {
         self.must_be_ready()?;
         self.check_name(request.name.as_deref())?;
-        let sandbox = self.get(id).await?;
-        self.touch(id, ActivitySource::Snapshot).await?;
+        let sandbox = self.touch(id, ActivitySource::Snapshot).await?;
         if !matches!(sandbox.status(), Status::Running | Status::Paused) {
             let rule = "only of a sandbox that runs or is paused can a snapshot be taken";
             return Err(RequestError::WrongState { id: id.clone(), status: sandbox.status(), rule });
@@ -122,29 +108,21 @@ impl Sandboxes {
                 let create = like(&sandbox, &snapshot, timeout);
                 // Some places for creates are left to others.
                 let at_once = (self.settings.sandboxes.max_creates / 2).max(1);
-                let mut made = Unanswered { sandboxes: self, made: Vec::new() };
-                let mut outcomes = Vec::with_capacity(count);
-                let mut forks = stream::iter(0..count).map(|_| self.make(create.clone())).buffered(at_once);
-                while let Some(outcome) = forks.next().await {
-                    made.made.extend(outcome.as_ref().ok().map(|fork| fork.id().clone()));
-                    outcomes.push(outcome);
-                }
-                drop(forks);
-                made.made.clear();
-                Ok(outcomes)
+                let forks = stream::iter(0..count).map(|_| self.create_unheard(create.clone(), true));
+                Ok(forks.buffered(at_once).collect::<Vec<_>>().await)
             }
             Err(error) => Err(error),
         };
         if let Err(error) = self.remove_snapshot(&snapshot.id).await {
             warn!(sandbox_id = %id, snapshot = %snapshot.id, %error, "the snapshot of a fork stays for an hour");
         }
-        made
-    }
-
-    async fn make(&self, create: Create) -> Result<Sandbox, RequestError> {
-        match self.create(create, true).await? {
-            Created::New(sandbox) | Created::Pending(sandbox) | Created::Reused(sandbox) => Ok(sandbox),
-        }
+        let hear = |(created, unheard): (Created, Option<Unheard<'_>>)| {
+            if let Some(unheard) = unheard {
+                unheard.heard();
+            }
+            created.into_sandbox()
+        };
+        Ok(made?.into_iter().map(|fork| fork.map(hear)).collect())
     }
 
     /// Lists the snapshots, the newest first.

@@ -54,7 +54,7 @@ async fn end_unused(handle: SandboxHandle, phase: watch::Receiver<ServingPhase>)
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, sync::Arc};
+    use std::{pin::pin, sync::Arc, time::Duration};
 
     use futures_util::poll;
 
@@ -90,5 +90,25 @@ mod tests {
         supervisor.touch(&id, ActivitySource::Ping).await.unwrap();
         end.await;
         assert_eq!(supervisor.get(&id).await.unwrap().status(), Status::Running);
+    }
+
+    /// The id that is derived from an idempotency key tells its client nothing before the answer.
+    #[actix_web::test]
+    async fn a_client_that_goes_away_knows_the_id_that_it_gave_and_no_other() {
+        tokio::time::pause();
+        let settings = Settings::load(None, Vec::new(), Overrides::default()).unwrap();
+        let runtime = Memory::new();
+        let adapters = Adapters { store: Arc::new(MemoryStore::new()), runtime: Arc::new(runtime.clone()) };
+        let supervisor = assemble(settings, adapters, Arbiters::current());
+        supervisor.begin().await.unwrap();
+        runtime.set_latency_of(Point::Ready, Duration::from_secs(10));
+        for unannounced in [false, true] {
+            let id = SandboxId::parse(&format!("unannounced-{unannounced}")).unwrap();
+            let create = Create { id: Some(id.clone()), unannounced, ..Create::default() };
+            let dropped = tokio::time::timeout(Duration::from_secs(5), supervisor.create(create, true)).await;
+            assert!(dropped.is_err(), "it is being started");
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            assert_eq!(supervisor.get(&id).await.unwrap().is_gone(), unannounced, "{id}");
+        }
     }
 }

@@ -7,7 +7,9 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, StatusCode, body::Incoming, http::response};
 
-use super::{error::WorkError, lines::Line, meter::Meter, task::Task};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{error::WorkError, lines::Line, meter::Meter};
 
 /// What a quiet stream sends, so that nobody takes it for broken: of a command's events, of a watcher's, and of the code
 /// interpreter. It is no use.
@@ -24,7 +26,7 @@ pub struct Answer {
     line: Line,
     meter: Meter,
     /// What carries the connection, if the answer has one of its own.
-    carrier: Option<Task>,
+    carrier: Option<AbortOnDropHandle<()>>,
 }
 
 impl Answer {
@@ -32,7 +34,7 @@ impl Answer {
         Self { status: head.status, headers: head.headers, body, line, meter, carrier: None }
     }
 
-    pub(super) fn over(self, carrier: Task) -> Self {
+    pub(super) fn over(self, carrier: AbortOnDropHandle<()>) -> Self {
         Self { carrier: Some(carrier), ..self }
     }
 

@@ -18,6 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Work,
@@ -26,7 +27,6 @@ use super::{
     error::WorkError,
     lines::Line,
     meter::Meter,
-    task::Task,
 };
 use crate::domain::{ActivitySource, SandboxId};
 
@@ -166,7 +166,7 @@ impl Work {
         let mut builder = http1::Builder::new();
         let (mut sender, connection) =
             builder.title_case_headers(true).handshake::<_, Body>(stream).await.map_err(failed)?;
-        let carrier = Task::new(self.spawn(async move {
+        let carrier = AbortOnDropHandle::new(self.spawn(async move {
             // An error is told to who waits for the answer or reads it.
             _ = connection.with_upgrades().await;
         }));

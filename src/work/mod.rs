@@ -13,7 +13,7 @@
 //! | [`follow`] | waits for the ends of commands that nobody waits for |
 //! | [`files`], [`answer`] | moves files |
 //! | [`forward`] | passes requests on to the agent, or to ports |
-//! | [`meter`], [`task`] | counts bytes that move as use; ends tasks with what needs them |
+//! | [`meter`] | counts bytes that move as use |
 //! | [`disk`] | asks how full the disk is |
 
 mod answer;
@@ -30,7 +30,6 @@ mod lines;
 mod meter;
 mod patience;
 mod service;
-mod task;
 
 pub use answer::Answer;
 pub use body::Part;

@@ -124,3 +124,31 @@ async fn the_snapshot_of_a_fork_that_a_crash_has_left_is_removed_and_others_stay
     assert_eq!(left.iter().map(|snapshot| snapshot.passing).collect::<Vec<_>>(), [false]);
     assert!(bench.supervisor.sandboxes().metrics().contains("sandglass_snapshots 1"));
 }
+
+/// A bench in which a fork of `s` into two is dropped when the first is made and the second is being started.
+async fn with_a_fork_whose_client_is_gone(before: impl FnOnce(&Bench)) -> Bench {
+    let bench = Bench::new(&[("docker.max_creates", "2")]).await;
+    bench.create(idle("s", 600)).await;
+    bench.runtime.set_latency_of(Point::Ready, Duration::from_secs(10));
+    let sandboxes = bench.supervisor.sandboxes();
+    let forking = tokio::task::spawn_local(async move { sandboxes.fork(&id("s"), 2, None).await.map(drop) });
+    sleep(15).await;
+    assert_eq!(bench.runtime.len(), 3);
+    before(&bench);
+    forking.abort();
+    sleep(30).await;
+    bench
+}
+
+#[actix_web::test]
+async fn a_fork_whose_client_goes_away_leaves_nothing_that_nobody_knows() {
+    let bench = with_a_fork_whose_client_is_gone(|_| ()).await;
+    assert_eq!(bench.runtime.len(), 1);
+    assert_eq!(bench.supervisor.get(&id("s")).await.unwrap().status(), Status::Running);
+}
+
+#[actix_web::test]
+async fn a_stop_of_sandglass_ends_no_sandbox_of_a_fork() {
+    let bench = with_a_fork_whose_client_is_gone(|bench| bench.supervisor.announce_stop()).await;
+    assert_eq!(bench.runtime.len(), 3);
+}

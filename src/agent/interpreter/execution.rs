@@ -42,7 +42,8 @@ pub(super) async fn run(agent: Agent, context: Arc<Context>, cell: Cell, sender:
     client.send(told::end()).await;
 }
 
-/// The same, but for what is left to be told: the next cell need not wait until the client has read it.
+/// Runs a cell, and returns its last lines instead of sending them: the next cell need not wait until the client has read
+/// them.
 async fn run_for(agent: &Agent, context: &Context, cell: &Cell, client: &mut Client) -> VecDeque<Bytes> {
     let sender = client.sender.clone();
     let mut turn = tokio::select! {
@@ -68,7 +69,7 @@ async fn run_for(agent: &Agent, context: &Context, cell: &Cell, client: &mut Cli
     follow(context, &mut turn, told, client).await
 }
 
-/// Tells what a cell does until it has ended, and returns what is left to be told.
+/// Sends what a cell tells until it has ended, and returns its last lines.
 async fn follow(
     context: &Context,
     turn: &mut Turn,
@@ -258,7 +259,7 @@ impl Writer {
         (!part.is_empty()).then(|| told::output("stderr", &part))
     }
 
-    /// What is left when the cell has ended, and its failure where only the status tells it.
+    /// The last lines of a cell that has ended, with its failure where only the status tells it.
     fn finish(&mut self, status: i32) -> Vec<Bytes> {
         let left = self.stderr.finish();
         self.part.push_str(&left);

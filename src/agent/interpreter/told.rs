@@ -52,7 +52,7 @@ impl Decoder {
         text
     }
 
-    /// The text of what is left.
+    /// The text of the bytes that no other bytes have completed.
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned()
     }

@@ -2,11 +2,38 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use actix_web::HttpRequest;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{HeaderName, HeaderValue},
+};
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
 use crate::{domain::EpochSeconds, http::query::pairs};
+
+/// The most that a page has.
+const LONGEST_PAGE: usize = 100;
+/// Where an answer says which `nextToken` brings the next page; it is missing from the last page.
+const NEXT_TOKEN: HeaderName = HeaderName::from_static("x-next-token");
+
+/// Cuts what is found to a page, and tells the token of the next one, which `token` makes of the last entry. `answer` makes
+/// the answer.
+pub(super) fn page<T>(
+    mut found: Vec<T>,
+    limit: usize,
+    token: impl Fn(&T) -> String,
+    answer: impl FnOnce(&[T]) -> HttpResponse,
+) -> HttpResponse {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let mut response = answer(&found);
+    if let Some(last) = found.last().filter(|_| more)
+        && let Ok(token) = HeaderValue::from_str(&token(last))
+    {
+        response.headers_mut().insert(NEXT_TOKEN, token);
+    }
+    response
+}
 
 /// The parameters of a request; of one that is repeated, the first counts.
 pub(super) struct Query(BTreeMap<String, String>);
@@ -29,6 +56,15 @@ impl Query {
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
         let number = self.text(name).map(|value| value.parse().map_err(|_| wrong(name, "a whole number", value)));
         number.transpose()
+    }
+
+    /// How long a page may be at most: `limit`, which is also the most by default.
+    pub(super) fn page(&self) -> Result<usize, Refusal> {
+        let limit = self.number("limit")?.unwrap_or(LONGEST_PAGE);
+        match (1..=LONGEST_PAGE).contains(&limit) {
+            true => Ok(limit),
+            false => Err(Refusal::field("limit", format!("must be 1 to {LONGEST_PAGE}, not {limit}"))),
+        }
     }
 
     /// One of a few words, of which the first counts if there is none.

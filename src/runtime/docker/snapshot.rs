@@ -128,7 +128,7 @@ impl Snapshots for Docker {
                     Err(error) if error.is_not_found() => {}
                     // A container needs it, or another image does.
                     Err(error) if error.is_conflict() => needed.push(image.clone()),
-                    Err(error) => return Err(error.during("remove what is left of a snapshot")),
+                    Err(error) => return Err(error.during("remove the bytes of a removed snapshot")),
                 }
             }
             if needed.is_empty() || needed.len() == left.len() {

@@ -37,7 +37,7 @@ impl Snapshots for Memory {
             Ok(())
         };
         let taken = self.step(Point::Snapshot, Some(&container.sandbox), keep).await;
-        // An engine thaws it, whoever wants it frozen by now.
+        // An engine thaws it, even if it was frozen meanwhile.
         let mut containers = self.containers();
         if ran && containers.get(&id).is_some_and(|entry| entry.state == State::Paused) {
             containers.set_state(&id, State::Running);

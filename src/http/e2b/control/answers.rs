@@ -167,7 +167,7 @@ impl<'a> Network<'a> {
     }
 }
 
-/// E2B knows two states. A sandbox that is being started is as good as one that runs, since whoever works in it waits.
+/// E2B knows two states. A sandbox that is being started counts as one that runs, since work in it waits.
 pub(super) fn state(sandbox: &Sandbox) -> &'static str {
     if sandbox.status() == Status::Paused { "paused" } else { "running" }
 }

@@ -32,7 +32,7 @@ use crate::{
         error::Code,
         json::json,
     },
-    sandboxes::{Create, Created, RequestError, RuntimeHealth, Sandboxes, ServingPhase},
+    sandboxes::{Create, RequestError, RuntimeHealth, Sandboxes, ServingPhase},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -99,8 +99,7 @@ async fn create(
         Code::RuntimeUnavailable | Code::Stopping => Refusal::from(error).final_one(),
         _ => error.into(),
     })?;
-    let (Created::New(sandbox) | Created::Pending(sandbox) | Created::Reused(sandbox)) = created;
-    Ok(json(StatusCode::CREATED, &SandboxAnswer::of(&sandbox, sandboxes), 512))
+    Ok(json(StatusCode::CREATED, &SandboxAnswer::of(&created.into_sandbox(), sandboxes), 512))
 }
 
 fn must_be_possible(sandboxes: &Sandboxes) -> Result<(), Refusal> {

@@ -16,14 +16,15 @@ use super::answers::{ListedSandbox, state};
 use crate::{
     domain::{EpochSeconds, Sandbox, Status},
     http::{
-        e2b::{error::Refusal, query::Query},
+        e2b::{
+            error::Refusal,
+            query::{Query, page},
+        },
         json::json,
     },
     sandboxes::{Filter, RequestError, Sandboxes, ServingPhase},
 };
 
-const MOST: usize = 100;
-const NEXT_TOKEN: HeaderName = HeaderName::from_static("x-next-token");
 const TOTAL_RUNNING: HeaderName = HeaderName::from_static("x-total-running");
 const STATES: [&str; 2] = ["running", "paused"];
 
@@ -67,10 +68,7 @@ pub(super) async fn list_v2(sandboxes: Data<Sandboxes>, request: HttpRequest) ->
     let query = Query::of(&request)?;
     let states = states(&query)?;
     let newest_first = query.word("order", ["desc", "asc"])? == "desc";
-    let limit = query.number("limit")?.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Refusal::field("limit", format!("must be 1 to {MOST}, not {limit}")));
-    }
+    let limit = query.page()?;
     let after = query.text("nextToken").map(|token| {
         Place::from_token(token).ok_or_else(|| Refusal::field("nextToken", "must be the X-Next-Token of an answer"))
     });
@@ -82,17 +80,10 @@ pub(super) async fn list_v2(sandboxes: Data<Sandboxes>, request: HttpRequest) ->
         after.as_ref().is_none_or(|after| place.compare(after) == beyond)
     };
     let wanted = |sandbox: &Sandbox| states.contains(&state(sandbox)) && comes_later(&Place::of(sandbox));
-    let mut page: Vec<_> = found.into_iter().filter(wanted).take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let mut response = answer(&page, &sandboxes);
-    let headers = response.headers_mut();
-    headers.insert(TOTAL_RUNNING, HeaderValue::from(running));
-    if let Some(last) = page.last().filter(|_| more)
-        && let Ok(token) = HeaderValue::from_str(&Place::of(last).token())
-    {
-        headers.insert(NEXT_TOKEN, token);
-    }
+    let wanted = found.into_iter().filter(wanted).collect();
+    let token = |sandbox: &Sandbox| Place::of(sandbox).token();
+    let mut response = page(wanted, limit, token, |page| answer(page, &sandboxes));
+    response.headers_mut().insert(TOTAL_RUNNING, HeaderValue::from(running));
     Ok(response)
 }
 

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{HeaderName, HeaderValue},
-    },
+    http::StatusCode,
     web::{Data, Path},
 };
 use serde::{Deserialize, Serialize};
@@ -23,16 +20,12 @@ use crate::{
         e2b::{
             error::Refusal,
             extract::{Body, Id},
-            query::Query,
+            query::{Query, page},
         },
         json::json,
     },
     sandboxes::{RequestError, Sandboxes, SnapshotRequest},
 };
-
-const NEXT_TOKEN: HeaderName = HeaderName::from_static("x-next-token");
-/// The most that a page has.
-const MOST: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
@@ -93,10 +86,7 @@ pub(super) async fn take(
 /// Lists snapshots, the newest first, page by page.
 pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
     let query = Query::of(&request)?;
-    let limit = query.number("limit")?.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Refusal::field("limit", format!("must be 1 to {MOST}, not {limit}")));
-    }
+    let limit = query.page()?;
     let (sandbox, name) = (query.text("sandboxID"), query.text("name"));
     let mut found = sandboxes.snapshots().await.map_err(|error| refused(&error, &sandboxes))?;
     found.retain(|snapshot| {
@@ -112,16 +102,15 @@ pub(super) async fn list(sandboxes: Data<Sandboxes>, request: HttpRequest) -> Re
         };
         found.drain(..=last);
     }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let infos: Vec<_> = found.iter().map(SnapshotInfo::of).collect();
-    let mut response = json(StatusCode::OK, &infos, 128 * (infos.len() + 1));
-    if let Some(last) = found.last().filter(|_| more)
-        && let Ok(token) = HeaderValue::from_str(last.id.as_str())
-    {
-        response.headers_mut().insert(NEXT_TOKEN, token);
-    }
-    Ok(response)
+    Ok(page(
+        found,
+        limit,
+        |snapshot| snapshot.id.to_string(),
+        |page| {
+            let infos: Vec<_> = page.iter().map(SnapshotInfo::of).collect();
+            json(StatusCode::OK, &infos, 128 * (infos.len() + 1))
+        },
+    ))
 }
 
 /// Removes a snapshot. Templates are part of the configuration, and nobody removes them here.

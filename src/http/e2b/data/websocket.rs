@@ -11,6 +11,7 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Client, copy, stops};
 use crate::{
@@ -29,17 +30,8 @@ pub(super) fn switched(sandboxes: &Sandboxes, client: Client, to: Switched, payl
     let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
     copy(&headers, &mut response);
     let (from_inside, to_inside) = split(stream);
-    let sending = Sending(rt::spawn(send(payload, to_inside, moves.clone())));
+    let sending = AbortOnDropHandle::new(rt::spawn(send(payload, to_inside, moves.clone())));
     response.upgrade("websocket").streaming(received(sandboxes, client, from_inside, moves, sending))
-}
-
-/// What copies to the inside. Dropping this ends it.
-struct Sending(rt::task::JoinHandle<()>);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 async fn send(mut payload: Payload, mut inside: WriteHalf<Inside>, mut moves: Moves) {
@@ -58,7 +50,7 @@ fn received(
     client: Client,
     inside: ReadHalf<Inside>,
     moves: Moves,
-    sending: Sending,
+    sending: AbortOnDropHandle<()>,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let stops = stops(sandboxes);
     let held = client.hold();

@@ -1,4 +1,4 @@
-//! Errors: one shape, whoever finds them.
+//! Errors have one shape, wherever they are found.
 
 use std::time::Duration;
 

@@ -189,7 +189,7 @@ impl Port {
     }
 }
 
-/// Who has come to a port.
+/// A connection that a port has accepted.
 struct Visitor(TcpStream);
 
 impl Visitor {
