@@ -2,19 +2,13 @@
 
 use std::fmt;
 
-use super::{id::SandboxId, leaf::is_name, time::EpochSeconds};
+use super::{id::SandboxId, time::EpochSeconds};
 
 /// The repository of all snapshots. Nothing is pulled from or pushed to it.
 const REPOSITORY: &str = "sandglass-snapshot";
 
 /// How many characters an identifier has.
 const LENGTH: usize = 20;
-
-/// The longest name.
-const LONGEST_NAME: usize = 63;
-
-/// The rule for names, for error messages.
-pub const NAME_RULE: &str = "1 to 63 letters, digits, '_', '.' or '-', the first a letter or a digit";
 
 /// A valid snapshot identifier: `s` and 19 lower-case letters and digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,9 +90,10 @@ pub fn repository_and_tag(id: &SnapshotId) -> (&'static str, &str) {
     (REPOSITORY, id.as_str())
 }
 
-/// Whether `text` follows [`NAME_RULE`].
+/// Whether `text` can be the name of one: such names follow the rule for ids of sandboxes,
+/// [`ID_RULE`](super::ID_RULE).
 pub fn is_valid_name(text: &str) -> bool {
-    is_name(text, LONGEST_NAME, b"_.-")
+    SandboxId::parse(text).is_ok()
 }
 
 #[cfg(test)]

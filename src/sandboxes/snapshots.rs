@@ -15,10 +15,10 @@ use super::{
 use crate::{
     actor::{RequestError, Shared},
     domain::{
-        ActivitySource, Sandbox, SandboxId, Status,
+        ActivitySource, ID_RULE, Sandbox, SandboxId, Status,
         record::UserId,
         sandbox::{Container, RuleClock},
-        snapshot::{NAME_RULE, Snapshot, SnapshotId, is_valid_name},
+        snapshot::{Snapshot, SnapshotId, is_valid_name},
     },
     ports::{
         runtime::{ContainerRef, RuntimeError},
@@ -165,7 +165,7 @@ impl Sandboxes {
     fn check_name(&self, name: Option<&str>) -> Result<(), RequestError> {
         let Some(name) = name else { return Ok(()) };
         if !is_valid_name(name) {
-            return Err(RequestError::invalid("name", format!("{NAME_RULE}, not {name:?}")));
+            return Err(RequestError::invalid("name", format!("{ID_RULE}, not {name:?}")));
         }
         if self.settings.templates.contains_key(name) {
             return Err(RequestError::invalid("name", format!("{name:?} is the name of a template")));
