@@ -18,7 +18,7 @@ use nix::{
 };
 use sandglass_agent::{Agent, Setup};
 
-use crate::peer;
+use crate::{handover, peer};
 
 /// The first descriptor that is neither input, output nor errors.
 const FIRST_INHERITED: i32 = 3;
@@ -115,7 +115,7 @@ async fn accept(listener: UnixListener, agent: &Agent) -> io::Result<()> {
             Ok((stream, _)) if peer::check(&stream).is_ok() => {
                 let agent = agent.clone();
                 // A connection that breaks off ends nothing else.
-                tokio::spawn(async move { _ = sandglass_agent::serve(stream, &agent).await });
+                tokio::spawn(async move { _ = handover::serve(stream, &agent).await });
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(PAUSE).await,

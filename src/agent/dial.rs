@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::peer;
+use crate::{
+    handover::{self, Offered},
+    peer,
+};
 
 /// This program, where there is a `/proc`.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -32,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The bytes that are copied at a time.
 const BUFFER: usize = 256 << 10;
 
-/// Copies between stdio and the agent at `@NAME` until either side ends.
+/// Connects stdio with the agent at `@NAME` until either side ends.
 pub(crate) fn dial(own: &str, name: &str, user: &str) -> Result<(), String> {
     let stream = match peer::connect(name)? {
         Some(stream) => stream,
@@ -45,7 +48,7 @@ pub(crate) fn dial(own: &str, name: &str, user: &str) -> Result<(), String> {
         .map_err(|why| format!("the process that listens at @{name} is not the agent of this container: {why}"))?;
     // Who runs the dial can tell by this that the rest comes from the agent, and not from an engine that failed.
     println!("sandglass-agent {}", sandglass_agent::VERSION);
-    copy(stream).map_err(|error| format!("cannot use stdin and stdout: {error}"))
+    connect_stdio(stream).map_err(|error| format!("cannot use stdin and stdout: {error}"))
 }
 
 /// Starts the agent, and waits until somebody listens.
@@ -93,19 +96,28 @@ fn connect(name: &str) -> Result<UnixStream, String> {
     Err(format!("the agent has started, but nobody listens at @{name}: has it been killed?"))
 }
 
-fn copy(stream: UnixStream) -> io::Result<()> {
+/// Hands stdin over to the agent, or copies it where that cannot be done, and copies to stdout.
+fn connect_stdio(mut stream: UnixStream) -> io::Result<()> {
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let offered = handover::offer(&mut stream, &mut stdin)?;
     let mut to_agent = stream.try_clone()?;
     let mut from_agent = stream;
+    let (read, answered) = match offered {
+        Offered::Taken => (None, Vec::new()),
+        Offered::Refused { read, answered } => (Some(read), answered),
+    };
     thread::spawn(move || {
-        _ = pass_on(&mut stdin, &mut to_agent);
+        match read {
+            None => handover::wait_for_end(&stdin),
+            Some(read) => _ = to_agent.write_all(&read).and_then(|()| pass_on(&mut stdin, &mut to_agent)),
+        }
         _ = to_agent.shutdown(Shutdown::Both);
         // The other copy may hang in a stdout that nobody reads.
         process::exit(0);
     });
     // How it ends says nothing: either side may go whenever it likes.
-    _ = pass_on(&mut from_agent, &mut stdout);
+    _ = stdout.write_all(&answered).and_then(|()| pass_on(&mut from_agent, &mut stdout));
     Ok(())
 }
 

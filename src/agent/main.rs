@@ -11,6 +11,8 @@ mod daemon;
 #[cfg(target_os = "linux")]
 mod dial;
 #[cfg(target_os = "linux")]
+mod handover;
+#[cfg(target_os = "linux")]
 mod peer;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use nix::{
 };
 use serde_json::json;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
 };
 
@@ -186,6 +186,85 @@ async fn the_agent_serves_no_other_user() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(!told.contains("204") && (told.contains("b''") || told.contains("Error")), "{told}");
     assert_eq!(client.shell("true").await.end["exitCode"], 0);
+}
+
+/// What the descriptors of a process lead to.
+fn descriptors(pid: impl std::fmt::Display) -> Vec<String> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    all.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned)).collect()
+}
+
+/// What the stdin of a dial leads to.
+fn stdin(dial: &Child) -> String {
+    let link = fs::read_link(format!("/proc/{}/fd/0", dial.id().unwrap()));
+    link.unwrap().to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_agent_reads_the_stdin_of_the_dial_itself() {
+    let agent = Agent::new("stdin");
+    let (client, mut dial) = agent.client().await;
+    assert_eq!(client.shell("true").await.end["exitCode"], 0);
+    let (pid, stdin) = (agent.pids()[0], stdin(&dial));
+    assert!(descriptors(pid).contains(&stdin), "{stdin}");
+    // A dial that is killed, and not only left, ends the connection, too.
+    dial.kill().await.unwrap();
+    eventually("the end of the connection", async || !descriptors(pid).contains(&stdin)).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_takes_no_stdin_is_copied_to() {
+    use std::os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    };
+    let agent = Agent::new("copies");
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&agent.name).unwrap()).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        _ = sandglass_agent::serve(stream, &crate::client::agent()).await;
+    });
+    let (client, _dial) = agent.client().await;
+    assert_eq!(client.shell("echo copied").await.out(), "copied\n");
+}
+
+#[tokio::test]
+async fn a_dial_that_hands_nothing_over_is_served() {
+    use std::os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    };
+    let agent = Agent::new("copying");
+    let (client, _dial) = agent.client().await;
+    assert_eq!(client.shell("true").await.end["exitCode"], 0);
+    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&agent.name).unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let other = Client::over(tokio::net::UnixStream::from_std(stream).unwrap()).await;
+    assert_eq!(other.shell("echo served").await.out(), "served\n");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_and_hangs_up_leaves_no_connection_behind() {
+    let agent = Agent::new("unread");
+    let (client, _dial) = agent.client().await;
+    assert_eq!(client.shell("true").await.end["exitCode"], 0);
+    let pid = agent.pids()[0];
+    let mut dial = agent.dial();
+    let ours = stdin(&dial);
+    let mut stdin = dial.stdin.take().unwrap();
+    // HTTP/2's beginning, and then so many pings that their answers fill every buffer on their way.
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for _ in 0..100_000 {
+        sent.extend_from_slice(b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    }
+    let stuck = tokio::time::timeout(Duration::from_secs(2), stdin.write_all(&sent)).await.is_err();
+    assert!(stuck, "the agent reads on though nobody reads its answers");
+    drop(stdin);
+    assert!(tokio::time::timeout(Duration::from_secs(20), dial.wait()).await.is_ok());
+    eventually("the end of the connection", async || !descriptors(pid).contains(&ours)).await;
+    assert_eq!(client.shell("true").await.end["exitCode"], 0, "others go on");
 }
 
 #[tokio::test]

@@ -3,26 +3,21 @@
 //! So nothing is published, and neighbours and users of the host find no port; it also works without a network, and with an
 //! engine on another machine or without root.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
 use bollard::{
     container::LogOutput,
-    errors::Error,
-    exec::{CreateExecOptions, StartExecResults},
+    exec::{CreateExecOptions, StartExecOptions, StartExecResults},
     models::ContainerInspectResponse,
 };
-use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::timeout,
-};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::time::timeout;
 
-use super::{Docker, error::CallError, volume::AGENT_PATH};
+use super::{
+    Docker,
+    error::CallError,
+    stdio::{Input, Messages, Stdio},
+    volume::AGENT_PATH,
+};
 use crate::ports::{
     inside::{Connection, InsideError},
     runtime::ContainerRef,
@@ -32,6 +27,9 @@ use crate::ports::{
 const GREETING: &[u8] = b"sandglass-agent ";
 /// The longest text that is taken for a greeting or an error.
 const MOST_TEXT: usize = 4096;
+/// How many bytes are read at a time. The engine frames its output in pieces of 32 KiB and a head; a smaller buffer would be
+/// enlarged for each of them.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// Why no agent answered.
 enum Unanswered {
@@ -81,7 +79,9 @@ impl Docker {
             };
             let exec = self.engine.call(|docker| async move { docker.create_exec(id, options).await }).await;
             let exec = exec.map_err(refused)?;
-            let started = self.engine.unbounded(|docker| async move { docker.start_exec(&exec.id, None).await }).await;
+            let options = StartExecOptions { output_capacity: Some(READ_AT_ONCE), ..Default::default() };
+            let started =
+                self.engine.unbounded(|docker| async move { docker.start_exec(&exec.id, Some(options)).await }).await;
             match started.map_err(refused)? {
                 StartExecResults::Attached { output, input } => greeted(output, input).await,
                 StartExecResults::Detached => Err(failed("the engine detached from the agent")),
@@ -104,9 +104,6 @@ fn runs_as<'a>(found: &ContainerInspectResponse, user: &'a str) -> &'a str {
     if hardened && !matches!(name, "" | "0" | "root") { user } else { "0" }
 }
 
-type Messages = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
-type Input = Pin<Box<dyn AsyncWrite + Send>>;
-
 /// Waits for the greeting. Anything else is the text of an error: an engine that cannot run the agent says so in its place.
 async fn greeted(mut messages: Messages, input: Input) -> Result<Box<dyn Connection>, Unanswered> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -118,7 +115,7 @@ async fn greeted(mut messages: Messages, input: Input) -> Result<Box<dyn Connect
         let end = stdout.iter().position(|byte| *byte == b'\n');
         if let Some(end) = end.filter(|_| stdout.starts_with(GREETING)) {
             let rest = Bytes::from(stdout).slice(end + 1..);
-            return Ok(Box::new(ExecStream { messages, input, rest }));
+            return Ok(Box::new(Stdio::new(messages, input, rest)));
         }
         if stdout.len() + stderr.len() > MOST_TEXT {
             break;
@@ -163,51 +160,6 @@ fn explain(text: &str) -> Unanswered {
             Unanswered::Other(InsideError::NotRunning("it has ended".to_owned()))
         }
         text => Unanswered::Other(InsideError::NoAgent(format!("{text}{advice}"))),
-    }
-}
-
-/// The standard input and output of an exec.
-struct ExecStream {
-    messages: Messages,
-    input: Input,
-    /// What was received and is not read yet.
-    rest: Bytes,
-}
-
-impl AsyncRead for ExecStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match ready!(self.messages.as_mut().poll_next(context)) {
-                None => return Poll::Ready(Ok(())),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                Some(Ok(LogOutput::StdErr { message })) => {
-                    tracing::debug!("an agent's dial says: {}", String::from_utf8_lossy(&message).trim());
-                }
-                Some(Ok(message)) => self.rest = message.into_bytes(),
-            }
-        }
-        let length = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..length]);
-        self.rest.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ExecStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.input.as_mut().poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.input.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.input.as_mut().poll_shutdown(context)
     }
 }
 

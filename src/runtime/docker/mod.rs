@@ -26,7 +26,7 @@
 //! | [`registry`] | logins for registries |
 //! | [`image`], [`create`], [`start`] | the steps of a start |
 //! | [`freeze`], [`termination`] | pause and resume, removal |
-//! | [`volume`], [`agent`], [`dial`] | brings the agent into sandboxes, and connects to it |
+//! | [`volume`], [`agent`], [`dial`], [`stdio`] | brings the agent into sandboxes, and connects to it |
 //! | [`sweep`] | removes agents of other versions |
 //! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
 //! | [`snapshot`] | images of containers |
@@ -60,6 +60,7 @@ mod restart;
 mod settings;
 mod snapshot;
 mod start;
+mod stdio;
 mod sweep;
 mod termination;
 mod view;
