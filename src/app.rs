@@ -119,7 +119,7 @@ impl Adapters {
             tls: docker.tls,
             cert_path: in_home(&docker.cert_path),
             ports: docker::Ports {
-                network: docker.network.clone(),
+                network: docker.network.to_string(),
                 reach: match docker.reach {
                     Reach::Published => docker::Reach::Published(docker.publish_address),
                     Reach::Network => docker::Reach::Network,

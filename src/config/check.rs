@@ -158,7 +158,12 @@ mod tests {
             docker.cert_path = "certs" | "~me/certs"
             docker.client_config = "/a/../b"
             docker.network = "host" | "container:x" | ""
+            docker.isolated_subnets = "10.213.0.0/23" | "203.0.113.0/20" | "10.0.0.0/7" | "10.0.0.0" | "fd00::/8"
+            docker.firewall = "nobody"
             docker.reach = "telepathy"
+            templates.base.network = "host"
+            templates.base.egress.deny = ["example.com"] | ["203.0.113.0/33"]
+            templates.base.egress = { allow = ["203.0.113.7"] }
             docker.publish_address = "localhost" | "::1"
             docker.concurrency = 0
             docker.max_sandboxes = 0

@@ -1,4 +1,4 @@
-//! Fallbacks of templates: the `lifecycle` and `docker` sections for timeouts, the template `base` for limits, ports and
+//! Fallbacks of templates: the `lifecycle` and `docker` sections for timeouts and the network, the template `base` for limits, ports and
 //! init.
 
 use std::{collections::BTreeMap, path::Path};
@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, path::Path};
 use super::{
     layers::Layers,
     leaf::{OrNone, TemplateName},
-    settings::{LifecycleSettings, SandboxSettings},
+    settings::{DockerSettings, LifecycleSettings, SandboxSettings},
     templates::{BASE_TEMPLATE, Template, TemplateKeys},
 };
 use crate::domain::{
+    egress::{Egress, Network, Ranges},
     leaf::Leaf,
     spec::{Mount, StartSpec},
 };
@@ -23,6 +24,7 @@ pub(super) fn resolve(
     layers: &mut Layers,
     written: BTreeMap<TemplateName, TemplateKeys>,
     lifecycle: &LifecycleSettings,
+    docker: &DockerSettings,
     sandboxes: &SandboxSettings,
 ) -> BTreeMap<String, Template> {
     let written: BTreeMap<String, TemplateKeys> =
@@ -36,14 +38,14 @@ pub(super) fn resolve(
         layers.refuse_if(!may_idle, &[&key("idle_timeout"), ALLOWED], NONE_NEEDS);
         let own_idle_timeout = keys.idle_timeout.is_some();
         let wake = keys.wake.or(base.wake).unwrap_or(false);
-        let start = start(keys, &base, sandboxes);
+        let start = start(keys, &base, docker, sandboxes);
         check(layers, key, &start, sandboxes);
         (name, Template { start, rules, own_idle_timeout, wake })
     });
     resolved.collect()
 }
 
-fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -> StartSpec {
+fn start(keys: TemplateKeys, base: &TemplateKeys, docker: &DockerSettings, sandboxes: &SandboxSettings) -> StartSpec {
     StartSpec {
         // `check` refuses an empty one.
         image: keys.image.plain().flatten().unwrap_or_default(),
@@ -57,6 +59,9 @@ fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -
         privilege_escalation: keys.privilege_escalation.unwrap_or(false),
         agent: keys.agent.or(base.agent).unwrap_or(true),
         mounts: keys.mounts,
+        network: keys.network.unwrap_or_else(|| docker.network.clone()),
+        // As above: no template opens what another one has opened.
+        egress: Egress { template: keys.egress, request: Ranges::default() },
         readiness: keys.ready,
         ready_timeout: keys.ready_timeout.plain().unwrap_or(sandboxes.ready_timeout),
     }
@@ -64,6 +69,9 @@ fn start(keys: TemplateKeys, base: &TemplateKeys, sandboxes: &SandboxSettings) -
 
 fn check(layers: &mut Layers, key: impl Fn(&str) -> String, start: &StartSpec, sandboxes: &SandboxSettings) {
     layers.refuse_if(start.image.is_empty(), &[&key("image")], "is missing");
+    let walls = start.network == Network::Isolated || start.egress.is_empty();
+    let rule = "needs network = \"isolated\": rules are for isolated networks alone";
+    layers.refuse_if(!walls, &[&key("egress"), &key("network"), "docker.network"], rule);
     let (ports, ready, mounts) = (key("ports"), key("ready"), key("mounts"));
     let rule = "its port must be one of the template's ports";
     layers.refuse_if(start.unpublished_probe().is_some(), &[&ready, &ports, "templates.base.ports"], rule);

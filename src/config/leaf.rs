@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use ipnet::Ipv4Net;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
@@ -69,11 +70,6 @@ text_leaf! {
         _ => false,
     };
 
-    /// The network that sandboxes join.
-    pub(super) NetworkName(String), "must be a network's name: 1 to 128 letters, digits, '_', '.' or '-', the first a letter \
-                                     or a digit; not \"host\", since a sandbox on the host's own network is none",
-    |text| is_name(text, 128, b"_.-") && text != "host";
-
     /// The name of a registry, as it begins the names of its images.
     pub(super) RegistryName(String),
     "must be a registry as images name it, such as ghcr.io or registry.example.com:5000",
@@ -123,6 +119,17 @@ impl ImagePattern {
 /// Reads an IP address and a port.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     parsed(deserializer, "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+}
+
+/// Reads the range of addresses that isolated networks are taken from.
+pub(super) fn subnets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ipv4Net, D::Error> {
+    const RULE: &str = "must be a private range of IPv4 addresses, at least a /22: 10.213.0.0/16, or another one within \
+                        10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10";
+    let range: Ipv4Net = parsed(deserializer, RULE)?;
+    let is_private = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)]
+        .into_iter()
+        .any(|(address, length)| Ipv4Net::new_assert(address.into(), length).contains(&range));
+    if is_private && range.prefix_len() <= 22 { Ok(range.trunc()) } else { Err(D::Error::custom(RULE)) }
 }
 
 /// Reads an IPv4 address.

@@ -41,6 +41,6 @@ pub(super) fn settings(mut layers: Layers) -> Result<Settings, ConfigError> {
     check::store(&mut layers, &store);
     check::lifecycle(&mut layers, &lifecycle);
     check::docker(&mut layers, &docker);
-    let templates = fallback::resolve(&mut layers, templates, &lifecycle, &sandboxes);
+    let templates = fallback::resolve(&mut layers, templates, &lifecycle, &docker, &sandboxes);
     layers.finish(Settings { http, store, lifecycle, docker, sandboxes, templates, log })
 }

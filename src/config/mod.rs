@@ -40,8 +40,8 @@ pub use manual::MANUAL;
 pub use overrides::Overrides;
 pub use secret::Secret;
 pub use settings::{
-    DockerSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, RedisTls, Registry,
-    SandboxSettings, Settings, StoreKind, StoreSettings,
+    DockerSettings, Firewall, HttpSettings, LifecycleSettings, LogFormat, LogSettings, Login, Reach, RedisTls,
+    Registry, SandboxSettings, Settings, StoreKind, StoreSettings,
 };
 pub use templates::{BASE_TEMPLATE, Template};
 pub use web_origin::{WebOrigin, Written};

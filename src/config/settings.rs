@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::{
     leaf::{
-        ApiKey, Directory, Domain, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, NetworkName, OrNone,
-        Prefix, RedisUrl, RegistryName, TemplateName, address, ipv4,
+        ApiKey, Directory, Domain, EngineAddress, FilePath, ImagePattern, Level, LimitKeys, OrNone, Prefix, RedisUrl,
+        RegistryName, TemplateName, address, ipv4, subnets,
     },
     secret::Secret,
     templates::{Template, TemplateKeys},
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::domain::{
     OnTimeout, Rules,
+    egress::Network,
     leaf::{AbsolutePath, Grace, Leaf, Seconds, Timeout, Whole, checked},
     sandbox::RuleClock,
     spec::Limits,
@@ -236,8 +238,13 @@ section! { Docker:
         pub tls: bool,
         /// The directory of `ca.pem`, `cert.pem` and `key.pem`; `~/` is the home directory.
         pub cert_path: String as Directory,
-        /// The network that sandboxes join; `default` is the engine's own.
-        pub network: String as NetworkName,
+        /// The network that sandboxes join, unless their template says otherwise.
+        pub network: Network,
+        /// What the subnets of isolated and internal networks are taken from.
+        #[serde(deserialize_with = "subnets")]
+        pub isolated_subnets: Ipv4Net,
+        /// Who writes the rules of the walls.
+        pub firewall: Firewall,
         /// How the ports of sandboxes are reached.
         pub reach: Reach,
         /// The address of the engine's host on which ports are published.
@@ -288,6 +295,20 @@ pub enum Reach {
     Published,
     /// At the container's own address; no port is published.
     Network,
+}
+
+/// Who writes the rules of the walls around isolated sandboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firewall {
+    /// This process where it can, else a helper.
+    Auto,
+    /// This process.
+    Local,
+    /// A helper container on the engine.
+    Helper,
+    /// Nobody.
+    Off,
 }
 
 /// A registry's entry as it is written.

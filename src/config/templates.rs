@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::leaf::{LimitKeys, OrNone};
 use crate::domain::{
     OnTimeout, Rules,
+    egress::{Network, Ranges},
     leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout},
     sandbox::{RuleClock, Spelling},
     spec::{Mount, Readiness, StartSpec},
@@ -42,6 +43,8 @@ pub(super) struct TemplateKeys {
     pub(super) agent: Option<bool>,
     pub(super) wake: Option<bool>,
     pub(super) mounts: Vec<Mount>,
+    pub(super) network: Option<Network>,
+    pub(super) egress: Ranges,
     pub(super) ready: Readiness,
     pub(super) ready_timeout: Option<Timeout>,
     pub(super) idle_timeout: Option<OrNone<Timeout>>,

@@ -52,11 +52,13 @@ macro_rules! chapter {
 mod clients;
 mod containers;
 mod life;
+mod reach;
 mod storage;
 mod working;
 
 pub use clients::{e2b, figures, interface, security, stream};
 pub use containers::engine;
 pub use life::{lifecycle, time};
+pub use reach::walls;
 pub use storage::{persistence, restart};
 pub use working::work;

@@ -9,9 +9,11 @@
 //! - [`restore`]: restores a sandbox from its record or from its container's labels;
 //! - [`leaf`]: single values that check themselves while they are read;
 //! - [`spec`]: the specification of a new container;
+//! - [`egress`]: what a sandbox may reach;
 //! - [`snapshot`]: images of sandboxes' files;
 //! - [`retry`]: how long to wait before trying again.
 
+pub mod egress;
 pub mod fields;
 pub mod id;
 pub mod json;

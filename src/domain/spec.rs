@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::leaf::{AbsolutePath, Cpus, HttpPath, MemoryMb, Pids, Port, checked};
+use super::{
+    egress::{Egress, Network},
+    leaf::{AbsolutePath, Cpus, HttpPath, MemoryMb, Pids, Port, checked},
+};
 
 /// What a container may use. `None` sets no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
@@ -86,6 +89,10 @@ pub struct StartSpec {
     pub agent: bool,
     /// The host's directories that it sees.
     pub mounts: Vec<Mount>,
+    /// The network that it joins.
+    pub network: Network,
+    /// What it may reach, if that is [`Network::Isolated`].
+    pub egress: Egress,
     /// When it counts as ready.
     pub readiness: Readiness,
     /// How long it may take to become ready, from its start.

@@ -10,10 +10,11 @@ pub use super::{
     container::{ContainerRef, Owner},
     error::RuntimeError,
 };
-use super::{inside::Inside, snapshots::Snapshots};
+use super::{inside::Inside, snapshots::Snapshots, walls::Walls};
 pub use crate::domain::sandbox::{StartProgress, Started};
 use crate::domain::{
     EpochSeconds, SandboxId,
+    egress::{Egress, Network},
     sandbox::{Container as ContainerState, Spelling},
     spec::{Readiness, StartSpec},
 };
@@ -38,6 +39,10 @@ pub struct Labels {
     pub public_traffic: bool,
     /// The `Host` that its ports see in requests.
     pub mask_request_host: Option<String>,
+    /// Its network; `None` if that is not known.
+    pub network: Option<Network>,
+    /// What it was to reach when it was made.
+    pub egress: Egress,
 }
 
 /// A request for a new container.
@@ -257,6 +262,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Images of containers' files, if the engine makes them.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// The walls around sandboxes on isolated networks, if the engine has such networks.
+    fn walls(&self) -> Option<&dyn Walls> {
         None
     }
 

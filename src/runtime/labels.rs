@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use crate::{
     domain::{
         OnTimeout,
+        egress::{Egress, Network, Ranges},
         sandbox::{RuleClock, Spelling},
         spec::Readiness,
     },
@@ -24,6 +25,9 @@ const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 const WAKE: &str = "sandglass.wake";
 const PUBLIC_TRAFFIC: &str = "sandglass.public_traffic";
 const MASK_REQUEST_HOST: &str = "sandglass.mask_request_host";
+const NETWORK: &str = "sandglass.network";
+/// JSON; empty if there are no rules beside the walls.
+const EGRESS: &str = "sandglass.egress";
 
 const NO_TIMEOUT: &str = "none";
 
@@ -37,6 +41,8 @@ pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
         (WAKE, labels.wake.map(|wake| wake.to_string())),
         (PUBLIC_TRAFFIC, labels.public_traffic.then(|| true.to_string())),
         (MASK_REQUEST_HOST, labels.mask_request_host),
+        (NETWORK, labels.network.map(|network| network.to_string())),
+        (EGRESS, egress_label(&labels.egress)),
     ];
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(write_rules(labels.rules));
     pairs.map(|(key, value)| (key, value.unwrap_or_default()))
@@ -58,6 +64,8 @@ pub(super) fn read(owner: &Owner, labels: &LabelMap) -> Labels {
         wake: get(WAKE).and_then(|text| text.parse().ok()),
         public_traffic: get(PUBLIC_TRAFFIC) == Some("true"),
         mask_request_host: get(MASK_REQUEST_HOST).filter(|host| !host.is_empty()).map(str::to_owned),
+        network: get(NETWORK).and_then(Network::from_word),
+        egress: get(EGRESS).filter(|text| !text.is_empty()).map(egress).unwrap_or_default(),
     }
 }
 
@@ -86,6 +94,18 @@ fn read_rules(labels: &LabelMap) -> Spelling {
         }
     }
     rules
+}
+
+fn egress_label(egress: &Egress) -> Option<String> {
+    // Lists of texts: this cannot fail.
+    (!egress.is_empty()).then(|| serde_json::to_string(egress).unwrap_or_default())
+}
+
+/// What is not understood shuts everything: a guess might open something.
+fn egress(label: &str) -> Egress {
+    // Derived readers take an array for an object, too.
+    let read = label.starts_with('{').then(|| serde_json::from_str(label).ok()).flatten();
+    read.unwrap_or_else(|| Egress { template: Ranges::all_shut(), ..Egress::default() })
 }
 
 fn readiness_label(readiness: &Readiness) -> Option<String> {
@@ -163,6 +183,17 @@ mod tests {
         assert_eq!(readiness_label(&Readiness::Started), None);
         for bad in ["", "tcp", "tcp:", "tcp:65536", "http:80", "http:80:health", "udp:80", "http:x:/"] {
             assert_eq!(readiness(bad), None, "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn rules_that_are_not_understood_shut_everything() {
+        let told = |label: &str| parse(&HashMap::from([(EGRESS.to_owned(), label.to_owned())])).egress;
+        assert_eq!(told(""), Egress::default());
+        assert_eq!(parse(&HashMap::new()).egress, Egress::default());
+        let shut = Egress { template: Ranges::all_shut(), ..Egress::default() };
+        for unknown in ["{", "[]", r#"{"request":{"deny":["example.com"]}}"#, r#"{"names":[]}"#] {
+            assert_eq!(told(unknown), shut, "{unknown}");
         }
     }
 

@@ -137,6 +137,8 @@ impl Create {
             wake: self.wake,
             public_traffic: self.public_traffic,
             mask_request_host: self.mask_request_host.clone(),
+            network: Some(spec.network.clone()),
+            egress: spec.egress.clone(),
         };
         Ok((Start { id: id.clone(), name: container_name(&settings.store.prefix, id), spec, labels }, rules))
     }

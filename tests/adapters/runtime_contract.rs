@@ -7,6 +7,7 @@ use std::time::Duration;
 use sandglass::{
     domain::{
         OnTimeout, SandboxId,
+        egress::Network,
         sandbox::{Container, RuleClock, Spelling},
         spec::{Readiness, StartSpec},
     },
@@ -70,6 +71,8 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
         wake: Some(false),
         public_traffic: true,
         mask_request_host: Some("localhost:${PORT}".to_owned()),
+        network: Some(Network::Isolated),
+        egress: serde_json::from_str(r#"{"template":{"allow":["10.1.0.0/16"]},"request":{"deny":["::/0"]}}"#).unwrap(),
     };
     for labels in [
         full,

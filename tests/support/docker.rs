@@ -20,6 +20,7 @@ use futures_util::StreamExt;
 use sandglass::{
     domain::{
         SandboxId,
+        egress::{self, Egress},
         spec::{Limits, Readiness, StartSpec},
     },
     drill::{Fault, Relay},
@@ -317,6 +318,8 @@ pub fn start() -> Start {
             privilege_escalation: false,
             agent: false,
             mounts: Vec::new(),
+            network: egress::Network::Default,
+            egress: Egress::default(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(20),
         },

@@ -122,6 +122,7 @@ mod tests {
     use crate::{
         domain::{
             SandboxId,
+            egress::{Egress, Network},
             spec::{Limits, Readiness, StartSpec},
         },
         ports::runtime::Labels,
@@ -138,6 +139,8 @@ mod tests {
             privilege_escalation: false,
             agent: false,
             mounts: Vec::new(),
+            network: Network::Default,
+            egress: Egress::default(),
             readiness: Readiness::Started,
             ready_timeout: std::time::Duration::from_secs(1),
         };

@@ -360,7 +360,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::spec::{Limits, Readiness, StartSpec},
+        domain::{
+            egress::{Egress, Network},
+            spec::{Limits, Readiness, StartSpec},
+        },
         ports::runtime::{Labels, Owner},
     };
 
@@ -376,6 +379,8 @@ mod tests {
             privilege_escalation: false,
             agent: false,
             mounts: Vec::new(),
+            network: Network::Default,
+            egress: Egress::default(),
             readiness: Readiness::Started,
             ready_timeout: Duration::from_secs(1),
         };
