@@ -26,7 +26,8 @@ pub struct Demand {
 /// The maximum of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Connections of clients, including streams.
+    /// Connections of clients, including streams. At most half of them are occupied by streams and by requests for the inside
+    /// of sandboxes.
     pub connections: usize,
     /// Status streams.
     pub streams: usize,
@@ -43,11 +44,13 @@ pub fn raise_limit() -> io::Result<usize> {
 }
 
 impl Share {
-    /// Shares out `limit` open files. At most half of the connections are streams; the rest is for clients that ping.
+    /// Shares out `limit` open files. At most half of the connections are streams; the rest is for clients that ping. Requests
+    /// for the inside of a sandbox may need a connection to the engine each, for which there are half as many files more.
     pub fn of(limit: usize, demand: Demand) -> Self {
         let reserve = demand.calls.saturating_add(demand.creates).saturating_add(OWN).min(limit / 2);
         let most = MOST_PER_WORKER.saturating_mul(demand.workers.max(1));
-        let connections = (limit - reserve).clamp(1, most);
+        let rest = limit - reserve;
+        let connections = (rest - rest / 3).clamp(1, most);
         Self { connections, streams: demand.streams.min(connections / 2).max(1) }
     }
 }
@@ -60,8 +63,8 @@ mod tests {
 
     #[test]
     fn streams_leave_half_of_the_connections_to_others_and_connections_leave_files_to_the_rest() {
-        assert_eq!(Share::of(256, DEFAULT), Share { connections: 160, streams: 80 });
-        assert_eq!(Share::of(1024, DEFAULT), Share { connections: 928, streams: 464 });
+        assert_eq!(Share::of(256, DEFAULT), Share { connections: 107, streams: 53 });
+        assert_eq!(Share::of(1024, DEFAULT), Share { connections: 619, streams: 309 });
         assert_eq!(Share::of(1 << 20, DEFAULT), Share { connections: 51_200, streams: 1024 });
         assert_eq!(Share::of(usize::MAX, DEFAULT).streams, 1024);
     }

@@ -150,7 +150,8 @@ chapter! {
         /// # Limits
         ///
         /// Bodies, sandboxes, creates in flight, streams and open files are bounded. The soft limit of open files is raised to
-        /// the hard one, and streams are refused (429) while the rest is needed for pings, the engine and the store.
+        /// the hard one, and streams and requests for the inside of sandboxes are refused (429) while the rest is needed for
+        /// pings, the engine and the store.
         ///
         limits;
 

@@ -3,11 +3,14 @@
 use actix_web::{
     HttpRequest, HttpResponse, Resource, ResponseError, guard,
     http::{Method, header},
+    middleware::from_fn,
     web::{self, ServiceConfig},
 };
 
 use super::{
-    activity, create, e2b,
+    activity,
+    connection::occupying,
+    create, e2b,
     error::{ApiError, Code},
     health, holds, openapi, page, sandboxes, stream, why,
     work::{commands, files, logs, stats},
@@ -15,14 +18,25 @@ use super::{
 
 /// Registers the routes, and lists them for a comparison with the specification.
 macro_rules! routes {
-    ($($path:literal { $($method:ident $handler:path),+ })+) => {
+    (
+        $($path:literal { $($method:ident $handler:path),+ })+
+        inside: $($inside:literal { $($verb:ident $worker:path),+ })+
+    ) => {
         /// Every path with its methods.
-        pub const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),+];
+        pub const ROUTES: &[(&str, &[&str])] = &[
+            $(($path, &[$(stringify!($method)),+]),)+
+            $(($inside, &[$(stringify!($verb)),+]),)+
+        ];
 
         /// Registers the handlers of all paths.
         pub(super) fn register(config: &mut ServiceConfig) {
             $(config.service(
                 resource($path, &[$(stringify!($method)),+])$(.route(route(Method::$method).to($handler)))+,
+            );)+
+            $(config.service(
+                resource($inside, &[$(stringify!($verb)),+])
+                    $(.route(route(Method::$verb).to($worker)))+
+                    .wrap(from_fn(occupying)),
             );)+
         }
     };
@@ -39,6 +53,17 @@ routes! {
     "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
     "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }
     "/v1/sandboxes/{id}/why" { GET why::why }
+    "/v1/stream" { GET stream::stream }
+    "/v1/events" { GET stream::events }
+    "/healthz" { GET health::healthz }
+    "/readyz" { GET health::readyz }
+    "/metrics" { GET health::metrics }
+    "/openapi.json" { GET openapi::specification }
+    "/" { GET page::dashboard }
+    "/docs" { GET page::docs }
+    "/page/{name}" { GET page::asset }
+    // These last as long as what they ask for inside a sandbox.
+    inside:
     "/v1/sandboxes/{id}/commands" { GET commands::list, POST commands::run }
     "/v1/sandboxes/{id}/commands/{command}" { GET commands::get }
     "/v1/sandboxes/{id}/commands/{command}/input" { POST commands::input }
@@ -49,15 +74,6 @@ routes! {
     "/v1/sandboxes/{id}/files/watch" { GET files::watch }
     "/v1/sandboxes/{id}/logs" { GET logs::logs }
     "/v1/sandboxes/{id}/stats" { GET stats::stats }
-    "/v1/stream" { GET stream::stream }
-    "/v1/events" { GET stream::events }
-    "/healthz" { GET health::healthz }
-    "/readyz" { GET health::readyz }
-    "/metrics" { GET health::metrics }
-    "/openapi.json" { GET openapi::specification }
-    "/" { GET page::dashboard }
-    "/docs" { GET page::docs }
-    "/page/{name}" { GET page::asset }
 }
 
 /// A handler of GET also handles HEAD (RFC 9110, 9.1); the server leaves the body out.

@@ -62,7 +62,7 @@ impl Connection {
 
     /// The connection as its requests see it.
     pub(in crate::http) fn link(&self) -> Link {
-        Link::new(self.state.clone())
+        Link::new(self.state.clone(), self.open.clone())
     }
 
     fn read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

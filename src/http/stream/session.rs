@@ -10,8 +10,8 @@ use super::messages::{Message, answers};
 use crate::{
     feed::{FeedEvent, Position, Read, Reader, Subscription},
     http::{
-        connection::{Held, Link},
-        error::ApiError,
+        connection::{Link, Occupied},
+        error::{ApiError, Code},
         query::StreamQuery,
     },
     sandboxes::{Filter, Sandboxes, Snapshot},
@@ -46,7 +46,7 @@ pub(super) struct StreamSession {
     /// The last event that the reader knows.
     told: u64,
     /// Keeps the connection open, because a silent stream is not idle.
-    _held: Option<Held>,
+    _occupied: Option<Occupied>,
 }
 
 /// A snapshot that is being sent.
@@ -63,6 +63,8 @@ impl StreamSession {
         request: &HttpRequest,
         StreamQuery { filter, since }: StreamQuery,
     ) -> Result<Self, ApiError> {
+        let occupied = request.conn_data().map(Link::occupy).transpose();
+        let occupied = occupied.map_err(|full| ApiError::new(Code::LimitReached, full.to_string()))?;
         let subscribed = sandboxes.subscribe(since.as_ref());
         let now = sandboxes.now();
         let Subscription { reader, resumed, .. } = subscribed.map_err(|error| ApiError::of(&error, &now))?;
@@ -81,8 +83,7 @@ impl StreamSession {
         };
         let first = VecDeque::from([Frame::of(&hello, None)]);
         let told = *seq;
-        let mut session =
-            Self { sandboxes, filter, reader, first, snapshot: None, told, _held: request.conn_data().map(Link::hold) };
+        let mut session = Self { sandboxes, filter, reader, first, snapshot: None, told, _occupied: occupied };
         if !resumed {
             session.begin_snapshot();
         }

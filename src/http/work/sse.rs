@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 
 use crate::{
-    http::json::json_bytes,
+    http::{connection::Link, json::json_bytes},
     sandboxes::{Sandboxes, ServingPhase},
 };
 
@@ -92,10 +92,19 @@ pub(super) fn streamed<E: Error + 'static>(
     body: impl Stream<Item = Result<Bytes, E>> + 'static,
 ) -> HttpResponse {
     let mut phase = sandboxes.health().watch_phase();
-    let stops = async move {
-        let _ = phase.wait_for(|phase| *phase == ServingPhase::Stopping).await;
+    let link = request.conn_data::<Link>().cloned();
+    let over = async move {
+        let stops = phase.wait_for(|phase| *phase == ServingPhase::Stopping);
+        match link {
+            // A client that is gone is not missed by a body in which nothing happens.
+            Some(link) => tokio::select! {
+                _ = stops => {}
+                () = link.ended() => {}
+            },
+            None => drop(stops.await),
+        }
     };
-    let chunks = body.take_until(Box::pin(stops));
+    let chunks = body.take_until(Box::pin(over));
     let mut response = HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(kind)))
         .insert_header((BUFFERING, HeaderValue::from_static("no")))

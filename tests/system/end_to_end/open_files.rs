@@ -19,12 +19,18 @@ use crate::support::{
 const FILES: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Sends a request over a new connection that stays open, and returns the beginning of the answer.
-async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
+/// Sends a request over a new connection that stays open.
+async fn send(program: &Program, path: &str, headers: &str) -> TcpStream {
     let address = program.url().trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
     socket.write_all(request.as_bytes()).await.expect("it is taken");
+    socket
+}
+
+/// The same, and returns the beginning of the answer.
+async fn ask(program: &Program, path: &str) -> (TcpStream, String) {
+    let mut socket = send(program, path, "").await;
     let mut buffer = vec![0; 4096];
     let read = timeout(Duration::from_secs(20), socket.read(&mut buffer)).await.expect("an answer").expect("readable");
     (socket, String::from_utf8_lossy(&buffer[..read]).into_owned())
@@ -114,5 +120,48 @@ async fn streams_are_refused_while_there_are_files_left_for_pings_and_the_engine
     }
     let Answer { status, .. } = program.post("/v1/activity", &json!({"ids": []})).await;
     assert!(status < 500, "{}", Value::from(status));
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn a_busy_port_and_logs_that_are_followed_stop_neither_pings_nor_the_engine() {
+    let (directory, corner) = (directory(), Corner::new().await);
+    let program = serve(&directory, &corner).await;
+    let Answer { status, body } = program.post("/v2/sandboxes", &json!({"templateID": "base", "timeout": 600})).await;
+    assert_eq!(status, 201, "{body}");
+    let busy = body["sandboxID"].as_str().expect("an id");
+    let listen = json!({"command": ["nc", "-ll", "-p", "8000", "-e", "sleep", "1000"], "background": true});
+    let Answer { status, body } = program.post(&format!("/v1/sandboxes/{busy}/commands"), &listen).await;
+    assert_eq!(status, 202, "{body}");
+    let port = format!("E2b-Sandbox-Id: {busy}\r\nE2b-Sandbox-Port: 8000\r\n");
+    let log = format!("/v1/sandboxes/{busy}/logs?follow=true");
+    let mut clients = Vec::new();
+    for turn in 0..FILES {
+        clients.push(match turn % 2 {
+            0 => send(&program, "/", &port).await,
+            // An own connection to the engine each.
+            _ => send(&program, &log, "").await,
+        });
+    }
+    must_work(&program, &corner).await;
+    let (mut refused, mut served) = (0, 0);
+    for client in &mut clients {
+        let mut buffer = vec![0; 4096];
+        match timeout(Duration::ZERO, client.read(&mut buffer)).await {
+            Err(_nothing_yet) => served += 1,
+            Ok(Ok(read)) => match String::from_utf8_lossy(&buffer[..read]) {
+                answer if answer.starts_with("HTTP/1.1 429 ") => {
+                    assert!(answer.contains("the limit of open files"), "{answer}");
+                    refused += 1;
+                }
+                answer if answer.starts_with("HTTP/1.1 200 ") => served += 1,
+                // Closed for a newer one before its request had come.
+                answer => assert_eq!(answer, ""),
+            },
+            Ok(Err(_closed)) => {}
+        }
+    }
+    assert!(refused > 0 && (32..=FILES / 4).contains(&served), "{refused} were refused, {served} are served");
+    drop(clients);
     program.stop().await;
 }

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use crate::{
     http::{
-        connection::{Held, Link},
+        connection::{Full, Link, Occupied},
         upload::Upload,
     },
     sandboxes::{Sandboxes, ServingPhase},
@@ -41,9 +41,12 @@ impl Client {
         }
     }
 
-    /// Keeps its connection from being closed for another one.
-    pub(super) fn hold(&self) -> Option<Held> {
-        self.0.as_ref().map(Link::hold)
+    /// Occupies its connection.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(super) fn occupy(&self) -> Result<Option<Occupied>, Full> {
+        self.0.as_ref().map(Link::occupy).transpose()
     }
 }
 
@@ -111,7 +114,6 @@ fn until_over(
     upload: Option<Upload>,
     stops: Option<impl Future<Output = ()> + 'static>,
 ) -> Body {
-    let held = client.hold();
     let over = async move {
         let stops = async {
             match stops {
@@ -125,7 +127,7 @@ fn until_over(
         }
     };
     let (body, over) = (Box::pin(answer.into_stream()), Box::pin(over));
-    let parts = stream::unfold(Some((body, over, (held, upload))), |state| async move {
+    let parts = stream::unfold(Some((body, over, upload)), |state| async move {
         let (mut body, mut over, kept) = state?;
         tokio::select! {
             biased;

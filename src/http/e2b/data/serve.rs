@@ -25,6 +25,7 @@ use crate::{
     http::{
         auth::Asked,
         body::discard,
+        connection::occupy,
         e2b::door::{AGENT, Named, Place, same_host},
         error::ApiError,
         upload::Upload,
@@ -47,18 +48,29 @@ pub(in crate::http) fn serve(
 ) -> LocalBoxFuture<'static, ServiceResponse> {
     let (request, payload) = request.into_parts();
     let is_signed = matches!(place, Place::Signed);
+    let named = match &place {
+        Place::Port(named) => Some(named.sandbox.clone()),
+        _ => None,
+    };
     Box::pin(async move {
         let client = Client::of(&request);
-        let answered = {
-            let _held = client.hold();
-            tokio::select! {
-                biased;
-                answered = answer(&sandboxes, &work, place, &request, payload, &client) => answered,
-                // Nobody reads this.
-                () = client.gone() => Err(Refused::new(StatusCode::BAD_REQUEST, "the client is gone")),
+        let occupied = match client.occupy() {
+            Ok(occupied) => occupied,
+            Err(full) => {
+                discard(payload).await;
+                let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, full.to_string());
+                let response = named.iter().fold(refused, |refused, named| refused.of(named)).response();
+                return ServiceResponse::new(request, response);
             }
         };
-        let mut response = answered.unwrap_or_else(|refused| refused.response());
+        let answered = tokio::select! {
+            biased;
+            answered = answer(&sandboxes, &work, place, &request, payload, &client) => answered,
+            // Nobody reads this.
+            () = client.gone() => Err(Refused::new(StatusCode::BAD_REQUEST, "the client is gone")),
+        };
+        let response = answered.unwrap_or_else(|refused| refused.response());
+        let mut response = response.map_body(|_, body| occupy(body, occupied));
         if is_signed {
             // A browser can open such a URL, and would take the answer for a page of Sandglass itself.
             confine(response.headers_mut());

@@ -53,7 +53,6 @@ fn received(
     sending: AbortOnDropHandle<()>,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let stops = stops(sandboxes);
-    let held = client.hold();
     let over = Box::pin(async move {
         tokio::select! {
             () = client.gone() => "the client is gone",
@@ -61,7 +60,7 @@ fn received(
         }
     });
     let buffer = BytesMut::new();
-    stream::unfold(Some((inside, buffer, over, moves, (sending, held))), |state| async move {
+    stream::unfold(Some((inside, buffer, over, moves, sending)), |state| async move {
         let (mut inside, mut buffer, mut over, mut moves, kept) = state?;
         buffer.reserve(BUFFER);
         let aborted = |why: &str| Some((Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)), None));

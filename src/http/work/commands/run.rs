@@ -15,6 +15,7 @@ use crate::{
     domain::Moment,
     http::{
         body::Body,
+        connection::Link,
         error::{ApiError, Code, ErrorAnswer},
         extract::Id,
         json::json,
@@ -77,7 +78,20 @@ pub(in crate::http) async fn run(
         let Begun { id: command, events } = begun;
         return Ok(sse::answer(&request, &sandboxes, StatusCode::OK, told(command, events)));
     }
-    finished(&sandboxes, begun, began).await
+    let link = request.conn_data::<Link>();
+    tokio::select! {
+        biased;
+        answer = finished(&sandboxes, begun, began) => answer,
+        // Nobody reads this; the command goes on.
+        () = gone(link) => Err(ApiError::new(Code::InvalidRequest, "the client is gone")),
+    }
+}
+
+async fn gone(link: Option<&Link>) {
+    match link {
+        Some(link) => link.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the end of a command, as long as Sandglass serves.

@@ -2,6 +2,7 @@
 //! listens on a port "inside" is the test itself.
 
 mod agent;
+mod crowd;
 mod doors;
 mod hang_up;
 mod ports;
@@ -39,7 +40,12 @@ struct Inside {
 
 impl Inside {
     async fn start(overrides: &[(&str, &str)], create: Value) -> Self {
-        let wire = Wire::over(Memory::new().with_agents(), 64, overrides).await;
+        Self::among(64, overrides, create).await
+    }
+
+    /// [`Inside::start`] with this limit of connections.
+    async fn among(connections: usize, overrides: &[(&str, &str)], create: Value) -> Self {
+        let wire = Wire::over(Memory::new().with_agents(), connections, overrides).await;
         let client = Client::builder().no_proxy().build().expect("a client");
         let key = overrides.iter().find(|(name, _)| *name == "http.api_key").map_or("none", |(_, key)| key);
         let mut request = json!({ "templateID": "base", "timeout": 600 });
