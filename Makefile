@@ -34,7 +34,7 @@ drill: ## break Sandglass on purpose and count what is lost; ARGS="--quick" for 
 test: ## run every test, with a real Docker, Redis and browser; ARGS="NAME" for some
 	@config/setup.sh rust
 	@# Installing waits for the network and building for the processor: both at once take half as long.
-	@config/setup.sh docker engine image debian registry redis browser nginx valgrind cells openapi e2b & setup=$$!; \
+	@config/setup.sh docker engine image debian registry redis browser nginx valgrind nftables cells openapi e2b & setup=$$!; \
 	trap 'kill $$setup; exit 130' INT TERM; \
 	cargo test --workspace --no-run $(LOCKED) $(ARGS); built=$$?; \
 	wait $$setup || { echo "test: something that the tests need is missing; setup has told above what"; exit 1; }; \

@@ -12,6 +12,7 @@
 #   config/setup.sh nginx    the program nginx; tests start their own
 #   config/setup.sh valgrind the program valgrind, which counts the instructions of a ping
 #   config/setup.sh openapi  a fuzzer and a client generator for tests of the specification, below the build folder
+#   config/setup.sh nftables the program nft, which shows tests what the firewall has become
 #   config/setup.sh cells    the programs bash, python3 and node, in which tests run cells of code
 #   config/setup.sh e2b      the SDKs of E2B in several versions, below the build folder, and an image for their sandboxes
 #   config/setup.sh rust     checks for the build tools, installs nothing
@@ -339,6 +340,13 @@ setup_valgrind() {
     apt_install valgrind libc6-dbg
 }
 
+setup_nftables() {
+    # It may be missing from a user's PATH.
+    if have nft || [ -x /usr/sbin/nft ]; then return 0; fi
+    can_install || fail "nft is missing: install it (nftables on Debian and Ubuntu, and nearly everywhere else)."
+    apt_install nftables
+}
+
 setup_cells() {
     if have bash && have python3 && have node; then return 0; fi
     can_install || fail "bash, python3 or node is missing: install them (nodejs on Debian and Ubuntu; node 16 or later)."
@@ -471,7 +479,7 @@ setup_rust() {
     have cc || fail "a C compiler is missing, which Rust links with: install gcc and the C library's headers"
 }
 
-usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|cells|openapi|e2b|rust|all ..."; }
+usage() { fail "usage: config/setup.sh docker|engine|image|debian|registry|redis|browser|nginx|valgrind|nftables|cells|openapi|e2b|rust|all ..."; }
 
 [ $# -gt 0 ] || usage
 for wanted in "$@"; do
@@ -486,6 +494,7 @@ for wanted in "$@"; do
     rust) setup_rust ;;
     nginx) setup_nginx ;;
     valgrind) setup_valgrind ;;
+    nftables) setup_nftables ;;
     cells) setup_cells ;;
     openapi) setup_openapi ;;
     e2b) setup_e2b ;;
@@ -499,6 +508,7 @@ for wanted in "$@"; do
         setup_redis
         setup_nginx
         setup_valgrind
+        setup_nftables
         setup_cells
         setup_browser
         setup_openapi

@@ -16,6 +16,7 @@
 //! | `system` | the steps between fork and exec, and others that need unsafe code |
 //! | `tunnel` | opens connections to ports of the container |
 //! | `users` | finds users and groups in the container's own files |
+//! | [`walls`] | outside of sandboxes, on the host: the firewall around them |
 //! | `clock` | reads clocks; nothing else does |
 
 #![cfg(target_os = "linux")]
@@ -32,6 +33,7 @@ mod server;
 mod system;
 mod tunnel;
 mod users;
+pub mod walls;
 
 pub use agent::{Agent, Setup};
 pub use server::serve;

@@ -3,6 +3,9 @@
 //! `sandglass-agent dial NAME [USER]` connects its stdio with the agent at the abstract unix socket `@NAME`, and starts it first if
 //! none is there. `sandglass-agent serve NAME [USER]` is that agent. USER is the one whom requests without a user
 //! mean; without it, the one whom the agent runs as.
+//!
+//! `sandglass-agent walls` runs outside of sandboxes, on the network of the engine's host: it reads requests for the firewall
+//! from its stdin, a line of JSON each, and answers on its stdout until its stdin ends.
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +36,11 @@ fn main() -> ExitCode {
         [_, "serve", name, user] => daemon::serve(name, user),
         [own, "dial", name] => dial::dial(own, name, ""),
         [own, "dial", name, user] => dial::dial(own, name, user),
-        _ => Err("usage: sandglass-agent dial NAME [USER] | serve NAME [USER] | --version".to_owned()),
+        [_, "walls"] => {
+            let served = sandglass_agent::walls::serve(std::io::stdin().lock(), std::io::stdout().lock());
+            served.map_err(|why| format!("a request for the firewall cannot be read or answered: {why}"))
+        }
+        _ => Err("usage: sandglass-agent dial NAME [USER] | serve NAME [USER] | walls | --version".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,3 +10,4 @@ mod process;
 mod server;
 mod terminal;
 mod tunnel;
+mod walls;

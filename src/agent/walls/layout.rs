@@ -1,0 +1,264 @@
+//! How our table is laid out: sets, chains and rules, for the kernel to be given and to be compared with.
+//!
+//! ```text
+//!   forward ─▶ from ─▶ plain or sb-ADDRESS ─▶ walls ─▶ blocked
+//!   input ──▶ host ──▶ (name servers only) ──┘
+//! ```
+//!
+//! A packet that goes to `blocked` is dropped, whatever other tables say; one that is accepted is still judged by them. Only
+//! packets from bridges of ours are judged at all. Connections that the sandbox has begun are judged packet by packet, so that
+//! new rules hold for old connections, too.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use super::{
+    expression::{Rule, TCP, UDP, Verdict},
+    numbers::{BRIDGE, INET, hook, meta, set},
+    table::{Rules, Table},
+};
+
+/// Before the priority at which Docker and others filter.
+const PRIORITY: i32 = -10;
+
+pub(super) const SANDBOXES: &str = "sandboxes";
+pub(super) const BLOCKED_AT: &str = "blocked_at";
+pub(super) const BLOCKED_BY: &str = "blocked_by";
+const RESOLVERS: &str = "resolvers";
+const WALLED: &str = "walled";
+
+const FORWARD: &str = "forward";
+const INPUT: &str = "input";
+const FROM: &str = "from";
+const HOST: &str = "host";
+const INSIDE: &str = "inside";
+const WALLS: &str = "walls";
+const PLAIN: &str = "plain";
+const BLOCKED: &str = "blocked";
+
+/// Addresses that are not the internet: "this" network, private ones, shared ones (cloud providers' and metadata), loopback,
+/// link-local (metadata again), protocol assignments, benchmarks, multicast, and reserved ones with broadcast.
+const NOT_INTERNET: [(Ipv4Addr, u8); 11] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// Entries of a set that counts; one that is full counts no more.
+const COUNTED: u32 = 65_536;
+/// How long an address stays in `blocked_at`, in milliseconds.
+const REMEMBERED: u64 = 3_600_000;
+
+/// A set's properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) flags: u32,
+    pub(super) key_type: u32,
+    pub(super) key_length: u32,
+    pub(super) data_type: u32,
+    /// How many elements it may have, 0 without a limit.
+    pub(super) size: u32,
+    /// In milliseconds, 0 for ever.
+    pub(super) timeout: u64,
+}
+
+/// Where the kernel enters a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hook {
+    pub(super) number: u32,
+    pub(super) priority: i32,
+    pub(super) policy: u32,
+    pub(super) kind: String,
+}
+
+/// A chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) hook: Option<Hook>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// An element of a set of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    /// Whether this is the first address after a range, not in it.
+    pub(super) end: bool,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// Elements by their addresses. A range begins with one and ends with another.
+pub(super) type Elements = BTreeMap<(Ipv4Addr, bool), Element>;
+
+/// A table as the kernel has it, without what counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) family: u8,
+    pub(super) name: String,
+    pub(super) flags: u32,
+    pub(super) sets: BTreeMap<String, Set>,
+    pub(super) chains: BTreeMap<String, Chain>,
+    /// Of sets that others do not fill: by the set's name.
+    pub(super) elements: BTreeMap<String, Elements>,
+}
+
+impl Layout {
+    /// The table `inet` of this name.
+    pub(super) fn of(table: &Table) -> Self {
+        let mut layout = Self { family: INET, name: table.name.clone(), ..Self::default() };
+        layout.sets = sets();
+        layout.chains = fixed_chains(table);
+        for (address, rules) in &table.sandboxes {
+            layout.chains.extend(chains(*address, rules));
+        }
+        let sandboxes =
+            table.sandboxes.iter().map(|(address, rules)| element(*address, Some(verdict(*address, rules))));
+        let resolvers = table.resolvers.iter().map(|address| element(*address, None));
+        layout.elements = BTreeMap::from([
+            (SANDBOXES.to_owned(), sandboxes.collect()),
+            (RESOLVERS.to_owned(), resolvers.collect()),
+            (WALLED.to_owned(), walled()),
+        ]);
+        layout
+    }
+
+    /// The table `bridge` of this name, for kernels that know a port's bridge: nothing passes from a port of a bridge of ours
+    /// to another one.
+    pub(super) fn of_bridge(table: &Table) -> Self {
+        let rules = ours(table).map(|prefix| Rule::new().interface(meta::BRIDGE_NAME, prefix).drop()).collect();
+        Self {
+            family: BRIDGE,
+            name: table.name.clone(),
+            chains: BTreeMap::from([(FORWARD.to_owned(), Chain { hook: Some(entry(hook::FORWARD)), rules })]),
+            ..Self::default()
+        }
+    }
+}
+
+/// The names of all bridges of ours, as beginnings.
+fn ours(table: &Table) -> impl Iterator<Item = &String> {
+    table.bridges.iter().chain(&table.internal)
+}
+
+fn sets() -> BTreeMap<String, Set> {
+    let addresses = Set { key_type: set::ADDRESS, key_length: 4, ..Set::default() };
+    let counted = Set { flags: set::DYNAMIC, size: COUNTED, ..addresses.clone() };
+    let pairs = Set {
+        flags: set::DYNAMIC | set::TIMEOUT,
+        key_type: set::TWO_ADDRESSES,
+        key_length: 8,
+        timeout: REMEMBERED,
+        ..counted.clone()
+    };
+    BTreeMap::from([
+        (SANDBOXES.to_owned(), Set { flags: set::MAP, data_type: set::VERDICT, ..addresses.clone() }),
+        (BLOCKED_AT.to_owned(), pairs),
+        (BLOCKED_BY.to_owned(), counted),
+        (RESOLVERS.to_owned(), addresses.clone()),
+        (WALLED.to_owned(), Set { flags: set::INTERVAL, ..addresses }),
+    ])
+}
+
+fn entry(number: u32) -> Hook {
+    Hook { number, priority: PRIORITY, policy: hook::ACCEPT, kind: "filter".to_owned() }
+}
+
+fn fixed_chains(table: &Table) -> BTreeMap<String, Chain> {
+    let at = |prefix: &String| Rule::new().interface(meta::INPUT_NAME, prefix);
+    let bridges = || table.bridges.iter();
+    let internal = || table.internal.iter();
+    let base = |number, rules: Vec<Rule>| Chain { hook: Some(entry(number)), rules };
+    // A packet that comes back from these chains has met one that was just being made, which is empty for it.
+    let judge = |prefix, chain| [at(prefix).jump(chain), at(prefix).goto(BLOCKED)];
+    let forward =
+        bridges().flat_map(|prefix| judge(prefix, FROM)).chain(internal().map(|prefix| at(prefix).goto(BLOCKED)));
+    let input =
+        bridges().flat_map(|prefix| judge(prefix, HOST)).chain(internal().flat_map(|prefix| judge(prefix, INSIDE)));
+    // Answers first: to published ports, to the host's own probes and to Docker's proxy.
+    let first = || [Rule::new().ipv6().drop(), Rule::new().reply().accept()];
+    let peers = ours(table).map(|prefix| Rule::new().interface(meta::OUTPUT_NAME, prefix).goto(BLOCKED));
+    let last = || [Rule::new().goto(BLOCKED)];
+    let judged = [Rule::new().by_sender(SANDBOXES)];
+    // Where a name server is an address of the host, it is reached here, with the sandbox's own rules.
+    let names = [UDP, TCP].map(|protocol| Rule::new().within(RESOLVERS).names(protocol));
+    let asked = names.clone().map(|rule| rule.by_sender(SANDBOXES));
+
+    let chains = [
+        (FORWARD, base(hook::FORWARD, forward.collect())),
+        (INPUT, base(hook::INPUT, input.collect())),
+        (FROM, plain_chain(first().into_iter().chain(peers).chain(judged).chain(last()))),
+        (HOST, plain_chain(first().into_iter().chain(asked).chain(last()))),
+        (INSIDE, plain_chain(first().into_iter().chain(last()))),
+        (WALLS, plain_chain(names.map(Rule::back).into_iter().chain([Rule::new().within(WALLED).goto(BLOCKED)]))),
+        (PLAIN, plain_chain([Rule::new().jump(WALLS), Rule::new().accept()])),
+        // Each in a rule of its own: a full set ends its rule, and must not keep the packet from being dropped.
+        (
+            BLOCKED,
+            plain_chain([Rule::new().count_both(BLOCKED_AT), Rule::new().count_sender(BLOCKED_BY), Rule::new().drop()]),
+        ),
+    ];
+    chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect()
+}
+
+fn plain_chain(rules: impl IntoIterator<Item = Rule>) -> Chain {
+    Chain { hook: None, rules: rules.into_iter().collect() }
+}
+
+/// The names of the chains that a sandbox has if it has rules: what packets come to first, and its own rules.
+pub(super) fn names(address: Ipv4Addr) -> [String; 2] {
+    [format!("sb-{address}"), format!("sb-{address}-own")]
+}
+
+/// The chains of a sandbox; none without rules.
+pub(super) fn chains(address: Ipv4Addr, rules: &Rules) -> Vec<(String, Chain)> {
+    if rules.is_empty() {
+        return Vec::new();
+    }
+    let [first, own] = names(address);
+    let each = |networks: &[Ipv4Net]| {
+        Ipv4Net::aggregate(&networks.to_vec()).into_iter().map(|network| Rule::new().to(network))
+    };
+    let judged = each(&rules.open)
+        .map(|rule| rule.goto(&own))
+        .chain(each(&rules.shut).map(|rule| rule.goto(BLOCKED)))
+        .chain([Rule::new().jump(WALLS), Rule::new().goto(&own)]);
+    let owned = each(&rules.allow)
+        .map(Rule::accept)
+        .chain(each(&rules.deny).map(|rule| rule.goto(BLOCKED)))
+        .chain([Rule::new().accept()]);
+    vec![(first, plain_chain(judged)), (own, plain_chain(owned))]
+}
+
+/// What the map of sandboxes says of one.
+pub(super) fn verdict(address: Ipv4Addr, rules: &Rules) -> Verdict {
+    let [first, _] = names(address);
+    Verdict::Goto(if rules.is_empty() { PLAIN.to_owned() } else { first })
+}
+
+pub(super) fn element(address: Ipv4Addr, verdict: Option<Verdict>) -> ((Ipv4Addr, bool), Element) {
+    ((address, false), Element { end: false, verdict })
+}
+
+/// The ranges that are not the internet, each with its first address and the first one behind it; neighbours are one range.
+fn walled() -> Elements {
+    let mut elements = Elements::new();
+    for (address, length) in NOT_INTERNET {
+        let Ok(network) = Ipv4Net::new(address, length) else { continue };
+        if elements.remove(&(address, true)).is_none() {
+            elements.insert((address, false), Element { end: false, verdict: None });
+        }
+        // The last range ends with the last address.
+        if let Some(behind) = u32::from(network.broadcast()).checked_add(1) {
+            elements.insert((behind.into(), true), Element { end: true, verdict: None });
+        }
+    }
+    elements
+}
