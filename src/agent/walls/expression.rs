@@ -1,6 +1,6 @@
 //! Rules: rows of expressions that work on registers. What one of them says no to ends the rule for a packet.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -152,6 +152,14 @@ impl Rule {
 
     fn judge(self, verdict: Verdict) -> Self {
         self.and([Expression::Judge(verdict)])
+    }
+
+    /// Whether it looks something up in one of these sets.
+    pub(super) fn uses(&self, sets: &BTreeSet<&str>) -> bool {
+        self.0.iter().any(|expression| match expression {
+            Expression::Within(set) | Expression::Look(set) | Expression::Count(set) => sets.contains(set.as_str()),
+            _ => false,
+        })
     }
 
     pub(super) fn write(&self, to: &mut Attributes<'_>) {

@@ -6,7 +6,7 @@ use super::{
     error::{Kind, WallsError},
     expression,
     kernel::{Batch, Kernel},
-    layout::{BLOCKED_AT, BLOCKED_BY, Layout},
+    layout::{self, BLOCKED_AT, BLOCKED_BY, Layout},
     numbers::{BRIDGE, INET},
     read,
     table::{self, Blocked, Rules, Table},
@@ -81,7 +81,8 @@ impl Firewall {
                 return Ok(());
             }
             let mut batch = Batch::default();
-            write::mend(&mut batch, &found, wanted);
+            write::create_table(&mut batch, wanted.family, &wanted.name);
+            write::mend(&mut batch, &found, wanted, false);
             if self.kernel.commit(&batch).is_ok() {
                 return Ok(());
             }
@@ -106,7 +107,8 @@ impl Firewall {
             forget(&mut self.kernel, name, address)?;
         }
         let mut batch = Batch::default();
-        write::put(&mut batch, name, address, old, &rules);
+        let (old, new) = (layout::part(name, address, old), layout::part(name, address, Some(&rules)));
+        write::mend(&mut batch, &old, &new, true);
         self.kernel.commit(&batch)?;
         written.table.sandboxes.insert(address, rules);
         Ok(())
@@ -121,17 +123,17 @@ impl Firewall {
         let written = written(&mut self.written)?;
         let name = &written.table.name;
         let Some(rules) = written.table.sandboxes.get(&address) else { return Ok(()) };
-        let mut batch = Batch::default();
-        remove(&mut batch, name, address, rules);
-        match self.kernel.commit(&batch) {
+        let removal = || {
+            let (old, new) = (layout::part(name, address, Some(rules)), layout::part(name, address, None));
+            let mut batch = Batch::default();
+            write::mend(&mut batch, &old, &new, true);
+            batch
+        };
+        match self.kernel.commit(&removal()) {
             Ok(()) => {}
             Err(error) if matches!(error.kind, Kind::Missing | Kind::Changed) => {
                 // Others may have removed some of it: each part for itself.
-                let mut element = Batch::default();
-                write::remove_element(&mut element, name, address);
-                let mut chains = Batch::default();
-                write::remove_chains(&mut chains, name, address);
-                for part in [element].into_iter().chain(chains.split()) {
+                for part in removal().split() {
                     gone(self.kernel.commit(&part))?;
                 }
             }
@@ -227,13 +229,6 @@ fn gone(result: Result<(), WallsError>) -> Result<(), WallsError> {
     match result {
         Err(error) if error.kind == Kind::Missing => Ok(()),
         result => result,
-    }
-}
-
-fn remove(batch: &mut Batch, table: &str, address: Ipv4Addr, rules: &Rules) {
-    write::remove_element(batch, table, address);
-    if !rules.is_empty() {
-        write::remove_chains(batch, table, address);
     }
 }
 

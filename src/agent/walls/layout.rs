@@ -1,8 +1,8 @@
 //! How our table is laid out: sets, chains and rules, for the kernel to be given and to be compared with.
 //!
 //! ```text
-//!   forward ─▶ from ─▶ plain or sb-ADDRESS ─▶ walls ─▶ blocked
-//!   input ──▶ host ──▶ (name servers only) ──┘
+//!   forward ──────▶ from ─▶ plain, or sb-ADDRESS ─▶ (sb-ADDRESS-template ─▶) walls ─▶ blocked
+//!   input ─▶ host ─▶ names ──┘
 //! ```
 //!
 //! A packet that goes to `blocked` is dropped, whatever other tables say; one that is accepted is still judged by them. Only
@@ -32,6 +32,7 @@ const FORWARD: &str = "forward";
 const INPUT: &str = "input";
 const FROM: &str = "from";
 const HOST: &str = "host";
+const NAMES: &str = "names";
 const INSIDE: &str = "inside";
 const WALLS: &str = "walls";
 const PLAIN: &str = "plain";
@@ -116,17 +117,15 @@ impl Layout {
         let mut layout = Self { family: INET, name: table.name.clone(), ..Self::default() };
         layout.sets = sets();
         layout.chains = fixed_chains(table);
-        for (address, rules) in &table.sandboxes {
-            layout.chains.extend(chains(*address, rules));
-        }
-        let sandboxes =
-            table.sandboxes.iter().map(|(address, rules)| element(*address, Some(verdict(*address, rules))));
-        let resolvers = table.resolvers.iter().map(|address| element(*address, None));
+        let not_internet = NOT_INTERNET.iter().filter_map(|(address, length)| Ipv4Net::new(*address, *length).ok());
         layout.elements = BTreeMap::from([
-            (SANDBOXES.to_owned(), sandboxes.collect()),
-            (RESOLVERS.to_owned(), resolvers.collect()),
-            (WALLED.to_owned(), walled()),
+            (SANDBOXES.to_owned(), Elements::new()),
+            (RESOLVERS.to_owned(), table.resolvers.iter().map(|address| element(*address, None)).collect()),
+            (WALLED.to_owned(), ranges(not_internet)),
         ]);
+        for (address, rules) in &table.sandboxes {
+            layout.add(*address, rules);
+        }
         layout
     }
 
@@ -148,8 +147,16 @@ fn ours(table: &Table) -> impl Iterator<Item = &String> {
     table.bridges.iter().chain(&table.internal)
 }
 
+fn addresses() -> Set {
+    Set { key_type: set::ADDRESS, key_length: 4, ..Set::default() }
+}
+
+fn ranges_set() -> Set {
+    Set { flags: set::INTERVAL, ..addresses() }
+}
+
 fn sets() -> BTreeMap<String, Set> {
-    let addresses = Set { key_type: set::ADDRESS, key_length: 4, ..Set::default() };
+    let addresses = addresses();
     let counted = Set { flags: set::DYNAMIC, size: COUNTED, ..addresses.clone() };
     let pairs = Set {
         flags: set::DYNAMIC | set::TIMEOUT,
@@ -162,8 +169,8 @@ fn sets() -> BTreeMap<String, Set> {
         (SANDBOXES.to_owned(), Set { flags: set::MAP, data_type: set::VERDICT, ..addresses.clone() }),
         (BLOCKED_AT.to_owned(), pairs),
         (BLOCKED_BY.to_owned(), counted),
-        (RESOLVERS.to_owned(), addresses.clone()),
-        (WALLED.to_owned(), Set { flags: set::INTERVAL, ..addresses }),
+        (RESOLVERS.to_owned(), addresses),
+        (WALLED.to_owned(), ranges_set()),
     ])
 }
 
@@ -186,18 +193,19 @@ fn fixed_chains(table: &Table) -> BTreeMap<String, Chain> {
     let first = || [Rule::new().ipv6().drop(), Rule::new().reply().accept()];
     let peers = ours(table).map(|prefix| Rule::new().interface(meta::OUTPUT_NAME, prefix).goto(BLOCKED));
     let last = || [Rule::new().goto(BLOCKED)];
-    let judged = [Rule::new().by_sender(SANDBOXES)];
-    // Where a name server is an address of the host, it is reached here, with the sandbox's own rules.
-    let names = [UDP, TCP].map(|protocol| Rule::new().within(RESOLVERS).names(protocol));
-    let asked = names.clone().map(|rule| rule.by_sender(SANDBOXES));
+    let judged = || [Rule::new().by_sender(SANDBOXES)];
+    let names = [UDP, TCP].map(|protocol| Rule::new().within(RESOLVERS).names(protocol).back());
+    let [over_udp, over_tcp] = names.clone();
 
     let chains = [
         (FORWARD, base(hook::FORWARD, forward.collect())),
         (INPUT, base(hook::INPUT, input.collect())),
-        (FROM, plain_chain(first().into_iter().chain(peers).chain(judged).chain(last()))),
-        (HOST, plain_chain(first().into_iter().chain(asked).chain(last()))),
+        (FROM, plain_chain(first().into_iter().chain(peers).chain(judged()).chain(last()))),
+        // Where a name server is an address of the host, it is reached, with the sandbox's own rules.
+        (HOST, plain_chain(first().into_iter().chain([Rule::new().jump(NAMES)]).chain(judged()).chain(last()))),
+        (NAMES, plain_chain(names.into_iter().chain(last()))),
         (INSIDE, plain_chain(first().into_iter().chain(last()))),
-        (WALLS, plain_chain(names.map(Rule::back).into_iter().chain([Rule::new().within(WALLED).goto(BLOCKED)]))),
+        (WALLS, plain_chain([over_udp, over_tcp, Rule::new().within(WALLED).goto(BLOCKED)])),
         (PLAIN, plain_chain([Rule::new().jump(WALLS), Rule::new().accept()])),
         // Each in a rule of its own: a full set ends its rule, and must not keep the packet from being dropped.
         (
@@ -212,48 +220,59 @@ fn plain_chain(rules: impl IntoIterator<Item = Rule>) -> Chain {
     Chain { hook: None, rules: rules.into_iter().collect() }
 }
 
-/// The names of the chains that a sandbox has if it has rules: what packets come to first, and its own rules.
-pub(super) fn names(address: Ipv4Addr) -> [String; 2] {
-    [format!("sb-{address}"), format!("sb-{address}-own")]
-}
-
-/// The chains of a sandbox; none without rules.
-pub(super) fn chains(address: Ipv4Addr, rules: &Rules) -> Vec<(String, Chain)> {
-    if rules.is_empty() {
-        return Vec::new();
+/// What a sandbox has in the table: its element, and with rules one or two chains. Nothing of one that is not there.
+pub(super) fn part(name: &str, address: Ipv4Addr, rules: Option<&Rules>) -> Layout {
+    let mut part = Layout { family: INET, name: name.to_owned(), ..Layout::default() };
+    part.elements.insert(SANDBOXES.to_owned(), Elements::new());
+    if let Some(rules) = rules {
+        part.add(address, rules);
     }
-    let [first, own] = names(address);
-    let each = |networks: &[Ipv4Net]| {
-        Ipv4Net::aggregate(&networks.to_vec()).into_iter().map(|network| Rule::new().to(network))
-    };
-    let judged = each(&rules.open)
-        .map(|rule| rule.goto(&own))
-        .chain(each(&rules.shut).map(|rule| rule.goto(BLOCKED)))
-        .chain([Rule::new().jump(WALLS), Rule::new().goto(&own)]);
-    let owned = each(&rules.allow)
-        .map(Rule::accept)
-        .chain(each(&rules.deny).map(|rule| rule.goto(BLOCKED)))
-        .chain([Rule::new().accept()]);
-    vec![(first, plain_chain(judged)), (own, plain_chain(owned))]
+    part
 }
 
-/// What the map of sandboxes says of one.
-pub(super) fn verdict(address: Ipv4Addr, rules: &Rules) -> Verdict {
-    let [first, _] = names(address);
-    Verdict::Goto(if rules.is_empty() { PLAIN.to_owned() } else { first })
+impl Layout {
+    /// Adds a sandbox.
+    ///
+    /// Each network has a rule of its own. A set would be faster for many of them, but kernels differ in whether a new set of
+    /// ranges has its elements at the moment when the rule for it begins to hold.
+    fn add(&mut self, address: Ipv4Addr, rules: &Rules) {
+        let (own, template) = (format!("sb-{address}"), format!("sb-{address}-template"));
+        let verdict = Verdict::Goto(if rules.is_empty() { PLAIN.to_owned() } else { own.clone() });
+        let sandboxes = self.elements.entry(SANDBOXES.to_owned()).or_default();
+        sandboxes.extend([element(address, Some(verdict))]);
+        if rules.is_empty() {
+            return;
+        }
+        let each = |networks: &[Ipv4Net]| {
+            Ipv4Net::aggregate(&networks.to_vec()).into_iter().map(|network| Rule::new().to(network))
+        };
+        // What comes back from the first chain goes on to the sandbox's own rules.
+        let mut first = WALLS;
+        if !rules.open.is_empty() || !rules.shut.is_empty() {
+            first = &template;
+            let open = each(&rules.open).map(Rule::back);
+            let shut = each(&rules.shut).map(|rule| rule.goto(BLOCKED));
+            let chain = plain_chain(open.chain(shut).chain([Rule::new().goto(WALLS)]));
+            self.chains.insert(template.clone(), chain);
+        }
+        let allow = each(&rules.allow).map(Rule::accept);
+        let deny = each(&rules.deny).map(|rule| rule.goto(BLOCKED));
+        let chain = [Rule::new().jump(first)].into_iter().chain(allow).chain(deny).chain([Rule::new().accept()]);
+        self.chains.insert(own, plain_chain(chain));
+    }
 }
 
-pub(super) fn element(address: Ipv4Addr, verdict: Option<Verdict>) -> ((Ipv4Addr, bool), Element) {
+fn element(address: Ipv4Addr, verdict: Option<Verdict>) -> ((Ipv4Addr, bool), Element) {
     ((address, false), Element { end: false, verdict })
 }
 
-/// The ranges that are not the internet, each with its first address and the first one behind it; neighbours are one range.
-fn walled() -> Elements {
+/// Networks as ranges, each with its first address and the first one behind it. They are sorted and do not overlap; neighbours
+/// become one range.
+fn ranges(networks: impl IntoIterator<Item = Ipv4Net>) -> Elements {
     let mut elements = Elements::new();
-    for (address, length) in NOT_INTERNET {
-        let Ok(network) = Ipv4Net::new(address, length) else { continue };
-        if elements.remove(&(address, true)).is_none() {
-            elements.insert((address, false), Element { end: false, verdict: None });
+    for network in networks {
+        if elements.remove(&(network.network(), true)).is_none() {
+            elements.insert((network.network(), false), Element { end: false, verdict: None });
         }
         // The last range ends with the last address.
         if let Some(behind) = u32::from(network.broadcast()).checked_add(1) {

@@ -41,16 +41,16 @@ pub(super) fn table(kernel: &mut Kernel, family: u8, name: &str) -> Result<Optio
         |body| here(attribute::chain::TABLE)(body).then(|| chain(body))?,
     )?;
     layout.chains.extend(chains);
-    let rules = dump(
-        kernel,
-        message::GET_RULE,
-        family,
-        "the rules",
-        |to| to.text(attribute::rule::TABLE, name),
-        |body| here(attribute::rule::TABLE)(body).then(|| rule(body))?,
-    )?;
-    for (chain, rule) in rules {
-        layout.chains.entry(chain).or_default().rules.push(rule);
+    // Chain by chain: the kernel begins at the table's first rule for each part of its answer.
+    for (chain, of) in &mut layout.chains {
+        let fill = |to: &mut Attributes<'_>| {
+            to.text(attribute::rule::TABLE, name);
+            to.text(attribute::rule::CHAIN, chain);
+        };
+        let rules = dump(kernel, message::GET_RULE, family, "the rules", fill, |body| {
+            here(attribute::rule::TABLE)(body).then(|| rule(body))?
+        })?;
+        of.rules.extend(rules.into_iter().filter(|(at, _)| at == chain).map(|(_, rule)| rule));
     }
     let sets = dump(
         kernel,

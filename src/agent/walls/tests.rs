@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn rules_are_read_as_they_were_written(open in networks(), shut in networks(), allow in networks(), deny in networks()) {
-        let chains = layout::chains(Ipv4Addr::LOCALHOST, &Rules { open, shut, allow, deny });
+        let chains = layout::part("sandglass-test", Ipv4Addr::LOCALHOST, Some(&Rules { open, shut, allow, deny })).chains;
         let mut written = Vec::new();
         let mut writer = Writer::default();
         for (name, chain) in chains {

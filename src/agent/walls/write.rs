@@ -1,13 +1,12 @@
 //! The parts of a layout, as changes of a batch.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use super::{
     expression::Rule,
     kernel::Batch,
-    layout::{self, BLOCKED_AT, BLOCKED_BY, Chain, Element, Layout, SANDBOXES, Set},
+    layout::{BLOCKED_AT, BLOCKED_BY, Chain, Element, Layout, Set},
     numbers::{INET, attribute, message, set},
-    table::Rules,
     wire::Attributes,
 };
 
@@ -34,25 +33,55 @@ pub(super) fn delete_table(batch: &mut Batch, family: u8, name: &str) {
 pub(super) fn recreate(batch: &mut Batch, layout: &Layout) {
     create_table(batch, layout.family, &layout.name);
     delete_table(batch, layout.family, &layout.name);
-    mend(batch, &Layout { family: layout.family, name: layout.name.clone(), ..Layout::default() }, layout);
+    create_table(batch, layout.family, &layout.name);
+    let nothing = Layout { family: layout.family, name: layout.name.clone(), ..Layout::default() };
+    mend(batch, &nothing, layout, false);
 }
 
-/// Makes of the table that is there the one that is wanted, with as few changes as it takes. No packet sees anything between
-/// the two, unless the kernel entered a chain in another way than is wanted.
-pub(super) fn mend(batch: &mut Batch, found: &Layout, wanted: &Layout) {
+/// Makes of what is there what is wanted: of a table, or of a part of it. Changes as little as it takes, or, `anew`, all of it,
+/// so that the batch fails if what is there is something else.
+///
+/// No packet sees anything between the two. The kernel judges a packet by the rules of the moment when it comes to the first
+/// chain, but looks sets up as they are at the moment. So chains stay and get other rules, and those come with sets of their
+/// own. A packet that finds a sandbox's new chain in the map before it sees the chain's rules comes back from it, and is
+/// dropped.
+pub(super) fn mend(batch: &mut Batch, found: &Layout, wanted: &Layout, anew: bool) {
     let (family, table) = (wanted.family, wanted.name.as_str());
-    create_table(batch, family, table);
-    for (id, (name, set)) in (1..).zip(&wanted.sets) {
-        if found.sets.get(name) != Some(set) {
-            create_set(batch, table, name, set, id);
+    let kept = |name: &String| match (found.sets.get(name), wanted.sets.get(name)) {
+        (Some(old), Some(new)) if old != new => false,
+        // Its elements cannot be changed one by one without a moment of neither.
+        (Some(old), Some(_)) if old.flags & set::INTERVAL != 0 => {
+            !anew && found.elements.get(name) == wanted.elements.get(name)
+        }
+        (old, new) => old.is_some() == new.is_some(),
+    };
+    let gone: BTreeSet<_> = found.sets.keys().filter(|name| !kept(name)).map(String::as_str).collect();
+    let rewritten = |name: &String, old: &Chain| {
+        let changed = |new: &Chain| anew || old != new || old.rules.iter().any(|rule| rule.uses(&gone));
+        wanted.chains.get(name).is_none_or(changed)
+    };
+
+    // What refers to something goes before it does.
+    for (name, chain) in &found.chains {
+        if rewritten(name, chain) {
+            remove_rules(batch, family, table, name);
         }
     }
-    let (mut others, mut rewritten) = (Vec::new(), Vec::new());
-    for (name, chain) in &found.chains {
-        match wanted.chains.get(name) {
-            None => others.push(name),
-            Some(wanted) if wanted.hook != chain.hook || wanted.rules != chain.rules => rewritten.push(name),
-            Some(_) => {}
+    for (name, elements) in found.elements.iter().filter(|(name, _)| kept(name)) {
+        let new = wanted.elements.get(name).filter(|_| !anew);
+        let surplus = elements.iter().filter(|(key, element)| new.and_then(|new| new.get(key)) != Some(element));
+        change_elements(batch, message::DELETE_ELEMENTS, table, name, surplus);
+    }
+    for name in &gone {
+        remove_set(batch, table, name);
+    }
+    for name in found.chains.keys().filter(|name| !wanted.chains.contains_key(*name)) {
+        remove_chain(batch, family, table, name);
+    }
+
+    for (id, (name, set)) in (1..).zip(&wanted.sets) {
+        if gone.contains(name.as_str()) || !found.sets.contains_key(name) {
+            create_set(batch, table, name, set, id);
         }
     }
     for (name, chain) in &wanted.chains {
@@ -61,73 +90,15 @@ pub(super) fn mend(batch: &mut Batch, found: &Layout, wanted: &Layout) {
             create_chain(batch, family, table, name, chain);
         }
     }
-    for (set, found) in &found.elements {
-        let wanted = wanted.elements.get(set);
-        let surplus =
-            found.iter().filter(|(key, element)| wanted.is_some_and(|wanted| wanted.get(key) != Some(element)));
-        change_elements(batch, message::DELETE_ELEMENTS, table, set, surplus);
-    }
-    // What refers to a chain or a set goes before it does.
-    for chain in rewritten.iter().chain(&others) {
-        remove_rules(batch, family, table, chain);
-    }
-    for set in found.sets.keys().filter(|set| !wanted.sets.contains_key(*set)) {
-        batch.add(message::DELETE_SET, 0, family, format!("the removal of the set {set}"), |to| {
-            to.text(attribute::set::TABLE, table);
-            to.text(attribute::set::NAME, set);
-        });
-    }
-    for chain in others {
-        remove_chain(batch, family, table, chain);
-    }
     for (name, chain) in &wanted.chains {
-        if rewritten.contains(&name) || !found.chains.contains_key(name) {
+        if found.chains.get(name).is_none_or(|found| rewritten(name, found)) {
             create_rules(batch, family, table, name, chain);
         }
     }
-    for (set, wanted) in &wanted.elements {
-        let found = found.elements.get(set);
-        let missing = wanted.iter().filter(|(key, element)| found.and_then(|found| found.get(key)) != Some(element));
-        change_elements(batch, message::NEW_ELEMENTS, table, set, missing);
-    }
-}
-
-/// Changes a sandbox's rules, from none if it has not been there.
-pub(super) fn put(batch: &mut Batch, table: &str, address: Ipv4Addr, old: Option<&Rules>, new: &Rules) {
-    let chains = layout::chains(address, new);
-    let had_chains = old.is_some_and(|old| !old.is_empty());
-    for (name, chain) in &chains {
-        if had_chains {
-            // The same chain gets other rules: a packet that is on its way to it finds the old ones or the new ones.
-            remove_rules(batch, INET, table, name);
-        } else {
-            create_chain(batch, INET, table, name, chain);
-        }
-    }
-    if old.is_some() {
-        remove_element(batch, table, address);
-    }
-    if had_chains && chains.is_empty() {
-        remove_chains(batch, table, address);
-    }
-    for (name, chain) in &chains {
-        create_rules(batch, INET, table, name, chain);
-    }
-    let (key, element) = layout::element(address, Some(layout::verdict(address, new)));
-    change_elements(batch, message::NEW_ELEMENTS, table, SANDBOXES, [(&key, &element)]);
-}
-
-/// The removal of a sandbox's element.
-pub(super) fn remove_element(batch: &mut Batch, table: &str, address: Ipv4Addr) {
-    let (key, element) = layout::element(address, None);
-    change_elements(batch, message::DELETE_ELEMENTS, table, SANDBOXES, [(&key, &element)]);
-}
-
-/// The removal of a sandbox's chains with their rules, the first before the one that it refers to.
-pub(super) fn remove_chains(batch: &mut Batch, table: &str, address: Ipv4Addr) {
-    for chain in layout::names(address) {
-        remove_rules(batch, INET, table, &chain);
-        remove_chain(batch, INET, table, &chain);
+    for (name, elements) in &wanted.elements {
+        let old = found.elements.get(name).filter(|_| kept(name) && !anew);
+        let missing = elements.iter().filter(|(key, element)| old.and_then(|old| old.get(key)) != Some(element));
+        change_elements(batch, message::NEW_ELEMENTS, table, name, missing);
     }
 }
 
@@ -142,6 +113,13 @@ fn remove_chain(batch: &mut Batch, family: u8, table: &str, chain: &str) {
     batch.add(message::DELETE_CHAIN, 0, family, format!("the removal of the chain {chain}"), |to| {
         to.text(attribute::chain::TABLE, table);
         to.text(attribute::chain::NAME, chain);
+    });
+}
+
+fn remove_set(batch: &mut Batch, table: &str, set: &str) {
+    batch.add(message::DELETE_SET, 0, INET, format!("the removal of the set {set}"), |to| {
+        to.text(attribute::set::TABLE, table);
+        to.text(attribute::set::NAME, set);
     });
 }
 

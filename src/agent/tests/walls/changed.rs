@@ -15,7 +15,7 @@ fn whatever_others_change_is_noticed_and_mended() {
         ("flush table inet T", "The chain forward was changed."),
         ("add table inet T { flags dormant; }", "The table sandglass-test is switched off, or belongs to a program."),
         ("flush chain inet T blocked", "The chain blocked was changed."),
-        ("flush chain inet T sb-10.213.0.7-own", "The chain sb-10.213.0.7-own was changed."),
+        ("flush chain inet T sb-10.213.0.7", "The chain sb-10.213.0.7 was changed."),
         ("insert rule inet T from accept", "The chain from was changed."),
         ("add rule inet T walls ip daddr 10.0.0.0/8 accept", "The chain walls was changed."),
         ("insert rule inet T blocked log", "The chain blocked was changed."),

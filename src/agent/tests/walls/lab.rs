@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -127,6 +128,16 @@ impl Namespace {
     /// Whether a connection comes about soon enough that no packet of it was lost.
     pub(super) fn connects_within(&self, address: Ipv4Addr, bound: Duration) -> bool {
         self.connects(address, PORT, bound)
+    }
+
+    /// Sends packets to this address as fast as it can.
+    pub(super) fn send_until(&self, done: &AtomicBool, address: Ipv4Addr, port: u16) {
+        self.within(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                _ = socket.send_to(b"x", (address, port));
+            }
+        });
     }
 
     fn connects(&self, address: Ipv4Addr, port: u16, bound: Duration) -> bool {

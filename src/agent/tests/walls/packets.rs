@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -132,22 +132,21 @@ fn new_rules_hold_for_old_connections() {
 #[test]
 fn between_two_rules_there_is_no_moment_with_others() {
     let mut lab = Lab::new();
-    let both = [deny("203.0.113.0/24"), rules(&[], &["203.0.113.9/32"], &["1.0.0.0/8"], &["2.0.0.0/8"])];
-    lab.firewall.put(FIRST, both[0].clone()).unwrap();
+    let many = ["203.0.113.9/32", "1.0.0.0/8", "3.0.0.0/8", "5.0.0.0/8", "7.0.0.0/8", "9.0.0.0/8"];
+    // Each of them has it in another list.
+    let all = [
+        deny("203.0.113.0/24"),
+        rules(&[], &many, &["1.0.0.0/8"], &["2.0.0.0/8"]),
+        rules(&[], &["2.0.0.0/8"], &[], &many),
+    ];
+    lab.firewall.put(FIRST, all[0].clone()).unwrap();
     let done = AtomicBool::new(false);
     let Lab { first, world, firewall, host: _host, second: _second } = &mut lab;
     // What must never arrive is sent all the time, and so is what must always arrive.
-    let forbidden = world.within(|| std::net::UdpSocket::bind((INTERNET_TOO, 4001)).unwrap());
+    let forbidden = world.within(|| UdpSocket::bind((INTERNET_TOO, 4001)).unwrap());
     forbidden.set_nonblocking(true).unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            first.within(|| {
-                let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-                while !done.load(Ordering::Relaxed) {
-                    _ = socket.send_to(b"x", (INTERNET_TOO, 4001));
-                }
-            });
-        });
+        scope.spawn(|| first.send_until(&done, INTERNET_TOO, 4001));
         scope.spawn(|| {
             let mut answered = 0;
             while !done.load(Ordering::Relaxed) {
@@ -157,18 +156,48 @@ fn between_two_rules_there_is_no_moment_with_others() {
             }
             assert!(answered > 0, "none was tried");
         });
-        for round in 0..300 {
-            let put = firewall.put(FIRST, both[round % 2].clone());
-            if put.is_err() {
-                done.store(true, Ordering::Relaxed);
+        let _stop = Stop(&done);
+        for round in 0..600 {
+            let rules = all[round % 3].clone();
+            if round % 10 > 6 {
+                firewall.replace(table([(FIRST, rules), (SECOND, all[round % 2].clone())])).unwrap();
+            } else {
+                firewall.put(FIRST, rules).unwrap();
             }
-            put.unwrap();
         }
-        firewall.replace(table([(FIRST, both[0].clone())])).unwrap();
-        done.store(true, Ordering::Relaxed);
     });
     assert!(forbidden.recv_from(&mut [0]).is_err(), "a packet has slipped through");
-    assert!(firewall.blocked(FIRST).is_ok());
+}
+
+#[test]
+fn a_sandbox_that_comes_goes_and_changes_is_never_without_walls() {
+    let mut lab = Lab::new();
+    let done = AtomicBool::new(false);
+    let Lab { first, world, firewall, host: _host, second: _second } = &mut lab;
+    let forbidden = world.within(|| UdpSocket::bind((PRIVATE, 4001)).unwrap());
+    forbidden.set_nonblocking(true).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| first.send_until(&done, PRIVATE, 4001));
+        let _stop = Stop(&done);
+        for round in 0..400 {
+            match round % 4 {
+                0 => firewall.put(FIRST, Rules::default()).unwrap(),
+                1 => firewall.put(FIRST, deny("1.0.0.0/8")).unwrap(),
+                2 => firewall.replace(table([(FIRST, Rules::default())])).unwrap(),
+                _ => firewall.remove(FIRST).unwrap(),
+            }
+        }
+    });
+    assert!(forbidden.recv_from(&mut [0]).is_err(), "a packet has slipped through");
+}
+
+/// Ends what runs beside a test, also when it fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
