@@ -12,6 +12,10 @@ while :; do
     IFS= read -r -d '' -u "$__sandglass" __sandglass_cell || exit
     IFS= read -r -d '' -u "$__sandglass" __sandglass_after || exit
     eval "$__sandglass_before"
+    # An interrupt that came too late for the last cell is not for this one.
+    trap - DEBUG
+    shopt -u extdebug
+    set +T
     printf 'begun\n' >&"$__sandglass"
     # The cell and its children must not hold the socket.
     eval 'source <(printf %s "$__sandglass_cell") '"$__sandglass>&-" && __sandglass_status=0 || __sandglass_status=$?

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rustix::process::WaitStatus;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
 
 use super::{
@@ -25,6 +25,11 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// How long a part of a line of errors waits for the rest. Programs write errors in many small parts.
 const PART: Duration = Duration::from_millis(20);
+
+/// After how long a cell is interrupted again. It may have missed the last one: a driver that has not begun with the code pays
+/// no heed to it, and one that is starting a command may ignore it while the command is not there yet. In between, the cell can
+/// clean up.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the next cell is told after that.
 const KILLED: &str = "The context was restarted before this cell, and its variables are gone: the client of an earlier cell has \
@@ -152,9 +157,16 @@ async fn interrupt(turn: &mut Turn, mut told: mpsc::Receiver<Event>, mut has_beg
                 Some(_) => {}
             }
         }
-        child.interrupt();
+        let mut again = interval(AGAIN);
         loop {
-            match told.recv().await {
+            let event = tokio::select! {
+                _ = again.tick() => {
+                    child.interrupt();
+                    continue;
+                }
+                event = told.recv() => event,
+            };
+            match event {
                 Some(Event::Done(_)) => return true,
                 Some(Event::Ended(_)) | None => return false,
                 Some(_) => {}

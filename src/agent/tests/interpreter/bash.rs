@@ -52,6 +52,26 @@ async fn a_cell_has_no_input_and_none_of_the_agents_descriptors() {
 }
 
 #[tokio::test]
+async fn an_interrupt_that_comes_after_its_cell_is_not_for_the_next_one() {
+    let bash = Interpreter::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let sent = directory.path().join("sent");
+    bash.run("bash", &format!("(sleep 0.2; kill -INT $$; touch {}) &", sent.display())).await;
+    let wait = async {
+        while !sent.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("the interrupt is sent");
+    let told = bash.run("bash", "f() { echo one; echo two; }\nf\necho three").await;
+    assert_eq!(
+        (told.stdout.concat(), &told.error),
+        ("one\ntwo\nthree\n".to_owned(), &serde_json::Value::Null),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_interrupts_the_cell_and_keeps_the_variables() {
     let shell = Interpreter::new().await;
     shell.run("bash", "x=1").await;

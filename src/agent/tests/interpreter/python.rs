@@ -184,6 +184,32 @@ async fn a_client_that_hangs_up_interrupts_its_cell_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_cell_that_misses_an_interrupt_gets_another() {
+    let python = Interpreter::new().await;
+    // As while it starts a command: the C library ignores interrupts then, and the command is not there yet.
+    let code = "import signal, time\nx = 1\nhandler = signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('runs')\n\
+                time.sleep(0.5)\nsignal.signal(signal.SIGINT, handler)\ntime.sleep(600)";
+    let mut running = python.begin(&json!({ "code": code })).await;
+    running.written().await;
+    drop(running);
+    let told = python.python("x").await;
+    assert_eq!((told.text(), told.stderr.len()), ("1", 0), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_at_the_begin_of_its_cell_interrupts_it() {
+    let python = Interpreter::new().await;
+    python.python("x = 1").await;
+    // Python needs a moment for them before the code runs.
+    let variables: serde_json::Map<_, _> = (0..2_000).map(|n| (format!("NAME_{n}"), "x".into())).collect();
+    let mut running = python.begin(&json!({ "code": "while True: pass", "env_vars": variables })).await;
+    running.next().await.unwrap();
+    drop(running);
+    let told = python.python("x").await;
+    assert_eq!((told.text(), told.stderr.len()), ("1", 0), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_cell_that_ignores_interrupts_ends_with_its_context_and_the_next_cell_is_told() {
     let python = Interpreter::new().await;
     let code =
