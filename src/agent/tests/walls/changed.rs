@@ -1,6 +1,8 @@
 //! A table that others change.
 
-use sandglass_agent::walls::{Kind, Rules};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sandglass_agent::walls::{Kind, Rules, Table};
 
 use super::lab::*;
 
@@ -105,4 +107,34 @@ fn rules_of_others_that_refer_to_a_sandbox_are_in_its_way_until_the_table_is_wri
     firewall.replace(whole).unwrap();
     firewall.put(FIRST, deny("2.0.0.0/8")).unwrap();
     assert_eq!(host.within(|| firewall.check()).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_firewall_that_others_change_all_the_time_is_read_and_written() {
+    let host = Namespace::new();
+    let mut firewall = host.firewall();
+    let rules = rules(&[], &["1.0.0.0/8"], &[], &["2.0.0.0/8"]);
+    let sandboxes = (2..200).map(|n| (std::net::Ipv4Addr::new(10, 213, 0, n), rules.clone())).collect();
+    firewall.replace(Table { sandboxes, ..table([]) }).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let mut other = host.firewall();
+            let mut changes = 0;
+            while !done.load(Ordering::Relaxed) {
+                let name = "sandglass-other".to_owned();
+                other.replace(Table { name: name.clone(), ..table([(FIRST, deny("1.0.0.0/8"))]) }).unwrap();
+                other.delete(&name).unwrap();
+                changes += 1;
+            }
+            changes
+        });
+        let _stop = Stop(&done);
+        for n in 0..20 {
+            assert_eq!(host.within(|| firewall.check()).unwrap(), Vec::<String>::new());
+            firewall.put(FIRST, if n % 2 == 0 { Rules::default() } else { rules.clone() }).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(others.join().unwrap() > 0);
+    });
 }

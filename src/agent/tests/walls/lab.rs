@@ -247,3 +247,12 @@ pub(super) fn rules(open: &[&str], shut: &[&str], allow: &[&str], deny: &[&str])
 pub(super) fn deny(network: &str) -> Rules {
     rules(&[], &[], &[], &[network])
 }
+
+/// Ends what runs beside a test, also when it fails.
+pub(super) struct Stop<'a>(pub(super) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -191,15 +191,6 @@ fn a_sandbox_that_comes_goes_and_changes_is_never_without_walls() {
     assert!(forbidden.recv_from(&mut [0]).is_err(), "a packet has slipped through");
 }
 
-/// Ends what runs beside a test, also when it fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn it_is_told_if_packets_of_one_bridge_do_not_come_to_the_firewall() {
     let mut lab = Lab::new();
