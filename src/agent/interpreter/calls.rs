@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     context::Context,
+    contexts::{BOUND, NotMade},
     execution,
     language::{Cell, Language},
 };
@@ -65,15 +66,15 @@ async fn answer(agent: &Agent, user: &str, request: Request) -> Result<Response,
         (&Method::POST, "/execute") => execute(agent, user, read(request).await?).await,
         (&Method::POST, "/contexts") => create(agent, user, read(request).await?).await,
         (&Method::GET, "/contexts") => {
-            let contexts = agent.contexts().list(user).map_err(not_created)?;
+            let contexts = agent.contexts().list(user).map_err(|why| Refusal(400, why))?;
             Ok(body::json(200, &contexts.iter().map(|context| context.told()).collect::<Vec<_>>()))
         }
         (_, path) => {
             let unknown = || Refusal(404, format!("The interpreter has nothing at {method} {path}"));
             let id = path.strip_prefix("/contexts/").ok_or_else(unknown)?;
             match (&method, id.split_once('/')) {
-                (&Method::POST, Some((id, "restart"))) => restart(agent, find(agent, id)?).await,
-                (&Method::DELETE, None) if agent.contexts().remove(id) => Ok(body::json(200, &())),
+                (&Method::POST, Some((id, "restart"))) => restart(agent, find(agent, id, user)?).await,
+                (&Method::DELETE, None) if agent.contexts().remove(id, user) => Ok(body::json(200, &())),
                 (&Method::DELETE, None) => Err(not_found(id)),
                 _ => Err(unknown()),
             }
@@ -87,10 +88,10 @@ async fn execute(agent: &Agent, user: &str, request: Execute) -> Result<Response
         (Some(_), Some(_)) => {
             return Err(Refusal(400, "Only one of context_id or language can be provided".to_owned()));
         }
-        (Some(id), None) => find(agent, &id)?,
+        (Some(id), None) => find(agent, &id, user)?,
         (None, language) => {
             let language = Language::named(language.as_deref()).map_err(|name| unknown_language(&name))?;
-            agent.contexts().default_of(language, user).map_err(not_created)?
+            agent.contexts().default_of(language, user).map_err(not_made)?
         }
     };
     let cell = Cell { code, variables: env_vars.unwrap_or_default() };
@@ -107,9 +108,9 @@ async fn execute(agent: &Agent, user: &str, request: Execute) -> Result<Response
 
 async fn create(agent: &Agent, user: &str, request: Create) -> Result<Response, Refusal> {
     let language = Language::named(request.language.as_deref()).map_err(|name| unknown_language(&name))?;
-    let context = agent.contexts().make(language, user, request.cwd.as_deref()).map_err(not_created)?;
+    let context = agent.contexts().make(language, user, request.cwd.as_deref()).map_err(not_made)?;
     if let Err(refusal) = start(agent, &context).await {
-        agent.contexts().remove(&context.id);
+        agent.contexts().remove(&context.id, user);
         return Err(refusal);
     }
     Ok(body::json(200, &context.told()))
@@ -135,12 +136,24 @@ async fn start(agent: &Agent, context: &Arc<Context>) -> Result<(), Refusal> {
     started.await.unwrap_or_else(|error| Err(error.to_string())).map_err(not_created)
 }
 
-fn find(agent: &Agent, id: &str) -> Result<Arc<Context>, Refusal> {
-    agent.contexts().find(id).ok_or_else(|| not_found(id))
+fn find(agent: &Agent, id: &str, user: &str) -> Result<Arc<Context>, Refusal> {
+    agent.contexts().find(id, user).map_err(not_made)?.ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Refusal {
     Refusal(404, format!("Context {id} not found"))
+}
+
+fn not_made(why: NotMade) -> Refusal {
+    match why {
+        // SDKs repeat what is answered with 429 by themselves, which does not help.
+        NotMade::Full => {
+            let Refusal(_, why) =
+                not_created(format!("{BOUND} contexts are there, and no more can be at a time: remove one"));
+            Refusal(400, why)
+        }
+        NotMade::Because(why) => not_created(why),
+    }
 }
 
 fn not_created(mut why: String) -> Refusal {

@@ -66,6 +66,11 @@ impl Context {
         Self { id, language, directory, is_default, user: user.to_owned(), turn: Mutex::default(), wishes }
     }
 
+    /// Whether it is the default one of this language and user.
+    pub(super) fn is_default_of(&self, language: Language, user: &str) -> bool {
+        self.is_default && self.language == language && self.user == user
+    }
+
     fn directory(&self) -> PathBuf {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -43,6 +43,29 @@ async fn default_contexts_are_always_listed_and_new_ones_are_last() {
 }
 
 #[tokio::test]
+async fn a_list_makes_nothing_and_names_what_the_first_use_makes() {
+    let interpreter = Interpreter::new().await;
+    // As many as there can be; their processes end with the agent.
+    for _ in 0..64 {
+        interpreter.context(&json!({ "language": "bash" })).await;
+    }
+    let listed = list(&interpreter).await;
+    assert_eq!(listed.len(), 2 + 64);
+    for (path, body) in [("/contexts", json!({})), ("/execute", json!({ "code": "1" }))] {
+        let (status, why) = interpreter.call("POST", path, &body).await;
+        assert_eq!(status, 400, "{why}");
+        assert!(why.starts_with("Failed to create context: 64 contexts"), "{why}");
+    }
+    let id = listed[2]["id"].as_str().unwrap();
+    assert_eq!(interpreter.call("DELETE", &format!("/contexts/{id}"), &Value::Null).await.0, 200);
+    let python = listed[0]["id"].as_str().unwrap();
+    assert_eq!(interpreter.run_in(python, "1 + 1").await.text(), "2");
+    interpreter.python("x = 7").await;
+    assert_eq!(interpreter.run_in(python, "x").await.text(), "7");
+    assert_eq!(list(&interpreter).await[..2], listed[..2]);
+}
+
+#[tokio::test]
 async fn a_context_has_variables_of_its_own() {
     let interpreter = Interpreter::new().await;
     let id = interpreter.context(&json!({})).await;
