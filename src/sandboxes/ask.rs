@@ -25,6 +25,8 @@ impl Sandboxes {
 
     /// Moves the end of the active timeout to `timeout` from now (`None` for the sandbox's own). Counts as use.
     ///
+    /// While a pause is under way, it waits for its outcome: one that was due before must not follow the answer.
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn keep_alive(
@@ -36,7 +38,7 @@ impl Sandboxes {
             Some(timeout) => bounded("timeout", timeout, &self.settings)?,
             None => self.get(id).await?.rules().active_timeout(),
         };
-        self.ask(id, || Event::KeepAlive(timeout)).await
+        while_steady(|| self.steady(id), || self.ask(id, || Event::KeepAlive(timeout))).await
     }
 
     /// Takes or renews a hold: the idle clock stands still until `ttl` from now. Counts as use.
@@ -194,6 +196,24 @@ impl Sandboxes {
         match first {
             Err(RequestError::Unanswered) => Some(self.shared.registry.with_live(id, &question)?.await),
             answer => Some(answer),
+        }
+    }
+}
+
+/// Asks for what an answer promises of a sandbox that is not just being paused or resumed, and answers when it is not.
+pub(super) async fn while_steady<W: Future, A>(
+    steady: impl Fn() -> W,
+    ask: impl Fn() -> A,
+) -> Result<Sandbox, RequestError>
+where
+    A: Future<Output = Result<Sandbox, RequestError>>,
+{
+    loop {
+        // If its actor leaves meanwhile, the next question finds that.
+        let _ = steady().await;
+        let after = ask().await?;
+        if !after.is_pausing_or_resuming() {
+            return Ok(after);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    ask::while_steady,
     directory::Sandboxes,
     health::RuntimeHealth,
     plan::{Create, bounded, template_of},
@@ -199,7 +200,8 @@ impl Sandboxes {
                 present.details.image.as_deref().unwrap_or("?"),
             )));
         }
-        match handle.ask(Event::Reuse(timeout)).await {
+        let reused = while_steady(|| handle.wait(Until::Steady), || handle.ask(Event::Reuse(timeout)));
+        match reused.await {
             Ok(sandbox) if wait && sandbox.is_starting() => {
                 let started = handle.wait(Until::Started).await;
                 let started = self.or_what_is_left(id, started).await?;

@@ -152,3 +152,24 @@ async fn why_tells_who_reset_the_clock_and_which_rule_acts_next() {
     assert_eq!(ended.json["end"]["reason"], "expired", "{}", ended.text);
     assert!(ended.json["end"]["lateness"].as_f64().expect("seconds") < 0.05, "{}", ended.text);
 }
+
+/// The pause was due before, and nobody would expect it after the answer.
+#[actix_web::test]
+async fn what_keeps_a_sandbox_active_is_not_answered_while_it_is_being_paused() {
+    let (bench, client) = start(&[]).await;
+    let create = r#"{"id": "a", "timeout": 20, "on_timeout": "pause"}"#;
+    client.post("/v1/sandboxes", create).await.must_succeed(201);
+    for call in ["/v1/sandboxes/a/keep-alive", "/v1/sandboxes"] {
+        bench.runtime.hang(Point::Pause, When::Before);
+        // The pause is under way, and takes its time.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let body = if call.ends_with("alive") { "" } else { create };
+        let mut keeping = std::pin::pin!(client.post(call, body));
+        let early = tokio::time::timeout(Duration::from_secs(5), &mut keeping).await;
+        assert!(early.is_err(), "{call} was answered: {}", early.expect("an answer").text);
+        bench.runtime.heal(Point::Pause);
+        let kept = keeping.await;
+        assert_eq!(kept.must_succeed(200).json["status"], "paused", "{call}");
+        assert_eq!(client.post("/v1/sandboxes/a/resume", "").await.must_succeed(200).json["status"], "running");
+    }
+}
