@@ -80,7 +80,19 @@ pub(super) async fn create_v2(
     let key = request.headers().get(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
     // A create with an id is idempotent. One that is derived from the key needs no memory, and survives a restart.
     let id = key.map(|key| access::id_for(&request, key.as_bytes()));
-    create(&sandboxes, &request, id, new, RECENT).await
+    let made_before = id.clone();
+    create(&sandboxes, &request, id, new, RECENT).await.map_err(|refusal| match (made_before, refusal.status()) {
+        // The client has never seen the id.
+        (Some(id), StatusCode::CONFLICT) => Refusal::new(StatusCode::CONFLICT, used_before(&id, refusal.message())),
+        _ => refusal,
+    })
+}
+
+fn used_before(id: &SandboxId, why: &str) -> String {
+    format!(
+        "this Idempotency-Key was used before to create another sandbox, {id}: send another key to create a second one, or the \
+         same request to get the first one again ({why})"
+    )
 }
 
 async fn create(

@@ -64,6 +64,20 @@ async fn the_same_idempotency_key_gets_the_same_sandbox_also_after_a_restart() {
 }
 
 #[actix_web::test]
+async fn an_idempotency_key_that_was_used_for_something_else_is_told_so() {
+    let (_bench, client) = start(&[("templates.other.image", "busybox:stable")]).await;
+    let first = create_once(&client, "e2b_a", "k", "base").await;
+    let id = first.must_succeed(201).json["sandboxID"].as_str().expect("an id").to_owned();
+    let other = create_once(&client, "e2b_a", "k", "other").await;
+    let says = other.must_refuse(409).says();
+    assert!(
+        says.contains("Idempotency-Key") && says.contains("template base") && says.contains("another key"),
+        "{says}"
+    );
+    assert!(says.contains(&id), "{says}");
+}
+
+#[actix_web::test]
 async fn what_a_create_said_is_known_without_its_record() {
     let (bench, client) = start(&[("docker.orphan_grace", "0"), ("docker.reconcile_interval", "5")]).await;
     let network = json!({ "allowPublicTraffic": false, "maskRequestHost": "localhost:${PORT}" });
