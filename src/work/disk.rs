@@ -1,26 +1,15 @@
 //! How full the disk of a sandbox is, which only its inside can tell.
 
 use hyper::{Request, StatusCode};
-use serde::Deserialize;
 
 use super::{
     Work,
     body::{full, uri},
     connect::refusal,
+    disks::Disk,
     error::WorkError,
 };
 use crate::domain::SandboxId;
-
-/// The file system that a sandbox has its root on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Disk {
-    /// Bytes in use, also by others on the same file system.
-    #[serde(rename = "disk_used")]
-    pub used: u64,
-    /// Bytes that there are.
-    #[serde(rename = "disk_total")]
-    pub total: u64,
-}
 
 impl Work {
     /// Asks the agent how full the disk is. A read, so no use.
@@ -37,6 +26,8 @@ impl Work {
         if status != StatusCode::OK {
             return Err(refusal(&body, status));
         }
-        serde_json::from_slice(&body).map_err(|error| line.unreadable(&error.to_string()))
+        let disk = serde_json::from_slice(&body).map_err(|error| line.unreadable(&error.to_string()))?;
+        self.note_disk(id, disk);
+        Ok(disk)
     }
 }

@@ -14,13 +14,14 @@
 //! | [`files`], [`answer`] | moves files |
 //! | [`forward`] | passes requests on to the agent, or to ports |
 //! | [`meter`] | counts bytes that move as use |
-//! | [`disk`] | asks how full the disk is |
+//! | [`disk`], [`disks`] | asks how full disks are, and keeps the last answers |
 
 mod answer;
 mod body;
 mod commands;
 mod connect;
 mod disk;
+mod disks;
 mod error;
 mod events;
 mod files;
@@ -34,7 +35,7 @@ mod service;
 pub use answer::Answer;
 pub use body::Part;
 pub use commands::{Begun, Command, CommandInfo, Input, Program, Tty};
-pub use disk::Disk;
+pub use disks::Disk;
 pub use error::WorkError;
 pub use events::{CommandEvent, Ending, Events, From, Piece, Stream};
 pub use files::FileRequest;

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use tokio::task::JoinHandle;
 
 use super::{
+    disks::{Disk, Disks},
     error::WorkError,
     lines::{Line, Lines, MOST_CALLS},
     meter::Meter,
@@ -34,13 +35,14 @@ struct Shared {
     lines: Lines,
     /// The commands whose ends are waited for.
     followed: DashSet<(SandboxId, Box<str>)>,
+    disks: Disks,
 }
 
 impl Work {
     /// Work in `sandboxes`; no connection is open yet.
     pub fn new(sandboxes: Arc<Sandboxes>) -> Self {
         let lines = Lines::new(sandboxes.shared.io.clone());
-        Self { shared: Arc::new(Shared { sandboxes, lines, followed: DashSet::new() }) }
+        Self { shared: Arc::new(Shared { sandboxes, lines, followed: DashSet::new(), disks: Disks::default() }) }
     }
 
     pub(super) fn sandboxes(&self) -> &Sandboxes {
@@ -173,6 +175,16 @@ impl Work {
 
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.sandboxes().shared.io.spawn(task)
+    }
+
+    /// How full the disk of a sandbox was when that was last asked; `None` if it was not since Sandglass began.
+    pub fn last_known_disk(&self, id: &SandboxId) -> Option<Disk> {
+        self.shared.disks.get(id)
+    }
+
+    pub(super) fn note_disk(&self, id: &SandboxId, disk: Disk) {
+        let registry = &self.sandboxes().shared.registry;
+        self.shared.disks.note(id, disk, |id| registry.with_live(id, |_| ()).is_some());
     }
 
     pub(super) fn begin_following(&self, sandbox: &SandboxId, command: &str) -> bool {

@@ -52,7 +52,8 @@ pub(super) async fn metrics(
     }
     let (load, disk) = tokio::join!(work.load(&id), timeout(PATIENCE, work.disk(&id)));
     let load = load.map_err(|error| Refusal::of_work(&error, &sandboxes.now()))?;
-    let disk = disk.ok().and_then(Result::ok).unwrap_or_default();
+    // SDKs need numbers: where nobody has ever known, they are 0.
+    let disk = disk.ok().and_then(Result::ok).or_else(|| work.last_known_disk(&id)).unwrap_or_default();
     let sample = Sample {
         timestamp: rfc3339(load.at),
         timestamp_unix: load.at as i64,

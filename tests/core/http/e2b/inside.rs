@@ -1,9 +1,15 @@
 //! Logs and metrics.
 
+use std::time::Duration;
+
+use sandglass::runtime::memory::{Point, When};
 use serde_json::json;
 
 use super::created;
-use crate::{http::client::start, support::bench::id};
+use crate::{
+    http::client::{Client, start},
+    support::bench::{Bench, id},
+};
 
 #[actix_web::test]
 async fn logs_are_lines_with_their_time_in_the_shape_of_each_version() {
@@ -45,4 +51,19 @@ async fn metrics_are_one_sample_of_just_now() {
     assert_eq!(client.get(&format!("{path}?start=60")).await.must_succeed(200).json, json!([]));
     client.get(&format!("{path}?start=x")).await.must_refuse(400);
     client.get("/sandboxes/nobody/metrics").await.must_refuse(404);
+}
+
+#[actix_web::test]
+async fn metrics_tell_the_last_known_disk_while_the_agent_does_not_answer() {
+    let bench = Bench::with_agents(&[]).await;
+    let client = Client::of(&bench.supervisor).await;
+    let sandbox = created(&client, json!({})).await;
+    let path = format!("/sandboxes/{sandbox}/metrics");
+    let known = client.get(&path).await.must_succeed(200).json[0]["diskTotal"].clone();
+    assert!(known.as_u64().is_some_and(|bytes| bytes > 0), "{known}");
+    bench.runtime.hang(Point::Wire, When::Before);
+    let answer = client.get(&path).await;
+    assert_eq!(answer.must_succeed(200).json[0]["diskTotal"], known);
+    assert!(answer.json[0]["diskUsed"].as_u64().is_some_and(|bytes| bytes > 0), "{}", answer.text);
+    bench.supervisor.terminate(&id(&sandbox), Duration::ZERO).await.expect("it ends");
 }
