@@ -20,7 +20,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     auth::Asked,
-    e2b::{self, Door},
+    e2b::{self, Door, Signers},
 };
 use crate::{config::Secret, domain::Moment, sandboxes::Sandboxes, work::Work};
 
@@ -62,7 +62,8 @@ where
     fn new_transform(&self, service: S) -> Self::Future {
         let http = &self.sandboxes.settings().http;
         let (key, door) = (http.api_key.clone(), Door::new(http.sandbox_domain.as_deref()));
-        ready(Ok(Guarded { service, sandboxes: self.sandboxes.clone(), work: self.work.clone(), key, door }))
+        let (sandboxes, work, signers) = (self.sandboxes.clone(), self.work.clone(), Signers::new());
+        ready(Ok(Guarded { service, sandboxes, work, signers, key, door }))
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) struct Guarded<S> {
     service: S,
     sandboxes: Arc<Sandboxes>,
     work: Work,
+    signers: Signers,
     key: Option<Secret>,
     door: Door,
 }
@@ -92,7 +94,8 @@ where
             .then(|| Watch { began: self.sandboxes.now().moment, sandboxes: self.sandboxes.clone() });
         if let Some(place) = self.door.place(request.head()) {
             // It is not for Sandglass itself, and has rules of its own.
-            let step = Step::ToTheInside(e2b::serve(self.sandboxes.clone(), self.work.clone(), place, request));
+            let (sandboxes, work, signers) = (self.sandboxes.clone(), self.work.clone(), self.signers.clone());
+            let step = Step::ToTheInside(e2b::serve(sandboxes, work, signers, place, request));
             return Passage { step, watch, _in_flight: self.sandboxes.in_flight().token() };
         }
         let asked = Asked { method: request.method(), path: request.path(), headers: request.headers() };

@@ -19,7 +19,7 @@ mod query;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 
 pub(super) use control::register;
-pub(super) use data::serve;
+pub(super) use data::{Signers, serve};
 pub(super) use door::Door;
 pub(super) use error::Refusal;
 

@@ -3,6 +3,7 @@
 //! - `serve`: finds the sandbox, and passes the request on;
 //! - `allowed`: who may go where;
 //! - `signature`: files whose URL is signed;
+//! - `signers`: finds the sandbox that has signed one;
 //! - `request`: what is passed on of a request;
 //! - `answer`: what is passed on of an answer, and for how long;
 //! - `websocket`: connections that change to another protocol;
@@ -14,6 +15,8 @@ mod refusal;
 mod request;
 mod serve;
 mod signature;
+mod signers;
 mod websocket;
 
 pub(in crate::http) use serve::serve;
+pub(in crate::http) use signers::Signers;

@@ -18,6 +18,7 @@ use super::{
     refusal::Refused,
     request,
     signature::Signed,
+    signers::Signers,
     websocket::switched,
 };
 use crate::{
@@ -43,6 +44,7 @@ const INTERNAL: &str = "/init";
 pub(in crate::http) fn serve(
     sandboxes: Arc<Sandboxes>,
     work: Work,
+    signers: Signers,
     place: Place,
     request: ServiceRequest,
 ) -> LocalBoxFuture<'static, ServiceResponse> {
@@ -65,7 +67,7 @@ pub(in crate::http) fn serve(
         };
         let answered = tokio::select! {
             biased;
-            answered = answer(&sandboxes, &work, place, &request, payload, &client) => answered,
+            answered = answer(&sandboxes, &work, &signers, place, &request, payload, &client) => answered,
             // Nobody reads this.
             () = client.gone() => Err(Refused::new(StatusCode::BAD_REQUEST, "the client is gone")),
         };
@@ -88,13 +90,14 @@ fn confine(headers: &mut HeaderMap) {
 async fn answer(
     sandboxes: &Arc<Sandboxes>,
     work: &Work,
+    signers: &Signers,
     place: Place,
     request: &HttpRequest,
     payload: Payload,
     client: &Client,
 ) -> Result<HttpResponse, Refused> {
     let head = request.head();
-    let (sandbox, target, by_signature) = match admitted(sandboxes, place, head).await {
+    let (sandbox, target, by_signature) = match admitted(sandboxes, signers, place, head).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             discard(payload).await;
@@ -146,7 +149,12 @@ async fn answer(
 }
 
 /// Finds the sandbox, and checks whether the client may go there; the last part tells whether a signature let it in.
-async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Result<(Sandbox, Target, bool), Refused> {
+async fn admitted(
+    sandboxes: &Arc<Sandboxes>,
+    signers: &Signers,
+    place: Place,
+    head: &RequestHead,
+) -> Result<(Sandbox, Target, bool), Refused> {
     let by_host = matches!(place, Place::Port(Named { by_host: true, .. }));
     let asked = Asked { method: &head.method, path: head.uri.path(), headers: &head.headers };
     let http = &sandboxes.settings().http;
@@ -155,7 +163,7 @@ async fn admitted(sandboxes: &Sandboxes, place: Place, head: &RequestHead) -> Re
         asked.must_be_addressed_to_us(&http.allowed_origins).map_err(foreign)?;
     }
     let signed = Signed::of(head);
-    let (sandbox, port) = find(sandboxes, place, signed.as_ref()).await?;
+    let (sandbox, port) = find(sandboxes, signers, place, signed.as_ref()).await?;
     let told = |refused: Refused| refused.of(sandbox.id().as_str());
     if head.method == Method::CONNECT {
         return Err(told(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "CONNECT leads nowhere here")));
@@ -194,7 +202,12 @@ fn is_websocket(head: &RequestHead) -> bool {
 }
 
 /// The sandbox and the port that a request is for.
-async fn find(sandboxes: &Sandboxes, place: Place, signed: Option<&Signed>) -> Result<(Sandbox, u16), Refused> {
+async fn find(
+    sandboxes: &Arc<Sandboxes>,
+    signers: &Signers,
+    place: Place,
+    signed: Option<&Signed>,
+) -> Result<(Sandbox, u16), Refused> {
     match place {
         Place::Nowhere(why) => Err(Refused::new(StatusCode::BAD_REQUEST, why)),
         Place::Port(Named { sandbox, port, .. }) => {
@@ -208,7 +221,11 @@ async fn find(sandboxes: &Sandboxes, place: Place, signed: Option<&Signed>) -> R
         }
         Place::Signed => {
             let signer = match signed {
-                Some(signed) => signed.signer(sandboxes).await,
+                Some(signed) => signers.find(signed.clone(), sandboxes).await.map_err(|_busy| {
+                    let message = "too many signed URLs wait for the sandbox that has signed them to be found: try again, or \
+                                   name it by the headers E2b-Sandbox-Id and E2b-Sandbox-Port, or by the host";
+                    Refused::new(StatusCode::TOO_MANY_REQUESTS, message)
+                })?,
                 None => None,
             };
             let unknown = || Refused::new(StatusCode::UNAUTHORIZED, "no living sandbox has signed this URL");

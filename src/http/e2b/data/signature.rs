@@ -6,21 +6,10 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    config::Secret,
-    domain::{EpochSeconds, Sandbox},
-    http::e2b::{
-        access::{self, Opens},
-        door::FILES,
-    },
-    sandboxes::{Filter, Sandboxes},
-};
-
-/// How many sandboxes are looked at in one step.
-const PAGE: usize = 1000;
+use crate::{config::Secret, domain::EpochSeconds, http::e2b::door::FILES};
 
 /// What a signed URL says.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Signed {
     #[serde(default)]
     path: String,
@@ -61,21 +50,6 @@ impl Signed {
     /// Whether its time has passed.
     pub(super) fn is_over(&self, now: EpochSeconds) -> bool {
         self.expiration.is_some_and(|expiration| (expiration as f64) < now)
-    }
-
-    /// The sandbox that has signed it.
-    pub(super) async fn signer(&self, sandboxes: &Sandboxes) -> Option<Sandbox> {
-        let mut after = None;
-        loop {
-            let page = sandboxes.list(&Filter::default(), after.as_ref(), PAGE).await;
-            let settings = sandboxes.settings();
-            let signs = |sandbox: &&Sandbox| self.is_by(&access::token(settings, sandbox, Opens::Agent));
-            if let Some(signer) = page.sandboxes.iter().find(signs) {
-                return Some(signer.clone());
-            }
-            after = page.next;
-            after.as_ref()?;
-        }
     }
 }
 

@@ -142,6 +142,27 @@ async fn a_signed_url_opens_its_file_alone_and_until_its_time() {
     inside.end().await;
 }
 
+/// The sandbox whose signature it is has to be looked for among all.
+#[actix_web::test]
+async fn urls_that_nobody_has_signed_do_not_keep_sandglass_busy() {
+    let inside = Inside::among(512, &[], json!({})).await;
+    for _ in 0..900 {
+        let create = sandglass::sandboxes::Create::default();
+        inside.wire.supervisor.create(create, true).await.expect("a sandbox");
+    }
+    let signed = |signature: &str| inside.url(&format!("/files?path=/x&username=root&signature={signature}"));
+    let bad = futures_util::future::join_all((0..200).map(|_| told(inside.client.get(signed("v1_x"))))).await;
+    let refused = bad.iter().filter(|(status, _)| *status == 429).count();
+    assert!(refused > 100 && bad.iter().all(|(status, _)| matches!(status, 401 | 429)), "{refused}");
+    let (_, why) = bad.iter().find(|(status, _)| *status == 429).expect("one");
+    assert!(why["message"].as_str().is_some_and(|message| message.contains("E2b-Sandbox-Id")), "{why}");
+    // One that is signed waits for its turn.
+    let raw = format!("/x:read:root:{}", inside.token());
+    let good = format!("v1_{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(raw))).replace('+', "%2B");
+    assert_eq!(told(inside.client.get(signed(&good))).await.0, 404, "there is no such file");
+    inside.end().await;
+}
+
 #[actix_web::test]
 async fn another_site_gets_no_further_than_programs_at_ports() {
     let inside = Inside::start(&[("http.sandbox_domain", "example.com")], json!({})).await;
