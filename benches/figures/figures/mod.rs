@@ -1,6 +1,7 @@
 //! The figures, one per file.
 
 mod containers;
+mod e2b;
 mod idle;
 mod lateness;
 mod memory;
@@ -47,6 +48,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     Figure { name: "stream", measure: |pace| Box::pin(stream::measure(pace)) },
     Figure { name: "containers", measure: |pace| Box::pin(containers::measure(pace)) },
     Figure { name: "work", measure: |pace| Box::pin(work::measure(pace)) },
+    Figure { name: "e2b", measure: |pace| Box::pin(e2b::measure(pace)) },
     Figure { name: "start", measure: |pace| Box::pin(start::measure(pace)) },
     Figure { name: "idle", measure: |pace| Box::pin(idle::measure(pace)) },
 ];
