@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{id::SandboxId, time::EpochSeconds};
+use super::{id::SandboxId, spec::Asked, time::EpochSeconds};
 
 /// The repository of all snapshots. Nothing is pulled from or pushed to it.
 const REPOSITORY: &str = "sandglass-snapshot";
@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub sandbox: SandboxId,
     /// The template of that sandbox.
     pub template: Option<String>,
+    /// What was asked for when that sandbox was made.
+    pub asked: Asked,
     /// When it was taken.
     pub created_at: EpochSeconds,
     /// Whether it exists only until the sandboxes that are made from it are gone.

@@ -24,6 +24,30 @@ pub struct Limits {
     pub pids: Option<u64>,
 }
 
+/// What a client has asked for at a create that only its container shows, and that sandboxes from its snapshots get, too.
+#[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Asked {
+    /// Limits of its own.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Ports of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<u16>>,
+}
+
+impl Asked {
+    /// As the text of a label; `None` if nothing was asked for.
+    pub fn label(&self) -> Option<String> {
+        // Numbers: this cannot fail.
+        (*self != Self::default()).then(|| serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// Reads a label. What is not understood counts as not asked for.
+    pub fn of_label(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
 /// When a started container counts as ready.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(

@@ -16,7 +16,7 @@ use crate::domain::{
     EpochSeconds, SandboxId,
     egress::{Egress, Network},
     sandbox::{Container as ContainerState, Spelling},
-    spec::{Readiness, StartSpec},
+    spec::{Asked, Readiness, StartSpec},
 };
 
 /// What a container's labels tell about its sandbox: enough to rebuild a record without the store
@@ -39,6 +39,8 @@ pub struct Labels {
     pub public_traffic: bool,
     /// The `Host` that its ports see in requests.
     pub mask_request_host: Option<String>,
+    /// What was asked for when it was made, for the sandboxes from its snapshots.
+    pub asked: Asked,
     /// Its network; `None` if that is not known.
     pub network: Option<Network>,
     /// What it was to reach when it was made.

@@ -8,7 +8,7 @@ use crate::{
         OnTimeout,
         egress::{Egress, Network, Ranges},
         sandbox::{RuleClock, Spelling},
-        spec::Readiness,
+        spec::{Asked, Readiness},
     },
     ports::runtime::{Labels, Owner},
 };
@@ -25,6 +25,8 @@ const READY_TIMEOUT: &str = "sandglass.ready_timeout";
 const WAKE: &str = "sandglass.wake";
 const PUBLIC_TRAFFIC: &str = "sandglass.public_traffic";
 const MASK_REQUEST_HOST: &str = "sandglass.mask_request_host";
+/// JSON; empty if nothing was asked for.
+const ASKED: &str = "sandglass.asked";
 const NETWORK: &str = "sandglass.network";
 /// JSON; empty if there are no rules beside the walls.
 const EGRESS: &str = "sandglass.egress";
@@ -41,6 +43,7 @@ pub(super) fn write(labels: Labels) -> impl Iterator<Item = (String, String)> {
         (WAKE, labels.wake.map(|wake| wake.to_string())),
         (PUBLIC_TRAFFIC, labels.public_traffic.then(|| true.to_string())),
         (MASK_REQUEST_HOST, labels.mask_request_host),
+        (ASKED, labels.asked.label()),
         (NETWORK, labels.network.map(|network| network.to_string())),
         (EGRESS, egress_label(&labels.egress)),
     ];
@@ -64,6 +67,7 @@ pub(super) fn read(owner: &Owner, labels: &LabelMap) -> Labels {
         wake: get(WAKE).and_then(|text| text.parse().ok()),
         public_traffic: get(PUBLIC_TRAFFIC) == Some("true"),
         mask_request_host: get(MASK_REQUEST_HOST).filter(|host| !host.is_empty()).map(str::to_owned),
+        asked: get(ASKED).map(Asked::of_label).unwrap_or_default(),
         network: get(NETWORK).and_then(Network::from_word),
         egress: get(EGRESS).filter(|text| !text.is_empty()).map(egress).unwrap_or_default(),
     }

@@ -15,7 +15,7 @@ use crate::{
         record::UserId,
         sandbox::{RawFields, RuleClock, Rules, Spelling},
         snapshot::Snapshot,
-        spec::{Limits, Readiness, StartSpec},
+        spec::{Asked, Limits, Readiness, StartSpec},
     },
     ports::runtime::{Labels, Start},
 };
@@ -97,6 +97,20 @@ fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl Create {
+    /// What is asked for, or was of the sandbox whose files it begins with.
+    fn asked(&self) -> Asked {
+        let before = self.snapshot.as_ref().map(|snapshot| snapshot.asked.clone()).unwrap_or_default();
+        let limits = self.limits.unwrap_or_default();
+        Asked {
+            limits: Limits {
+                cpus: limits.cpus.or(before.limits.cpus),
+                memory_mb: limits.memory_mb.or(before.limits.memory_mb),
+                pids: limits.pids.or(before.limits.pids),
+            },
+            ports: self.ports.clone().plain().or(before.ports),
+        }
+    }
+
     /// Whether only the answer tells the client which sandbox it has made.
     pub fn is_unannounced(&self) -> bool {
         self.id.is_none() || self.unannounced
@@ -137,6 +151,7 @@ impl Create {
             wake: self.wake,
             public_traffic: self.public_traffic,
             mask_request_host: self.mask_request_host.clone(),
+            asked: self.asked(),
             network: Some(spec.network.clone()),
             egress: spec.egress.clone(),
         };
@@ -216,7 +231,7 @@ fn command_of(request: &Create, template: &Template) -> Result<Option<Vec<String
 }
 
 fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, RequestError> {
-    let Some(ports) = request.ports.clone().plain() else { return Ok(template.start.ports.clone()) };
+    let Some(ports) = request.asked().ports else { return Ok(template.start.ports.clone()) };
     if ports.len() > MAX_PORTS {
         return Err(RequestError::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
     }
@@ -225,11 +240,26 @@ fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, RequestEr
 
 fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, RequestError> {
     let (asked, own, most) = (request.limits.unwrap_or_default(), template.start.limits, settings.sandboxes.max_limits);
+    let before = request.snapshot.as_ref().map(|snapshot| snapshot.asked.limits).unwrap_or_default();
     Ok(Limits {
-        cpus: within("limits.cpus", asked.cpus, own.cpus, most.cpus)?,
-        memory_mb: within("limits.memory_mb", asked.memory_mb, own.memory_mb, most.memory_mb)?,
-        pids: within("limits.pids", asked.pids, own.pids, most.pids)?,
+        cpus: within("limits.cpus", asked.cpus, as_before(before.cpus, own.cpus, most.cpus), most.cpus)?,
+        memory_mb: within(
+            "limits.memory_mb",
+            asked.memory_mb,
+            as_before(before.memory_mb, own.memory_mb, most.memory_mb),
+            most.memory_mb,
+        )?,
+        pids: within("limits.pids", asked.pids, as_before(before.pids, own.pids, most.pids), most.pids)?,
     })
+}
+
+/// The limit of the sandbox whose files it begins with, as far as the template's allows that today.
+fn as_before<T: PartialOrd + Copy + std::fmt::Display>(
+    before: Option<T>,
+    own: Option<T>,
+    most: Option<T>,
+) -> Option<T> {
+    within("limits", before, own, most).unwrap_or(own)
 }
 
 /// A request can tighten its template's limit, and loosen it only as far as the configuration says

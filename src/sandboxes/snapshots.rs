@@ -57,11 +57,14 @@ impl Sandboxes {
             let rule = format!("there are {most} snapshots (docker.max_snapshots): remove one first");
             return Err(RequestError::LimitReached(rule));
         }
+        let container = ContainerRef::of(&sandbox);
+        let found = self.shared.runtime.inspect(&container).await.map_err(|error| self.of_engine(error))?;
         let snapshot = Snapshot {
             id: SnapshotId::generate(),
             name: request.name,
             sandbox: id.clone(),
             template: sandbox.details.template.as_deref().map(Into::into),
+            asked: found.map(|found| found.labels.asked).unwrap_or_default(),
             created_at: self.now().wall(),
             passing: request.passing,
         };
@@ -71,7 +74,7 @@ impl Sandboxes {
                 break taking;
             }
         };
-        let (shared, container) = (self.shared.clone(), ContainerRef::of(&sandbox));
+        let shared = self.shared.clone();
         let taken = self.shared.io.spawn(async move {
             let taken = match shared.runtime.snapshots() {
                 Some(snapshots) => snapshots.take(&container, &snapshot).await,
@@ -86,7 +89,7 @@ impl Sandboxes {
     }
 
     /// Makes `count` sandboxes, at most [`MOST_FORKS`], of the files that a sandbox has now. They have its template, its
-    /// metadata and its rules, with another active timeout if one is given. Counts as use of the sandbox.
+    /// metadata, its rules, and the limits and ports that were asked for, with another active timeout if one is given. Counts as use of the sandbox.
     ///
     /// # Errors
     /// [`RequestError`] if nothing was made; each of the others may fail by itself.

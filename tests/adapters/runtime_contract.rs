@@ -71,6 +71,7 @@ async fn labels_tell_what_they_were_told(subject: &dyn Subject) {
         wake: Some(false),
         public_traffic: true,
         mask_request_host: Some("localhost:${PORT}".to_owned()),
+        asked: serde_json::from_str(r#"{"limits":{"cpus":0.5,"memory_mb":64},"ports":[80,8000]}"#).unwrap(),
         network: Some(Network::Isolated),
         egress: serde_json::from_str(r#"{"template":{"allow":["10.1.0.0/16"]},"request":{"deny":["::/0"]}}"#).unwrap(),
     };

@@ -42,6 +42,7 @@ fn snapshot(of: &sandglass::ports::runtime::Start) -> Snapshot {
         name: Some("a name: with = odd \"characters\" $HOME".to_owned()),
         sandbox: of.id.clone(),
         template: None,
+        asked: serde_json::from_str(r#"{"limits":{"pids":64},"ports":[]}"#).expect("it is valid"),
         created_at: 1_800_000_000.25,
         passing: false,
     }

@@ -16,6 +16,7 @@ use crate::{
     domain::{
         SandboxId,
         snapshot::{Snapshot, SnapshotId, reference, repository_and_tag},
+        spec::Asked,
     },
     ports::{
         runtime::{ContainerRef, RuntimeError},
@@ -30,6 +31,7 @@ const ID: &str = "sandglass.snapshot.id";
 const NAME: &str = "sandglass.snapshot.name";
 const SANDBOX: &str = "sandglass.snapshot.sandbox";
 const TEMPLATE: &str = "sandglass.snapshot.template";
+const ASKED: &str = "sandglass.snapshot.asked";
 const CREATED_AT: &str = "sandglass.snapshot.created_at";
 /// `true` if it exists only until the sandboxes that are made from it are gone; otherwise empty.
 const PASSING: &str = "sandglass.snapshot.passing";
@@ -42,6 +44,7 @@ fn labels(identity: &Identity<'_>, snapshot: &Snapshot) -> LabelMap {
         (NAME, snapshot.name.clone().unwrap_or_default()),
         (SANDBOX, snapshot.sandbox.to_string()),
         (TEMPLATE, snapshot.template.clone().unwrap_or_default()),
+        (ASKED, snapshot.asked.label().unwrap_or_default()),
         (CREATED_AT, snapshot.created_at.to_string()),
         (PASSING, if snapshot.passing { "true" } else { "" }.to_owned()),
     ];
@@ -61,6 +64,7 @@ fn read(identity: &Identity<'_>, labels: &LabelMap) -> Option<Snapshot> {
         name: get(NAME).map(str::to_owned),
         sandbox: SandboxId::parse(get(SANDBOX)?).ok()?,
         template: get(TEMPLATE).map(str::to_owned),
+        asked: get(ASKED).map(Asked::of_label).unwrap_or_default(),
         created_at: get(CREATED_AT)?.parse().ok().filter(|at: &f64| at.is_finite())?,
         passing: get(PASSING).is_some(),
     })
@@ -171,6 +175,7 @@ mod tests {
             name: Some("before-the-upgrade".to_owned()),
             sandbox: SandboxId::parse("i1").unwrap(),
             template: Some("base".to_owned()),
+            asked: Asked { ports: Some(vec![80]), ..Asked::default() },
             created_at: 1_800_000_000.125,
             passing: false,
         }
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn labels_are_read_as_they_were_written_and_hide_those_of_an_earlier_snapshot() {
         let identity = Identity { prefix: "sandglass", origin: origin("a") };
-        let bare = Snapshot { name: None, template: None, passing: true, ..snapshot() };
+        let bare = Snapshot { name: None, template: None, asked: Asked::default(), passing: true, ..snapshot() };
         for written in [snapshot(), bare.clone()] {
             assert_eq!(read(&identity, &labels(&identity, &written)), Some(written));
         }

@@ -7,7 +7,7 @@ use std::{
 
 use super::log::Log;
 use crate::{
-    domain::{EpochSeconds, SandboxId, sandbox::Container as State, snapshot::Snapshot},
+    domain::{EpochSeconds, SandboxId, sandbox::Container as State, snapshot::Snapshot, spec::Limits},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
         RuntimeError, Start, Started, Stranger,
@@ -73,6 +73,7 @@ pub(super) struct Entry {
     stranger: Option<Stranger>,
     image: String,
     ports: Vec<u16>,
+    pub(super) limits: Limits,
     labels: Labels,
 }
 
@@ -193,6 +194,7 @@ impl Containers {
         let (spec, mut entry) = (&start.spec, self.entry(Some(mark), &start.name, start.labels.clone()));
         entry.image.clone_from(&spec.image);
         entry.ports.clone_from(&spec.ports);
+        entry.limits = spec.limits;
         Ok(self.insert(entry))
     }
 
@@ -238,6 +240,7 @@ impl Containers {
             stranger: None,
             image: "busybox:stable".to_owned(),
             ports: Vec::new(),
+            limits: Limits::default(),
             labels: through_text(labels),
         }
     }

@@ -121,7 +121,13 @@ impl Inside for Memory {
     }
 
     async fn load(&self, container: &ContainerRef) -> Result<Load, InsideError> {
-        self.running(container)?;
-        Ok(Load { pids: 1, ..Load::default() })
+        let id = self.running(container)?;
+        let limits = self.containers().get(&id).map(|entry| entry.limits).unwrap_or_default();
+        Ok(Load {
+            pids: 1,
+            cpu_limit: limits.cpus.unwrap_or_default(),
+            memory_limit_bytes: limits.memory_mb.unwrap_or_default() << 20,
+            ..Load::default()
+        })
     }
 }

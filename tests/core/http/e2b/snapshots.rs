@@ -85,3 +85,24 @@ async fn what_a_snapshot_cannot_be_is_refused_with_the_field() {
         client.post(&format!("/sandboxes/{id}/{call}"), "{}".to_owned()).await.must_refuse(404);
     }
 }
+
+#[actix_web::test]
+async fn what_is_made_of_a_snapshot_has_the_limits_and_ports_that_were_asked_for() {
+    let (_bench, client) = start(&[]).await;
+    let asked = json!({ "id": "first", "limits": { "memory_mb": 100, "cpus": 0.5 }, "ports": [8000, 8001] });
+    client.post("/v1/sandboxes", asked.to_string()).await.must_succeed(201);
+    let named = take(&client, "first", json!({ "name": "mine" })).await;
+    let made = create(&client, json!({ "templateID": named["snapshotID"] })).await;
+    let made = made.must_succeed(201).json["sandboxID"].as_str().expect("an id").to_owned();
+    // Also a fork of what was made of it.
+    let forks = client.post(&format!("/sandboxes/{made}/fork"), "").await;
+    let fork = forks.must_succeed(201).json[0]["sandbox"]["sandboxID"].as_str().expect("an id").to_owned();
+    for sandbox in [&made, &fork] {
+        let told = client.get(&format!("/v1/sandboxes/{sandbox}")).await;
+        let ports: Vec<_> = told.json["ports"].as_object().expect("ports").keys().cloned().collect();
+        assert_eq!(ports, ["8000", "8001"], "{}", told.text);
+        let used = client.get(&format!("/v1/sandboxes/{sandbox}/stats")).await;
+        let used = &used.must_succeed(200).json;
+        assert_eq!((&used["memory_limit_bytes"], &used["cpus_available"]), (&json!(100 << 20), &json!(0.5)), "{used}");
+    }
+}
