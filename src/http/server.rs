@@ -65,6 +65,8 @@ pub fn server(
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
+            // The small parts of a stream would wait for the client to acknowledge the ones before, up to 40 ms.
+            let _ = stream.set_nodelay(true);
             std::future::ready(Ok((Connection::new(stream, open.clone()), Protocol::Http1, peer)))
         })
         .and_then(http)
