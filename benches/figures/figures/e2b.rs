@@ -38,8 +38,9 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
     arguments.extend(settings.into_iter().flat_map(|setting| ["--set", setting]));
     let program = Program::start(directory.path(), &arguments).await;
     let both = Both { program, _corner: corner };
-    let mut rows = vec![both.creates(pace).await];
+    // The first create brings the agent to the engine.
     let sandbox = both.create().await;
+    let mut rows = vec![both.creates(pace).await];
     rows.push(both.commands(pace, &sandbox).await);
     rows.push(both.code(pace, &sandbox).await);
     rows
