@@ -16,8 +16,8 @@ use tracing::{info, warn};
 use crate::{
     actor::{Arbiters, Shared},
     clock::{self, Clock},
-    config::{DockerSettings, Login, Reach, Settings, StoreKind},
-    domain::retry::Backoff,
+    config::{DockerSettings, Firewall, Login, Reach, Settings, StoreKind},
+    domain::{egress::Network, retry::Backoff},
     feed::Feed,
     host::{Charge, EngineLock, Holder, Process},
     http,
@@ -87,7 +87,7 @@ impl Adapters {
     /// # Errors
     /// [`AppError`] when an address or a file cannot be used.
     pub fn from_settings(settings: &Settings) -> Result<Self, AppError> {
-        let (store, docker) = (&settings.store, &settings.docker);
+        let store = &settings.store;
         let instance = format!("{}:{}", hostname(), settings.http.bind.port());
         let (store, place): (Arc<dyn Store>, String) = match store.kind() {
             StoreKind::Embedded { path } => {
@@ -114,30 +114,55 @@ impl Adapters {
                 (Arc::new(store), place)
             }
         };
-        let runtime = docker::Settings {
-            host: Some(docker.host.clone()),
-            tls: docker.tls,
-            cert_path: in_home(&docker.cert_path),
-            ports: docker::Ports {
-                network: docker.network.to_string(),
-                reach: match docker.reach {
-                    Reach::Published => docker::Reach::Published(docker.publish_address),
-                    Reach::Network => docker::Reach::Network,
-                },
-            },
-            registries: registries(docker),
-            prefix: settings.store.prefix.clone(),
-            concurrency: docker.concurrency,
-            stop_grace: docker.stop_grace,
-            call_timeout: docker.call_timeout,
-            pull_timeout: docker.pull_timeout,
-        };
-        let holder = Holder { instance, process: Process::this(), since: clock::wall_seconds() };
-        let lock = EngineLock::new(&settings.store.prefix, Charge { holder, store: place });
-        let runtime = docker::Docker::connect_with(runtime, Some(Arc::new(lock))).map_err(AppError::Runtime)?;
+        let runtime = connect(settings, instance, place)?;
         let runtime = Arc::new(runtime);
         Ok(Self { store, runtime })
     }
+}
+
+/// Makes a client of the engine for a supervisor that is `instance` and has its records at `place`. Nothing is connected or
+/// touched yet.
+///
+/// # Errors
+/// [`AppError::Runtime`] when the engine's address or its certificates cannot be used.
+fn connect(settings: &Settings, instance: String, place: String) -> Result<docker::Docker, AppError> {
+    let docker = &settings.docker;
+    let runtime = docker::Settings {
+        host: Some(docker.host.clone()),
+        tls: docker.tls,
+        cert_path: in_home(&docker.cert_path),
+        ports: docker::Ports {
+            reach: match docker.reach {
+                Reach::Published => docker::Reach::Published(docker.publish_address),
+                Reach::Network => docker::Reach::Network,
+            },
+        },
+        subnets: docker.isolated_subnets,
+        firewall: match docker.firewall {
+            Firewall::Auto => docker::Firewall::Auto,
+            Firewall::Local => docker::Firewall::Local,
+            Firewall::Helper => docker::Firewall::Helper,
+            Firewall::Off => docker::Firewall::Off,
+        },
+        isolated: settings.templates.values().any(|template| template.start.network == Network::Isolated),
+        registries: registries(docker),
+        prefix: settings.store.prefix.clone(),
+        concurrency: docker.concurrency,
+        stop_grace: docker.stop_grace,
+        call_timeout: docker.call_timeout,
+        pull_timeout: docker.pull_timeout,
+    };
+    let holder = Holder { instance, process: Process::this(), since: clock::wall_seconds() };
+    let lock = EngineLock::new(&settings.store.prefix, Charge { holder, store: place });
+    docker::Docker::connect_with(runtime, Some(Arc::new(lock))).map_err(AppError::Runtime)
+}
+
+/// A client of the engine that takes no charge of it, for what is done beside a supervisor.
+///
+/// # Errors
+/// [`AppError::Runtime`] when the engine's address or its certificates cannot be used.
+pub fn engine(settings: &Settings) -> Result<docker::Docker, AppError> {
+    connect(settings, hostname(), "no store".to_owned())
 }
 
 fn registries(settings: &DockerSettings) -> docker::Registries {

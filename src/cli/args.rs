@@ -51,6 +51,12 @@ pub(super) enum Command {
     Logs(Logs),
     /// Print what a sandbox uses: processor, memory, network and disk.
     Stats(Stats),
+    /// Remove what is left over on the engine and its host: networks, the firewall's table and its helper, old agents.
+    ///
+    /// Only what is of this prefix, or an agent of another version, and what no sandbox needs. Sandboxes and records are not
+    /// touched. Safe while a supervisor runs, which makes again what it needs.
+    #[command(after_help = CLEAN_EXAMPLES)]
+    Clean(Clean),
     /// Make API keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -107,6 +113,47 @@ pub(super) struct Drill {
     /// The image to run; it needs `sh` and `sleep` (templates.base.image).
     #[arg(long, value_name = "IMAGE")]
     pub(super) image: Option<String>,
+}
+
+const CLEAN_EXAMPLES: &str = "Examples:
+  sandglass clean --list
+  sandglass clean --config /etc/sandglass.toml
+  sandglass clean --prefix blue --set docker.host=tcp://engine:2375";
+
+#[derive(Debug, Args)]
+pub(super) struct Clean {
+    /// Only print what would be removed.
+    #[arg(long)]
+    pub(super) list: bool,
+    /// The configuration file of the supervisor that it was made by.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The prefix (store.prefix).
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Any other setting by its dotted key; can be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Clean {
+    /// The settings from the flags.
+    pub(super) fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        if let Some(prefix) = &self.prefix {
+            overrides.set("store.prefix", prefix, "--prefix");
+        }
+        set_all(&mut overrides, &self.set);
+        overrides
+    }
+}
+
+/// Adds what `--set` says.
+fn set_all(overrides: &mut Overrides, settings: &[String]) {
+    for setting in settings {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        overrides.set(key, value, "--set");
+    }
 }
 
 const SERVE_EXAMPLES: &str = "Examples:
@@ -169,10 +216,7 @@ impl Serve {
                 overrides.set(key, value, flag);
             }
         }
-        for setting in &self.set {
-            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
-            overrides.set(key, value, "--set");
-        }
+        set_all(&mut overrides, &self.set);
         overrides
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: the commands and their exit codes.
 
 mod args;
+mod clean;
 mod client;
 mod demo;
 mod drill;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli) -> ExitCode {
             args::Command::Cp(copy) => work::cp(copy).await,
             args::Command::Logs(logs) => work::logs(logs).await,
             args::Command::Stats(stats) => work::stats(stats).await,
+            args::Command::Clean(clean) => clean::clean(clean).await,
             args::Command::Key(command) => key::key(&command),
             args::Command::Demo(demo) => demo::demo(demo).await,
             args::Command::Drill(drill) => drill::drill(drill).await,
@@ -78,6 +80,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         BUG
     } else if error.is::<AppError>()
         || error.is::<out::CannotPrint>()
+        || error.is::<clean::CannotClean>()
         || error.is::<demo::CannotStart>()
         || error.is::<drill::CannotDrill>()
         || error.is::<watch::Refused>()

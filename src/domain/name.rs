@@ -29,7 +29,7 @@ pub fn unprefixed(id: &SandboxId) -> String {
 
 /// Encodes a prefix in the characters of container names, without a dot, which ends it: a dot becomes `_d`, a colon `_c`, and
 /// an underscore `__`. A long prefix is cut and hashed, which makes it longer than any prefix that is not.
-fn encoded(prefix: &str) -> String {
+pub fn encoded(prefix: &str) -> String {
     let mut encoded = String::with_capacity(LONGEST);
     for character in prefix.chars() {
         match character {

@@ -10,6 +10,7 @@ mod snapshots;
 mod store_contract;
 mod stores;
 mod tls;
+mod walls;
 mod work_accidents;
 mod work_bench;
 mod work_contract;

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use sandglass::{
     domain::SandboxId,
     ports::{inside::InsideError, runtime::Runtime},
-    runtime::docker::{Docker, Ports, Settings},
     work::{Command, Program, WorkError},
 };
 use serde_json::json;
@@ -131,9 +130,8 @@ async fn the_user_of_an_image_works_and_owns_what_is_made_and_root_works_where_p
 #[actix_web::test]
 async fn a_sandbox_without_a_network_is_worked_in() {
     let corner = Corner::new().await;
-    let ports = Ports { network: "none".to_owned(), ..Ports::default() };
-    let runtime = Docker::connect(Settings { ports, ..corner.settings() }).unwrap();
-    let bench = Bench::new(Arc::new(runtime), &[("templates.base.ports", "[]")]).await;
+    let changes = [("templates.base.ports", "[]"), ("docker.network", "none")];
+    let bench = Bench::new(Arc::new(corner.runtime()), &changes).await;
     works(&bench, &["sh", "-c", "ls /sys/class/net; exit 3"], "lo\n", 3, "/tmp/file").await;
     bench.end().await;
 }

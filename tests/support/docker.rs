@@ -12,7 +12,7 @@ use bollard::{
     query_parameters::{
         CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
         CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
-        ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        ListImagesOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
         UploadToContainerOptionsBuilder,
     },
 };
@@ -25,8 +25,10 @@ use sandglass::{
     },
     drill::{Fault, Relay},
     ports::runtime::{ContainerRef, Labels, Owner, Start},
-    runtime::docker::{Docker, Ports, Registries, Settings},
+    runtime::docker::{self, Docker, Ports, Registries, Settings},
 };
+
+use sandglass_agent::walls::Firewall;
 
 use super::quiet::Noise;
 
@@ -70,6 +72,9 @@ impl Corner {
             tls: false,
             cert_path: "/".into(),
             ports: Ports::default(),
+            subnets: "10.213.0.0/16".parse().expect("a range"),
+            firewall: docker::Firewall::Auto,
+            isolated: false,
             registries: Registries::default(),
             prefix: self.prefix.clone(),
             concurrency: 8,
@@ -210,13 +215,14 @@ impl Drop for Corner {
         let prefix = self.prefix.clone();
         let images = std::mem::take(&mut *self.images.lock().unwrap_or_else(PoisonError::into_inner));
         clean_up(async move |client| {
-            for label in [format!("sandglass.prefix={prefix}"), format!("{TEST}={prefix}")] {
+            for label in ["sandglass.prefix", "sandglass.firewall", TEST].map(|label| format!("{label}={prefix}")) {
                 for id in labelled(&client, &label).await {
                     let options = RemoveContainerOptionsBuilder::default().v(true).force(true).build();
                     // A concurrent removal is as good.
                     let _ = client.remove_container(&id, Some(options)).await;
                 }
             }
+            remove_walls(&client, &prefix).await;
             let snapshots = HashMap::from([("label".to_owned(), vec![format!("sandglass.snapshot.prefix={prefix}")])]);
             let options = ListImagesOptionsBuilder::default().filters(&snapshots).build();
             let mut images = images;
@@ -265,6 +271,21 @@ pub fn clean_up<F: Future<Output = ()>>(work: impl FnOnce(bollard::Docker) -> F 
         reactor.block_on(work(client));
     });
     let _ = cleaner.join();
+}
+
+/// Removes the networks of a prefix that nothing is on any more, and its firewall's table.
+async fn remove_walls(client: &bollard::Docker, prefix: &str) {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("sandglass.prefix={prefix}")])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let networks = client.list_networks(Some(options)).await.unwrap_or_default();
+    for network in &networks {
+        let _ = client.remove_network(network.name.as_deref().unwrap_or_default()).await;
+    }
+    if !networks.is_empty()
+        && let Ok(mut firewall) = Firewall::open()
+    {
+        let _ = firewall.delete(&format!("sandglass-{prefix}"));
+    }
 }
 
 async fn labelled(client: &bollard::Docker, label: &str) -> Vec<String> {

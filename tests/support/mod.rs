@@ -10,3 +10,4 @@ pub mod program;
 pub mod quiet;
 pub mod redis;
 pub mod registry;
+pub mod world;

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{engine::Engine, registry::Keyring, settings::Settings, volume::AgentVolume};
+use super::{
+    addresses::Addresses, engine::Engine, known::Known, names::Names, registry::Keyring, settings::Settings,
+    volume::AgentVolume,
+};
 use crate::{
     domain::EpochSeconds,
     host::EngineLock,
@@ -14,7 +17,7 @@ use crate::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
-    ports::{inside::Inside, snapshots::Snapshots},
+    ports::{inside::Inside, snapshots::Snapshots, walls::Walls},
     runtime::readiness::ReadyProbe,
 };
 
@@ -25,6 +28,11 @@ pub struct Docker {
     pub(super) probe: ReadyProbe,
     pub(super) keyring: Keyring,
     pub(super) volume: Arc<AgentVolume>,
+    pub(super) names: Arc<Names>,
+    pub(super) addresses: Addresses,
+    /// Makes networks one at a time.
+    pub(super) making: Arc<tokio::sync::Mutex<()>>,
+    pub(super) known: Arc<Known>,
 }
 
 impl Docker {
@@ -42,8 +50,13 @@ impl Docker {
     /// As [`Docker::connect`].
     pub fn connect_with(mut settings: Settings, lock: Option<Arc<EngineLock>>) -> Result<Self, RuntimeError> {
         let keyring = Keyring::new(std::mem::take(&mut settings.registries), settings.call_timeout);
+        let names = Arc::new(Names::of(&settings.prefix));
         Ok(Self {
             keyring,
+            names,
+            addresses: Addresses::default(),
+            making: Arc::default(),
+            known: Arc::default(),
             engine: Arc::new(Engine::new(settings, lock)?),
             probe: ReadyProbe::new()?,
             volume: Arc::default(),
@@ -119,6 +132,10 @@ impl Runtime for Docker {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn walls(&self) -> Option<&dyn Walls> {
         Some(self)
     }
 

@@ -44,6 +44,12 @@ impl Docker {
         }
     }
 
+    /// Makes sure that the volume of this version is there and filled, also if somebody has removed it since.
+    pub(super) async fn fill_volume(&self, image: &str) -> Result<(), CallError> {
+        let _turn = self.volume.filled.lock().await;
+        self.fill(&AgentVolume::name(), image).await
+    }
+
     /// Brings the agent into a container in which it is missing: into its volume if it has one, otherwise into its own files.
     pub(super) async fn bring_agent(&self, found: &ContainerInspectResponse) -> Result<(), InsideError> {
         let mounts = found.mounts.as_deref().unwrap_or_default();

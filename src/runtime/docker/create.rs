@@ -9,7 +9,7 @@ use bollard::{
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Docker, engine::Engine, error::CallError, hardening};
+use super::{Docker, addresses::Place, engine::Engine, error::CallError, hardening};
 use crate::{
     domain::retry::Backoff,
     loops::retry,
@@ -29,13 +29,18 @@ const SETTLE_POLL: Duration = Duration::from_millis(100);
 
 impl Docker {
     /// Creates the container and returns its id. Removes a left-over of the same sandbox that has the name.
-    pub(super) async fn create(&self, start: &Start, cancel: &CancellationToken) -> Result<String, RuntimeError> {
-        match self.create_once(start, cancel).await? {
+    pub(super) async fn create(
+        &self,
+        start: &Start,
+        place: Option<&Place>,
+        cancel: &CancellationToken,
+    ) -> Result<String, RuntimeError> {
+        match self.create_once(start, place, cancel).await? {
             Ok(id) => return Ok(id),
             Err(conflict) if conflict.is_conflict() => self.clear_name(start, &conflict.during(CREATE)).await?,
             Err(error) => return Err(self.failed(start, error).await),
         }
-        match self.create_once(start, cancel).await? {
+        match self.create_once(start, place, cancel).await? {
             Ok(id) => Ok(id),
             Err(error) => Err(self.failed(start, error).await),
         }
@@ -49,13 +54,14 @@ impl Docker {
     async fn create_once(
         &self,
         start: &Start,
+        place: Option<&Place>,
         cancel: &CancellationToken,
     ) -> Result<Result<String, CallError>, RuntimeError> {
         let _permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
         let (sender, receiver) = oneshot::channel();
-        let ports = &self.engine.settings.ports;
-        let labels = self.engine.identity().labels(start, ports.label(&start.spec.ports));
-        let body = hardening::body(&start.spec, ports, labels);
+        let ports = self.engine.settings.ports;
+        let labels = self.engine.identity().labels(start, ports.label(&start.spec.network, &start.spec.ports));
+        let body = hardening::body(&start.spec, place, ports, labels);
         tokio::spawn(create_or_discard(Arc::clone(&self.engine), start.name.clone(), body, sender));
         let limit = self.engine.settings.call_timeout * PATIENCE;
         Ok(match timeout(limit, receiver).await {

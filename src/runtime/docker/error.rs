@@ -29,6 +29,9 @@ pub(super) enum CallError {
     /// The engine did not answer in time.
     #[error("the engine did not answer within {0:?}")]
     TimedOut(Duration),
+    /// The engine has no image.
+    #[error("the engine has no image yet")]
+    NoImage,
     /// Anything else, such as an unreadable answer.
     #[error("{0}")]
     Broken(String),

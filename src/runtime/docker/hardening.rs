@@ -3,10 +3,17 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, NetworkingConfig, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
-use super::{reach::key, settings::Ports, volume::AgentVolume};
+use super::{
+    addresses::Place,
+    names::endpoint,
+    reach::{key, mode},
+    settings::Ports,
+    volume::AgentVolume,
+};
 use crate::domain::spec::{self, Limits, StartSpec};
 
 /// The capabilities that a container keeps: enough for a package manager or a web server that changes its user and owns its
@@ -19,19 +26,27 @@ const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
 const NANOS_PER_CPU: f64 = 1e9;
 
-pub(super) fn body(spec: &StartSpec, ports: &Ports, labels: HashMap<String, String>) -> ContainerCreateBody {
+/// `place` is where the container will be on a network of ours, if it joins one.
+pub(super) fn body(
+    spec: &StartSpec,
+    place: Option<&Place>,
+    ports: Ports,
+    labels: HashMap<String, String>,
+) -> ContainerCreateBody {
+    let endpoints = place.map(|place| HashMap::from([(place.network.clone(), endpoint(place.address))]));
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: spec.command.clone(),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels),
         exposed_ports: Some(spec.ports.iter().copied().map(key).collect()),
-        host_config: Some(host_config(spec, ports)),
+        host_config: Some(host_config(spec, place, ports)),
+        networking_config: endpoints.map(|endpoints| NetworkingConfig { endpoints_config: Some(endpoints) }),
         ..Default::default()
     }
 }
 
-fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
+fn host_config(spec: &StartSpec, place: Option<&Place>, ports: Ports) -> HostConfig {
     let memory = spec.limits.memory_mb.map(|mebibytes| clamp(mebibytes.saturating_mul(BYTES_PER_MEBIBYTE)));
     HostConfig {
         security_opt: Some(security_options(spec)),
@@ -48,8 +63,8 @@ fn host_config(spec: &StartSpec, ports: &Ports) -> HostConfig {
             typ: Some("json-file".to_owned()),
             config: Some(LOG_OPTIONS.map(|(option, value)| (option.to_owned(), value.to_owned())).into()),
         }),
-        network_mode: Some(ports.network.clone()),
-        port_bindings: Some(ports.bindings(&spec.ports)),
+        network_mode: Some(place.map_or_else(|| mode(&spec.network), |place| place.network.as_str()).to_owned()),
+        port_bindings: Some(ports.bindings(&spec.network, &spec.ports)),
         publish_all_ports: Some(false),
         mounts: Some(spec.mounts.iter().map(bind).chain(spec.agent.then(AgentVolume::mount)).collect()),
         // Only Sandglass decides whether a container runs.

@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::settings::{Ports, Registries},
+        super::settings::{Firewall, Ports, Registries},
         *,
     };
 
@@ -185,6 +185,9 @@ mod tests {
             tls,
             cert_path: cert_path.to_owned(),
             ports: Ports::default(),
+            subnets: "10.213.0.0/16".parse().unwrap(),
+            firewall: Firewall::Off,
+            isolated: false,
             registries: Registries::default(),
             prefix: String::new(),
             concurrency: 2,

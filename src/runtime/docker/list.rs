@@ -13,15 +13,18 @@ impl Docker {
     /// All containers with our labels, then those with the reference system's.
     pub(super) async fn listing(&self) -> Result<Vec<Listed>, RuntimeError> {
         let [ours, theirs] = self.engine.identity().common_labels();
-        let mut listed = self.listed(ours).await?;
+        let began = self.addresses.stamp();
+        let found = self.labelled_with(ours).await?;
+        self.addresses.settle(began, &self.listed_addresses(&found));
+        let mut listed: Vec<_> = found.into_iter().filter_map(|summary| self.summarized(summary)).collect();
         // A container with both sets of labels is ours and is listed already.
-        listed.extend(self.listed(theirs).await?.into_iter().filter(|one| one.container.owner != Owner::Sandglass));
+        let theirs = self.labelled_with(theirs).await?.into_iter().filter_map(|summary| self.summarized(summary));
+        listed.extend(theirs.filter(|one| one.container.owner != Owner::Sandglass));
         Ok(listed)
     }
 
-    async fn listed(&self, labels: Vec<String>) -> Result<Vec<Listed>, RuntimeError> {
-        let found = self.summaries(labels).await.map_err(|error| error.during("list the containers"))?;
-        Ok(found.into_iter().filter_map(|summary| self.summarized(summary)).collect())
+    async fn labelled_with(&self, labels: Vec<String>) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        self.summaries(labels).await.map_err(|error| error.during("list the containers"))
     }
 
     /// Converts the summary, if its labels name a valid sandbox.

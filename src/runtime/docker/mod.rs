@@ -30,14 +30,20 @@
 //! | [`sweep`] | removes agents of other versions |
 //! | [`inside`], [`output`], [`load`] | the port for work: what a container has written, and what it uses |
 //! | [`snapshot`] | images of containers |
+//! | [`names`], [`networks`], [`addresses`], [`mend`] | networks of our own, and where sandboxes are on them |
+//! | [`known`], [`walls`], [`tend`] | what sandboxes on them may reach: set, compared and mended |
+//! | [`firewall`], [`open`], [`helper`], [`helper_container`], [`resolvers`] | writes that into the kernel of the engine's host |
+//! | [`clean`] | what is left over, and its removal |
 //! | [`end`], [`restart`] | why a container ended, and how it is started again |
 //!
 //! By default, ports are published on the loopback address of the engine's host. An engine on another machine can be
 //! supervised, but then readiness probes and `base_url` need another setting.
 
 mod adapter;
+mod addresses;
 mod agent;
 mod charge;
+mod clean;
 mod create;
 mod dial;
 mod end;
@@ -45,26 +51,38 @@ mod engine;
 mod error;
 mod events;
 mod find;
+mod firewall;
 mod freeze;
 mod hardening;
+mod helper;
+mod helper_container;
 mod host;
 mod image;
 mod inside;
+mod known;
 mod list;
 mod load;
+mod mend;
+mod names;
+mod networks;
+mod open;
 mod output;
 mod pool;
 mod reach;
 mod registry;
+mod resolvers;
 mod restart;
 mod settings;
 mod snapshot;
 mod start;
 mod stdio;
 mod sweep;
+mod tend;
 mod termination;
 mod view;
 mod volume;
+mod walls;
 
 pub use adapter::Docker;
-pub use settings::{Login, Ports, Reach, Registries, Settings};
+pub use clean::LeftOver;
+pub use settings::{Firewall, Login, Ports, Reach, Registries, Settings};

@@ -13,26 +13,40 @@ use bollard::models::{
 use super::{
     find::labels_of,
     host::Host,
-    settings::{DEFAULT_NETWORK, Ports, Reach},
+    settings::{Ports, Reach},
 };
-use crate::runtime::identity::PORTS;
+use crate::{domain::egress::Network, runtime::identity::PORTS};
 
-/// The default network's name in an inspected container.
+/// The engine's default network: as it is asked for, and its name in an inspected container.
+const DEFAULT_NETWORK: &str = "default";
 const BRIDGE: &str = "bridge";
 
+/// What an engine is asked for to have a container join a network that is not of ours.
+pub(super) fn mode(network: &Network) -> &str {
+    match network {
+        Network::Default => DEFAULT_NETWORK,
+        other => other.as_str(),
+    }
+}
+
 impl Ports {
+    /// How the ports of a new container are reached. Engines publish no ports of internal networks.
+    fn reach_of(self, network: &Network) -> Reach {
+        if *network == Network::Internal { Reach::Network } else { self.reach }
+    }
+
     /// The value of the label for the ports that are reached at a new container's own address. Empty rather than missing if
     /// there are none: a missing label would be inherited if the image was made from another sandbox's container.
-    pub(super) fn label(&self, ports: &[u16]) -> String {
-        match self.reach {
+    pub(super) fn label(self, network: &Network, ports: &[u16]) -> String {
+        match self.reach_of(network) {
             Reach::Published(_) => String::new(),
             Reach::Network => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
         }
     }
 
     /// The port bindings of a new container; the engine chooses free ports of the host.
-    pub(super) fn bindings(&self, ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
-        let Reach::Published(address) = self.reach else { return HashMap::new() };
+    pub(super) fn bindings(self, network: &Network, ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
+        let Reach::Published(address) = self.reach_of(network) else { return HashMap::new() };
         let binding = PortBinding { host_ip: Some(address.to_string()), host_port: Some(String::new()) };
         ports.iter().map(|port| (key(*port), Some(vec![binding.clone()]))).collect()
     }
@@ -193,9 +207,11 @@ mod tests {
 
     #[test]
     fn only_published_ports_are_bound() {
-        let bound = |reach| Ports { reach, ..Ports::default() }.bindings(&[80]);
+        let bound_on = |reach, network| Ports { reach }.bindings(&network, &[80]);
+        let bound = |reach| bound_on(reach, Network::Isolated);
         assert!(bound(Reach::Network).is_empty());
-        let label = |reach| Ports { reach, ..Ports::default() }.label(&[8080, 80]);
+        assert!(bound_on(Reach::Published(Ipv4Addr::LOCALHOST), Network::Internal).is_empty());
+        let label = |reach| Ports { reach }.label(&Network::Isolated, &[8080, 80]);
         assert_eq!(label(Reach::Network), "8080,80");
         assert_eq!(label(Reach::Published(Ipv4Addr::LOCALHOST)), "");
         let binding = PortBinding { host_ip: Some("0.0.0.0".to_owned()), host_port: Some(String::new()) };

@@ -157,7 +157,7 @@ fn is_about_login(error: &CallError) -> bool {
             let message = message.to_ascii_lowercase();
             WORDS.iter().any(|word| message.contains(word))
         }
-        CallError::Unreachable { .. } | CallError::TimedOut(_) => false,
+        CallError::Unreachable { .. } | CallError::TimedOut(_) | CallError::NoImage => false,
     }
 }
 

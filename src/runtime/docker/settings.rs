@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-/// The name of the engine's default network.
-pub(super) const DEFAULT_NETWORK: &str = "default";
+use ipnet::Ipv4Net;
 
 /// How to reach Docker and how to treat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +14,14 @@ pub struct Settings {
     pub tls: bool,
     /// The directory with `ca.pem`, `cert.pem` and `key.pem` for TLS.
     pub cert_path: PathBuf,
-    /// The network of containers, and how their ports are reached.
+    /// How the ports of containers are reached.
     pub ports: Ports,
+    /// What the subnets of isolated and internal networks are taken from.
+    pub subnets: Ipv4Net,
+    /// Who writes the rules of isolated networks.
+    pub firewall: Firewall,
+    /// Whether an isolated network is made and its rules are set before the first sandbox wants it, so that a failure shows.
+    pub isolated: bool,
     /// The logins of registries.
     pub registries: Registries,
     /// The value of the label `sandglass.prefix`. Containers with another value belong to other supervisors.
@@ -40,19 +45,30 @@ pub enum Reach {
     Network,
 }
 
-/// The network of containers, and how their ports are reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How ports are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The network's name; `default` for the engine's default one.
-    pub network: String,
-    /// How ports are reached.
+    /// How ports are reached, except those on internal networks, which engines do not publish.
     pub reach: Reach,
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { network: DEFAULT_NETWORK.to_owned(), reach: Reach::Published(Ipv4Addr::LOCALHOST) }
+        Self { reach: Reach::Published(Ipv4Addr::LOCALHOST) }
     }
+}
+
+/// Who writes the rules of isolated networks into the kernel of the engine's host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firewall {
+    /// This process where it can, else a helper container.
+    Auto,
+    /// This process.
+    Local,
+    /// A helper container.
+    Helper,
+    /// Nobody.
+    Off,
 }
 
 /// A registry's login.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::models::ContainerInspectResponse;
 use tokio_util::sync::CancellationToken;
 
-use super::{Docker, view};
+use super::{Docker, addresses::Pending, mend::Unseated, view};
 use crate::{
     domain::{sandbox::Container, spec::Readiness},
     ports::runtime::{Inspected, RuntimeError, Start, StartProgress, Started},
@@ -14,6 +14,9 @@ use crate::{
 
 /// The program that an engine runs as a container's first process.
 const INIT: &str = "docker-init";
+/// How often a container is started that its network keeps from it.
+pub(super) const TURNS: u32 = 3;
+pub(super) const SEAT: &str = "bring the container onto its network";
 /// The default for containers whose label does not tell how long they may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// How much of a container's output to add to the error of a failed start.
@@ -33,8 +36,18 @@ impl Docker {
         if start.spec.agent {
             self.ensure_agent(&start.spec.image).await;
         }
-        let id = self.create(start, cancel).await?;
-        self.launch(&id, start, cancel).await?;
+        let place = self.place(&start.spec.network).await?;
+        let id = match self.create(start, place.as_ref().map(Pending::place), cancel).await {
+            Ok(id) => id,
+            Err(error) => {
+                if let Some(place) = place {
+                    place.give_back();
+                }
+                return Err(error);
+            }
+        };
+        let _starting = self.known.starting(&id);
+        self.launch(&id, start, place, cancel).await?;
         let started = unless_cancelled(cancel, self.addresses(&id)).await?;
         progress(StartProgress::WaitingForReadiness);
         unless_cancelled(cancel, self.await_readiness(&start.spec.readiness, start.spec.ready_timeout, &started))
@@ -42,12 +55,36 @@ impl Docker {
         Ok(started)
     }
 
-    async fn launch(&self, id: &str, start: &Start, cancel: &CancellationToken) -> Result<(), RuntimeError> {
-        let permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
-        let limit = self.engine.settings.call_timeout;
-        let launched =
-            self.engine.call_with(permit, limit, |docker| async move { docker.start_container(id, None).await });
-        launched.await.map_err(|error| without_init(start, error.during("start the container")))
+    /// Puts the container's rules in place, and starts it.
+    async fn launch(
+        &self,
+        id: &str,
+        start: &Start,
+        mut place: Option<Pending>,
+        cancel: &CancellationToken,
+    ) -> Result<(), RuntimeError> {
+        let (egress, limit) = (&start.spec.egress, self.engine.settings.call_timeout);
+        if place.is_none() && !egress.is_empty() {
+            return Err(RuntimeError::Failed("egress rules need network = \"isolated\"".to_owned()));
+        }
+        for turn in 1.. {
+            if let Some(pending) = &place {
+                let raised = self.raise(id, pending.place(), egress).await;
+                raised.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            }
+            let permit = unless_cancelled(cancel, async { Ok(self.engine.pool.call().await) }).await?;
+            let launched =
+                self.engine.call_with(permit, limit, |docker| async move { docker.start_container(id, None).await });
+            let Err(error) = launched.await else { break };
+            place = match (place, Unseated::why(&error)) {
+                (Some(pending), Some(why)) if turn < TURNS => {
+                    let seated = self.seat(id, pending.place(), why).await;
+                    Some(seated.map_err(|error| error.during(SEAT))?)
+                }
+                _ => return Err(without_init(start, error.during("start the container"))),
+            };
+        }
+        Ok(())
     }
 
     /// The container's addresses. Fails if it has already ended.

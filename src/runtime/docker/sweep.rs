@@ -54,7 +54,7 @@ impl Docker {
     }
 
     /// The names of the volumes of other versions that no container uses.
-    async fn unused_volumes(&self) -> Result<Vec<String>, CallError> {
+    pub(super) async fn unused_volumes(&self) -> Result<Vec<String>, CallError> {
         let filters = HashMap::from([("label", vec![LABEL]), ("dangling", vec!["true"])]);
         let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
         let listed = self.engine.call(|docker| async move { docker.list_volumes(Some(options)).await }).await?;

@@ -25,7 +25,10 @@ impl Docker {
         for candidate in self.candidates(container).await.map_err(failed)? {
             let found = match self.check(&candidate, container).await.map_err(failed)? {
                 Search::Ours(found) => found,
-                Search::Missing => continue,
+                Search::Missing => {
+                    self.lower(&candidate, None).await;
+                    continue;
+                }
                 Search::Foreign => {
                     tracing::warn!(
                         sandbox_id = %container.sandbox,
@@ -42,6 +45,7 @@ impl Docker {
             }
             let in_progress = self.remove_by_force(&id).await?;
             self.confirm_gone(&id, &mut lane, in_progress).await?;
+            self.lower(&id, self.inspected_place(&found)).await;
         }
         Ok(())
     }

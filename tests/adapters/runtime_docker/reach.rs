@@ -3,13 +3,19 @@
 use std::net::Ipv4Addr;
 
 use sandglass::{
-    domain::spec::Readiness,
+    domain::{egress, spec::Readiness},
     ports::runtime::{Runtime, Start},
     runtime::docker::{Docker, Ports, Reach, Settings},
 };
 
 use super::{failure, get, run};
 use crate::support::docker::{Corner, Network, by_labels, shell, start};
+
+fn serving_on(network: &Network) -> Start {
+    let mut start = serving();
+    start.spec.network = egress::Network::Named(network.name.clone());
+    start
+}
 
 fn serving() -> Start {
     let mut start = start();
@@ -20,16 +26,16 @@ fn serving() -> Start {
     start
 }
 
-fn with(corner: &Corner, network: &str, reach: Reach) -> Docker {
-    let ports = Ports { network: network.to_owned(), reach };
+fn with(corner: &Corner, reach: Reach) -> Docker {
+    let ports = Ports { reach };
     Docker::connect(Settings { ports, ..corner.settings() }).unwrap()
 }
 
 #[tokio::test]
 async fn over_its_network_a_container_is_reached_at_its_own_address_and_publishes_nothing() {
     let network = Network::new().await;
-    let (corner, start) = (Corner::new().await, serving());
-    let runtime = with(&corner, &network.name, Reach::Network);
+    let (corner, start) = (Corner::new().await, serving_on(&network));
+    let runtime = with(&corner, Reach::Network);
     let started = run(&runtime, &start).await.unwrap();
     let found = corner.inspect(&started.container_id).await;
     let networks = found.network_settings.unwrap().networks.unwrap();
@@ -49,9 +55,9 @@ async fn over_its_network_a_container_is_reached_at_its_own_address_and_publishe
 async fn a_container_is_reached_in_the_way_that_it_was_made_for_also_under_another_setting() {
     let network = Network::new().await;
     let corner = Corner::new().await;
-    let (published, over_network) = (corner.runtime(), with(&corner, &network.name, Reach::Network));
-    for (maker, other) in [(&published, &over_network), (&over_network, &published)] {
-        let start = serving();
+    let (published, over_network) = (corner.runtime(), with(&corner, Reach::Network));
+    let (elsewhere, on_network) = (serving(), serving_on(&network));
+    for (maker, other, start) in [(&published, &over_network, elsewhere), (&over_network, &published, on_network)] {
         let started = run(maker, &start).await.unwrap();
         assert_eq!(other.inspect(&by_labels(&start)).await.unwrap().unwrap().started, started);
         let listed = other.list().await.unwrap();
@@ -64,18 +70,19 @@ async fn a_container_is_reached_in_the_way_that_it_was_made_for_also_under_anoth
 async fn ports_are_published_on_the_address_that_is_set_and_reached_there() {
     let (corner, start) = (Corner::new().await, serving());
     let address = Ipv4Addr::new(127, 0, 0, 2);
-    let started = run(&with(&corner, "default", Reach::Published(address)), &start).await.unwrap();
+    let started = run(&with(&corner, Reach::Published(address)), &start).await.unwrap();
     assert!(started.ports["80"].starts_with("127.0.0.2:"), "{started:?}");
     assert_eq!(get(&started.base_url.unwrap()).await.trim(), "here");
     let everywhere = serving();
-    let started = run(&with(&corner, "default", Reach::Published(Ipv4Addr::UNSPECIFIED)), &everywhere).await.unwrap();
+    let started = run(&with(&corner, Reach::Published(Ipv4Addr::UNSPECIFIED)), &everywhere).await.unwrap();
     assert!(started.ports["80"].starts_with("127.0.0.1:"), "{started:?}");
     assert_eq!(get(&started.base_url.unwrap()).await.trim(), "here");
 }
 
 #[tokio::test]
 async fn a_network_that_is_not_there_is_named() {
-    let (corner, start) = (Corner::new().await, start());
-    let message = failure(&with(&corner, "no-such-network", Reach::Network), &start).await;
+    let (corner, mut start) = (Corner::new().await, start());
+    start.spec.network = egress::Network::Named("no-such-network".to_owned());
+    let message = failure(&corner.runtime(), &start).await;
     assert!(message.contains("no-such-network"), "{message}");
 }
