@@ -93,7 +93,7 @@ impl RequestError {
     }
 
     /// What it means for a client that the machine of `id` denied a request.
-    pub(super) fn denied(id: &SandboxId, denied: Denied) -> Self {
+    pub(crate) fn denied(id: &SandboxId, denied: Denied) -> Self {
         let id = id.clone();
         match denied {
             Denied::Terminating { reason } => Self::Terminating { id, reason },
@@ -103,6 +103,7 @@ impl RequestError {
             Denied::Paused => Self::Paused(id),
             Denied::Inactive => Self::Inactive(id),
             Denied::TooManyHolds | Denied::TooManyCommands => Self::LimitReached(format!("sandbox {id}: {denied}")),
+            Denied::NoWalls => Self::Conflict(format!("sandbox {id}: {denied}")),
             Denied::NoSuchHold => Self::NoSuchHold(id),
         }
     }

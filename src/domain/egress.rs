@@ -113,6 +113,11 @@ pub struct Egress {
 }
 
 impl Egress {
+    /// Itself, or `None` if it says nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (!self.is_empty()).then(|| Box::new(self))
+    }
+
     /// Whether it says nothing, so that only the walls count.
     pub fn is_empty(&self) -> bool {
         self.template.is_empty() && self.request.is_empty()
@@ -142,7 +147,11 @@ fn plain(range: IpNet) -> IpNet {
     four.map_or(range, IpNet::V4)
 }
 
-fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+/// Reads a list of ranges.
+///
+/// # Errors
+/// When it is too long, or one of them is none.
+pub fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     if texts.len() > MOST_RANGES {
         return Err(D::Error::custom(format!("at most {MOST_RANGES} ranges, not {}", texts.len())));

@@ -12,6 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
+    egress::{Egress, Network},
     fields::Fields,
     sandbox::{Hold, RawFields, RuleClock, Sandbox, Spelling},
     time::{EpochSeconds, Moment, Now},
@@ -130,6 +131,10 @@ record! {
     public_traffic: Option<bool>,
     /// The `Host` that its ports see.
     mask_request_host: Option<Box<str>>,
+    /// The network that it joined.
+    network: Option<Network>,
+    /// What it may reach there.
+    egress: Option<Box<Egress>>,
 }
 
 /// A duration in a record: seconds, greater than 0.
@@ -327,6 +332,8 @@ impl Serialize for Written<'_> {
         optional.entry("wake", details.wake)?;
         optional.entry("public_traffic", details.public_traffic.then_some(true))?;
         optional.entry("mask_request_host", details.mask_request_host.as_ref())?;
+        optional.entry("network", details.network.as_ref())?;
+        optional.entry("egress", details.egress.as_ref())?;
         for (name, raw) in details.extra.iter() {
             optional.0.serialize_entry(name, raw)?;
         }

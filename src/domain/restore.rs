@@ -228,6 +228,8 @@ fn details_of(id: &SandboxId, record: Record, rules: Rules, now: Now) -> Details
         wake: record.wake,
         public_traffic: record.public_traffic.unwrap_or(false),
         mask_request_host: record.mask_request_host,
+        network: record.network,
+        egress: record.egress,
         extra: record.extra.into(),
         last_output: record.last_output,
         engine_error: None,

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::{
@@ -12,6 +13,7 @@ use utoipa::{
 
 use crate::domain::{
     ActivitySource, EndReason, EpochSeconds, Fields, Now, OnTimeout, Sandbox, SandboxId, Status,
+    egress::{Network, Ranges},
     json::readable,
     sandbox::{Hold, RawFields, RuleClock},
 };
@@ -85,6 +87,16 @@ pub struct SandboxAnswer<'a> {
     executor_namespace: Option<&'a str>,
     /// What it was last used by; null if it was not used since Sandglass was started.
     last_activity_by: Option<ActivitySource>,
+    /// The network that it is on: `isolated`, `internal`, `none`, `default` or a name; null if that is not known.
+    network: Option<&'a str>,
+    /// What it may reach by its client's rules; missing if it is on no isolated network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    egress: Option<EgressAnswer>,
+    /// What it may reach by its template's rules; missing if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    template_egress: Option<EgressAnswer>,
     /// The exit code of its container, if that ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i64>,
@@ -103,6 +115,7 @@ impl<'a> SandboxAnswer<'a> {
     /// The answer for `sandbox` at `now`.
     pub fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
         let details = &sandbox.details;
+        let (egress, template_egress) = EgressAnswer::of(sandbox);
         let deadlines = Deadlines::of(sandbox, now);
         let engine_error = details.engine_error.as_deref().filter(|_| !sandbox.is_gone());
         Self {
@@ -135,6 +148,9 @@ impl<'a> SandboxAnswer<'a> {
             user_name: details.user_name.as_deref(),
             executor_namespace: details.executor_namespace.as_deref(),
             last_activity_by: sandbox.last_activity_by(),
+            network: details.network.as_ref().map(Network::as_str),
+            egress,
+            template_egress,
             exit_code: sandbox.end().and_then(|end| end.exit_code),
             ended_at: sandbox.end().map(|end| now.wall_at(end.decided_at)),
             last_output: details.last_output.as_deref(),
@@ -155,6 +171,34 @@ pub(super) struct HoldAnswer<'a> {
     since: EpochSeconds,
     /// When it is over, unless it is renewed or released.
     until: EpochSeconds,
+}
+
+/// Ranges of addresses that a sandbox may and may not reach.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Egress)]
+pub(super) struct EgressAnswer {
+    /// What it may reach although `deny` includes it.
+    #[schema(value_type = Vec<String>)]
+    allow: Vec<IpNet>,
+    /// What it may not reach.
+    #[schema(value_type = Vec<String>)]
+    deny: Vec<IpNet>,
+}
+
+impl EgressAnswer {
+    /// The client's rules and the template's, if those are not empty; none without walls.
+    pub(super) fn of(sandbox: &Sandbox) -> (Option<Self>, Option<Self>) {
+        let egress = sandbox.egress();
+        let (request, template) = (Self::from(egress.request), Self::from(egress.template));
+        let says_nothing = template.allow.is_empty() && template.deny.is_empty();
+        (Some(request).filter(|_| sandbox.has_walls()), Some(template).filter(|_| !says_nothing))
+    }
+}
+
+impl From<Ranges> for EgressAnswer {
+    fn from(Ranges { allow, deny }: Ranges) -> Self {
+        Self { allow, deny }
+    }
 }
 
 /// The holds on a living sandbox.

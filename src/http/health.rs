@@ -47,7 +47,7 @@ enum ReadinessStatus {
 /// A part that has a problem.
 #[derive(Debug, Serialize, ToSchema)]
 struct Reason {
-    /// `supervisor`, `store`, `runtime`, `tasks` or `store_settings`.
+    /// `supervisor`, `store`, `runtime`, `tasks`, `store_settings` or `walls`.
     part: &'static str,
     /// Since when, if that is known.
     since: Option<EpochSeconds>,
@@ -104,6 +104,7 @@ impl Readiness {
         };
         // Problems for the operator, which do not affect clients.
         reasons.extend(health.hazards().iter().map(|hazard| part("store_settings", None, hazard)));
+        reasons.extend(sandboxes.gap_in_walls().map(|gap| part("walls", None, &gap)));
         reasons.extend(died.into_iter().map(task));
         Self { status, reasons }
     }

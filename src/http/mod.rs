@@ -23,6 +23,7 @@ mod body;
 mod connection;
 mod create;
 mod e2b;
+mod egress;
 mod error;
 mod extract;
 mod gate;

@@ -10,7 +10,7 @@ use actix_web::{
 use super::{
     activity,
     connection::occupying,
-    create, e2b,
+    create, e2b, egress,
     error::{ApiError, Code},
     health, holds, openapi, page, sandboxes, stream, why,
     work::{commands, files, logs, stats},
@@ -49,6 +49,7 @@ routes! {
     "/v1/sandboxes/{id}" { GET sandboxes::get, DELETE sandboxes::delete }
     "/v1/sandboxes/{id}/keep-alive" { POST sandboxes::keep_alive }
     "/v1/sandboxes/{id}/holds/{hold}" { PUT holds::hold, DELETE holds::release }
+    "/v1/sandboxes/{id}/egress" { PUT egress::set }
     "/v1/sandboxes/{id}/heartbeat" { POST sandboxes::heartbeat }
     "/v1/sandboxes/{id}/pause" { POST sandboxes::pause }
     "/v1/sandboxes/{id}/resume" { POST sandboxes::resume }

@@ -90,7 +90,7 @@ impl Keeper {
             Some(inspected) => {
                 warn!(sandbox_id = %member.id, "its record is lost; its container is adopted by its labels");
                 let (sandbox, effects) = self.adopt(member, &owner, inspected, fallbacks);
-                self.spawn(sandbox, effects, true);
+                self.spawn_adopted(sandbox, effects);
             }
             None => {
                 self.shared.journal.write(Write::Deactivate { member: member.id.as_str().into() });
@@ -98,6 +98,16 @@ impl Keeper {
         }
         // Nobody could take the id before.
         self.sandboxes.unresolved.remove(&member.id);
+    }
+
+    /// Starts the actor of an adopted sandbox.
+    pub(super) fn spawn_adopted(&self, sandbox: Sandbox, effects: Effects) {
+        let has_walls = sandbox.has_walls();
+        self.spawn(sandbox, effects, true);
+        if has_walls {
+            // Nobody could say what it may reach, so it reached nothing. The comparison tends the walls.
+            self.reconcile_now.notify_one();
+        }
     }
 
     /// Looks for a container with our labels, then for one with the reference system's.
@@ -139,6 +149,8 @@ impl Keeper {
             wake: labels.wake,
             public_traffic: labels.public_traffic,
             mask_request_host: labels.mask_request_host.as_deref().map(Into::into),
+            network: labels.network.clone(),
+            egress: labels.egress.clone().boxed(),
             ..Details::new(record.id.clone(), found.name, created_at, rules)
         };
         let evidence = ContainerEvidence {

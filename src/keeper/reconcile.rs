@@ -33,6 +33,7 @@ impl Keeper {
 
     /// Compares once.
     pub(super) async fn reconcile(&self) {
+        self.sandboxes.tend_walls().await;
         let began = self.shared.clock.now();
         let listed = match self.shared.runtime.list().await {
             Ok(listed) => listed,
@@ -198,7 +199,7 @@ impl Keeper {
                 }
                 let fallbacks = self.fallbacks(now);
                 let (sandbox, effects) = self.adopt(&record, &Owner::Sandglass, found, &fallbacks);
-                self.spawn(sandbox, effects, true);
+                self.spawn_adopted(sandbox, effects);
             }
             Ok(None) => {}
             Err(error) => warn!(%sandbox_id, %error, "a container without a sandbox cannot be looked at yet"),

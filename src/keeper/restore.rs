@@ -216,6 +216,9 @@ impl Keeper {
         if !sandbox.idle_slack().is_zero() {
             self.owes_slack.store(true, Ordering::Relaxed);
         }
+        if sandbox.has_walls() {
+            self.has_walls.store(true, Ordering::Relaxed);
+        }
         let persist = if save { Persist::Through } else { effects.persist };
         let id = sandbox.id().clone();
         let spawn = || SandboxHandle::spawn_in(&self.shared, batch, sandbox, Effects { persist, ..effects });

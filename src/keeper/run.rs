@@ -19,6 +19,9 @@ use crate::{
     ports::store::{LastStop, StoreError},
 };
 
+/// How long a start waits for the walls.
+const FIRST_TEND: Duration = Duration::from_secs(5);
+
 /// How many actors are asked at the same time.
 const CHUNK: usize = 256;
 
@@ -46,6 +49,11 @@ impl Keeper {
                 .boxed()
         });
         let restoration = self.restore(last_stop).await?;
+        // Nothing runs again before its rules are known. An engine that does not answer runs nothing, and the first
+        // reconcile begins with the same.
+        if self.has_walls.load(Ordering::Relaxed) {
+            let _ = timeout(FIRST_TEND, self.sandboxes.tend_walls()).await;
+        }
         self.keep("engine events", |keeper, _| keeper.follow_events().boxed());
         self.keep("reconcile", |keeper, _| keeper.reconcile_regularly().boxed());
         self.keep("audit", |keeper, _| keeper.audit_regularly().boxed());

@@ -26,6 +26,8 @@ pub struct Keeper {
     _stopped_with_it: DropGuard,
     /// Whether a sandbox was restored with slack, which a clean stop has to leave in its record.
     pub(super) owes_slack: AtomicBool,
+    /// Whether a sandbox was restored that has walls.
+    pub(super) has_walls: AtomicBool,
     /// Containers with our labels that are not ours.
     pub(super) strangers: Strangers,
     /// Requests a reconcile at once.
@@ -56,6 +58,7 @@ impl Keeper {
             _stopped_with_it: stop.clone().drop_guard(),
             stop,
             owes_slack: AtomicBool::new(false),
+            has_walls: AtomicBool::new(false),
             strangers: Strangers::default(),
             reconcile_now: Notify::new(),
         })

@@ -145,6 +145,8 @@ impl Sandboxes {
             wake: request.wake,
             public_traffic: request.public_traffic,
             mask_request_host: request.mask_request_host.as_deref().map(Into::into),
+            network: Some(start.spec.network.clone()),
+            egress: start.spec.egress.clone().boxed(),
             ..Details::new(start.id.clone(), start.name.as_str(), now.wall(), rules)
         };
         let (sandbox, effects) = Sandbox::create(details, now);
@@ -193,6 +195,14 @@ impl Sandboxes {
         let timeout = request.timeout.map(|timeout| bounded("timeout", timeout, &self.settings)).transpose()?;
         let alike = |sandbox: &Sandbox| self.is_made_as_asked(sandbox, request);
         let Ok(present) = handle.snapshot().await else { return self.left(id, handle) };
+        let same_rules =
+            |sandbox: &Sandbox| request.egress.as_ref().is_none_or(|asked| *asked == sandbox.egress().request);
+        if present.is_alive() && !same_rules(&present) {
+            return Err(RequestError::Conflict(format!(
+                "id {id} belongs to a sandbox with other rules for what it may reach; change them by PUT \
+                 /v1/sandboxes/{id}/egress",
+            )));
+        }
         if present.is_alive() && !alike(&present) {
             return Err(RequestError::Conflict(format!(
                 "id {id} belongs to a sandbox from template {} and image {}",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dashmap::DashSet;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -28,6 +28,8 @@ pub struct Sandboxes {
     pub(super) health: Arc<Health>,
     /// The snapshots that are being taken.
     pub(crate) snapshots: Arc<UnderWay>,
+    /// Held while rules for what sandboxes may reach are changed or compared.
+    pub(super) walls: Arc<Mutex<()>>,
     /// The requests in flight.
     in_flight: TaskTracker,
     /// Ids whose records are lost and whose containers have not been looked for yet.
@@ -43,6 +45,7 @@ impl Sandboxes {
             creates: Arc::new(Semaphore::new(settings.sandboxes.max_creates)),
             health: Arc::new(Health::new(shared.journal.health(), shared.tasks.clone())),
             snapshots: Arc::default(),
+            walls: Arc::default(),
             in_flight: TaskTracker::new(),
             unresolved: DashSet::new(),
             sweep_now: Notify::new(),

@@ -10,6 +10,7 @@ mod plan;
 mod snapshots;
 mod under_way;
 mod unheard;
+mod walls;
 mod watch;
 
 pub use crate::actor::RequestError;

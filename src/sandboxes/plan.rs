@@ -9,7 +9,9 @@ use crate::{
     actor::RequestError,
     config::{BASE_TEMPLATE, Settings, Template},
     domain::{
-        OnTimeout, SandboxId, json,
+        OnTimeout, SandboxId,
+        egress::{Egress, Network, Ranges},
+        json,
         leaf::{EnvName, ImageRef, Leaf, Ports, Text, Timeout, checked, object_or_null},
         name::container_name,
         record::UserId,
@@ -51,6 +53,9 @@ pub struct Create {
     /// The active timeout.
     #[serde(deserialize_with = "checked::<Option<Timeout>, _>")]
     pub timeout: Option<Duration>,
+    /// Rules for what it may reach, beside its template's.
+    #[serde(deserialize_with = "object_or_null")]
+    pub egress: Option<Ranges>,
     /// What the end of the active timeout does.
     pub on_timeout: Option<OnTimeout>,
     /// Whether work in it while it is paused resumes it first.
@@ -128,6 +133,7 @@ impl Create {
             env: template.start.env.clone().into_iter().chain(self.env.clone().plain()).collect(),
             ports: ports_of(self, template)?,
             limits: limits_of(self, template, settings)?,
+            egress: egress_of(self, name, template)?,
             ..template.start.clone()
         };
         if let Some(port) = spec.unpublished_probe() {
@@ -236,6 +242,21 @@ fn ports_of(request: &Create, template: &Template) -> Result<Vec<u16>, RequestEr
         return Err(RequestError::invalid("ports", format!("at most {MAX_PORTS}, not {}", ports.len())));
     }
     Ok(ports)
+}
+
+/// Rules that nobody would keep are refused.
+fn egress_of(request: &Create, name: &str, template: &Template) -> Result<Egress, RequestError> {
+    let asked = request.egress.clone().unwrap_or_default();
+    let network = &template.start.network;
+    if !asked.is_empty() && *network != Network::Isolated {
+        let rule = format!(
+            "is for sandboxes on an isolated network, and those of template {name} are on {network:?}: set \
+             templates.{name}.network or docker.network to \"isolated\"",
+            network = network.as_str(),
+        );
+        return Err(RequestError::invalid("egress", rule));
+    }
+    Ok(Egress { request: asked, ..template.start.egress.clone() })
 }
 
 fn limits_of(request: &Create, template: &Template, settings: &Settings) -> Result<Limits, RequestError> {

@@ -204,6 +204,7 @@ fn like(sandbox: &Sandbox, snapshot: &Snapshot, timeout: Option<Duration>) -> Cr
         on_timeout: Some(rules.on_timeout()),
         idle_timeout: rules.after(RuleClock::Idle).map(Some),
         without_default_idle: rules.after(RuleClock::Idle).is_none(),
+        egress: Some(sandbox.egress().request),
         wake: details.wake,
         public_traffic: details.public_traffic,
         mask_request_host: details.mask_request_host.as_deref().map(Into::into),

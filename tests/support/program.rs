@@ -46,7 +46,9 @@ fn by_way_of(wrapper: &[&str], arguments: &[&str]) -> tokio::process::Command {
 
 /// `serve` on this address, with short graces.
 fn serve(wrapper: &[&str], address: &str, arguments: &[&str]) -> tokio::process::Command {
-    by_way_of(wrapper, &[&["serve", "--bind", address, "--set", "docker.stop_grace=1"], arguments].concat())
+    // Walls have tests of their own, which say so. The last setting of a key counts.
+    let ours = ["serve", "--bind", address, "--set", "docker.stop_grace=1", "--set", "docker.network=default"];
+    by_way_of(wrapper, &[&ours, arguments].concat())
 }
 
 impl Program {

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
+        egress::{Egress, Network},
         fields::Fields,
         id::SandboxId,
         time::{EpochSeconds, Moment},
@@ -147,6 +148,10 @@ pub struct Details {
     pub public_traffic: bool,
     /// The `Host` that its ports see in requests; `${PORT}` in it stands for the port. `None`: the one that was sent.
     pub mask_request_host: Option<Box<str>>,
+    /// The network that it joined; `None` if that is not known, as of one that was made before there were walls.
+    pub network: Option<Network>,
+    /// What it may reach, if that is [`Network::Isolated`]; `None`: all that the walls leave open.
+    pub egress: Option<Box<Egress>>,
     /// Fields of the record that Sandglass does not know.
     pub extra: RawFields,
     /// The end of what its container wrote, if that ended by itself: at most 20 lines and 4 KiB.
@@ -180,6 +185,8 @@ impl Details {
             wake: None,
             public_traffic: false,
             mask_request_host: None,
+            network: None,
+            egress: None,
             extra: RawFields::new(),
             last_output: None,
             engine_error: None,

@@ -200,6 +200,11 @@ pub enum Denied {
     /// As many commands hold it as can.
     #[error("{MOST_COMMAND_HOLDS} commands run in the sandbox, which is the most; wait until one has ended")]
     TooManyCommands,
+    /// It is on no isolated network, so that it has no walls.
+    #[error(
+        "only a sandbox on an isolated network has rules for what it may reach (network = \"isolated\" in its template)"
+    )]
+    NoWalls,
     /// It has no hold of this name.
     #[error("the sandbox has no hold of this name")]
     NoSuchHold,

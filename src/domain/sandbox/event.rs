@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    super::words::{ActivitySource, EndReason},
+    super::{
+        egress::Ranges,
+        words::{ActivitySource, EndReason},
+    },
     details::{HoldRequest, Work},
 };
 
@@ -85,6 +88,8 @@ pub enum Event {
     Release(Box<str>),
     /// Somebody wants to work in it, which is use.
     Work(Box<Work>),
+    /// A client's rules for what it may reach are these from now on. They are in force already.
+    Egress(Box<Ranges>),
     /// A heartbeat from inside the sandbox.
     Heartbeat,
     /// A client wants it paused.

@@ -40,6 +40,7 @@ mod pauses;
 mod rules;
 mod state;
 mod transitions;
+mod walls;
 
 pub use clocks::{Action, Reading};
 pub use details::{

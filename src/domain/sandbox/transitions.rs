@@ -47,6 +47,7 @@ impl Sandbox {
             Event::Hold(request) => self.hold(*request, now),
             Event::Release(name) => self.release(&name, now),
             Event::Work(work) => self.work(*work, now),
+            Event::Egress(ranges) => self.egress_set(*ranges),
             Event::Heartbeat => self.heartbeat(now),
             Event::Pause => self.pause(),
             Event::Resume(timeout) => self.resume(timeout),

@@ -12,12 +12,16 @@ use utoipa::OpenApi;
 
 use super::{
     super::{
-        activity, create, health, holds, page, sandboxes, stream, why,
+        activity, create, egress, health, holds, page, sandboxes, stream, why,
         work::{commands, files, logs, stats},
     },
     calls, requests,
 };
-use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
+use crate::{
+    config::Settings,
+    domain::{egress::Ranges, spec::Limits},
+    sandboxes::Sandboxes,
+};
 
 /// The derived part.
 #[derive(OpenApi)]
@@ -35,6 +39,7 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
         sandboxes::resume,
         sandboxes::keep_alive,
         sandboxes::heartbeat,
+        egress::set,
         holds::hold,
         holds::release,
         activity::ping,
@@ -63,8 +68,8 @@ use crate::{config::Settings, domain::spec::Limits, sandboxes::Sandboxes};
         page::docs,
         page::asset,
     ),
-    // `CreateRequest`, which is written by hand, refers to this.
-    components(schemas(Limits)),
+    // `CreateRequest`, which is written by hand, refers to these.
+    components(schemas(Limits, Ranges)),
     tags(
         (name = "sandboxes", description = "Creating, finding and ending them"),
         (name = "activity", description = "Keeping them"),

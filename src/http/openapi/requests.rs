@@ -7,6 +7,7 @@ use super::calls::{duration_schema, id_schema};
 use crate::{
     config::{ImagePattern, Settings, Template},
     domain::{
+        egress::{MOST_RANGES, Network},
         leaf::{Cpus, EnvName, MemoryMb, Pids, Text, Timeout},
         spec::Limits,
     },
@@ -23,6 +24,7 @@ pub(super) fn narrow(document: &mut Value, settings: &Settings) {
     narrow_limits(&mut schemas["Limits"]["properties"], settings);
     schemas["Sandbox"]["properties"]["sandbox_id"]["pattern"] = id_schema()["pattern"].clone();
     schemas["CreateRequest"] = create(settings, &timeout);
+    narrow_ranges(schemas, settings);
     narrow_work(schemas);
 }
 
@@ -47,6 +49,27 @@ fn narrow_work(schemas: &mut Value) {
     let signals = Signal::iterator().map(Signal::as_str);
     let signals: Vec<_> = signals.flat_map(|name| [name, name.trim_start_matches("SIG")]).collect();
     with(&mut schemas["SignalRequest"]["properties"]["signal"], &json!({ "enum": signals }));
+}
+
+/// Ranges: an instance without isolated networks takes none in a create.
+fn narrow_ranges(schemas: &mut Value, settings: &Settings) {
+    let has_walls = |template: &Template| template.start.network == Network::Isolated;
+    let most = if settings.templates.values().any(has_walls) { MOST_RANGES } else { 0 };
+    for (name, most) in [("Ranges", most), ("EgressRequest", MOST_RANGES)] {
+        for list in ["allow", "deny"] {
+            let list = &mut schemas[name]["properties"][list];
+            with(list, &json!({ "maxItems": most }));
+            with(&mut list["items"], &json!({ "pattern": range_pattern() }));
+        }
+    }
+}
+
+/// Covers usual spellings; more are accepted.
+fn range_pattern() -> String {
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    let four = format!(r"{byte}(\.{byte}){{3}}(/(3[0-2]|[12]?[0-9]))?");
+    let six = "([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?";
+    format!("^({four}|{six}|::/0)$")
 }
 
 /// The schema of a create; a test compares its fields with those of `sandboxes::Create`.
@@ -105,6 +128,7 @@ fn create(settings: &Settings, timeout: &Value) -> Value {
                 "Seconds it stays active, more than 0, or a duration such as \"30m\".",
                 duration(true),
             ),
+            "egress": reference("Ranges", "What it may reach, beside its template's rules."),
             "on_timeout": reference("OnTimeout", "What the end of the active timeout does."),
             "wake": {
                 "description": "Whether work in it while it is paused resumes it first; when it is left out, as the template says.",

@@ -4,11 +4,11 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
-        schema::{AdditionalProperties, SchemaType, Type},
+        schema::{AdditionalProperties, ArrayBuilder, SchemaType, Type},
     },
 };
 
-use crate::domain::{ActivitySource, EndReason, OnTimeout, Status, spec::Limits};
+use crate::domain::{ActivitySource, EndReason, OnTimeout, Status, egress::Ranges, spec::Limits};
 
 /// The schema of each word: a string that is one of its spellings.
 macro_rules! words {
@@ -50,3 +50,20 @@ impl PartialSchema for Limits {
 }
 
 impl ToSchema for Limits {}
+
+impl PartialSchema for Ranges {
+    fn schema() -> RefOr<Schema> {
+        let list = |description: &str| {
+            let range = ObjectBuilder::new().schema_type(Type::String);
+            ArrayBuilder::new().items(range).description(Some(description))
+        };
+        ObjectBuilder::new()
+            .description(Some("Addresses and ranges of them; what is in both lists is open."))
+            .property("allow", list("What is open."))
+            .property("deny", list("What is shut."))
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .into()
+    }
+}
+
+impl ToSchema for Ranges {}

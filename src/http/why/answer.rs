@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         answers::{HoldAnswer, SANDBOX_CAPACITY, holds},
+        egress::BlockedAnswer,
         error::ApiError,
         extract::Id,
         json::json,
@@ -19,6 +20,7 @@ use crate::{
         ActivitySource, EndReason, EpochSeconds, Now, Sandbox, SandboxId, Status,
         sandbox::{Action, End},
     },
+    ports::walls::Blocked,
     sandboxes::Sandboxes,
 };
 
@@ -41,6 +43,8 @@ pub(in crate::http) struct WhyAnswer<'a> {
     rules: Vec<RuleAnswer>,
     /// The holds on it, sorted by name.
     holds: Vec<HoldAnswer<'a>>,
+    /// What it tried to reach in vain; null if it is on no isolated network, or that is not known.
+    blocked: Option<BlockedAnswer>,
     /// When it was last used.
     last_activity_at: EpochSeconds,
     /// A source that has reset the idle clock.
@@ -121,15 +125,19 @@ struct RemovalAnswer<'a> {
     responses((status = 200, description = "Why", body = WhyAnswer)))]
 pub(in crate::http) async fn why(sandboxes: Data<Sandboxes>, Id(id): Id) -> Result<HttpResponse, ApiError> {
     let sandbox = sandboxes.get(&id).await;
+    let blocked = match &sandbox {
+        Ok(sandbox) => sandboxes.blocked(sandbox).await,
+        Err(_) => None,
+    };
     let now = sandboxes.now();
     match sandbox {
-        Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, &now), 2 * SANDBOX_CAPACITY)),
+        Ok(sandbox) => Ok(json(StatusCode::OK, &WhyAnswer::of(&sandbox, blocked, &now), 2 * SANDBOX_CAPACITY)),
         Err(error) => Err(ApiError::of(&error, &now)),
     }
 }
 
 impl<'a> WhyAnswer<'a> {
-    fn of(sandbox: &'a Sandbox, now: &Now) -> Self {
+    fn of(sandbox: &'a Sandbox, blocked: Option<Blocked>, now: &Now) -> Self {
         let details = &sandbox.details;
         Self {
             sandbox_id: &details.id,
@@ -139,6 +147,7 @@ impl<'a> WhyAnswer<'a> {
             next: Next::of(sandbox, now),
             rules: rules(sandbox, now),
             holds: holds(sandbox, now),
+            blocked: blocked.map(Into::into),
             last_activity_at: now.wall_at(sandbox.last_activity()),
             activity: activity(sandbox, now),
             end: sandbox.end().map(|end| EndAnswer::of(end, now)),

@@ -18,6 +18,17 @@ use crate::domain::spec::{self, Limits, StartSpec};
 
 /// The capabilities that a container keeps: enough for a package manager or a web server that changes its user and owns its
 /// files, and none that reaches beyond the container.
+///
+/// - `CHOWN`, `DAC_OVERRIDE`, `FOWNER`: root installs packages: it writes files of other users, gives files to them, and sets
+///   their modes. The kernel applies them to the container's own files, and to mounts that the configuration allows.
+/// - `SETUID`, `SETGID`: a server that root starts goes on as another user; `su` and the agent start processes of users.
+/// - `NET_BIND_SERVICE`: a server listens on ports below 1024 of the container's own network.
+/// - `KILL`: root ends processes of other users in the container.
+///
+/// Of those that Docker grants by default, these are left out: `NET_RAW`, with which a sandbox could send packets and ARP in
+/// the name of others ([design: not defended](crate::design::walls::not_defended)); `MKNOD`, which makes devices;
+/// `AUDIT_WRITE`, which writes to the host's log; `SETPCAP` and `SETFCAP`, which hand capabilities on; `SYS_CHROOT`, which
+/// nothing here needs; `FSETID`, which keeps setuid bits when files change.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "NET_BIND_SERVICE", "KILL"];
 
 /// Limits the engine's log files of a container to 3 of 10 MB.

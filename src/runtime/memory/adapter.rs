@@ -21,7 +21,7 @@ use crate::{
         ContainerEvent, ContainerRef, EndAccount, Inspected, Listed, Runtime, RuntimeError, Start, StartProgress,
         Started,
     },
-    ports::{inside::Inside, snapshots::Snapshots},
+    ports::{inside::Inside, snapshots::Snapshots, walls::Walls},
     runtime::cancel::unless_cancelled,
 };
 
@@ -277,6 +277,7 @@ impl Runtime for Memory {
         let start = |containers: &mut Containers| {
             let Look::Ours(id, entry) = containers.look(container) else { return Ok(None) };
             if matches!(entry.state, State::Stopped(_)) {
+                containers.rules.renew(&id);
                 containers.set_state(&id, State::Running);
             }
             Ok(Some(id))
@@ -335,6 +336,10 @@ impl Runtime for Memory {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn walls(&self) -> Option<&dyn Walls> {
         Some(self)
     }
 

@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::log::Log;
+use super::{log::Log, rules::Rules};
 use crate::{
-    domain::{EpochSeconds, SandboxId, sandbox::Container as State, snapshot::Snapshot, spec::Limits},
+    domain::{EpochSeconds, SandboxId, egress::Network, sandbox::Container as State, snapshot::Snapshot, spec::Limits},
     ports::runtime::{
         ContainerEvent, ContainerEventKind as Kind, ContainerRef, EndAccount, Inspected, Labels, Listed, Owner,
         RuntimeError, Start, Started, Stranger,
@@ -93,6 +93,7 @@ pub(super) enum Look<'a> {
 pub(super) struct Containers {
     pub(super) log: Log,
     pub(super) snapshots: Vec<Snapshot>,
+    pub(super) rules: Rules,
     now: WallClock,
     /// Sorted, so that listings are deterministic.
     by_id: BTreeMap<String, Entry>,
@@ -110,6 +111,7 @@ impl Containers {
         Self {
             log: Log::default(),
             snapshots: Vec::new(),
+            rules: Rules::default(),
             now,
             by_id: BTreeMap::new(),
             by_mark,
@@ -181,6 +183,7 @@ impl Containers {
 
     pub(super) fn create(&mut self, start: &Start) -> Result<String, RuntimeError> {
         let mark = Mark::Sandglass(start.id.clone());
+        self.rules.can_have(&start.spec.egress)?;
         if let Some(holder) = self.by_name.get(&start.name).cloned() {
             if self
                 .by_id
@@ -195,7 +198,11 @@ impl Containers {
         entry.image.clone_from(&spec.image);
         entry.ports.clone_from(&spec.ports);
         entry.limits = spec.limits;
-        Ok(self.insert(entry))
+        let id = self.insert(entry);
+        if spec.network == Network::Isolated {
+            self.rules.put(&id, &spec.egress);
+        }
+        Ok(id)
     }
 
     pub(super) fn put_stranger(&mut self, why: Stranger, mark: Mark, name: &str, labels: Labels) -> String {
@@ -261,6 +268,7 @@ impl Containers {
     pub(super) fn remove(&mut self, id: &str) {
         self.set_state(id, State::Stopped(Some(KILLED)));
         self.tell(id, Kind::Destroyed);
+        self.rules.remove(id);
         let Some(entry) = self.by_id.remove(id) else { return };
         if self.by_name.get(&entry.name).is_some_and(|holder| holder == id) {
             self.by_name.remove(&entry.name);

@@ -37,6 +37,8 @@ pub enum Point {
     List,
     /// Before: the connection of a stream of events. After: the rest of its life.
     Events,
+    /// A change or a comparison of what containers may reach.
+    Walls,
     /// A check whether the engine answers.
     Check,
     /// A piece of what passes on a connection to an agent, in either direction.

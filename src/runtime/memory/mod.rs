@@ -16,7 +16,9 @@ mod events;
 mod faults;
 mod inside;
 mod log;
+mod rules;
 mod snapshots;
+mod walls;
 
 pub use adapter::{Call, Gate, Memory};
 pub use containers::WallClock;

@@ -5,6 +5,7 @@ mod client;
 mod create;
 mod crowd;
 mod e2b;
+mod egress;
 mod errors;
 mod fuzz;
 mod hang_up;

@@ -62,7 +62,7 @@ async fn the_schema_of_a_sandbox_has_the_fields_of_a_sandbox() {
     let specification = client.get("/openapi.json").await.json;
     let schema = specification["components"]["schemas"]["Sandbox"]["properties"].as_object().expect("an object");
     let mut specified: BTreeSet<_> = schema.keys().cloned().collect();
-    for not_always in ["exit_code", "ended_at", "last_output", "holds"] {
+    for not_always in ["exit_code", "ended_at", "last_output", "holds", "egress", "template_egress"] {
         assert!(specified.remove(not_always));
     }
     assert_eq!(specified, fields);
@@ -131,7 +131,7 @@ async fn what_may_be_left_out_is_not_required() {
     let schemas = &specification["components"]["schemas"];
     assert_eq!(schemas["BatchResult"]["required"], json!(["sandbox_id", "ok"]));
     assert_eq!(schemas["Sandbox"]["properties"]["user_id"]["type"], json!(["string", "number", "null"]));
-    for request in ["CreateRequest", "KeepAliveRequest", "BatchRequest", "Limits"] {
+    for request in ["CreateRequest", "KeepAliveRequest", "BatchRequest", "Limits", "Ranges", "EgressRequest"] {
         assert_eq!(schemas[request]["additionalProperties"], false, "{request}");
     }
     let wait = &specification["paths"]["/v1/sandboxes/{id}"]["delete"]["parameters"][1];

@@ -2,10 +2,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    domain::{EpochSeconds, Now, OnTimeout, Sandbox, Status},
+    domain::{EpochSeconds, Now, OnTimeout, Sandbox, Status, egress::Ranges},
     http::e2b::access::{self, Opens},
     sandboxes::Sandboxes,
 };
@@ -88,6 +89,10 @@ struct Network<'a> {
     allow_public_traffic: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     mask_request_host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow_out: Vec<IpNet>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deny_out: Vec<IpNet>,
 }
 
 impl<'a> Names<'a> {
@@ -162,8 +167,14 @@ impl<'a> Network<'a> {
     fn of(sandbox: &'a Sandbox) -> Option<Self> {
         let details = &sandbox.details;
         let mask_request_host = details.mask_request_host.as_deref();
-        let is_usual = details.public_traffic && mask_request_host.is_none();
-        (!is_usual).then_some(Self { allow_public_traffic: details.public_traffic, mask_request_host })
+        let Ranges { allow, deny } = sandbox.egress().request;
+        let is_usual = details.public_traffic && mask_request_host.is_none() && allow.is_empty() && deny.is_empty();
+        (!is_usual).then_some(Self {
+            allow_public_traffic: details.public_traffic,
+            mask_request_host,
+            allow_out: allow,
+            deny_out: deny,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{
 use super::{
     answers::SandboxAnswer,
     life::must_keep_memory,
-    network::{Network, must_allow_internet, must_say_nothing},
+    network::{Network, must_say_nothing},
     timeouts::{OLD, RECENT, positive},
 };
 use crate::{
@@ -148,12 +148,12 @@ impl Origin {
 impl NewSandbox {
     fn create(self, origin: Origin, default: Duration) -> Result<Create, Refusal> {
         must_keep_memory(self.auto_pause_memory)?;
-        must_allow_internet(self.allow_internet_access)?;
         for (field, value) in [("mcp", &self.mcp), ("iam", &self.iam), ("volumeMounts", &self.volume_mounts)] {
             must_say_nothing(field, value.as_ref(), "Sandglass does not have it: leave it out")?;
         }
         let network = self.network.unwrap_or_default();
         network.check()?;
+        let egress = network.ranges("network.", self.allow_internet_access)?;
         let pauses = self.auto_pause == Some(true);
         Ok(Create {
             template: origin.template,
@@ -161,6 +161,7 @@ impl NewSandbox {
             timeout: Some(self.timeout.map_or(Ok(default), |seconds| positive("timeout", seconds))?),
             on_timeout: Some(if pauses { OnTimeout::Pause } else { OnTimeout::TerminateUnlessPaused }),
             without_default_idle: true,
+            egress: Some(egress).filter(|egress| !egress.is_empty()),
             wake: self.auto_resume.map(|auto_resume| auto_resume.enabled),
             public_traffic: network.allow_public_traffic != Some(false),
             mask_request_host: network.mask_request_host,

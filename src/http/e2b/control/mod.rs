@@ -1,6 +1,6 @@
 //! The calls about sandboxes, beside `/v1`: the same sandboxes in E2B's words.
 //!
-//! - `create`, `network`: creates a sandbox, and refuses what Sandglass does not have;
+//! - `create`, `network`: creates a sandbox, changes what it reaches, and refuses what Sandglass does not have;
 //! - `life`, `timeouts`: looks at one, moves its timeout, pauses, resumes and ends it;
 //! - `list`: lists them;
 //! - `snapshots`: takes, lists and removes snapshots, and forks sandboxes;
@@ -48,6 +48,7 @@ pub(in crate::http) fn register(config: &mut ServiceConfig) {
         .service(at("/v2/sandboxes/{id}/connect", "POST").route(web::post().to(life::connect_v2)))
         .service(at("/sandboxes/{id}/resume", "POST").route(web::post().to(life::resume)))
         .service(at("/sandboxes/{id}/pause", "POST").route(web::post().to(life::pause)))
+        .service(at("/sandboxes/{id}/network", "PUT").route(web::put().to(network::set)))
         .service(at("/sandboxes/{id}/timeout", "POST").route(web::post().to(life::set_timeout)))
         .service(at("/sandboxes/{id}/refreshes", "POST").route(web::post().to(life::refresh)))
         .service(at("/sandboxes/{id}/metrics", "GET").route(web::get().to(metrics::metrics)))

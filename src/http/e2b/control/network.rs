@@ -1,12 +1,22 @@
-//! What a request for a sandbox says of the network, and what Sandglass cannot do is refused: a rule that is taken and not
-//! kept would be worse than none.
+//! What a request says of the network. What Sandglass cannot do is refused: a rule that is taken and not kept would be worse
+//! than none.
 
+use actix_web::{HttpResponse, web::Data};
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::http::e2b::error::Refusal;
+use crate::{
+    domain::egress::{MOST_RANGES, Ranges, range},
+    http::e2b::{
+        error::Refusal,
+        extract::{Body, Id},
+    },
+    sandboxes::Sandboxes,
+};
 
-const NO_EGRESS: &str = "rules for outgoing traffic are not there yet: leave it out";
+const NO_NAMES: &str = "only addresses and ranges of them are possible here, not names";
+const NOT_HERE: &str = "Sandglass does not have it: leave it out";
 
 /// How a sandbox is reached, and what it reaches.
 #[derive(Default, Deserialize)]
@@ -14,8 +24,10 @@ const NO_EGRESS: &str = "rules for outgoing traffic are not there yet: leave it 
 pub(super) struct Network {
     pub(super) allow_public_traffic: Option<bool>,
     pub(super) mask_request_host: Option<String>,
-    allow_out: Option<Value>,
-    deny_out: Option<Value>,
+    #[serde(rename = "allow_internet_access")]
+    allow_internet_access: Option<bool>,
+    allow_out: Option<Vec<String>>,
+    deny_out: Option<Vec<String>>,
     dns_servers: Option<Value>,
     egress_proxy: Option<Value>,
     https_ports: Option<Value>,
@@ -24,15 +36,6 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        for (name, value) in [
-            ("allowOut", &self.allow_out),
-            ("denyOut", &self.deny_out),
-            ("dnsServers", &self.dns_servers),
-            ("egressProxy", &self.egress_proxy),
-            ("rules", &self.rules),
-        ] {
-            must_say_nothing(&format!("network.{name}"), value.as_ref(), NO_EGRESS)?;
-        }
         let rule = "ports are reached by plain HTTP: leave it out";
         must_say_nothing("network.httpsPorts", self.https_ports.as_ref(), rule)?;
         let is_host =
@@ -44,11 +47,41 @@ impl Network {
             _ => Ok(()),
         }
     }
+
+    /// What it reaches; `below` is what the names of the fields begin with. No access to the internet is the same as none to
+    /// any address that `allowOut` does not name.
+    pub(super) fn ranges(&self, below: &str, allow_internet_access: Option<bool>) -> Result<Ranges, Refusal> {
+        for (name, value) in
+            [("dnsServers", &self.dns_servers), ("egressProxy", &self.egress_proxy), ("rules", &self.rules)]
+        {
+            must_say_nothing(&format!("{below}{name}"), value.as_ref(), NOT_HERE)?;
+        }
+        let list = |name: &str, texts: &Option<Vec<String>>| {
+            let (field, texts) = (format!("{below}{name}"), texts.as_deref().unwrap_or_default());
+            if texts.len() > MOST_RANGES {
+                return Err(Refusal::field(&field, format!("at most {MOST_RANGES} ranges, not {}", texts.len())));
+            }
+            let read = |text: &String| range(text).map_err(|_| Refusal::field(&field, format!("{NO_NAMES}: {text:?}")));
+            texts.iter().map(read).collect::<Result<Vec<IpNet>, _>>()
+        };
+        let (allow, mut deny) = (list("allowOut", &self.allow_out)?, list("denyOut", &self.deny_out)?);
+        if [allow_internet_access, self.allow_internet_access].contains(&Some(false)) {
+            // Everything includes what was named.
+            deny = Ranges::all_shut().deny;
+        }
+        Ok(Ranges { allow, deny })
+    }
 }
 
-/// Refuses internet access that is to be denied.
-pub(super) fn must_allow_internet(allowed: Option<bool>) -> Result<(), Refusal> {
-    if allowed == Some(false) { Err(Refusal::field("allow_internet_access", NO_EGRESS)) } else { Ok(()) }
+/// Replaces what a sandbox reaches; how it is reached stays.
+pub(super) async fn set(
+    sandboxes: Data<Sandboxes>,
+    Id(id): Id,
+    Body(network): Body<Network>,
+) -> Result<HttpResponse, Refusal> {
+    let ranges = network.ranges("", None)?;
+    let set = sandboxes.set_egress(&id, ranges).await;
+    set.map(|_| HttpResponse::NoContent().finish()).map_err(|error| Refusal::of(&error, &sandboxes.now()))
 }
 
 /// Refuses a field that asks for something.

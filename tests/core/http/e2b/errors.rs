@@ -61,9 +61,10 @@ async fn a_wrong_request_names_the_field_and_an_unknown_one_is_ignored() {
 async fn what_sandglass_does_not_have_is_refused_and_never_taken_without_a_word() {
     let (bench, client) = start(&[]).await;
     for (more, field) in [
-        (json!({ "allow_internet_access": false }), "allow_internet_access"),
-        (json!({ "network": { "allowOut": ["1.1.1.1"] } }), "network.allowOut"),
-        (json!({ "network": { "denyOut": ["0.0.0.0/0"] } }), "network.denyOut"),
+        (json!({ "network": { "allowOut": ["example.com"] } }), "network.allowOut"),
+        (json!({ "network": { "denyOut": ["*"] } }), "network.denyOut"),
+        (json!({ "network": { "dnsServers": ["203.0.113.7"] } }), "network.dnsServers"),
+        (json!({ "network": { "egressProxy": { "address": "203.0.113.7:1080" } } }), "network.egressProxy"),
         (json!({ "network": { "rules": { "a": [] } } }), "network.rules"),
         (json!({ "mcp": { "browser": {} } }), "mcp"),
         (json!({ "iam": { "tokens": {} } }), "iam"),

@@ -6,6 +6,7 @@ mod errors;
 mod inside;
 mod life;
 mod list;
+mod network;
 mod promises;
 mod snapshots;
 
