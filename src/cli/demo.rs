@@ -95,8 +95,6 @@ impl Stage {
             ("store.path", path.display().to_string()),
             ("store.prefix", format!("sandglass-demo-{process}")),
             ("docker.stop_grace", "1".to_owned()),
-            // A bridge of its own would stay behind.
-            ("docker.network", "default".to_owned()),
         ] {
             overrides.set(key, value, "the demonstration");
         }

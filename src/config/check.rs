@@ -163,6 +163,7 @@ mod tests {
             docker.reach = "telepathy"
             templates.base.network = "host"
             templates.base.egress.deny = ["example.com"] | ["203.0.113.0/33"]
+            templates.base.egress = { allow = ["203.0.113.7"] }
             docker.publish_address = "localhost" | "::1"
             docker.concurrency = 0
             docker.max_sandboxes = 0

@@ -132,25 +132,6 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_on_the_network_of_docker_unless_it_says_otherwise_and_has_rules_only_on_an_isolated_one() {
-        let file = r#"
-            templates.base.egress = { allow = ["10.1.2.3"] }
-            templates.shut = { image = "a", egress = { deny = ["0.0.0.0/0"] } }
-            templates.named = { image = "a", network = "sandboxes" }
-        "#;
-        let templates = load(file, &[], &[]).unwrap().templates;
-        let of =
-            |name: &str| (templates[name].start.network.as_str().to_owned(), &templates[name].start.egress.template);
-        assert_eq!((of("base").0.as_str(), of("base").1.allow.len()), ("isolated", 1));
-        assert_eq!((of("shut").0.as_str(), of("shut").1.allow.len(), of("shut").1.deny.len()), ("isolated", 0, 1));
-        assert_eq!((of("named").0.as_str(), of("named").1.is_empty()), ("sandboxes", true));
-        let refused = refusal("docker.network = \"default\"\ntemplates.base.egress.deny = [\"203.0.113.7\"]");
-        assert!(refused.contains("templates.base.egress") && refused.contains("isolated"), "{refused}");
-        let host = refusal("templates.base.network = \"host\"");
-        assert!(host.contains("not \"host\""), "{host}");
-    }
-
-    #[test]
     fn a_template_without_an_image_is_refused_where_it_is_written() {
         assert_eq!(refusal("[templates.a]"), "some.toml: templates.a.image: is missing");
         assert_eq!(refusal("[templates.a]\nports = []"), "some.toml: templates.a.image: is missing");

@@ -132,8 +132,6 @@ impl Ground {
             ("store.prefix", &self.prefix),
             ("docker.host", &self.options.docker_host),
             ("docker.stop_grace", "1"),
-            // A bridge stays after its last sandbox. Drills of walls say so themselves.
-            ("docker.network", "default"),
             ("docker.orphan_grace", "5"),
             ("docker.reconcile_interval", "5"),
             ("lifecycle.restart_grace", "1"),

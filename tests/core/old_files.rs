@@ -24,10 +24,7 @@ fn secs(seconds: f64) -> Duration {
 
 #[test]
 fn the_defaults_of_an_old_version_load_as_the_same_settings() {
-    let mut said = Overrides::default();
-    // The network that the old file names is no longer the default.
-    said.set("docker.network", "default", "the old file");
-    assert_eq!(load("default.toml", &[]), Settings::load(None, [], said).expect("they load"));
+    assert_eq!(load("default.toml", &[]), Settings::load(None, [], Overrides::default()).expect("they load"));
 }
 
 #[test]

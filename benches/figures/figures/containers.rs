@@ -40,7 +40,7 @@ pub(crate) async fn measure(pace: Pace) -> Vec<Row> {
         return vec![Row::left_out(what, format!("no Docker with the image {IMAGE} ({error})"))];
     }
     let (directory, corner) = (tempfile::tempdir().expect("a temporary directory"), Corner::new().await);
-    let arguments = ["--prefix", &corner.prefix, "--set", "docker.max_creates=64", "--set", "docker.network=default"];
+    let arguments = ["--prefix", &corner.prefix, "--set", "docker.max_creates=64"];
     let program = Program::start(directory.path(), &arguments).await;
     let side = Side { program, body: None, client, corner };
     side.compare(pace).await

@@ -27,7 +27,7 @@ async fn a_sandbox_in_answers_has_the_fields_of_the_design_in_their_order_and_th
     let fields = "sandbox_id status reason error_message template image container_id container_name base_url ports \
                   created_at started_at last_activity_at idle_timeout idle_deadline idle_remaining expires_at \
                   time_remaining on_timeout terminates_at active uptime metadata shell_type user_id user_name \
-                  executor_namespace last_activity_by network egress";
+                  executor_namespace last_activity_by network";
     let mut rest = created.must_succeed(201).text.as_str();
     for field in fields.split_whitespace() {
         let at = rest.find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} is missing in {rest}"));

@@ -62,7 +62,7 @@ async fn the_schema_of_a_sandbox_has_the_fields_of_a_sandbox() {
     let specification = client.get("/openapi.json").await.json;
     let schema = specification["components"]["schemas"]["Sandbox"]["properties"].as_object().expect("an object");
     let mut specified: BTreeSet<_> = schema.keys().cloned().collect();
-    for not_always in ["exit_code", "ended_at", "last_output", "holds", "template_egress"] {
+    for not_always in ["exit_code", "ended_at", "last_output", "holds", "egress", "template_egress"] {
         assert!(specified.remove(not_always));
     }
     assert_eq!(specified, fields);
