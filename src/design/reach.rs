@@ -14,7 +14,7 @@ chapter! {
 
         /// # What is protected
         ///
-        /// Other sandboxes, the host and all of its addresses, the networks that the host is on, the metadata service of a
+        /// Other sandboxes, the host and all of its addresses, private networks, the metadata service of a
         /// cloud, Sandglass's own interface, and the engine's. A sandbox on an *isolated* network reaches the internet and
         /// none of these. What it answers to those who have connected to it passes: published ports, readiness probes and
         /// requests through Sandglass work as everywhere.
@@ -24,7 +24,7 @@ chapter! {
         /// # What is blocked
         ///
         /// Everything that such a sandbox sends to another port of a bridge of ours, to an address of the host, or to 0.0.0.0/8,
-        /// 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16,
+        /// 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16,
         /// 198.18.0.0/15, 224.0.0.0/4 or 240.0.0.0/4. Port 53 of the host's resolvers is open. IPv6 is off on these networks, and
         /// what is sent by it all the same is dropped. An address that belongs to no living sandbox reaches nothing, so a
         /// forged sender does not help. What was dropped is counted per sandbox, and `why` shows where it went.

@@ -19,9 +19,6 @@ use crate::{
     ports::store::{LastStop, StoreError},
 };
 
-/// How long a start waits for the walls.
-const FIRST_TEND: Duration = Duration::from_secs(5);
-
 /// How many actors are asked at the same time.
 const CHUNK: usize = 256;
 
@@ -52,7 +49,7 @@ impl Keeper {
         // Nothing runs again before its rules are known. An engine that does not answer runs nothing, and the first
         // reconcile begins with the same.
         if self.has_walls.load(Ordering::Relaxed) {
-            let _ = timeout(FIRST_TEND, self.sandboxes.tend_walls()).await;
+            self.sandboxes.tend_walls().await;
         }
         self.keep("engine events", |keeper, _| keeper.follow_events().boxed());
         self.keep("reconcile", |keeper, _| keeper.reconcile_regularly().boxed());

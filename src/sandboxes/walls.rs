@@ -26,6 +26,9 @@ const CHUNK: usize = 256;
 /// How long an answer waits to be told what was blocked.
 const BLOCKED_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long others wait until the walls are looked after.
+const TENDED_WITHIN: Duration = Duration::from_secs(5);
+
 const NOT_RECORDED: &str = "the rules are in force, but they are not recorded; repeat the request";
 
 impl Sandboxes {
@@ -97,7 +100,10 @@ impl Sandboxes {
             );
         }
         let count = expected.len();
-        if let Err(error) = walls.tend(expected).await
+        // It goes on where it takes longer; ends and lost containers do not wait for it.
+        let tended = timeout(TENDED_WITHIN, walls.tend(expected)).await;
+        let told = tended.unwrap_or_else(|_| Err(WallsError::Failed(format!("it takes more than {TENDED_WITHIN:?}"))));
+        if let Err(error) = told
             && count > 0
         {
             warn!(%error, sandboxes = count, "it is not known that all walls of sandboxes are in place");

@@ -4,8 +4,9 @@
 
 use std::{
     collections::HashMap,
+    io::Write,
     net::{Ipv4Addr, SocketAddrV4},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use bollard::{
@@ -355,6 +356,32 @@ async fn a_sandbox_that_runs_again_has_the_rules_that_it_had() {
     walled.corner.client.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
     wait_for(async || walled.runtime.inspect(&container).await.unwrap().unwrap().state != Container::Running).await;
     nft(&["delete", "table", "inet", &walled.table()]);
+    walled.runtime.restart(&container, false).await.unwrap().unwrap();
+    assert_eq!(walled.reached(&id, &hosts).await, hosts[1..]);
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_rules_cannot_be_set_runs_again_at_no_try() {
+    let (world, walled) = (World::new(), Walled::new().await);
+    let (shut, hosts) = (world.internet().to_string(), [world.internet(), world.internet_too()]);
+    // Its labels know nothing of the rules.
+    let (start, id, _) = walled.sandbox(Egress::default()).await;
+    let container = by_id(&start, &id);
+    walled.runtime.walls().unwrap().set(&container, &by_request(&[], &[&shut])).await.unwrap();
+    walled.corner.client.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
+    wait_for(async || walled.runtime.inspect(&container).await.unwrap().unwrap().state != Container::Running).await;
+    nft(&["delete", "table", "inet", &walled.table()]);
+    // Only its owner can write a table that has one, and it lasts as long as that.
+    let mut owner = Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let line = format!("add table inet {} {{ flags owner; }}\n", walled.table());
+    owner.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    wait_for(async || walled.listed().contains("owner")).await;
+    for _ in 0..3 {
+        walled.runtime.restart(&container, false).await.unwrap_err();
+    }
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    wait_for(async || !walled.listed().contains("owner")).await;
     walled.runtime.restart(&container, false).await.unwrap().unwrap();
     assert_eq!(walled.reached(&id, &hosts).await, hosts[1..]);
 }

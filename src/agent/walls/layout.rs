@@ -39,12 +39,13 @@ const PLAIN: &str = "plain";
 const BLOCKED: &str = "blocked";
 
 /// Addresses that are not the internet: "this" network, private ones, shared ones (cloud providers' and metadata), loopback,
-/// link-local (metadata again), protocol assignments, benchmarks, multicast, and reserved ones with broadcast.
-const NOT_INTERNET: [(Ipv4Addr, u8); 11] = [
+/// Azure's metadata, link-local (metadata again), protocol assignments, benchmarks, multicast, and reserved ones with broadcast.
+const NOT_INTERNET: [(Ipv4Addr, u8); 12] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),

@@ -11,7 +11,7 @@ use super::{
     error::CallError,
     names::endpoint,
     networks::Survey,
-    open::is_here,
+    open::is_gone,
 };
 
 /// What engines say if the address of a container that is to start is taken.
@@ -91,7 +91,7 @@ impl Docker {
 
     /// Whether the bridge's interface is gone, as far as this process can see.
     fn is_damaged(&self, bridge: &Bridge) -> bool {
-        self.known.is_local() && !is_here(&self.names.interface(bridge.kind, bridge.number))
+        self.known.is_local() && is_gone(&self.names.interface(bridge.kind, bridge.number))
     }
 
     /// The bridge of a place; makes it if it is gone.

@@ -8,7 +8,10 @@ use std::{
 
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::StreamExt;
-use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
+};
 use sandglass_agent::walls;
 use tokio::task::spawn_blocking;
 
@@ -103,4 +106,10 @@ impl Docker {
 /// Whether this process sees the interface, and so is in the network namespace of the engine's host.
 pub(super) fn is_here(interface: &str) -> bool {
     socket(AddressFamily::INET, SocketType::DGRAM, None).is_ok_and(|socket| name_to_index(&socket, interface).is_ok())
+}
+
+/// Whether the kernel says that there is no such interface. Without an answer, as when no file can be opened, nothing is gone.
+pub(super) fn is_gone(interface: &str) -> bool {
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None);
+    socket.is_ok_and(|socket| matches!(name_to_index(&socket, interface), Err(Errno::NODEV | Errno::NXIO)))
 }

@@ -7,11 +7,13 @@ use std::{
     collections::HashMap,
     future::Future,
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use ipnet::{IpNet, Ipv4Net};
 use sandglass_agent::walls::{PEERS_OPEN, Request, Rules, Table};
+use tokio::time::timeout;
 
 use super::{
     Docker,
@@ -33,6 +35,9 @@ use crate::{
 /// What is open where no rules are set.
 const OPEN: &str = "sandboxes on isolated networks reach the host, its network and a cloud's metadata service";
 
+/// How long an end, or a question about what was blocked, waits for the firewall.
+const WAIT: Duration = Duration::from_secs(2);
+
 impl Docker {
     /// Puts the rules of a container in place, which is about to start.
     ///
@@ -53,8 +58,10 @@ impl Docker {
         }
         let (kind, address, rules) = (place.kind, place.address, rules(&egress));
         let wall = Wall { place, egress, recent: true };
+        // Who had the address before is gone, or the engine would not have given it away.
+        state.walls.retain(|other, wall| other == id || wall.place.address != address);
         let before = state.walls.insert(id.to_owned(), wall);
-        if let Some(before) = before.filter(|before| before.place.address != address) {
+        if let Some(before) = before.as_ref().filter(|before| before.place.address != address) {
             self.clear(state, before.place.address).await;
         }
         let outcome = match kind {
@@ -64,7 +71,11 @@ impl Docker {
         };
         match outcome {
             Err(message) if needed => {
-                state.walls.remove(id);
+                // What it is known to need stays known: the next try must not start it without.
+                match before {
+                    Some(before) => state.walls.insert(id.to_owned(), before),
+                    None => state.walls.remove(id),
+                };
                 Err(unable(&message))
             }
             Err(message) => {
@@ -106,7 +117,7 @@ impl Docker {
     /// Removes the rules of a container that is gone, and gives its address back.
     pub(super) async fn lower(&self, id: &str, place: Option<Place>) {
         let (docker, id) = (self.clone(), id.to_owned());
-        undisturbed(async move {
+        let lowered = undisturbed(async move {
             let mut state = docker.known.state.lock().await;
             let known = state.walls.remove(&id).map(|wall| wall.place);
             let Some(place) = known.or(place) else { return };
@@ -115,8 +126,9 @@ impl Docker {
             }
             docker.clear(&mut state, place.address).await;
             docker.addresses.free(place.address);
-        })
-        .await;
+        });
+        // It goes on where it takes longer: a firewall that hangs holds up no end.
+        let _ = timeout(WAIT, lowered).await;
     }
 
     /// Removes the rules of an address. If that fails, they are found when the walls are tended, and are replaced before if
@@ -289,9 +301,13 @@ impl Walls for Docker {
         let (_, place) = self.walled(container).await?;
         let docker = self.clone();
         undisturbed(async move {
-            let mut state = docker.known.state.lock().await;
-            docker.opened(&mut state, false).await.map_err(WallsError::Unable)?;
-            let Some(firewall) = &mut state.firewall else { return Ok(Blocked::default()) };
+            // Who only asks stands in nobody's way.
+            let Ok(mut state) = timeout(WAIT, docker.known.state.lock()).await else {
+                return Err(WallsError::Failed("the firewall is busy".to_owned()));
+            };
+            let Some(firewall) = &mut state.firewall else {
+                return Err(WallsError::Unable("the firewall is not open".to_owned()));
+            };
             let asked = firewall.ask(Request::Blocked { address: place.address }).await;
             let blocked: sandglass_agent::walls::Blocked = match asked {
                 Ok(blocked) => blocked,
