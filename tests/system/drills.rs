@@ -60,5 +60,6 @@ drills! {
     redis
     damage
     neighbours
+    walls
     disk
 }

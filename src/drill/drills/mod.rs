@@ -15,6 +15,7 @@ mod races;
 mod redis;
 mod signals;
 mod stubborn;
+mod walls;
 
 use futures_util::FutureExt;
 
@@ -47,5 +48,6 @@ drills! {
     redis needs Redis: "Redis missing at start, gone for a minute under pings, emptied, and slow",
     damage needs Redis: "records, members and keys in Redis damaged in every way",
     neighbours needs Docker: "containers of others under our names, legacy records, two prefixes on one Docker",
+    walls needs Docker: "every way out of a sandbox: neighbours, host, metadata, IPv6, raw sockets, 100 starts at once",
     disk needs Docker: "the disk under the embedded store is full",
 }
