@@ -44,7 +44,7 @@ chapter! {
         /// The address of a sandbox is chosen when its container is created, and its rules are in place before that runs, also
         /// before it runs again. They change as a whole. They are the kernel's, so they outlive a stop or a crash of
         /// Sandglass, and they go with the container. At the start, before anything runs again, and at each
-        /// [comparison](super::engine::comparison), they are compared with what is to be, and mended.
+        /// [comparison](crate::design::engine::comparison), they are compared with what is to be, and mended.
         ///
         first;
 
