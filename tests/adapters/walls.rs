@@ -21,7 +21,7 @@ use sandglass::{
         sandbox::Container,
     },
     ports::{
-        runtime::{Runtime, RuntimeError, Start, Started},
+        runtime::{ContainerRef, Runtime, RuntimeError, Start, Started},
         walls::WallsError,
     },
     runtime::docker::{Docker, Firewall, LeftOver, Settings},
@@ -105,6 +105,17 @@ impl Walled {
             said.push_str(&part.unwrap().to_string());
         }
         said
+    }
+
+    /// Makes a sandbox that has ended, and removes the table. `shut` was shut while it ran, so that its labels do not tell it.
+    async fn stopped_without_a_table(&self, shut: &str) -> (ContainerRef, String) {
+        let (start, id, _) = self.sandbox(Egress::default()).await;
+        let container = by_id(&start, &id);
+        self.runtime.walls().unwrap().set(&container, &by_request(&[], &[shut])).await.unwrap();
+        self.corner.client.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
+        wait_for(async || self.runtime.inspect(&container).await.unwrap().unwrap().state != Container::Running).await;
+        nft(&["delete", "table", "inet", &self.table()]);
+        (container, id)
     }
 
     fn table(&self) -> String {
@@ -350,12 +361,7 @@ async fn another_supervisor_adopts_the_networks_and_knows_the_rules_when_it_is_t
 async fn a_sandbox_that_runs_again_has_the_rules_that_it_had() {
     let (world, walled) = (World::new(), Walled::new().await);
     let (shut, hosts) = (world.internet().to_string(), [world.internet(), world.internet_too()]);
-    let (start, id, _) = walled.sandbox(Egress::default()).await;
-    let container = by_id(&start, &id);
-    walled.runtime.walls().unwrap().set(&container, &by_request(&[], &[&shut])).await.unwrap();
-    walled.corner.client.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
-    wait_for(async || walled.runtime.inspect(&container).await.unwrap().unwrap().state != Container::Running).await;
-    nft(&["delete", "table", "inet", &walled.table()]);
+    let (container, id) = walled.stopped_without_a_table(&shut).await;
     walled.runtime.restart(&container, false).await.unwrap().unwrap();
     assert_eq!(walled.reached(&id, &hosts).await, hosts[1..]);
 }
@@ -364,13 +370,7 @@ async fn a_sandbox_that_runs_again_has_the_rules_that_it_had() {
 async fn a_sandbox_whose_rules_cannot_be_set_runs_again_at_no_try() {
     let (world, walled) = (World::new(), Walled::new().await);
     let (shut, hosts) = (world.internet().to_string(), [world.internet(), world.internet_too()]);
-    // Its labels know nothing of the rules.
-    let (start, id, _) = walled.sandbox(Egress::default()).await;
-    let container = by_id(&start, &id);
-    walled.runtime.walls().unwrap().set(&container, &by_request(&[], &[&shut])).await.unwrap();
-    walled.corner.client.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
-    wait_for(async || walled.runtime.inspect(&container).await.unwrap().unwrap().state != Container::Running).await;
-    nft(&["delete", "table", "inet", &walled.table()]);
+    let (container, id) = walled.stopped_without_a_table(&shut).await;
     // Only its owner can write a table that has one, and it lasts as long as that.
     let mut owner = Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let line = format!("add table inet {} {{ flags owner; }}\n", walled.table());
