@@ -187,7 +187,7 @@ impl Firewall {
         Ok(Blocked { packets: all.packets, recent })
     }
 
-    /// The names of all tables that begin as ours do, whoever has written them.
+    /// The names of all tables with our prefix, also those of other supervisors.
     ///
     /// # Errors
     ///

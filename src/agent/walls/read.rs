@@ -197,7 +197,7 @@ pub(super) fn count(body: Body<'_>) -> Option<Counted> {
     })
 }
 
-/// How what is there differs from what should be there, as sentences.
+/// The differences between a table as it was read and as it should be, as sentences.
 pub(super) fn differences(wanted: &Layout, found: Option<&Layout>) -> Vec<String> {
     let name = &wanted.name;
     let Some(found) = found else { return vec![format!("The table {name} is missing.")] };

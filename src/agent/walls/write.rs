@@ -38,8 +38,8 @@ pub(super) fn recreate(batch: &mut Batch, layout: &Layout) {
     mend(batch, &nothing, layout, false);
 }
 
-/// Makes of what is there what is wanted: of a table, or of a part of it. Changes as little as it takes, or, `anew`, all of it,
-/// so that the batch fails if what is there is something else.
+/// Turns one layout, of a table or a part of it, into another. Changes only what differs or, with `anew`, everything, so that the
+/// batch fails if the kernel's table is not the first layout.
 ///
 /// No packet sees anything between the two. The kernel judges a packet by the rules of the moment when it comes to the first
 /// chain, but looks sets up as they are at the moment. So chains stay and get other rules, and those come with sets of their
